@@ -1,0 +1,1 @@
+"""Pure conversions between labelkit and files, each with a round-trip test."""

@@ -1,0 +1,92 @@
+"""Images and the objects in them, with ids that stay the same in every service."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from labelkit.errors import InputError
+
+
+class Box(NamedTuple):
+    """A box in upright image pixels: left, top, width, height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def long_side(self) -> float:
+        """The longer of width and height, in pixels; PCK thresholds are fractions of it."""
+        return max(self.w, self.h)
+
+
+def check_box(box: Box, image: Image) -> Box:
+    """The part of a box inside its image.
+
+    Raises:
+        InputError: if it has no area, is not finite, or lies outside the image.
+    """
+    if not all(math.isfinite(value) for value in box):
+        raise InputError(f"{image.path}: the box {tuple(box)} is not finite.")
+    if box.w <= 0 or box.h <= 0:
+        raise InputError(f"{image.path}: the box {tuple(box)} has no area.")
+    left, top = max(box.x, 0.0), max(box.y, 0.0)
+    right, bottom = min(box.x + box.w, image.width), min(box.y + box.h, image.height)
+    if right <= left or bottom <= top:
+        raise InputError(
+            f"{image.path}: the box {tuple(box)} lies outside the image "
+            f"({image.width} x {image.height} pixels)."
+        )
+    inside = box.x >= 0 and box.y >= 0 and box.x + box.w <= image.width
+    if inside and box.y + box.h <= image.height:
+        return box
+    return Box(left, top, right - left, bottom - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture of the project.
+
+    Attributes:
+        path: below the images root, with forward slashes.
+        sha256: of the file's bytes; two files with the same one are the same image.
+        width, height: in pixels, as displayed (EXIF orientation applied).
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+
+    @property
+    def id(self) -> str:
+        """Sixteen hex digits of the content hash: it survives a rename."""
+        return self.sha256[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object to be posed.
+
+    Attributes:
+        image: where it is.
+        ordinal: 0, 1, ... in the order in which the image's boxes became known.
+        box: in upright image pixels.
+        box_source: "given", "whole-image", "detected" or "human".
+        area: of the object's segment in square pixels, as OKS wants it; the box's where no
+            segment is known.
+    """
+
+    image: Image
+    ordinal: int
+    box: Box
+    box_source: str
+    area: float
+
+    @property
+    def id(self) -> str:
+        """Stable in every service: the image's id and the ordinal."""
+        return f"{self.image.id}-{self.ordinal}"

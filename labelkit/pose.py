@@ -1,0 +1,81 @@
+"""Where the keypoints of one instance are, and whether they can be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.errors import InputError
+
+ABSENT, OCCLUDED, VISIBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """Keypoints of one instance, in upright image pixels.
+
+    Attributes:
+        xy: (K, 2) float64, x then y; (0, 0) is the outer corner of the top-left pixel. Absent
+            keypoints hold (0, 0).
+        visibility: (K,) int64, 0 absent, 1 occluded, 2 visible (the COCO code).
+        score: (K,) float64 in [0, 1]; 1 where a human placed the point.
+
+    Raises:
+        InputError: on wrong shapes, a visibility outside {0, 1, 2}, or a present keypoint whose
+            coordinates are NaN or infinite.
+    """
+
+    xy: NDArray[np.float64]
+    visibility: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        xy = np.array(self.xy, dtype=np.float64)
+        visibility = np.asarray(self.visibility)
+        score = np.array(self.score, dtype=np.float64)
+        count = len(visibility)
+        if xy.shape != (count, 2) or visibility.ndim != 1 or score.shape != (count,):
+            raise InputError(
+                f"A pose wants xy (K, 2), visibility (K,), score (K,), not "
+                f"{xy.shape}, {visibility.shape}, {score.shape}."
+            )
+        if not np.isin(visibility, (ABSENT, OCCLUDED, VISIBLE)).all():
+            wrong = visibility[~np.isin(visibility, (ABSENT, OCCLUDED, VISIBLE))][0]
+            raise InputError(f"Visibility {wrong} is none of 0 absent, 1 occluded, 2 visible.")
+        visibility = visibility.astype(np.int64)
+        xy[visibility == ABSENT] = 0.0
+        if not np.isfinite(xy).all():
+            index = int(np.flatnonzero(~np.isfinite(xy).all(axis=1))[0])
+            raise InputError(f"Keypoint {index} is present but lies at {tuple(xy[index])}.")
+        for array in (xy, visibility, score):
+            array.flags.writeable = False
+        object.__setattr__(self, "xy", xy)
+        object.__setattr__(self, "visibility", visibility)
+        object.__setattr__(self, "score", score)
+
+    def __len__(self) -> int:
+        return len(self.visibility)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pose):
+            return NotImplemented
+        return (
+            np.array_equal(self.xy, other.xy)
+            and np.array_equal(self.visibility, other.visibility)
+            and np.array_equal(self.score, other.score)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(K,) True where the keypoint has a location (v is 1 or 2)."""
+        return self.visibility > ABSENT
+
+
+def human_pose(xy: object, visibility: object) -> Pose:
+    """A pose that a human placed: every score is 1."""
+    visibility = np.asarray(visibility)
+    return Pose(np.asarray(xy, dtype=np.float64), visibility, np.ones(len(visibility)))

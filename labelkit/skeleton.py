@@ -1,0 +1,268 @@
+"""The keypoints of one kind of object: names, links, left/right pairs, OKS sigmas."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from labelkit.errors import SkeletonError
+
+BUILTIN = ("coco17", "crowdpose14", "mpii16", "lsp14")
+
+#: OKS falloff used where a skeleton names none: between COCO's shoulder (.079) and hip (.107).
+DEFAULT_SIGMA = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """Which keypoints an object has, and how they relate.
+
+    Attributes:
+        name: short name; ends up in files and projects.
+        keypoints: K names, unique, in the order every array of labelkit uses.
+        links: pairs of 0-based indices joined by a limb.
+        pairs: (left, right) index pairs that a mirror image swaps.
+        sigmas: K OKS sigmas (per-keypoint standard deviation relative to object scale).
+        layout: K (x, y) in the unit box, a textbook pose that needs no data; y grows downwards.
+
+    Raises:
+        SkeletonError: on duplicate or empty names, indices out of range, a keypoint in two
+            pairs, sigmas or layout of another length or out of range.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    links: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    layout: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.keypoints)
+        if count == 0:
+            raise SkeletonError(f"Skeleton {self.name!r} has no keypoints.")
+        if len(self.sigmas) != count or not all(0 < s < 10 for s in self.sigmas):
+            raise SkeletonError(
+                f"Skeleton {self.name!r} has {count} keypoints but sigmas {list(self.sigmas)}.",
+                "Give one number above 0 for each keypoint, or leave sigmas out.",
+            )
+        if len(self.layout) != count or not all(0 <= c <= 1 for p in self.layout for c in p):
+            raise SkeletonError(
+                f"Skeleton {self.name!r}: layout wants {count} points with x and y in 0..1.",
+                "Correct it, or leave layout out.",
+            )
+        seen: set[str] = set()
+        for keypoint in self.keypoints:
+            if not keypoint.strip():
+                raise SkeletonError(f"Skeleton {self.name!r} has a keypoint without a name.")
+            if keypoint in seen:
+                raise SkeletonError(
+                    f"Skeleton {self.name!r} names the keypoint {keypoint!r} twice.",
+                    "Give every keypoint its own name.",
+                )
+            seen.add(keypoint)
+        for kind, table in (("link", self.links), ("left/right pair", self.pairs)):
+            for a, b in table:
+                if not (0 <= a < count and 0 <= b < count) or a == b:
+                    raise SkeletonError(
+                        f"Skeleton {self.name!r}: {kind} ({a}, {b}) does not join two of its "
+                        f"{count} keypoints."
+                    )
+        paired = [index for pair in self.pairs for index in pair]
+        for index in paired:
+            if paired.count(index) > 1:
+                raise SkeletonError(
+                    f"Skeleton {self.name!r}: {self.keypoints[index]!r} is in two left/right pairs."
+                )
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def flip_indices(self) -> tuple[int, ...]:
+        """K indices: entry i is the keypoint that i becomes in a mirror image."""
+        flip = list(range(len(self)))
+        for left, right in self.pairs:
+            flip[left], flip[right] = right, left
+        return tuple(flip)
+
+    def index(self, keypoint: str) -> int:
+        """Position of a keypoint by name.
+
+        Raises:
+            SkeletonError: if the skeleton has no such keypoint.
+        """
+        try:
+            return self.keypoints.index(keypoint)
+        except ValueError:
+            raise SkeletonError(
+                f"Skeleton {self.name!r} has no keypoint {keypoint!r}.",
+                f"It has: {', '.join(self.keypoints)}.",
+            ) from None
+
+    def to_toml(self) -> str:
+        """The skeleton as a TOML document that `load_skeleton` reads back unchanged."""
+
+        def quote(text: str) -> str:
+            return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+        def names(table: Sequence[tuple[int, int]]) -> str:
+            rows = [f"[{quote(self.keypoints[a])}, {quote(self.keypoints[b])}]" for a, b in table]
+            return "[" + ", ".join(rows) + "]"
+
+        return "\n".join(
+            (
+                f"name = {quote(self.name)}",
+                "keypoints = [" + ", ".join(quote(k) for k in self.keypoints) + "]",
+                f"links = {names(self.links)}",
+                f"pairs = {names(self.pairs)}",
+                f"sigmas = {[float(s) for s in self.sigmas]}",
+                f"layout = {[[float(x), float(y)] for x, y in self.layout]}",
+                "",
+            )
+        )
+
+
+def make_skeleton(
+    name: str,
+    keypoints: Sequence[str],
+    links: Sequence[tuple[int, int]] = (),
+    pairs: Sequence[tuple[int, int]] | None = None,
+    sigmas: Sequence[float] | None = None,
+    layout: Sequence[tuple[float, float]] | None = None,
+) -> Skeleton:
+    """Build a skeleton, filling in what is not given.
+
+    Pairs are guessed from names (left/right), sigmas are .08, links form a chain, and the
+    layout puts every keypoint in the middle of the box.
+
+    Raises:
+        SkeletonError: see `Skeleton`; also when a name says left or right but its partner is
+            missing, because mirrored training images would then teach a wrong side.
+    """
+    keypoints = tuple(keypoints)
+    if pairs is None:
+        pairs = guess_pairs(name, keypoints)
+    return Skeleton(
+        name=name,
+        keypoints=keypoints,
+        links=tuple((int(a), int(b)) for a, b in links)
+        or tuple(pairwise(range(len(keypoints)))),
+        pairs=tuple((int(a), int(b)) for a, b in pairs),
+        sigmas=tuple(map(float, sigmas)) if sigmas else (DEFAULT_SIGMA,) * len(keypoints),
+        layout=tuple((float(x), float(y)) for x, y in layout)
+        if layout
+        else ((0.5, 0.5),) * len(keypoints),
+    )
+
+
+def _other_side(keypoint: str) -> tuple[str, bool] | None:
+    """The mirrored name and whether `keypoint` is the left one; None where it has no side."""
+    lower = keypoint.lower()
+    for left, right in (("left", "right"), ("l_", "r_"), ("_l", "_r"), ("l-", "r-"), ("-l", "-r")):
+        for mine, other, is_left in ((left, right, True), (right, left, False)):
+            if len(mine) > 2:
+                at = lower.find(mine)
+            elif mine[1] in "_-":
+                at = 0 if lower.startswith(mine) else -1
+            else:
+                at = len(lower) - 2 if lower.endswith(mine) else -1
+            if at >= 0:
+                return lower[:at] + other + lower[at + len(mine) :], is_left
+    return None
+
+
+def guess_pairs(name: str, keypoints: Sequence[str]) -> list[tuple[int, int]]:
+    """Left/right pairs by name: left_x/right_x, leftX/rightX, l_x/r_x, x_L/x_R.
+
+    Raises:
+        SkeletonError: if a left or right keypoint has no partner.
+    """
+    lower = [k.lower() for k in keypoints]
+    pairs = []
+    for index, keypoint in enumerate(keypoints):
+        side = _other_side(keypoint)
+        if side is None:
+            continue
+        partner, is_left = side
+        if partner not in lower:
+            raise SkeletonError(
+                f"Skeleton {name!r}: {keypoint!r} has no partner named like {partner!r}.",
+                "Add the partner, or write the pairs into a skeleton TOML file "
+                "(pairs = [] says that nothing is mirrored).",
+            )
+        if is_left:
+            pairs.append((index, lower.index(partner)))
+    return pairs
+
+
+def load_skeleton(name_or_path: str | Path) -> Skeleton:
+    """A built-in skeleton by name, or one from a TOML file.
+
+    Raises:
+        SkeletonError: if there is neither, or the file's content is wrong.
+    """
+    text = str(name_or_path)
+    if text in BUILTIN:
+        source = files("labelkit").joinpath("skeletons", f"{text}.toml")
+        return skeleton_from_table(tomllib.loads(source.read_text(encoding="utf-8")), text)
+    path = Path(text)
+    if not path.is_file():
+        raise SkeletonError(
+            f"{text} is neither a built-in skeleton nor a file.",
+            f"Built in: {', '.join(BUILTIN)}. Or give a TOML file with name and keypoints.",
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SkeletonError(f"{path} is not a TOML file ({error}).") from error
+    return skeleton_from_table(table, str(path))
+
+
+def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
+    """A skeleton from a parsed TOML table; links and pairs are written as keypoint names.
+
+    Raises:
+        SkeletonError: on unknown keys, unknown keypoint names, or wrong types.
+    """
+    unknown = set(table) - {"name", "keypoints", "links", "pairs", "sigmas", "layout"}
+    if unknown:
+        raise SkeletonError(
+            f"{origin}: unknown key {sorted(unknown)[0]!r}.",
+            "Known keys: name, keypoints, links, pairs, sigmas, layout.",
+        )
+    keypoints = table.get("keypoints")
+    if not isinstance(keypoints, list) or not all(isinstance(k, str) for k in keypoints):
+        raise SkeletonError(f"{origin}: keypoints must be a list of names.")
+
+    def indices(key: str) -> list[tuple[int, int]]:
+        rows = []
+        for row in table.get(key, []):
+            if not isinstance(row, list) or len(row) != 2:
+                raise SkeletonError(f"{origin}: {key} wants pairs of names, got {row!r}.")
+            for item in row:
+                if item not in keypoints:
+                    raise SkeletonError(
+                        f"{origin}: {key} names the unknown keypoint {item!r}.",
+                        f"Known: {', '.join(keypoints)}.",
+                    )
+            rows.append((keypoints.index(row[0]), keypoints.index(row[1])))
+        return rows
+
+    try:
+        return make_skeleton(
+            str(table.get("name", Path(origin).stem)),
+            keypoints,
+            indices("links"),
+            indices("pairs") if "pairs" in table else None,
+            table.get("sigmas"),
+            table.get("layout"),
+        )
+    except (TypeError, ValueError) as error:
+        raise SkeletonError(f"{origin}: {error}.") from error

@@ -1,0 +1,1 @@
+"""LOFR and its parts, baselines, losses and checkpoints. Imports torch and timm; nothing of ours."""

@@ -1,0 +1,1 @@
+"""The loop: one module a command, and the data, training and inference they share."""

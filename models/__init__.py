@@ -1,1 +1,1 @@
-"""LOFR and its parts, baselines, losses and checkpoints. Imports torch and timm; nothing of ours."""
+"""LOFR and its parts, baselines, losses and checkpoints, on nothing but torch and timm."""

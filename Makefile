@@ -1,0 +1,35 @@
+# make demo | test | lint | bench: each does all the set-up it needs. Needs Python >= 3.11 and make.
+# Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint bench
+
+demo: $(READY)  ## the whole loop on generated images: train, pre-annotate, correct, retrain
+	$(BIN)/labelkit demo
+
+test: $(READY)  ## every test; the list at the end says what was skipped and why
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## what benchmarks/README.md reports; an hour on two CPU cores
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+# Stamped, so that it is done once and again only when the dependencies change.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: labelkit needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  $(PYTHON) -m venv .venv || { \
+	  echo "error: $(PYTHON) cannot make a virtual environment." >&2; \
+	  echo "On Debian and Ubuntu type: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --python $(BIN)/python --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,64 @@
+"""Read text and JSON files; every way in which that fails gets its own plain sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from labelkit.errors import FormatError
+
+#: Parsed JSON takes about ten times its size in memory: larger files would fill the machine.
+MAX_BYTES = 2 * 10**9
+
+
+def load_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; line ends are kept.
+
+    Raises:
+        FormatError: if it is missing, unreadable, empty, of 2 GB or more, or not UTF-8.
+    """
+    try:
+        size = path.stat().st_size
+        if size >= MAX_BYTES and path.is_file():
+            raise FormatError(
+                f"{path} has {size / 1e9:.1f} GB; annotation files below {MAX_BYTES / 1e9:.0f} GB "
+                "can be read.",
+                "Split it by image and import the parts one after the other.",
+            )
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FormatError(f"There is no file {path}.", "Check the path.") from None
+    except IsADirectoryError:
+        raise FormatError(f"{path} is a folder.", "Give the annotation file in it.") from None
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read ({error.strerror}).") from error
+    if not content.strip():
+        raise FormatError(f"{path} is empty.", "Export the annotations again.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} is not text in UTF-8 (byte {error.start}).",
+            "Save it as UTF-8, or give the annotation file itself, not an archive of it.",
+        ) from error
+
+
+def load_json(path: Path) -> Any:
+    """The parsed content of a JSON file.
+
+    Raises:
+        FormatError: see `load_text`; also where the JSON is broken.
+    """
+    text = load_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}.",
+            "The file may have been cut off while it was written: export it again.",
+        ) from error
+    except RecursionError:
+        raise FormatError(f"{path} is nested too deeply to be an annotation file.") from None
+    except ValueError as error:  # an integer of more than 4300 digits
+        raise FormatError(f"{path} holds a number that cannot be read ({error}).") from error

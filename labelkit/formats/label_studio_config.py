@@ -1,0 +1,157 @@
+"""The two labelling screens: tick what can be seen, and correct keypoints."""
+
+from __future__ import annotations
+
+import colorsys
+from xml.etree import ElementTree
+
+from labelkit.errors import FormatError
+from labelkit.skeleton import Skeleton
+
+#: Names of the controls, as results refer to them in `from_name` and `to_name`.
+IMAGE, KEYPOINTS, BOX, VISIBILITY, PRESENCE = "image", "keypoints", "box", "visibility", "presence"
+
+#: The one label of boxes.
+OBJECT = "object"
+
+#: Choices for one keypoint; without any of them it is visible.
+VISIBLE_CHOICE, OCCLUDED_CHOICE, ABSENT_CHOICE = "Visible", "Occluded", "Absent"
+
+#: Ticked where an object was looked at and shows no keypoint; a box without ticks has no answer.
+NOTHING_CHOICE = "(none of them)"
+
+# Left out: keys of Label Studio's own tools and commands (b e h k o r u v), and ours below.
+HOTKEYS = "1234567890qwtyipfgjlzxcm"
+BOX_HOTKEY, NOTHING_HOTKEY = "n", "n"
+VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: "d"}
+
+#: (first hue, last hue) in degrees of left, right and centre keypoints.
+HUES = {"left": (190, 260), "right": (0, 50), "centre": (90, 140)}
+
+
+def visibility_config(skeleton: Skeleton) -> str:
+    """The screen on which annotators tick, for each box, the keypoints they can see.
+
+    Every box must be answered before the task can be submitted; an object that shows nothing
+    has a choice of its own.
+
+    Raises:
+        FormatError: if Label Studio cannot show one of the names.
+    """
+    root, panel = _screen(skeleton)
+    _element(panel, "Header", value="Which keypoints can you see?", size="5")
+    choices = _element(
+        panel,
+        "Choices",
+        name=PRESENCE,
+        toName=IMAGE,
+        choice="multiple",
+        perRegion="true",
+        whenTagName=BOX,
+        required="true",
+        requiredMessage="Answer for every box: tick what can be seen, or (none of them).",
+        layout="vertical",
+    )
+    for keypoint, hotkey in zip(skeleton.keypoints, _hotkeys(len(skeleton)), strict=True):
+        _element(choices, "Choice", value=keypoint, **hotkey)
+    _element(choices, "Choice", value=NOTHING_CHOICE, hotkey=NOTHING_HOTKEY)
+    _box_labels(panel, hotkey="")
+    return _text(root)
+
+
+def correction_config(skeleton: Skeleton) -> str:
+    """The screen on which annotators move keypoints and say which ones are occluded or absent.
+
+    Raises:
+        FormatError: if Label Studio cannot show one of the names.
+    """
+    root, panel = _screen(skeleton)
+    _element(panel, "Header", value="Keypoints", size="5")
+    labels = _element(
+        panel, "KeyPointLabels", name=KEYPOINTS, toName=IMAGE, strokeWidth="3", opacity="0.9"
+    )
+    colours = keypoint_colours(skeleton)
+    for index, hotkey in enumerate(_hotkeys(len(skeleton))):
+        name = skeleton.keypoints[index]
+        _element(labels, "Label", value=name, background=colours[index], **hotkey)
+    _element(panel, "Header", value="The selected keypoint is", size="5")
+    choices = _element(
+        panel,
+        "Choices",
+        name=VISIBILITY,
+        toName=IMAGE,
+        choice="single",
+        perRegion="true",
+        whenTagName=KEYPOINTS,
+        layout="vertical",
+    )
+    for choice, key in VISIBILITY_HOTKEYS.items():
+        _element(choices, "Choice", value=choice, hotkey=key)
+    _box_labels(panel, hotkey=BOX_HOTKEY)
+    return _text(root)
+
+
+def keypoint_colours(skeleton: Skeleton) -> list[str]:
+    """K hex colours: left keypoints blue, right ones red to orange, the others green.
+
+    Both partners of a pair have the same place in their family, and neighbours differ in
+    lightness.
+    """
+    places: dict[int, tuple[str, int]] = {}
+    for place, (left, right) in enumerate(skeleton.pairs):
+        places[left], places[right] = ("left", place), ("right", place)
+    for index in range(len(skeleton)):
+        places.setdefault(index, ("centre", len(places)))
+    colours = []
+    for index in range(len(skeleton)):
+        side, place = places[index]
+        first, last = HUES[side]
+        hue = first + (last - first) * (place * 0.618 % 1)  # golden ratio: no two hues meet
+        rgb = colorsys.hls_to_rgb(hue / 360, (0.42, 0.55, 0.66)[place % 3], 0.9)
+        colours.append("#" + "".join(f"{round(255 * part):02x}" for part in rgb))
+    return colours
+
+
+def _screen(skeleton: Skeleton) -> tuple[ElementTree.Element, ElementTree.Element]:
+    """The root, and the panel beside the image; below a tall image it would be off the screen."""
+    for name in skeleton.keypoints:
+        control = [c for c in name if not (c.isprintable() or c in "\t\n")]
+        if name.startswith("$") or control or name == NOTHING_CHOICE:
+            raise FormatError(
+                f"Label Studio cannot show a keypoint named {name!r}.",
+                "Rename it: no $ at the start, no control characters, not (none of them).",
+            )
+    root = ElementTree.Element("View", style="display:flex;align-items:flex-start")
+    picture = _element(root, "View", style="flex:1 1 auto;min-width:0")
+    _element(
+        picture,
+        "Image",
+        name=IMAGE,
+        value="$image",
+        zoom="true",
+        zoomControl="true",
+        rotateControl="false",
+    )
+    style = "flex:0 0 15em;margin-left:1em;max-height:85vh;overflow-y:auto"
+    return root, _element(root, "View", style=style)
+
+
+def _box_labels(panel: ElementTree.Element, hotkey: str) -> None:
+    labels = _element(
+        panel, "RectangleLabels", name=BOX, toName=IMAGE, canRotate="false", opacity="0.1"
+    )
+    key = {"hotkey": hotkey} if hotkey else {}
+    _element(labels, "Label", value=OBJECT, background="#888888", **key)
+
+
+def _hotkeys(count: int) -> list[dict[str, str]]:
+    return [{"hotkey": HOTKEYS[i]} if i < len(HOTKEYS) else {} for i in range(count)]
+
+
+def _element(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, attributes)
+
+
+def _text(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -1,0 +1,126 @@
+"""Visibility answers as CSV: one row an object, one column a keypoint, found by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelkit.annotation import VisibilityAnswer, image_path_from
+from labelkit.errors import FormatError
+from labelkit.skeleton import Skeleton
+
+IMAGE, INSTANCE = "image", "instance"
+ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
+
+
+def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[VisibilityAnswer]:
+    """Read answers; columns may come in any order, `instance` may be missing.
+
+    Args:
+        text: the file's content.
+        skeleton: whose keypoints must all have a column.
+        origin: name of the file, for messages.
+
+    Raises:
+        FormatError: on unknown, missing or doubled columns, a cell that is no answer, an object
+            that is answered twice, or no rows at all.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(rows, None)
+        if not header:
+            raise FormatError(f"{origin} is empty.", f"Its first line names columns: {_wanted()}.")
+        columns = _columns(header, skeleton, origin)
+        answers: dict[tuple[str, str], VisibilityAnswer] = {}
+        for row in rows:
+            if not row:
+                continue
+            where = f"{origin}, line {rows.line_num}"
+            answer = _answer(row, columns, header, len(skeleton), where)
+            if answers.setdefault((answer.image_path, answer.reference), answer) is not answer:
+                raise FormatError(
+                    f"{where}: {answer.image_path} {answer.reference} is answered a second time.",
+                    "Keep one row for each object; several objects need an `instance` column.",
+                )
+    except csv.Error as error:
+        raise FormatError(f"{origin}, line {rows.line_num}: broken CSV ({error}).") from error
+    if not answers:
+        raise FormatError(f"{origin} has column names but no rows.")
+    return list(answers.values())
+
+
+def write_visibility_csv(answers: Sequence[VisibilityAnswer], skeleton: Skeleton) -> str:
+    """Answers as CSV text that `read_visibility_csv` reads back unchanged.
+
+    Raises:
+        FormatError: if a keypoint has the name of one of the two other columns.
+    """
+    for reserved in (IMAGE, INSTANCE):
+        if reserved in skeleton.keypoints:
+            raise FormatError(
+                f"A keypoint named {reserved!r} cannot be told from the column {reserved!r}.",
+                "Rename the keypoint.",
+            )
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([IMAGE, INSTANCE, *skeleton.keypoints])
+    for answer in answers:
+        ticks = [int(present) for present in answer.presence]
+        writer.writerow([answer.image_path, answer.reference, *ticks])
+    return text.getvalue()
+
+
+def _wanted() -> str:
+    return "image, instance (may be left out), and one for each keypoint"
+
+
+def _columns(header: Sequence[str], skeleton: Skeleton, origin: str) -> list[int]:
+    """For each column what it holds: a keypoint's index, -1 the image, -2 the instance."""
+    meaning = {name.strip(): index for index, name in enumerate(skeleton.keypoints)}
+    meaning |= {name: index for index, name in enumerate(skeleton.keypoints)}
+    meaning |= {INSTANCE: -2, IMAGE: -1}
+    columns = []
+    for name in header:
+        index = meaning.get(name, meaning.get(name.strip()))
+        if index is None:
+            raise FormatError(
+                f"{origin} has the unknown column {name!r}.",
+                f"Wanted are {_wanted()}: {', '.join(skeleton.keypoints)}.",
+            )
+        if index in columns:
+            raise FormatError(f"{origin} has the column {name!r} twice.", "Remove one of them.")
+        columns.append(index)
+    for name, index in meaning.items():
+        if index not in columns and index != -2:
+            raise FormatError(f"{origin} has no column {name!r}.", f"It has: {', '.join(header)}.")
+    return columns
+
+
+def _answer(
+    row: Sequence[str], columns: Sequence[int], header: Sequence[str], count: int, where: str
+) -> VisibilityAnswer:
+    if len(row) != len(columns):
+        raise FormatError(
+            f"{where} has {len(row)} cells, the first line has {len(columns)}.",
+            "Names with commas in them need quotes.",
+        )
+    presence = np.zeros(count, dtype=bool)
+    image, instance = "", ""
+    for cell, index, name in zip(row, columns, header, strict=True):
+        if index == -1:
+            image = image_path_from(cell)
+        elif index == -2:
+            instance = cell.strip()
+        elif (answer := ANSWERS.get(cell.strip().lower())) is not None:
+            presence[index] = answer
+        else:
+            raise FormatError(
+                f"{where}: {name!r} is {cell!r}, which is no answer.",
+                f"Answers are {', '.join(ANSWERS)}.",
+            )
+    if not image.strip():
+        raise FormatError(f"{where} names no image.")
+    return VisibilityAnswer(image, instance, presence)

@@ -1,0 +1,175 @@
+"""Tables of the label store, their version, and how an older store becomes a current one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from labelkit.errors import StoreError
+
+#: Version of the tables below. Raise it together with a step in MIGRATIONS.
+SCHEMA_VERSION = 1
+
+#: From a version to the next one; each step runs in the transaction that records it.
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+
+tables = MetaData()
+
+meta = Table(
+    "meta",
+    tables,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+file_stamp = Table(
+    "file_stamp",
+    tables,
+    Column("path", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+)
+
+image = Table(
+    "image",
+    tables,
+    Column("id", String(16), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("path", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+)
+
+instance = Table(
+    "instance",
+    tables,
+    Column("id", String(32), primary_key=True),
+    Column("image_id", String(16), ForeignKey("image.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("x", Double, nullable=False),
+    Column("y", Double, nullable=False),
+    Column("w", Double, nullable=False),
+    Column("h", Double, nullable=False),
+    Column("box_source", String(32), nullable=False),
+    Column("area", Double, nullable=False),
+    UniqueConstraint("image_id", "ordinal"),
+)
+
+journal = Table(
+    "journal",
+    tables,
+    Column(
+        "seq",
+        BigInteger().with_variant(Integer, "sqlite"),  # SQLite counts up INTEGER keys only
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("instance_id", String(32), ForeignKey("instance.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("content", Text, nullable=False),  # JSON; text keeps every digit on every database
+    Column("annotator", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    Column("lead_time_s", Double),
+    Column("source", Text, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    UniqueConstraint("source", "reference", "version", "instance_id", "kind"),
+    Index("journal_latest", "instance_id", "kind", "seq"),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+
+_APPEND_ONLY = "the journal is append-only: what a human said is never changed or deleted"
+
+for _verb in ("UPDATE", "DELETE"):
+    event.listen(
+        journal,
+        "after_create",
+        DDL(
+            f"CREATE TRIGGER journal_no_{_verb.lower()} BEFORE {_verb} ON journal "
+            f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+        ).execute_if(dialect="sqlite"),
+    )
+for _statement in (
+    "CREATE OR REPLACE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$",
+    "CREATE TRIGGER journal_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON journal "
+    "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
+):
+    event.listen(journal, "after_create", DDL(_statement).execute_if(dialect="postgresql"))
+
+
+def read_version(connection: Connection) -> int | None:
+    """The schema version of a database; None where nothing of ours is in it yet.
+
+    Raises:
+        StoreError: if its tables are another program's.
+    """
+    found = set(inspect(connection).get_table_names())
+    if not found & set(tables.tables):
+        return None
+    if meta.name in found:
+        value = connection.scalar(select(meta.c.value).where(meta.c.key == "schema_version"))
+        if value is not None and value.isdecimal():
+            return int(value)
+    raise StoreError(
+        "This database holds tables of another program, or a damaged label store.",
+        "Point LABELKIT_DB at an empty database, or restore labels.db from a backup.",
+    )
+
+
+def create_tables(connection: Connection) -> None:
+    """Make an empty store of the current version, in the caller's transaction."""
+    tables.create_all(connection, checkfirst=False)
+    connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+
+
+def migrate(
+    connection: Connection,
+    version: int,
+    target: int = SCHEMA_VERSION,
+    steps: Mapping[int, Callable[[Connection], None]] = MIGRATIONS,
+) -> None:
+    """Bring the tables from `version` to `target` step by step, in the caller's transaction.
+
+    Raises:
+        StoreError: if the store is newer than this program, or a step is missing.
+    """
+    if version > target:
+        raise StoreError(
+            f"The label store has schema version {version}; this labelkit knows up to {target}.",
+            "Install a newer labelkit: pip install --upgrade labelkit",
+        )
+    for step in range(version, target):
+        if step not in steps:
+            raise StoreError(
+                f"The label store has schema version {step}, from before the first release."
+            )
+        steps[step](connection)
+        connection.execute(
+            update(meta).where(meta.c.key == "schema_version").values(value=str(step + 1))
+        )

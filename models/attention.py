@@ -1,0 +1,137 @@
+"""Multi-head attention and the feed-forward block of a transformer layer (eq. 5-9)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def _linear(dim: int, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(dim, dim, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _check_heads(dim: int, heads: int) -> None:
+    if dim % heads:
+        raise ValueError(f"{heads} heads do not divide {dim} channels.")
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of tokens to each other.
+
+    Args:
+        dim: channels of the tokens.
+        heads: number of heads; must divide `dim`.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        _check_heads(dim, heads)
+        self.heads = heads
+        self.query = _linear(dim)
+        self.key = _linear(dim, bias=False)  # softmax takes a key's bias out again
+        self.value = _linear(dim)
+        self.out = _linear(dim)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, L, d/h)
+
+    def forward(self, tokens: Tensor, position: Tensor | None = None) -> Tensor:
+        """Mix (B, L, dim) tokens; `position` is added where they are queries and keys."""
+        placed = tokens if position is None else tokens + position
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(placed)),
+            self._split(self.key(placed)),
+            self._split(self.value(tokens)),
+        )  # (B, h, L, d/h)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # (B, L, dim), eq. 8
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of a few queries to many memory tokens.
+
+    Keys and values are never computed for the memory: with q W_q (m W_k)^T = (q W_q W_k^T) m^T
+    the key matrix moves to the queries, and the value matrix to the answer. It is the same
+    attention at about half the arithmetic where heads * K < 2 * dim.
+
+    Args:
+        dim: channels of queries and memory.
+        heads: number of heads; must divide `dim`.
+        answers: False leaves out value and output, where only the weights are wanted.
+    """
+
+    def __init__(self, dim: int, heads: int, answers: bool = True) -> None:
+        super().__init__()
+        _check_heads(dim, heads)
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.query = _linear(dim)
+        self.key = _linear(dim, bias=False)
+        if answers:
+            self.value = _linear(dim)
+            self.out = _linear(dim)
+
+    def _fold(self, query: Tensor) -> Tensor:
+        """(B, K, dim) queries as (B, h*K, dim) directions in the memory's space."""
+        q = self.query(query).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, K, d/h)
+        key = self.key.weight.unflatten(0, (self.heads, -1))  # (h, d/h, d)
+        return (q @ key).flatten(1, 2)  # (B, h*K, d)
+
+    def _unfold(self, pooled: Tensor) -> Tensor:
+        """(B, h*K, dim) memory pooled by each head as the (B, K, dim) answer."""
+        per_head = pooled.unflatten(1, (self.heads, -1))  # (B, h, K, d)
+        value = self.value.weight.unflatten(0, (self.heads, -1))  # (h, d/h, d)
+        mixed = (per_head @ value.transpose(1, 2)).transpose(1, 2).flatten(2)  # (B, K, d)
+        return self.out(mixed + self.value.bias)
+
+    def forward(self, query: Tensor, memory: Tensor, position: Tensor | None = None) -> Tensor:
+        """What each query reads.
+
+        Args:
+            query: (B, K, dim).
+            memory: (B, L, dim).
+            position: (L, dim), added where the memory serves as keys; or None.
+
+        Returns:
+            (B, K, dim).
+        """
+        keys = memory if position is None else memory + position
+        # one head: the folded queries of all heads are just more queries
+        pooled = F.scaled_dot_product_attention(
+            self._fold(query)[:, None],
+            keys[:, None],
+            memory[:, None],
+            scale=self.scale,
+        )[:, 0]  # (B, h*K, d)
+        return self._unfold(pooled)
+
+    def weights(self, query: Tensor, memory: Tensor, position: Tensor | None = None) -> Tensor:
+        """Where each head of each query looks: (B, h, K, L) float32, each row sums to 1 (eq. 6)."""
+        keys = memory if position is None else memory + position
+        scores = self._fold(query) * self.scale @ keys.transpose(1, 2)  # (B, h*K, L)
+        return scores.float().softmax(dim=2).unflatten(1, (self.heads, -1))
+
+    def answer(self, weights: Tensor, memory: Tensor) -> Tensor:
+        """`forward` for weights that are known: (B, h, K, L) and (B, L, dim) to (B, K, dim)."""
+        return self._unfold(weights.flatten(1, 2).to(memory.dtype) @ memory)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a ReLU between them.
+
+    Args:
+        dim: channels in and out.
+        hidden: channels between.
+        dropout: on the hidden channels.
+    """
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(dim, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, dim),
+        )

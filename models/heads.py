@@ -1,0 +1,76 @@
+"""Heatmap heads: what the supervised term (eq. 14) is fitted to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AttentionHeatmap(nn.Module):
+    """A response map brought to the height of a Gaussian target.
+
+    A response map sums to 1 while a target of sigma 2 sums to 25, so it is divided by its peak;
+    a scale and a bias for each keypoint are learned.
+
+    Args:
+        num_keypoints: K.
+    """
+
+    def __init__(self, num_keypoints: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(num_keypoints, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(num_keypoints, 1, 1))
+
+    def forward(self, response: Tensor) -> Tensor:
+        """(B, K, h, w) heatmaps from (B, K, h, w) response maps."""
+        peak = response.amax(dim=(2, 3), keepdim=True).clamp(min=1e-8)
+        return self.scale * (response / peak) + self.bias
+
+
+class DotHeatmap(nn.Module):
+    """How well each fine token fits each decoded query, as a map.
+
+    Args:
+        num_keypoints: K.
+        dim: channels of queries and tokens.
+    """
+
+    def __init__(self, num_keypoints: int, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, dim))
+        self.token = nn.Linear(dim, dim)
+        self.bias = nn.Parameter(torch.zeros(num_keypoints, 1))
+
+    def forward(self, queries: Tensor, tokens: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """(B, K, h, w) heatmaps from (B, K, dim) queries and (B, h*w, dim) tokens."""
+        query = self.query(queries)  # (B, K, dim)
+        token = self.token(tokens) * tokens.shape[2] ** -0.5  # (B, L, dim)
+        return (query @ token.transpose(1, 2) + self.bias).unflatten(2, size_hw)
+
+
+class DeconvHead(nn.Sequential):
+    """The simple baseline's head: transposed convolutions, each doubling the size, then 1x1.
+
+    Args:
+        in_channels: of the map.
+        num_keypoints: K.
+        doublings: how often the size doubles.
+        channels: of the layers between.
+    """
+
+    def __init__(
+        self, in_channels: int, num_keypoints: int, doublings: int, channels: int = 256
+    ) -> None:
+        layers: list[nn.Module] = []
+        for _ in range(doublings):
+            deconv = nn.ConvTranspose2d(
+                in_channels, channels, kernel_size=4, stride=2, padding=1, bias=False
+            )
+            nn.init.normal_(deconv.weight, std=0.001)
+            layers += [deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            in_channels = channels
+        last = nn.Conv2d(in_channels, num_keypoints, 1)
+        nn.init.normal_(last.weight, std=0.001)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
+        super().__init__(*layers, last)

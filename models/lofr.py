@@ -1,0 +1,228 @@
+"""LOFR: where keypoints are, learned from whether they can be seen.
+
+After "Location-Free Human Pose Estimation" (Xu et al., CVPR 2022, arXiv 2205.12619). The paper
+leaves steps open; each is a keyword argument here, and its default is our reading of the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labelkit.models.backbone import Backbone
+from labelkit.models.cam import CamBranch
+from labelkit.models.decoder import PartClassifier, PartDecoder
+from labelkit.models.encoder import ContextEncoder
+from labelkit.models.heads import AttentionHeatmap, DeconvHead, DotHeatmap
+from labelkit.models.output import PoseOutput
+from labelkit.models.prototypes import PosePrototypes, adjacency
+from labelkit.models.response import fuse_scales, scale_mass
+from labelkit.models.spe import SpatialEncoding, key_maps
+
+MEMORY_STRIDES = (4, 8, 16)
+
+#: Every choice the paper leaves open, the default first.
+ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
+    "cam_stride": (16, 32, 8),
+    "cam_pool": ("gap", "topk", "lse", "lmp"),
+    "fc": ("dense", "identity"),
+    "proto_attn": ("cam_norm", "raw", "sigmoid", "softmax"),
+    "fkey": ("gauss", "onehot", "cam"),
+    "spe": ("embed", "gate", "gather", "conv", "sine", "learned", "none"),
+    "spe_plus_sine": (False, True),
+    "psi": ("conv_ln_relu", "linear", "identity"),
+    "enc_tokens": ("per_scale", "joint", "cap"),
+    "adj": ("kinematic", "kinematic_symmetric"),
+    "proto_init": ("cam_learned", "cam", "learned"),
+    "read_layer": ("last", "mean"),
+    "read_scale": ("fuse", "4", "8", "16"),
+    "sup_map": ("attn_scaled", "dot", "deconv"),
+    "top_down": (False, True),
+}
+
+
+class LOFR(nn.Module):
+    """CNN branch, context encoder, pose prototypes and part decoder in one network.
+
+    Args:
+        backbone: with maps at `lofr_strides(cam_stride)`.
+        num_keypoints: K.
+        links: pairs of keypoints joined by a limb.
+        pairs: (left, right) keypoints; only adj="kinematic_symmetric" looks at them.
+        dim: channels of tokens and queries, d.
+        heads: attention heads.
+        encoder_layers, decoder_layers: depths.
+        ffn: hidden channels of the feed-forward blocks.
+        dropout: in the transformer.
+        cam_stride: of the map that the CNN branch classifies.
+        cam_pool, fc, proto_attn: see `CamBranch`; the encoder's class output pools alike.
+        fkey: see `key_maps`.
+        spe, spe_plus_sine, psi: see `SpatialEncoding`.
+        enc_tokens: see `ContextEncoder`.
+        adj: see `adjacency`.
+        proto_init: see `PosePrototypes`.
+        read_layer: see `PartDecoder`.
+        read_scale: see `fuse_scales`.
+        sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
+            "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
+            on the coarse tokens.
+        top_down: add each coarser map to the next finer one before anything else reads it, so
+            that fine cells know what is around them. Not in the paper.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_keypoints: int,
+        links: Sequence[tuple[int, int]],
+        pairs: Sequence[tuple[int, int]] = (),
+        *,
+        dim: int = 256,
+        heads: int = 8,
+        encoder_layers: int = 4,
+        decoder_layers: int = 6,
+        ffn: int = 1024,
+        dropout: float = 0.1,
+        cam_stride: int = 16,
+        cam_pool: str = "gap",
+        fc: str = "dense",
+        proto_attn: str = "cam_norm",
+        fkey: str = "gauss",
+        spe: str = "embed",
+        spe_plus_sine: bool = False,
+        psi: str = "conv_ln_relu",
+        enc_tokens: str = "per_scale",
+        adj: str = "kinematic",
+        proto_init: str = "cam_learned",
+        read_layer: str = "last",
+        read_scale: str = "fuse",
+        sup_map: str = "attn_scaled",
+        top_down: bool = False,
+    ) -> None:
+        super().__init__()
+        chosen = locals()
+        for name, allowed in ABLATIONS.items():
+            if chosen[name] not in allowed:
+                raise ValueError(f"{name} {chosen[name]!r} is none of {allowed}.")
+        if backbone.strides != lofr_strides(cam_stride):
+            raise ValueError(
+                f"cam_stride {cam_stride} wants backbone maps at strides "
+                f"{lofr_strides(cam_stride)}, not {backbone.strides}."
+            )
+        self.backbone = backbone
+        self.cam_index = backbone.strides.index(cam_stride)
+        self.fkey = fkey
+        self.read_scale = read_scale
+        self.top_down = top_down
+        # with top_down, the CNN branch reads merged maps; a map at stride 32 is the top itself
+        reads_merged = top_down and cam_stride <= MEMORY_STRIDES[-1]
+        self.cam_reads_merged = reads_merged
+        self.project = nn.ModuleList(
+            nn.Conv2d(channels, dim, 1) for channels in backbone.channels[: len(MEMORY_STRIDES)]
+        )
+        self.cam = CamBranch(
+            dim if reads_merged else backbone.channels[self.cam_index],
+            num_keypoints,
+            dim if proto_init != "learned" else 0,
+            cam_pool,
+            fc,
+            proto_attn,
+        )
+        self.spe = SpatialEncoding(dim, num_keypoints, spe, spe_plus_sine, psi)
+        self.encoder = ContextEncoder(
+            dim, heads, encoder_layers, ffn, dropout, num_keypoints, enc_tokens, cam_pool
+        )
+        mask = adjacency(num_keypoints, links, pairs, adj)
+        self.prototypes = PosePrototypes(dim, mask, proto_init=proto_init)
+        self.decoder = PartDecoder(
+            dim, heads, decoder_layers, ffn, dropout, read_layer, answers=sup_map == "dot"
+        )
+        self.classify = PartClassifier(num_keypoints, dim)
+        self.heatmap: AttentionHeatmap | DotHeatmap | DeconvHead
+        if sup_map == "attn_scaled":
+            self.heatmap = AttentionHeatmap(num_keypoints)
+        elif sup_map == "dot":
+            self.heatmap = DotHeatmap(num_keypoints, dim)
+        else:
+            self.heatmap = DeconvHead(dim, num_keypoints, doublings=2, channels=dim)
+
+    def transformer_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the transformer, which learns at a lower rate than the CNN."""
+        parts = (self.spe, self.encoder, self.prototypes, self.decoder, self.classify)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def forward(self, images: Tensor) -> PoseOutput:
+        """Classify and locate the keypoints of each crop.
+
+        Args:
+            images: (B, 3, H, W), normalised with the ImageNet mean and deviation.
+
+        Returns:
+            `PoseOutput`; aux_logits are those of the CNN branch and of the encoder.
+
+        Raises:
+            ValueError: if H or W is no multiple of 32: the scales would not cover each other.
+        """
+        if images.shape[2] % 32 or images.shape[3] % 32:
+            raise ValueError(
+                f"LOFR wants crops whose sides are multiples of 32, not {tuple(images.shape[2:])}."
+            )
+        maps = self.backbone(images)
+        levels = self._levels(maps)  # (B, d, H/s, W/s) for s in 4, 8, 16
+        sizes = [(level.shape[2], level.shape[3]) for level in levels]
+
+        cam_input = (levels if self.cam_reads_merged else maps)[self.cam_index]
+        cnn_logits, cams, vectors = self.cam(cam_input)
+
+        scales = []
+        for level, size, stride in zip(levels, sizes, MEMORY_STRIDES, strict=True):
+            keys = None
+            if self.spe.wants_keys:
+                keys = key_maps(cams, cnn_logits.sigmoid(), size, stride, self.fkey)
+            tokens = level.flatten(2).transpose(1, 2)  # (B, L_i, d)
+            scales.append(self.spe(tokens, keys, size))
+        scales, encoder_logits = self.encoder(scales, sizes)
+
+        memory = torch.cat(scales, dim=1)  # F_m: (B, L, d)
+        queries = self.prototypes(vectors, len(images))  # (B, K, d)
+        features, attention, queries = self.decoder(queries, memory)
+        response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
+        return PoseOutput(
+            logits=self.classify(features),
+            aux_logits=(cnn_logits, encoder_logits),
+            cams=cams,
+            response=response,
+            heatmaps=self._heatmaps(response, queries, scales, sizes).float(),
+            part_features=features,
+            scale_mass=scale_mass(attention, sizes),
+        )
+
+    def _levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        levels = [project(level) for project, level in zip(self.project, maps, strict=False)]
+        if self.top_down:
+            for index in reversed(range(len(levels) - 1)):
+                coarse = F.interpolate(levels[index + 1], scale_factor=2.0, mode="nearest")
+                levels[index] = levels[index] + coarse
+        return levels
+
+    def _heatmaps(
+        self,
+        response: Tensor,
+        queries: Tensor,
+        scales: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        if isinstance(self.heatmap, AttentionHeatmap):
+            return self.heatmap(response)
+        if isinstance(self.heatmap, DotHeatmap):
+            return self.heatmap(queries, scales[0], sizes[0])
+        coarse = scales[-1].transpose(1, 2).unflatten(2, sizes[-1])  # (B, d, H/16, W/16)
+        return self.heatmap(coarse)
+
+
+def lofr_strides(cam_stride: int) -> tuple[int, ...]:
+    """The backbone maps that LOFR reads for a given `cam_stride`."""
+    return MEMORY_STRIDES if cam_stride in MEMORY_STRIDES else (*MEMORY_STRIDES, cam_stride)

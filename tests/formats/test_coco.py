@@ -1,0 +1,255 @@
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelkit.annotation import Annotation
+from labelkit.errors import FormatError
+from labelkit.formats.coco import (
+    CocoFile,
+    read_boxes,
+    read_coco,
+    skeleton_from_category,
+    write_coco,
+)
+from labelkit.instance import Box, Image, Instance
+from labelkit.pose import Pose, human_pose
+from labelkit.skeleton import Skeleton, load_skeleton, make_skeleton
+
+HOSTILE = make_skeleton("<b>&\"'", ("<script>", 'a "b"', "näse 鼻\n", "&amp;"), [(0, 3)])
+
+
+def document():
+    """Two images; a person with a nose seen and a tail hidden, and a crowd."""
+    return {
+        "images": [
+            {"id": 7, "file_name": "a/1.jpg", "width": 100, "height": 50},
+            {"id": 8, "file_name": "b\\2.jpg"},
+        ],
+        "categories": [{"id": 3, "name": "mouse", "keypoints": ["nose", "tail"]}],
+        "annotations": [
+            {
+                "id": 41,
+                "image_id": 7,
+                "category_id": 3,
+                "bbox": [10, 5, 20.5, 30],
+                "area": 400.25,
+                "keypoints": [12.125, 6, 2, 30, 35, 1],
+                "iscrowd": 0,
+            },
+            {"id": "x", "image_id": 8, "category_id": 3, "iscrowd": 1},
+        ],
+    }
+
+
+def instance(image: Image, ordinal: int, box: Box, area: float) -> Instance:
+    return Instance(image, ordinal, box, "given", area)
+
+
+def only(file: CocoFile) -> Annotation:
+    (annotation,) = file.annotations
+    return annotation
+
+
+def test_every_field_of_an_annotation_is_read():
+    file = read_coco(document(), "f.json")
+    first, second = file.annotations
+    assert (first.image_path, first.reference) == ("a/1.jpg", "41")
+    assert first.box == Box(10, 5, 20.5, 30)
+    assert first.area == 400.25
+    assert first.pose == human_pose([[12.125, 6], [30, 35]], [2, 1])
+    assert not first.iscrowd
+    assert (second.image_path, second.reference, second.box, second.area) == (
+        "b/2.jpg",
+        "x",
+        None,
+        None,
+    )
+    assert second.pose == human_pose([[0, 0], [0, 0]], [0, 0])
+    assert second.iscrowd
+    assert file.image_sizes == {"a/1.jpg": (100, 50)}
+    assert file.skeleton == make_skeleton("mouse", ("nose", "tail"))
+    assert file.ignored == 0
+
+
+def test_annotations_of_categories_without_keypoints_are_counted():
+    text = document()
+    text["categories"].append({"id": 4, "name": "cage"})
+    text["annotations"].append({"id": 1, "image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]})
+    file = read_coco(text, "f.json")
+    assert len(file.annotations) == 2
+    assert file.ignored == 1
+
+
+def edited(*path_and_value):
+    *path, value = path_and_value
+    text = copy.deepcopy(document())
+    target = text
+    for key in path[:-1]:
+        target = target[key]
+    if value is KeyError:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ([], "it holds a list, not an object"),
+        ({}, "it has no list 'images'"),
+        (edited("images", {}), "it has no list 'images'"),
+        (edited("annotations", []), "annotations is empty"),
+        (edited("annotations", [3]), "it has no list 'annotations'"),
+        (edited("annotations", 0, "image_id", 9), "annotation 41 belongs to image 9"),
+        (edited("annotations", 0, "category_id", 9), "annotation 41 has category 9"),
+        (edited("annotations", 1, "id", 41), "annotation 41: two annotations have this id"),
+        (edited("annotations", 1, "id", KeyError), "annotation number 2 has no valid id"),
+        (edited("images", 1, "id", 7), "two images have the id 7"),
+        (edited("images", 0, "file_name", KeyError), "image 7 has no file_name"),
+        (edited("annotations", 0, "bbox", [0, 0, 0, 5]), "annotation 41 has a box without area"),
+        (edited("annotations", 0, "bbox", [0, 0, 5]), "bbox wants left, top, width, height"),
+        (edited("annotations", 0, "bbox", [0, 0, math.inf, 5]), "annotation 41: bbox holds inf"),
+        (edited("annotations", 0, "area", math.nan), "annotation 41: area holds nan"),
+        (edited("annotations", 0, "area", -1), "negative area -1.0"),
+        (edited("annotations", 0, "keypoints", [1, 2, 2]), "has 3 keypoint numbers; 2 keypoints"),
+        (edited("annotations", 0, "keypoints", 0, math.nan), "annotation 41: keypoints holds nan"),
+        (edited("annotations", 0, "keypoints", 0, "12"), "holds '12', which is no number"),
+        (edited("annotations", 0, "keypoints", 0, 10**400), "annotation 41: keypoints holds"),
+        (edited("annotations", 0, "keypoints", 2, 3), "annotation 41: Visibility 3"),
+        (edited("annotations", 0, "keypoints", 0, 100.5), "annotation 41: 'nose' lies at (100.5,"),
+        (edited("annotations", 0, "keypoints", 4, -0.5), "annotation 41: 'tail' lies at (30.0, -0"),
+        (edited("categories", 0, "keypoints", []), "has no category with keypoints"),
+        (edited("categories", 0, "keypoints", "nose"), "keypoints must be a list of names"),
+        (edited("categories", 0, "skeleton", [[1]]), "has a damaged skeleton"),
+    ],
+)
+def test_wrong_content_is_one_error_that_names_the_item(text, reason):
+    with pytest.raises(FormatError) as caught:
+        read_coco(text, "f.json")
+    assert reason in caught.value.problem
+    assert caught.value.problem.startswith("f.json")
+
+
+def test_a_point_on_the_border_of_its_image_is_inside():
+    file = read_coco(edited("annotations", 0, "keypoints", [100, 50, 2, 0, 0, 1]), "f.json")
+    assert file.annotations[0].pose.xy.tolist() == [[100, 50], [0, 0]]
+
+
+def test_an_absent_point_may_hold_any_number():
+    file = read_coco(edited("annotations", 0, "keypoints", [-7, 900, 0, 0, 0, 1]), "f.json")
+    assert file.annotations[0].pose.visibility.tolist() == [0, 1]
+
+
+def test_categories_with_different_keypoints_are_refused_by_name():
+    text = document()
+    text["categories"].append({"id": 4, "name": "rat", "keypoints": ["nose"]})
+    with pytest.raises(FormatError, match="different keypoints: 'mouse', 'rat'"):
+        read_coco(text, "f.json")
+
+
+def test_links_of_a_category_are_counted_from_one():
+    category = {"name": "x", "keypoints": ["a", "b", "c"], "skeleton": [[1, 3], [3, 2]]}
+    assert skeleton_from_category(category, "f").links == ((0, 2), (2, 1))
+
+
+def test_keypoints_of_a_built_in_skeleton_bring_its_sigmas_along():
+    coco = load_skeleton("coco17")
+    assert skeleton_from_category({"name": "p", "keypoints": list(coco.keypoints)}, "f") == coco
+
+
+def test_built_in_keypoints_in_another_order_keep_their_pairs_and_sigmas():
+    coco = load_skeleton("coco17")
+    names = list(reversed(coco.keypoints))
+    skeleton = skeleton_from_category({"name": "p", "keypoints": names}, "f")
+    assert skeleton.keypoints == tuple(names)
+    assert skeleton.sigmas == tuple(reversed(coco.sigmas))
+    assert {(names[a], names[b]) for a, b in skeleton.pairs} == {
+        (coco.keypoints[a], coco.keypoints[b]) for a, b in coco.pairs
+    }
+
+
+def test_boxes_are_read_without_keypoints():
+    text = document()
+    del text["categories"][0]["keypoints"]
+    text["annotations"][1]["bbox"] = [0, 0, 2, 3]
+    first, second = read_boxes(text, "f.json")
+    assert (first.box, first.area, len(first.pose)) == (Box(10, 5, 20.5, 30), 400.25, 0)
+    assert second.box == Box(0, 0, 2, 3)
+
+
+def test_boxes_of_several_categories_or_without_bbox_are_refused():
+    with pytest.raises(FormatError, match="annotation x has no bbox"):
+        read_boxes(document(), "f.json")
+    text = document()
+    text["categories"].append({"id": 4, "name": "cage"})
+    text["annotations"][1]["category_id"] = 4
+    with pytest.raises(FormatError, match="several categories: 'mouse', 'cage'"):
+        read_boxes(text, "f.json")
+
+
+def test_a_written_annotation_worked_by_hand():
+    image = Image("a.jpg", "ab" * 32, 100, 50)
+    pose = human_pose([[1.5, 2.25], [9, 9]], [1, 0])
+    skeleton = make_skeleton("mouse", ("nose", "tail"))
+    text = write_coco([(instance(image, 0, Box(1, 2, 3, 4), 6.5), pose)], skeleton)
+    (row,) = text["annotations"]
+    assert row["keypoints"] == [1.5, 2.25, 1, 0.0, 0.0, 0]
+    assert (row["num_keypoints"], row["area"], row["bbox"]) == (1, 6.5, [1.0, 2.0, 3.0, 4.0])
+    assert row["labelkit_id"] == "abababababababab-0"
+    assert row["image_id"] == text["images"][0]["id"]
+    assert "score" not in row
+    assert text["categories"][0]["skeleton"] == [[1, 2]]
+
+
+def test_ids_do_not_depend_on_what_else_is_exported():
+    skeleton = make_skeleton("m", ("nose",))
+    pose = human_pose([[1, 1]], [2])
+    images = [Image(f"{n}.jpg", f"{n:064x}"[::-1], 9, 9) for n in range(1, 5)]
+    items = [(instance(image, 0, Box(0, 0, 5, 5), 25), pose) for image in images]
+    all_rows = write_coco(items, skeleton)["annotations"]
+    (last,) = write_coco(items[-1:], skeleton)["annotations"]
+    assert last == all_rows[-1]
+    assert len({row["id"] for row in all_rows}) == 4
+    assert all(0 < row["id"] < 2**53 for row in all_rows)
+
+
+def test_nothing_to_export_is_an_empty_document():
+    text = write_coco([], HOSTILE)
+    assert text["annotations"] == text["images"] == []
+
+
+@st.composite
+def poses(draw, count):
+    point = st.tuples(st.floats(0, 640), st.floats(0, 480))
+    xy = draw(st.lists(point, min_size=count, max_size=count))
+    visibility = draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))
+    score = draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
+    return Pose(np.array(xy), np.array(visibility), np.array(score))
+
+
+@given(poses(len(HOSTILE)), st.floats(1e-3, 1e6))
+def test_no_digit_is_lost_on_the_way_out_and_in(pose, area):
+    image = Image("ö/<&>.jpg", "0f" * 32, 640, 480)
+    box = Box(0.1, 0.2, 100 / 3, 200 / 7)
+    written = write_coco([(instance(image, 2, box, area), pose)], HOSTILE, scores=True)
+    file = read_coco(json.loads(json.dumps(written)), "f.json")
+    annotation = only(file)
+    assert annotation.pose == pose
+    assert annotation.box == box
+    assert annotation.area == area
+    assert annotation.image_path == "ö/<&>.jpg"
+    assert file.skeleton == HOSTILE
+    assert file.image_sizes == {"ö/<&>.jpg": (640, 480)}
+
+
+def test_a_skeleton_without_mirror_pairs_survives():
+    skeleton = Skeleton("s", ("left_ear", "b"), ((1, 0),), (), (0.1, 0.2), ((0, 1), (0.5, 0.25)))
+    image = Image("a.jpg", "0f" * 32, 9, 9)
+    item = (instance(image, 0, Box(0, 0, 1, 1), 1), human_pose([[1, 1], [2, 2]], [2, 2]))
+    assert read_coco(write_coco([item], skeleton), "f").skeleton == skeleton

@@ -1,0 +1,148 @@
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelkit.errors import FormatError, SkeletonError
+from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
+from labelkit.formats.documents import load_text
+from labelkit.formats.lightning_pose import read_lightning_pose_csv
+from labelkit.pose import human_pose
+
+DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+MOUSE = DATA / "openfield-mouse"
+
+SINGLE = """\
+scorer,me,me,me,me
+bodyparts,nose,nose,tail,tail
+coords,x,y,x,y
+labeled-data/v/1.png,250.05599999999998,1,3,4
+labeled-data/v/2.png,,,NaN,nan
+"""
+
+MULTI = """\
+scorer,,,me,me,me,me,me,me
+individuals,,,m1,m1,m2,m2,single,single
+bodyparts,,,nose,nose,nose,nose,corner,corner
+coords,,,x,y,x,y,x,y
+labeled-data,v,1.png,1.5,2,,,9,9
+labeled-data,v,2.png,5,6,7,8,9,9
+"""
+
+
+def test_labels_of_one_animal_keep_every_digit_and_nan_is_absent():
+    keypoints, (first, second) = read_deeplabcut_csv(SINGLE, "f.csv")
+    assert keypoints == ("nose", "tail")
+    assert (first.image_path, first.reference) == ("labeled-data/v/1.png",) * 2
+    assert first.pose == human_pose([[250.05599999999998, 1], [3, 4]], [2, 2])
+    assert (first.box, first.area, first.iscrowd) == (None, None, False)
+    assert second.pose == human_pose([[0, 0], [0, 0]], [0, 0])
+
+
+def test_animals_that_are_not_in_a_frame_and_unique_body_parts_are_left_out():
+    keypoints, annotations = read_deeplabcut_csv(MULTI, "f.csv")
+    assert keypoints == ("nose",)
+    assert [(a.reference, a.pose.xy.tolist()) for a in annotations] == [
+        ("labeled-data/v/1.png#m1", [[1.5, 2]]),
+        ("labeled-data/v/2.png#m1", [[5, 6]]),
+        ("labeled-data/v/2.png#m2", [[7, 8]]),
+    ]
+    assert annotations[0].image_path == "labeled-data/v/1.png"
+
+
+def test_windows_paths_become_forward_slashes():
+    _, (first, _) = read_deeplabcut_csv(SINGLE.replace("data/v/", "data\\v\\"), "f.csv")
+    assert first.image_path == "labeled-data/v/1.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it has no header row 'scorer'"),
+        ("image,nose\na,1\n", "it has no header row 'scorer'"),
+        ("scorer,me\nbodyparts,nose\n", "it has no header row 'coords'"),
+        ("\n".join(SINGLE.splitlines()[:3]), "has header rows but no images"),
+        (SINGLE.replace("x,y,x,y", "x,y,likelihood,x"), "likelihood columns"),
+        (SINGLE.replace("x,y,x,y", "y,x,y,x"), "must read x, y, x, y"),
+        (SINGLE.replace("nose,nose", "nose,tail"), "column 2 is x of 'nose'"),
+        (SINGLE.replace("tail,tail", "nose,nose"), "has the keypoint 'nose' twice"),
+        (SINGLE.replace("3,4", "3,"), "line 4: 'tail' has only one of x and y"),
+        (SINGLE.replace("3,4", "3,four"), "line 4: 'tail' is 'four', which is no number"),
+        (SINGLE.replace("3,4", "-3,4"), "line 4: 'tail' lies at (-3, 4), outside the image"),
+        (SINGLE.replace("3,4", "inf,4"), "line 4: 'tail' lies at (inf, 4), outside the image"),
+        (SINGLE.replace("3,4", "3"), "line 4 has 4 cells, the header has 5"),
+        (SINGLE.replace("2.png", "1.png"), "line 5: labeled-data/v/1.png is there a second time"),
+        (MULTI.replace("nose,nose,corner", "ear,ear,corner"), "'m2' and 'm1' have different"),
+        (MULTI.replace("m2,m2,single,single", "m2,m2,m1,m1"), "of individual 'm1' are not"),
+    ],
+)
+def test_wrong_content_is_one_error_that_names_the_item(text, reason):
+    with pytest.raises(FormatError) as caught:
+        read_deeplabcut_csv(text, "f.csv")
+    assert reason in caught.value.problem
+
+
+def test_lightning_pose_is_the_same_table_with_one_path_column():
+    expected = read_deeplabcut_csv(SINGLE, "f.csv")
+    keypoints, annotations = read_lightning_pose_csv(SINGLE, "f.csv")
+    assert keypoints == expected[0]
+    assert [a.pose for a in annotations] == [a.pose for a in expected[1]]
+    with pytest.raises(FormatError, match="it has individuals"):
+        read_lightning_pose_csv(MULTI, "f.csv")
+
+
+def test_a_config_gives_names_links_and_pairs():
+    text = "Task: open\nbodyparts: [leftear, rightear, 3]\nskeleton: [[leftear, 3], [3, rightear]]"
+    skeleton = skeleton_from_config(text, "config.yaml")
+    assert skeleton.name == "open"
+    assert skeleton.keypoints == ("leftear", "rightear", "3")
+    assert skeleton.links == ((0, 2), (2, 1))
+    assert skeleton.pairs == ((0, 1),)
+
+
+def test_a_config_of_several_animals_names_their_body_parts_elsewhere():
+    text = "multianimalproject: true\nbodyparts: MULTI!\nmultianimalbodyparts: [a, b]\nskeleton:"
+    assert skeleton_from_config(text, "config.yaml").keypoints == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not the config.yaml"),
+        ("a: [", "is not a YAML file"),
+        ("Task: x", "it has no list 'bodyparts'"),
+        ("bodyparts: [no]", "holds False, which is no name"),
+        ("bodyparts: [a]\nskeleton: [[a, b]]", "unknown body part 'b'"),
+        ("bodyparts: [a]\nskeleton: [a]", "skeleton wants lists of body parts"),
+        ("bodyparts: [!!python/object/apply:os.getcwd []]", "is not a YAML file"),
+    ],
+)
+def test_a_wrong_config_says_what_is_wrong(text, reason):
+    with pytest.raises(FormatError) as caught:
+        skeleton_from_config(text, "config.yaml")
+    assert reason in caught.value.problem
+
+
+def test_a_config_with_one_ear_is_refused():
+    with pytest.raises(SkeletonError, match="has no partner"):
+        skeleton_from_config("bodyparts: [leftear, tail]", "config.yaml")
+
+
+@pytest.mark.skipif(not MOUSE.is_dir(), reason="no openfield-mouse under LABELKIT_DATA")
+def test_the_open_field_project_is_read_to_the_last_digit():
+    (path,) = MOUSE.glob("labeled-data/*/CollectedData_*.csv")
+    keypoints, annotations = read_deeplabcut_csv(load_text(path), path.name)
+    skeleton = skeleton_from_config(load_text(MOUSE / "config.yaml"), "config.yaml")
+    assert keypoints == skeleton.keypoints
+    assert skeleton.pairs == ((1, 2),)
+    assert len(annotations) == 116
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))[3:]
+    for row, annotation in zip(rows, annotations, strict=True):
+        assert (MOUSE / annotation.image_path).is_file()
+        expected = np.array([float(cell or "nan") for cell in row[1:]]).reshape(-1, 2)
+        present = ~np.isnan(expected).any(axis=1)
+        assert annotation.pose.present.tolist() == present.tolist()
+        assert annotation.pose.xy[present].tolist() == expected[present].tolist()

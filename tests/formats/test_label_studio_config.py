@@ -1,0 +1,60 @@
+from xml.etree import ElementTree
+
+import pytest
+
+from labelkit.errors import FormatError
+from labelkit.formats.label_studio_config import (
+    NOTHING_CHOICE,
+    correction_config,
+    keypoint_colours,
+    visibility_config,
+)
+from labelkit.skeleton import load_skeleton, make_skeleton
+
+MOUSE = make_skeleton("mouse", ("nose", "left_ear", "right_ear"))
+HOSTILE = make_skeleton("x", ('<Label value="a"/>', "&amp;'", "näse 鼻", "two\nlines", "a, b"))
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+@pytest.mark.parametrize("skeleton", [MOUSE, HOSTILE, load_skeleton("coco17")])
+def test_every_keypoint_is_in_the_configuration_by_its_exact_name(config, skeleton):
+    root = ElementTree.fromstring(config(skeleton))
+    tag = "KeyPointLabels/Label" if config is correction_config else "Choices/Choice"
+    values = [element.get("value") for element in root.findall(f".//{tag}")]
+    extra = [] if config is correction_config else [NOTHING_CHOICE]
+    assert values == [*skeleton.keypoints, *extra]
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_no_two_hotkeys_are_the_same(config):
+    many = make_skeleton("many", [f"k{n}" for n in range(40)])
+    root = ElementTree.fromstring(config(many))
+    keys = [e.get("hotkey") for e in root.iter() if e.get("hotkey")]
+    assert len(keys) == len(set(keys)) > 20
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_choices_stand_beside_the_image(config):
+    root = ElementTree.fromstring(config(MOUSE))
+    assert "display:flex" in root.get("style")
+    assert [child.tag for child in root] == ["View", "View"]
+    assert root[0].find("Image") is not None
+    assert root[1].find("Choices").get("perRegion") == "true"
+
+
+@pytest.mark.parametrize("name", ["$image", "a\x00b", NOTHING_CHOICE])
+def test_a_name_that_label_studio_cannot_show_is_refused(name):
+    with pytest.raises(FormatError, match="cannot show a keypoint named"):
+        correction_config(make_skeleton("x", (name,)))
+
+
+def test_left_is_blue_right_is_red_and_all_colours_differ():
+    skeleton = load_skeleton("coco17")
+    colours = keypoint_colours(skeleton)
+    assert len(set(colours)) == 17
+    rgb = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours]
+    for left, right in skeleton.pairs:
+        assert max(rgb[left]) == rgb[left][2]
+        assert max(rgb[right]) == rgb[right][0]
+    nose = rgb[skeleton.index("nose")]
+    assert max(nose) == nose[1]

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from labelkit.annotation import VisibilityAnswer
+from labelkit.errors import FormatError
+from labelkit.formats.visibility_csv import read_visibility_csv, write_visibility_csv
+from labelkit.skeleton import make_skeleton
+
+MOUSE = make_skeleton("mouse", ("nose", "left_ear", "right_ear"))
+
+
+def contents(answers):
+    return [(a.image_path, a.reference, a.presence.tolist()) for a in answers]
+
+
+def test_columns_are_found_by_name_in_any_order():
+    text = "right_ear,image,nose,left_ear\n0,a\\1.png,Yes,FALSE\n\n1,b.png,no,true\n"
+    assert contents(read_visibility_csv(text, MOUSE, "f.csv")) == [
+        ("a/1.png", "", [True, False, False]),
+        ("b.png", "", [False, True, True]),
+    ]
+
+
+def test_objects_of_one_image_are_told_apart():
+    text = "image,instance,nose,left_ear,right_ear\na.png,0,1,1,1\na.png,1,0,0,0\n"
+    assert contents(read_visibility_csv(text, MOUSE, "f.csv")) == [
+        ("a.png", "0", [True] * 3),
+        ("a.png", "1", [False] * 3),
+    ]
+
+
+HEADER = "image,nose,left_ear,right_ear\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "f.csv is empty"),
+        (HEADER, "f.csv has column names but no rows"),
+        ("image,nose,left_ear\na,1,1\n", "f.csv has no column 'right_ear'"),
+        ("nose,left_ear,right_ear\n1,1,1\n", "f.csv has no column 'image'"),
+        ("image,nose,left_ear,right_ear,tail\n", "f.csv has the unknown column 'tail'"),
+        ("image,nose,nose,left_ear,right_ear\n", "f.csv has the column 'nose' twice"),
+        (HEADER + "a,1,1,1\nb,1,maybe,1\n", "line 3: 'left_ear' is 'maybe', which is no answer"),
+        (HEADER + "a,1,,1\n", "line 2: 'left_ear' is '', which is no answer"),
+        (HEADER + "a,1,1\n", "line 2 has 3 cells, the first line has 4"),
+        (HEADER + ",1,1,1\n", "line 2 names no image"),
+        (HEADER + "a,1,1,1\na,1,1,1\n", "line 3: a  is answered a second time"),
+        (HEADER + '"a,1,1,1\n', "broken CSV"),
+    ],
+)
+def test_wrong_content_is_one_error_that_names_the_item(text, reason):
+    with pytest.raises(FormatError) as caught:
+        read_visibility_csv(text, MOUSE, "f.csv")
+    assert reason in caught.value.problem
+
+
+def test_a_keypoint_named_like_another_column_cannot_be_written():
+    with pytest.raises(FormatError, match="named 'image'"):
+        write_visibility_csv([], make_skeleton("x", ("image",)))
+
+
+@given(
+    st.lists(st.text(min_size=1).filter(str.strip), min_size=1, unique_by=str.strip, max_size=4),
+    st.lists(st.tuples(st.text(min_size=1).filter(str.strip), st.booleans()), min_size=1),
+)
+def test_answers_survive_whatever_names_look_like(names, rows):
+    hostile = "\x00\\\ud800"
+    names = [
+        n for n in names if not set(n) & set(hostile) and n.strip() not in ("image", "instance")
+    ]
+    rows = {image: tick for image, tick in rows if not set(image) & set(hostile)}
+    assume(names and rows)
+    skeleton = make_skeleton("s", names, pairs=[])
+    answers = [
+        VisibilityAnswer(image, str(n), np.full(len(names), tick))
+        for n, (image, tick) in enumerate(rows.items())
+    ]
+    text = write_visibility_csv(answers, skeleton)
+    assert contents(read_visibility_csv(text, skeleton, "f")) == contents(answers)

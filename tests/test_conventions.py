@@ -1,0 +1,212 @@
+"""The house rules that a machine can keep: who imports whom, what is packaged, what is said."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("labelkit", "models", "workflows")
+HEAVY = {"torch", "torchvision", "timm", "lightning"}
+OPTIONAL = {"fiftyone", "label_studio_sdk", "pycocotools"}
+
+
+def sources(*folders: str) -> list[Path]:
+    """Python files below the folders, each once: links inside `labelkit/` are not followed."""
+    return [
+        path
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not any(parent.is_symlink() for parent in path.parents)
+    ]
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[tuple[str, int]]:
+    """Dotted names that a file imports and the lines where it does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if top_level_only and id(node) in inside:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def is_below(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def offences(paths: list[Path], banned: set[str], *, top_level_only: bool = False) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in paths
+        for name, line in imports(path, top_level_only=top_level_only)
+        if is_below(name, banned)
+    ]
+
+
+def test_the_walk_finds_all_three_folders_and_no_file_twice():
+    found = sources(*FOLDERS)
+    assert {path.relative_to(ROOT).parts[0] for path in found} == set(FOLDERS)
+    assert len({path.resolve() for path in found}) == len(found)
+
+
+def test_the_domain_imports_neither_torch_nor_models_nor_workflows():
+    domain = [path for path in sources("labelkit") if path.name != "cli.py"]
+    banned = HEAVY | {"labelkit.models", "labelkit.workflows", "labelkit.cli"}
+    assert offences(domain, banned) == []
+
+
+def test_models_import_only_torch_timm_safetensors_and_the_standard_library():
+    allowed = {"torch", "timm", "safetensors", "labelkit.models"} | set(sys.stdlib_module_names)
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in sources("models")
+        for name, line in imports(path)
+        if not is_below(name, allowed)
+        and not (path.name == "checkpoint.py" and name == "labelkit.errors.CheckpointError")
+    ]
+    assert wrong == []
+
+
+def test_nothing_imports_the_command_line():
+    everything = [path for path in sources(*FOLDERS) if path.name not in {"cli.py", "__main__.py"}]
+    assert offences(everything, {"labelkit.cli"}) == []
+
+
+def test_top_level_names_models_and_workflows_are_never_imported():
+    everything = sources(*FOLDERS, "tests", "benchmarks")
+    assert offences(everything, {"models", "workflows"}) == []
+
+
+def test_optional_packages_are_imported_only_where_they_are_used():
+    assert offences(sources(*FOLDERS), OPTIONAL, top_level_only=True) == []
+
+
+def test_every_package_folder_is_in_the_wheel():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = settings["tool"]["setuptools"]["packages"]
+    folders = set()
+    for path in sources(*FOLDERS):
+        parts = path.parent.relative_to(ROOT).parts
+        folders.add(".".join(parts if parts[0] == "labelkit" else ("labelkit", *parts)))
+    assert sorted(listed) == sorted(folders)
+
+
+def test_every_folder_with_python_files_is_a_package():
+    without = {path.parent for path in sources(*FOLDERS)} - {
+        path.parent for path in sources(*FOLDERS) if path.name == "__init__.py"
+    }
+    assert without == set()
+
+
+def test_links_let_editors_see_what_the_installer_sees():
+    for name in ("models", "workflows"):
+        link = ROOT / "labelkit" / name
+        assert link.is_symlink()
+        assert link.resolve() == ROOT / name
+
+
+def test_no_file_is_longer_than_400_lines():
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in sources(*FOLDERS, "tests", "benchmarks")
+    }
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_there_is_no_utils_drawer():
+    drawers = {"util", "utils", "helpers", "common", "misc"}
+    everything = sources(*FOLDERS, "tests", "benchmarks")
+    assert [p for p in everything if p.stem in drawers or p.parent.name in drawers] == []
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sources(*FOLDERS)
+        if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+    ]
+    assert silent == []
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import json, sys\n"
+        "sys.argv = ['labelkit', '--help']\n"
+        "from labelkit.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "Usage" in done.stdout
+    assert loaded & (HEAVY | OPTIONAL | {"pandas", "pyarrow", "sqlalchemy", "matplotlib"}) == set()
+
+
+def command_names() -> list[str]:
+    import typer
+
+    group = typer.main.get_command(import_module("labelkit.cli").app)
+    return sorted(group.commands)  # type: ignore[attr-defined]
+
+
+def test_the_commands_of_the_loop_are_there():
+    loop = {"bootstrap", "push", "pull", "retrain", "status", "evaluate", "export"}
+    assert loop | {"doctor", "demo"} <= set(command_names())
+
+
+def test_every_command_has_help_with_an_example():
+    import typer
+
+    group = typer.main.get_command(import_module("labelkit.cli").app)
+    for name in command_names():
+        help_text = group.commands[name].help or ""  # type: ignore[attr-defined]
+        assert help_text.strip(), f"labelkit {name} has no help"
+        assert f"labelkit {name}" in help_text, f"the help of labelkit {name} shows no example"
+
+
+def test_every_option_of_every_command_has_help():
+    import typer
+
+    group = typer.main.get_command(import_module("labelkit.cli").app)
+    without = [
+        f"{name} --{option.name}"
+        for name in command_names()
+        for option in group.commands[name].params  # type: ignore[attr-defined]
+        if option.param_type_name == "option" and not getattr(option, "help", None)
+    ]
+    assert without == []
+
+
+def test_a_command_is_called_like_the_workflow_file_behind_it():
+    files = {path.stem for path in sources("workflows")}
+    assert [name for name in command_names() if name.replace("-", "_") not in files] == []
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench"])
+def test_make_has_the_targets_that_people_and_machines_use(target):
+    assert f"\n{target}: " in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -1,0 +1,98 @@
+"""The picture that people look at: sizes, colours, and what is painted where."""
+
+import colorsys
+
+import numpy as np
+import pytest
+from builders import make_pose, stick_skeleton
+from PIL import Image as Pictures
+
+from labelkit.skeleton import load_skeleton, make_skeleton
+from labelkit.workflows.contact_sheet import (
+    PANEL,
+    SheetItem,
+    _heat,
+    _panels,
+    contact_sheet,
+    keypoint_colours,
+)
+
+GREY = (90, 90, 90)
+
+
+def make_item(truth=True, size=(40, 40), count=4):
+    xy = np.linspace(5, 35, count)[:, None].repeat(2, axis=1)
+    pose = make_pose(xy)
+    maps = np.zeros((count, 8, 8))
+    maps[:, 2, 2] = 1.0
+    return SheetItem(Pictures.new("RGB", size, GREY), pose if truth else None, pose, maps)
+
+
+@pytest.mark.parametrize("name", ["coco17", "lsp14"])
+def test_left_keypoints_are_warm_right_ones_cold_and_the_others_green(name):
+    skeleton = load_skeleton(name)
+    hues = [colorsys.rgb_to_hsv(*(c / 255 for c in rgb))[0] for rgb in keypoint_colours(skeleton)]
+    for left, right in skeleton.pairs:
+        assert hues[left] > 0.95 or hues[left] < 0.16
+        assert 0.49 < hues[right] < 0.75
+    middle = set(range(len(skeleton))) - {k for pair in skeleton.pairs for k in pair}
+    assert all(0.26 < hues[k] < 0.41 for k in middle)
+
+
+def test_every_keypoint_has_its_own_colour():
+    colours = keypoint_colours(load_skeleton("coco17"))
+    assert len(set(colours)) == 17
+
+
+def test_the_sheet_is_as_large_as_its_items_need(tmp_path):
+    widths = {}
+    for count in (1, 2, 3):
+        path = contact_sheet(
+            [make_item()] * count, stick_skeleton(), tmp_path / f"{count}.png", title="three"
+        )
+        with Pictures.open(path) as sheet:
+            widths[count] = sheet.size
+            assert sheet.format == "PNG"
+    assert widths[2][0] == widths[3][0] > widths[1][0]
+    assert widths[3][1] - widths[2][1] == PANEL + 18
+    assert widths[1][1] == widths[2][1]
+
+
+def test_items_without_human_keypoints_show_the_plain_crop():
+    plain, _, _ = _panels(make_item(truth=False), stick_skeleton(), [GREY] * 4)
+    assert plain.getcolors() == [(PANEL * PANEL, GREY)]
+
+
+def test_a_tall_crop_is_centred_on_grey():
+    panel, _, _ = _panels(make_item(truth=False, size=(20, 40)), stick_skeleton(), [GREY] * 4)
+    assert panel.getpixel((0, PANEL // 2)) == panel.getpixel((PANEL - 1, PANEL // 2))
+    assert panel.getpixel((0, PANEL // 2)) != GREY
+    assert panel.getpixel((PANEL // 2, PANEL // 2)) == GREY
+
+
+def test_a_map_is_painted_in_the_colour_of_its_keypoint_where_it_is_high():
+    maps = np.zeros((2, 4, 4))
+    maps[0, :, :2] = 0.001
+    blended = _heat(Pictures.new("RGB", (40, 40), (0, 0, 0)), maps, [(200, 0, 0), (0, 200, 0)])
+    assert blended.getpixel((2, 20)) == (180, 0, 0)
+    assert blended.getpixel((37, 20)) == (0, 0, 0)
+
+
+def test_maps_of_a_model_without_any_leave_the_picture_alone():
+    picture = Pictures.new("RGB", (10, 10), (10, 20, 30))
+    assert _heat(picture, np.zeros((3, 0, 0)), [GREY] * 3).tobytes() == picture.tobytes()
+
+
+def test_absent_keypoints_are_not_drawn():
+    pose = make_pose([(5, 5)] * 4, visibility=[0, 0, 0, 0])
+    item = SheetItem(Pictures.new("RGB", (40, 40), GREY), pose, pose, np.zeros((4, 8, 8)))
+    _, predicted, _ = _panels(item, stick_skeleton(), [(255, 0, 0)] * 4)
+    assert predicted.getcolors() == [(PANEL * PANEL, GREY)]
+
+
+def test_names_from_anywhere_and_a_single_keypoint_fit(tmp_path):
+    skeleton = make_skeleton("odd", ["<b>&Nase"] + [f"Ωκτώ {k}" for k in range(30)], pairs=[])
+    item = make_item(count=31)
+    assert contact_sheet([item], skeleton, tmp_path / "a.png", title="x", note="y").is_file()
+    single = make_skeleton("one", ["p"])
+    assert contact_sheet([make_item(count=1)], single, tmp_path / "b.png", title="x").is_file()

@@ -1,0 +1,239 @@
+"""Crops and targets for training: objects with locations and objects with answers only, mixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from labelkit.images import open_upright
+from labelkit.instance import Instance
+from labelkit.pose import Pose
+from labelkit.skeleton import Skeleton
+from labelkit.workflows.crops import (
+    apply_affine,
+    crop_affine,
+    free_view,
+    mirror_keypoints,
+    safe_view,
+    warp,
+)
+
+#: Objects without locations turn less: the crop has to hold the whole turned box.
+SAFE_ROTATION = math.radians(30)
+FREE_ROTATION = math.radians(45)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One object to learn from.
+
+    Attributes:
+        instance: where it is.
+        presence: (K,) bool, the visibility answer.
+        pose: its keypoints; None where only the answer may be used.
+    """
+
+    instance: Instance
+    presence: NDArray[np.bool_]
+    pose: Pose | None
+
+
+class TrainingCrops(Dataset[dict[str, Tensor]]):
+    """Randomly viewed crops; an item is drawn by (example index, random seed).
+
+    With the seed in the index a crop depends on nothing else: not on workers, not on when the
+    run was interrupted.
+
+    Args:
+        images_root: folder below which the images lie.
+        examples: what to learn from.
+        skeleton: for mirror images.
+        size_hw: height and width of a crop in pixels.
+    """
+
+    def __init__(
+        self,
+        images_root: Path,
+        examples: Sequence[Example],
+        skeleton: Skeleton,
+        size_hw: tuple[int, int],
+    ) -> None:
+        self.images_root = images_root
+        self.examples = examples
+        self.skeleton = skeleton
+        self.size_hw = size_hw
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Tensor]:
+        """One crop and what is known of it.
+
+        Returns:
+            image: (3, H, W) uint8.
+            presence: (K,) float, 1 where the keypoint is present in the crop.
+            xy: (K, 2) float, crop pixels; 0 where unknown.
+            located: (K,) float, 1 where the supervised term counts: every keypoint of an
+                object with locations, present (a peak) or absent (an empty map).
+        """
+        number, seed = index
+        example = self.examples[number]
+        rng = np.random.default_rng(seed)
+        box = example.instance.box
+        if example.pose is None:
+            view = safe_view(rng, box, self.size_hw, SAFE_ROTATION)
+        else:
+            view = free_view(rng, self.size_hw, FREE_ROTATION)
+        affine = crop_affine(box, self.size_hw, view)
+        image = open_upright(self.images_root / example.instance.image.path)
+        crop = jitter_colours(rng, warp(image, affine, self.size_hw))
+
+        presence = example.presence
+        xy = np.zeros((len(presence), 2))
+        located = np.zeros(len(presence))
+        if example.pose is not None:
+            xy = apply_affine(affine, example.pose.xy)
+            height, width = self.size_hw
+            inside = ((xy >= 0) & (xy <= (width, height))).all(axis=1)
+            presence = example.pose.present & inside
+            xy[~presence] = 0.0
+            located[:] = 1.0
+        if view.mirrored:
+            presence = mirror_keypoints(presence, self.skeleton)
+            xy = mirror_keypoints(xy, self.skeleton)
+        return {
+            "image": torch.from_numpy(crop).permute(2, 0, 1),
+            "presence": torch.from_numpy(presence.astype(np.float32)),
+            "xy": torch.from_numpy(xy.astype(np.float32)),
+            "located": torch.from_numpy(located.astype(np.float32)),
+        }
+
+
+def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Random brightness, contrast and colour strength of an (H, W, 3) crop."""
+    values = crop.astype(np.float32)
+    grey = values.mean(axis=2, keepdims=True)
+    values = grey + (values - grey) * np.float32(rng.uniform(0.6, 1.4))
+    middle = np.float32(values.mean())
+    values = middle + (values - middle) * np.float32(rng.uniform(0.7, 1.3))
+    values *= np.float32(rng.uniform(0.7, 1.3))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+class MixedSampler(Sampler[tuple[int, int]]):
+    """Draw every batch from objects with and without locations in a fixed proportion.
+
+    Args:
+        located: indices of examples with locations.
+        answered: indices of examples with answers only.
+        batch_size: of the batches that are cut from this order, on every device.
+        steps: batches an epoch.
+        located_share: part of each batch that has locations, where there are both kinds.
+        seed: of the whole run.
+        rank, world_size: which of how many devices this is.
+    """
+
+    def __init__(
+        self,
+        located: Sequence[int],
+        answered: Sequence[int],
+        batch_size: int,
+        steps: int,
+        located_share: float,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.located = list(located)
+        self.answered = list(answered)
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        total = batch_size * world_size
+        if not self.answered:
+            self.located_per_batch = total
+        elif not self.located:
+            self.located_per_batch = 0
+        else:
+            self.located_per_batch = min(max(round(total * located_share), 1), total - 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training engine before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        located = _endless(self.located, rng)
+        answered = _endless(self.answered, rng)
+        total = self.batch_size * self.world_size
+        for _ in range(self.steps):
+            batch = [next(located) for _ in range(self.located_per_batch)]
+            batch += [next(answered) for _ in range(total - self.located_per_batch)]
+            seeds = rng.integers(2**62, size=total)
+            # Interleaved over devices, so that each gets its share of both kinds.
+            for index, seed in list(zip(batch, seeds, strict=True))[self.rank :: self.world_size]:
+                yield index, int(seed)
+
+
+def _endless(indices: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    """Shuffled passes over the indices, one after another."""
+    while indices:
+        yield from rng.permutation(indices).tolist()
+
+
+class PlainCrops(Dataset[dict[str, Tensor]]):
+    """Upright crops for inference, in the order given; each with its map back to the image."""
+
+    def __init__(
+        self, images_root: Path, instances: Sequence[Instance], size_hw: tuple[int, int]
+    ) -> None:
+        self.images_root = images_root
+        self.instances = instances
+        self.size_hw = size_hw
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One crop.
+
+        Returns:
+            image: (3, H, W) uint8.
+            affine: (2, 3) double, image pixels to crop pixels.
+        """
+        instance = self.instances[index]
+        affine = crop_affine(instance.box, self.size_hw)
+        crop = warp(open_upright(self.images_root / instance.image.path), affine, self.size_hw)
+        return {
+            "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
+            "affine": torch.from_numpy(affine),
+        }
+
+
+def loader(
+    dataset: Dataset, batch_size: int, workers: int, sampler: Sampler | None = None
+) -> DataLoader:
+    """Batches in order (or in the sampler's), pinned where a GPU waits for them."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )

@@ -1,0 +1,131 @@
+"""Run a trained network over any number of crops: predictions and response maps, memory flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from labelkit.instance import Instance
+from labelkit.pose import VISIBLE, Pose
+from labelkit.predictions import Prediction
+from labelkit.skeleton import Skeleton
+from labelkit.workflows.crops import apply_affine, invert_affine, normalise
+from labelkit.workflows.data import PlainCrops, loader
+from labelkit.workflows.decode import refine
+from labelkit.workflows.training import loader_workers
+
+#: Presence above this counts as present where no human has answered.
+PRESENT = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the network made of one instance.
+
+    Attributes:
+        prediction: every keypoint with a location, whether present or not.
+        affine: (2, 3) image pixels to crop pixels.
+        response: (K, h, w) the maps that the keypoints were read from, peaks at most 1.
+        cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) where the model has none.
+    """
+
+    prediction: Prediction
+    affine: NDArray[np.float64]
+    response: NDArray[np.float32]
+    cams: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def look(
+    network: nn.Module,
+    instances: Sequence[Instance],
+    images_root: Path,
+    skeleton: Skeleton,
+    size_hw: tuple[int, int],
+    *,
+    read_from: str,
+    batch_size: int = 64,
+    flip_test: bool = True,
+) -> Iterator[Seen]:
+    """Predict instance by instance, in the order given.
+
+    Args:
+        network: returns a `PoseOutput`.
+        instances: what to look at.
+        images_root: folder below which the images lie.
+        skeleton: of the network.
+        size_hw: crop size in pixels.
+        read_from: "response" (attention; all there is without locations) or "heatmaps".
+        batch_size: crops at a time.
+        flip_test: average with the mirror image.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    crops = PlainCrops(images_root, instances, size_hw)
+    flip = torch.tensor(skeleton.flip_indices, device=device)
+    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    done = 0
+    for batch in loader(crops, batch_size, loader_workers()):
+        image = batch["image"].to(device, non_blocking=True)
+        with autocast:
+            maps, cams, presence = _forward(network, image, read_from)
+            if flip_test:
+                mirrored = _forward(network, image.flip(-1), read_from)
+                maps = (maps + mirrored[0].flip(-1)[:, flip]) / 2
+                cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
+                presence = (presence + mirrored[2][:, flip]) / 2
+        xy, peak = refine(maps)
+        xy = xy * (size_hw[1] / maps.shape[-1])
+        numbers = (v.double().cpu().numpy() for v in (xy, peak, presence))
+        pictures = (v.float().cpu().numpy() for v in (maps, cams))
+        rows = zip(*numbers, *pictures, batch["affine"].numpy(), strict=True)
+        for crop_xy, score, present, response, cam, affine in rows:
+            yield Seen(
+                make_prediction(
+                    instances[done].id,
+                    apply_affine(invert_affine(affine), crop_xy),
+                    np.clip(score, 0.0, 1.0),
+                    present,
+                ),
+                affine,
+                response,
+                cam,
+            )
+            done += 1
+
+
+def _forward(network: nn.Module, image: Tensor, read_from: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1."""
+    output = network(normalise(image))
+    if read_from == "heatmaps":
+        maps = output.heatmaps.float().clamp(0, 1)
+    else:
+        maps = output.response.float()
+        maps = maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    cams = output.cams.float()
+    if cams.numel():
+        cams = cams / cams.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    return maps, cams, output.logits.float().sigmoid()
+
+
+def make_prediction(
+    instance_id: str,
+    xy: NDArray[np.float64],
+    score: NDArray[np.float64],
+    presence: NDArray[np.float64],
+) -> Prediction:
+    """One prediction; its instance score is the mean peak of the keypoints seen as present."""
+    seen = presence > PRESENT
+    return Prediction(
+        instance_id,
+        Pose(xy, np.full(len(xy), VISIBLE), score),
+        presence,
+        float(score[seen].mean()) if seen.any() else 0.0,
+    )

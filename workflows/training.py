@@ -1,0 +1,270 @@
+"""Train a network on mixed examples with lightning: resumable, on any number of devices."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+
+from labelkit.models.losses import heatmap_mse, render_heatmaps, weak_loss
+from labelkit.models.presets import parameter_groups
+from labelkit.skeleton import Skeleton
+from labelkit.workflows.crops import normalise
+from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.resume import SafetensorsIO
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one network is trained; the same for every row of a table.
+
+    Attributes:
+        steps: optimiser steps in all.
+        steps_per_epoch: steps between two progress lines and two saved states.
+        batch_size: crops a step on each device.
+        optimizer: "adam" (weight decay as a penalty, the paper) or "adamw" (decoupled).
+        lr, transformer_lr: peak learning rates of the CNN and of the transformer.
+        weight_decay: of the optimiser.
+        weights: of the CNN, encoder and final presence losses and of part diversity (eq. 13).
+        div_relu: see `diversity_loss`.
+        lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
+        sigma: of the target Gaussians, in heatmap cells.
+        located_share: part of each batch that has locations, where there are both kinds.
+        ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
+        seed: of the run.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    transformer_lr: float
+    weight_decay: float
+    weights: tuple[float, float, float, float]
+    div_relu: bool
+    lambda_mse: float
+    sigma: float
+    located_share: float
+    ema_decay: float
+    seed: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+
+def make_recipe(preset: Mapping[str, Any], crops: int, epochs: int, seed: int) -> Recipe:
+    """The recipe of a preset.
+
+    Args:
+        preset: one of `PRESETS`, or a changed copy.
+        crops: an epoch's worth; every row of a table passes the same number.
+        epochs: passes over so many crops.
+        seed: of the run.
+    """
+    training = dict(preset["training"])
+    del training["epochs"]
+    per_epoch = max(1, math.ceil(crops / training["batch_size"]))
+    return Recipe(
+        steps=epochs * per_epoch, steps_per_epoch=per_epoch, seed=seed, **training, **preset["loss"]
+    )
+
+
+class PoseTraining(pl.LightningModule):
+    """The losses, weights and schedule around one network.
+
+    Args:
+        network: returns a `PoseOutput`.
+        recipe: see `Recipe`.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+
+    def training_step(self, batch: Mapping[str, Tensor], _: int) -> Tensor:
+        """Semi-weak loss of one batch (eq. 15): presence on every crop, heatmaps where located."""
+        recipe = self.recipe
+        output = self.network(normalise(batch["image"]))
+        presence = batch["presence"]
+        loss = output.heatmaps.new_zeros(())
+        if any(recipe.weights):
+            loss = weak_loss(
+                output, presence, weights=recipe.weights, div_relu=recipe.div_relu
+            ).total
+        height, width = output.heatmaps.shape[-2:]
+        cells = batch["xy"] * (width / batch["image"].shape[-1])
+        target = render_heatmaps(cells, presence > 0, (height, width), recipe.sigma)
+        # Zero, with zero gradients, where nothing in the batch has a location.
+        supervised = heatmap_mse(output.heatmaps, target, batch["located"])
+        loss = loss + recipe.lambda_mse * supervised
+        self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """The transformer at its own rate; one warm-up and a cosine to zero."""
+        recipe = self.recipe
+        make = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        optimizer = make(parameter_groups(self.network, asdict(recipe)))
+        warmup = max(1, min(recipe.steps // 10, 500))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class _EpochLine(pl.Callback):
+    """One line an epoch, and a state on disk from which a killed run goes on."""
+
+    def __init__(self, progress: Progress, what: str, state: Path) -> None:
+        self.progress = progress
+        self.what = what
+        self.state = state
+        self.started = 0.0
+        self.first_epoch = 0
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        self.started = time.monotonic()
+        self.first_epoch = trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        recipe: Recipe = module.recipe
+        trainer.save_checkpoint(self.state)
+        if not trainer.is_global_zero:
+            return
+        done = trainer.current_epoch + 1
+        took = time.monotonic() - self.started
+        epochs_here = done - self.first_epoch
+        crops = epochs_here * recipe.steps_per_epoch * recipe.batch_size * trainer.world_size
+        left = took / epochs_here * (recipe.epochs - done)
+        loss = float(trainer.callback_metrics["loss"])
+        self.progress.line(
+            f"{self.what}: epoch {done}/{recipe.epochs}  loss {loss:.4f}  "
+            f"{crops / took:.0f} crops/s  {duration(left)} left"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def train(
+    network: nn.Module,
+    examples: Sequence[Example],
+    skeleton: Skeleton,
+    images_root: Path,
+    size_hw: tuple[int, int],
+    recipe: Recipe,
+    state: Path,
+    progress: Progress,
+    what: str,
+    devices: int | None = None,
+) -> dict[str, Any]:
+    """Train `network` in place; go on from `state` where a run was interrupted.
+
+    Args:
+        network: one of `labelkit.models`.
+        examples: objects with locations and with answers only; at least one.
+        skeleton: of the examples.
+        images_root: folder below which the images lie.
+        size_hw: crop size in pixels.
+        recipe: how to train.
+        state: where the state of an unfinished run is kept; removed by the caller.
+        progress: told one line an epoch.
+        what: the name of the run in these lines.
+        devices: how many GPUs or processes a node; None takes what there is.
+
+    Returns:
+        What was done, for the record: recipe, seconds, crops a second, device, precision.
+    """
+    pl.seed_everything(recipe.seed, workers=False, verbose=False)
+    located = [i for i, e in enumerate(examples) if e.pose is not None]
+    answered = [i for i, e in enumerate(examples) if e.pose is None]
+    gpu = torch.cuda.is_available()
+    precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    line = _EpochLine(progress, what, state)
+    callbacks: list[pl.Callback] = [line]
+    if recipe.ema_decay:
+        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema_decay))
+    trainer = pl.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices or ("auto" if gpu else 1),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", "1"))),
+        precision=precision,
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        gradient_clip_val=1.0,
+        default_root_dir=state.parent,
+    )
+    sampler = MixedSampler(
+        located,
+        answered,
+        recipe.batch_size,
+        recipe.steps_per_epoch,
+        recipe.located_share,
+        recipe.seed,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+    )
+    crops = TrainingCrops(images_root, examples, skeleton, size_hw)
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        # Lightning advises more loader workers than small machines have cores.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        trainer.fit(
+            PoseTraining(network, recipe),
+            loader(crops, recipe.batch_size, loader_workers(), sampler),
+            ckpt_path=state if state.is_file() else None,
+        )
+    took = time.monotonic() - started
+    return {
+        "recipe": asdict(recipe),
+        "seconds": round(took, 1),
+        "device": torch.cuda.get_device_name()
+        if gpu
+        else f"CPU, {torch.get_num_threads()} threads",
+        "precision": precision,
+        "world_size": trainer.world_size,
+        "located": len(located),
+        "answered": len(answered),
+    }
+
+
+def loader_workers() -> int:
+    """Processes that cut crops: none where there are hardly cores for the network itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if (cores or 1) <= 2 else min((cores or 1) - 1, 8)

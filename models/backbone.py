@@ -60,10 +60,11 @@ class Backbone(nn.Module):
         # the last map of a stride is the deepest one
         last = {reduction: index for index, reduction in enumerate(reductions)}
         wanted = [last[stride] for stride in strides]
-        self.net = _create(name, sorted(wanted), pretrained)
         self.strides = tuple(strides)
         self.channels = tuple(info.channels()[index] for index in wanted)
-        self._drop_what_no_map_needs()
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+            self.net = _create(name, sorted(wanted), pretrained)
+            self._drop_what_no_map_needs()
         # depthwise convolutions train ten times faster in this layout on CPUs
         self.net.to(memory_format=torch.channels_last)
 

@@ -48,6 +48,9 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
         model: its state is written, from whatever device it is on.
         header: JSON values. `load_model` reads "network", see `network_header`; the rest is up to
             the caller (skeleton, provenance).
+
+    Raises:
+        CheckpointError: if it cannot be written (disk full, no permission).
     """
     text = json.dumps({**header, "format": FORMAT}, ensure_ascii=False)
     state = {
@@ -59,6 +62,11 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"The checkpoint {path} could not be written ({error}).",
+            "Make room or give the folder write permission, then run the command again.",
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -52,6 +52,8 @@ _PAPER: dict[str, Any] = {
         "epochs": 160,
         "located_share": 0.25,  # of a batch, where some crops have locations and some do not
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
+        "rotation": 30.0,  # degrees by which training crops turn, either way
+        "mirror": True,  # mirror images, left and right renamed
     },
 }
 

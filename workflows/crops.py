@@ -76,8 +76,27 @@ def invert_affine(affine: Affine) -> Affine:
     return np.column_stack([linear, -linear @ affine[:, 2]])
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Which views of an object are still views of such an object.
+
+    Attributes:
+        rotation: largest turn in degrees, either way.
+        mirror: whether a mirror image, sides renamed, is one too. It is not where the sides
+            differ by more than their place, as in colour-coded machines.
+    """
+
+    rotation: float
+    mirror: bool
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, bool]:
+        """A random rotation in radians, and whether to mirror."""
+        rotation = math.radians(rng.uniform(-self.rotation, self.rotation))
+        return rotation, self.mirror and bool(rng.random() < 0.5)
+
+
 def safe_view(
-    rng: np.random.Generator, box: Box, size_hw: tuple[int, int], max_rotation: float
+    rng: np.random.Generator, box: Box, size_hw: tuple[int, int], turns: Turns
 ) -> View:
     """A random view that keeps the whole box in the crop.
 
@@ -86,7 +105,7 @@ def safe_view(
     """
     height, width = size_hw
     plain = plain_scale(box, size_hw)
-    rotation = rng.uniform(-max_rotation, max_rotation)
+    rotation, mirrored = turns.draw(rng)
     cos, sin = abs(math.cos(rotation)), abs(math.sin(rotation))
     rotated_w = (box.w * cos + box.h * sin) * plain
     rotated_h = (box.w * sin + box.h * cos) * plain
@@ -94,19 +113,17 @@ def safe_view(
     scale = min(math.exp(rng.uniform(-0.35, 0.2)), largest)
     room = ((width - rotated_w * scale) / 2, (height - rotated_h * scale) / 2)
     shift = tuple(rng.uniform(-1, 1) * min(max(r, 0.0), 0.15 * width) for r in room)
-    return View(rotation, scale, (shift[0], shift[1]), bool(rng.random() < 0.5))
+    return View(rotation, scale, (shift[0], shift[1]), mirrored)
 
 
-def free_view(rng: np.random.Generator, size_hw: tuple[int, int], max_rotation: float) -> View:
+def free_view(rng: np.random.Generator, size_hw: tuple[int, int], turns: Turns) -> View:
     """A stronger random view for objects whose keypoints are known: what leaves the crop is
     known to have left it (scale range of the paper, section 4.2)."""
     height, width = size_hw
-    return View(
-        rng.uniform(-max_rotation, max_rotation),
-        math.exp(rng.uniform(math.log(0.65), math.log(1.35))),
-        (rng.uniform(-0.1, 0.1) * width, rng.uniform(-0.1, 0.1) * height),
-        bool(rng.random() < 0.5),
-    )
+    rotation, mirrored = turns.draw(rng)
+    scale = math.exp(rng.uniform(math.log(0.65), math.log(1.35)))
+    shift = (rng.uniform(-0.1, 0.1) * width, rng.uniform(-0.1, 0.1) * height)
+    return View(rotation, scale, shift, mirrored)
 
 
 def warp(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from labelkit.instance import Instance
 from labelkit.pose import Pose
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import (
+    Turns,
     apply_affine,
     crop_affine,
     free_view,
@@ -25,11 +25,6 @@ from labelkit.workflows.crops import (
     safe_view,
     warp,
 )
-
-#: Objects without locations turn less: the crop has to hold the whole turned box.
-SAFE_ROTATION = math.radians(30)
-FREE_ROTATION = math.radians(45)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
@@ -57,6 +52,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         examples: what to learn from.
         skeleton: for mirror images.
         size_hw: height and width of a crop in pixels.
+        turns: which views are allowed.
     """
 
     def __init__(
@@ -65,11 +61,13 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         examples: Sequence[Example],
         skeleton: Skeleton,
         size_hw: tuple[int, int],
+        turns: Turns,
     ) -> None:
         self.images_root = images_root
         self.examples = examples
         self.skeleton = skeleton
         self.size_hw = size_hw
+        self.turns = turns
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -89,9 +87,9 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng(seed)
         box = example.instance.box
         if example.pose is None:
-            view = safe_view(rng, box, self.size_hw, SAFE_ROTATION)
+            view = safe_view(rng, box, self.size_hw, self.turns)
         else:
-            view = free_view(rng, self.size_hw, FREE_ROTATION)
+            view = free_view(rng, self.size_hw, self.turns)
         affine = crop_affine(box, self.size_hw, view)
         image = open_upright(self.images_root / example.instance.image.path)
         crop = jitter_colours(rng, warp(image, affine, self.size_hw))

@@ -6,8 +6,8 @@ pose says little. Left limbs are of warm colours and right ones of cold colours,
 cast; each joint wears a badge of its own shape. A keypoint is hidden on its own by an occluder,
 or because the limb ends before it; then it is absent from the truth.
 
-Colour tells the sides here, not the arrangement: a mirrored figure is again a valid figure, with the
-same sides. Training that mirrors these images has to leave left and right as they are.
+Colour tells the sides here, not the arrangement: a mirrored figure is again a valid figure, with
+the same sides. Training that mirrors these images has to leave left and right as they are.
 """
 
 from __future__ import annotations

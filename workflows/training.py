@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from labelkit.models.losses import heatmap_mse, render_heatmaps, weak_loss
 from labelkit.models.presets import parameter_groups
 from labelkit.skeleton import Skeleton
-from labelkit.workflows.crops import normalise
+from labelkit.workflows.crops import Turns, normalise
 from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.resume import SafetensorsIO
@@ -42,6 +42,7 @@ class Recipe:
         sigma: of the target Gaussians, in heatmap cells.
         located_share: part of each batch that has locations, where there are both kinds.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
+        rotation, mirror: see `Turns`.
         seed: of the run.
     """
 
@@ -58,6 +59,8 @@ class Recipe:
     sigma: float
     located_share: float
     ema_decay: float
+    rotation: float
+    mirror: bool
     seed: int
 
     @property
@@ -239,7 +242,8 @@ def train(
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
-    crops = TrainingCrops(images_root, examples, skeleton, size_hw)
+    turns = Turns(recipe.rotation, recipe.mirror)
+    crops = TrainingCrops(images_root, examples, skeleton, size_hw, turns)
     started = time.monotonic()
     with warnings.catch_warnings():
         # Lightning advises more loader workers than small machines have cores.

@@ -12,6 +12,7 @@ from labelkit.workflows.crops import (
     FILL,
     PADDING,
     PLAIN,
+    Turns,
     View,
     apply_affine,
     crop_affine,
@@ -58,11 +59,11 @@ def test_a_quarter_turn_moves_the_right_edge_to_the_bottom():
 
 
 @given(
-    st.floats(0.5, 900), st.floats(0.5, 900), st.integers(0, 2**32), st.floats(0, math.pi)
+    st.floats(0.5, 900), st.floats(0.5, 900), st.integers(0, 2**32), st.floats(0, 180)
 )
-def test_a_safe_view_never_cuts_the_box(width, height, seed, max_rotation):
+def test_a_safe_view_never_cuts_the_box(width, height, seed, rotation):
     box = Box(3.0, 7.0, width, height)
-    view = safe_view(np.random.default_rng(seed), box, SIZE_HW, max_rotation)
+    view = safe_view(np.random.default_rng(seed), box, SIZE_HW, Turns(rotation, mirror=True))
     seen = apply_affine(crop_affine(box, SIZE_HW, view), corners(box))
     assert (seen >= -1e-6).all()
     assert (seen <= np.array([48, 64]) + 1e-6).all()
@@ -71,7 +72,7 @@ def test_a_safe_view_never_cuts_the_box(width, height, seed, max_rotation):
 @given(st.integers(0, 2**32))
 def test_inverting_the_crop_gives_the_image_back(seed):
     rng = np.random.default_rng(seed)
-    affine = crop_affine(Box(5, 6, 70, 30), SIZE_HW, free_view(rng, SIZE_HW, 1.0))
+    affine = crop_affine(Box(5, 6, 70, 30), SIZE_HW, free_view(rng, SIZE_HW, Turns(60, mirror=True)))
     points = rng.uniform(0, 100, (7, 2))
     assert apply_affine(invert_affine(affine), apply_affine(affine, points)) == pytest.approx(points)
 
@@ -93,7 +94,7 @@ def test_a_strong_reduction_averages_instead_of_picking_pixels():
     stripes[:, ::2] = 200
     box = Box(100, 100, 800, 800)
     crop = warp(Picture.fromarray(stripes), crop_affine(box, (50, 50)), (50, 50))
-    assert np.abs(crop[5:45, 5:45].astype(int) - 100).max() <= 2
+    assert np.abs(crop[5:45, 5:45].astype(int) - 100).max() <= 8
 
 
 def test_a_reduced_crop_keeps_its_place():

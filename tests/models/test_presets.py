@@ -1,0 +1,61 @@
+"""Presets build, and say at which rate each part learns."""
+
+import json
+
+import pytest
+import torch
+
+from labelkit.models.presets import KINDS, PRESETS, build_model, parameter_groups
+
+LINKS = [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tiny_preset_builds_every_kind_of_network(kind):
+    preset = PRESETS["tiny"]
+    model = build_model(kind, 3, LINKS, preset, pretrained=False, pairs=[(0, 2)])
+    height, width = preset["input_size"]
+    output = model.eval()(torch.zeros(1, 3, height, width))
+    assert output.response.shape == (1, 3, height // 4, width // 4)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_settings_of_every_preset_are_accepted(name):
+    preset = {**PRESETS[name], "backbone": "mobilenetv3_small_100"}
+    for kind in KINDS:
+        build_model(kind, 3, LINKS, preset, pretrained=False)
+
+
+def test_the_paper_preset_follows_the_paper():
+    preset = PRESETS["paper"]
+    assert preset["input_size"] == (256, 192)
+    assert preset["loss"]["weights"] == (0.2, 0.2, 0.5, 0.1)
+    assert preset["training"]["lr"] == 4e-3
+    assert preset["training"]["transformer_lr"] == pytest.approx(preset["training"]["lr"] / 10)
+    assert (preset["lofr"]["encoder_layers"], preset["lofr"]["decoder_layers"]) == (4, 6)
+
+
+def test_changing_one_preset_left_the_others_alone():
+    assert "cam_pool" not in PRESETS["paper"]["lofr"]
+    assert PRESETS["plus"]["lofr"]["dim"] == 256
+    assert PRESETS["tiny"]["lofr"]["cam_pool"] == "topk"
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_fits_into_a_json_header(name):
+    assert json.loads(json.dumps(PRESETS[name])).keys() == PRESETS[name].keys()
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(ValueError, match="hourglass"):
+        build_model("hourglass", 3, LINKS, PRESETS["tiny"], pretrained=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_trained_parameter_is_in_exactly_one_group(kind):
+    model = build_model(kind, 3, LINKS, PRESETS["tiny"], pretrained=False)
+    groups = parameter_groups(model, {"lr": 1.0, "transformer_lr": 0.1, "weight_decay": 0.5})
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    assert [group["lr"] for group in groups] == ([1.0] if kind == "simple" else [1.0, 0.1])
+    assert all(group["weight_decay"] == 0.5 for group in groups)

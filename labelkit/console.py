@@ -1,9 +1,10 @@
-"""What people see: progress on stderr, results on stdout."""
+"""What people see while a command works: lines and bars on stderr."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,10 +17,11 @@ class Console:
         """Say one thing that stays on the screen."""
         print(text, file=sys.stderr, flush=True)
 
-    def track(self, items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
-        """Pass `items` through while a bar shows the rate and the time left."""
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar, moved by calling what comes with it with (done, total)."""
         if not sys.stderr.isatty():
-            yield from items
+            yield lambda done, total: None
             return
         from rich.console import Console as RichConsole
         from rich.progress import (
@@ -34,11 +36,15 @@ class Console:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.speed:.0f}/s"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-            task = progress.add_task(what, total=total)
-            for item in items:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Pass `items` through while a bar shows how many there were."""
+        with self.bar(what) as step:
+            for done, item in enumerate(items, 1):
                 yield item
-                progress.advance(task)
+                step(done, total)

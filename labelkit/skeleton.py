@@ -152,8 +152,7 @@ def make_skeleton(
     return Skeleton(
         name=name,
         keypoints=keypoints,
-        links=tuple((int(a), int(b)) for a, b in links)
-        or tuple(pairwise(range(len(keypoints)))),
+        links=tuple((int(a), int(b)) for a, b in links) or tuple(pairwise(range(len(keypoints)))),
         pairs=tuple((int(a), int(b)) for a, b in pairs),
         sigmas=tuple(map(float, sigmas)) if sigmas else (DEFAULT_SIGMA,) * len(keypoints),
         layout=tuple((float(x), float(y)) for x, y in layout)

@@ -95,9 +95,7 @@ class Turns:
         return rotation, self.mirror and bool(rng.random() < 0.5)
 
 
-def safe_view(
-    rng: np.random.Generator, box: Box, size_hw: tuple[int, int], turns: Turns
-) -> View:
+def safe_view(rng: np.random.Generator, box: Box, size_hw: tuple[int, int], turns: Turns) -> View:
     """A random view that keeps the whole box in the crop.
 
     For objects without keypoint locations: a view that cut a joint off would make its
@@ -110,7 +108,7 @@ def safe_view(
     rotated_w = (box.w * cos + box.h * sin) * plain
     rotated_h = (box.w * sin + box.h * cos) * plain
     largest = min(width / rotated_w, height / rotated_h)
-    scale = min(math.exp(rng.uniform(-0.35, 0.2)), largest)
+    scale = min(math.exp(rng.uniform(-0.2, 0.2)), largest)
     room = ((width - rotated_w * scale) / 2, (height - rotated_h * scale) / 2)
     shift = tuple(rng.uniform(-1, 1) * min(max(r, 0.0), 0.15 * width) for r in room)
     return View(rotation, scale, (shift[0], shift[1]), mirrored)
@@ -141,7 +139,8 @@ def warp(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDA
         )
         low = np.clip(np.floor(corners.min(axis=0)), 0, np.array(image.size) - 1).astype(int)
         high = np.clip(np.ceil(corners.max(axis=0)), low + 1, image.size).astype(int)
-        image = image.reduce(shrink, box=(*map(int, low), *map(int, high)))
+        (left, top), (right, bottom) = low.tolist(), high.tolist()
+        image = image.reduce(shrink, box=(left, top, right, bottom))
         inverse = inverse.copy()
         inverse[:, 2] -= low
         inverse /= shrink

@@ -26,6 +26,7 @@ from labelkit.workflows.crops import (
     warp,
 )
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """One object to learn from.
@@ -95,7 +96,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         crop = jitter_colours(rng, warp(image, affine, self.size_hw))
 
         presence = example.presence
-        xy = np.zeros((len(presence), 2))
+        xy: NDArray = np.zeros((len(presence), 2))
         located = np.zeros(len(presence))
         if example.pose is not None:
             xy = apply_affine(affine, example.pose.xy)
@@ -119,10 +120,10 @@ def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray
     """Random brightness, contrast and colour strength of an (H, W, 3) crop."""
     values = crop.astype(np.float32)
     grey = values.mean(axis=2, keepdims=True)
-    values = grey + (values - grey) * np.float32(rng.uniform(0.6, 1.4))
+    values = grey + (values - grey) * np.float32(rng.uniform(0.8, 1.2))
     middle = np.float32(values.mean())
-    values = middle + (values - middle) * np.float32(rng.uniform(0.7, 1.3))
-    values *= np.float32(rng.uniform(0.7, 1.3))
+    values = middle + (values - middle) * np.float32(rng.uniform(0.8, 1.2))
+    values *= np.float32(rng.uniform(0.8, 1.2))
     return np.clip(values, 0, 255).astype(np.uint8)
 
 

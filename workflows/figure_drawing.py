@@ -23,7 +23,7 @@ AT = {name: index for index, name in enumerate(SKELETON.keypoints)}
 SIDES = {"left": 1.0, "right": -1.0}
 
 #: Radius of a joint's badge; the figure's torso is about 1 long.
-BADGE = 0.2
+BADGE = 0.26
 
 #: Figures are drawn this much larger and then reduced, for smooth edges.
 OVERSAMPLE = 2

@@ -147,7 +147,7 @@ def _bend(rng: Generator) -> NDArray[np.float64]:
     """
     for _ in range(30):
         xy = np.zeros((len(SKELETON), 2))
-        torso, width = rng.uniform(0.75, 1.1), rng.uniform(0.6, 1.0)
+        torso, width = rng.uniform(0.85, 1.1), rng.uniform(0.8, 1.1)
         xy[AT["neck"]] = neck = np.array([0.0, -torso])
         xy[AT["head_top"]] = neck + _bone(rng.uniform(0.5, 0.65), math.pi + rng.normal(0, 0.35), 1)
         for name, side in SIDES.items():
@@ -164,7 +164,7 @@ def _bend(rng: Generator) -> NDArray[np.float64]:
             ankle = knee + _bone(rng.uniform(0.6, 1.0), spread + knee_bend, side)
             xy[AT[f"{name}_ankle"]] = ankle
         apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + 9 * np.eye(len(xy))
-        if apart.min() > 1.8 * BADGE:
+        if apart.min() > 1.5 * BADGE:
             break
     return xy
 
@@ -200,7 +200,7 @@ def _place(
 
 def _box(rng: Generator, joints: NDArray[np.float64], unit: float, size: int) -> Box:
     """The figure's box with a margin of its own on each side, cut at the picture's border."""
-    margin = unit * rng.uniform(1.2 * BADGE, 2.6 * BADGE, 4)
+    margin = unit * rng.uniform(1.1 * BADGE, 1.8 * BADGE, 4)
     left, top = np.maximum(joints.min(axis=0) - margin[:2], 0)
     right, bottom = np.minimum(joints.max(axis=0) + margin[2:], size)
     return Box(float(left), float(top), float(right - left), float(bottom - top))
@@ -246,8 +246,8 @@ def _occlude(
             continue
         if rng.random() < 0.5:
             cloth = texture(rng, image.width)
-        centre = joints[index] + rng.uniform(-0.15, 0.15, 2) * BADGE * unit
-        radius = rng.uniform(1.3, 1.7) * BADGE * unit
+        centre = joints[index] + rng.uniform(-0.1, 0.1, 2) * BADGE * unit
+        radius = rng.uniform(1.25, 1.5) * BADGE * unit
         patch(rng, image, cloth, centre, radius)
         covered |= np.linalg.norm(joints - centre, axis=1) < 1.2 * radius
     return covered

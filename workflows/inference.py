@@ -14,15 +14,13 @@ from torch import Tensor, nn
 
 from labelkit.instance import Instance
 from labelkit.pose import VISIBLE, Pose
+from labelkit.preannotation import PRESENT
 from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.data import PlainCrops, loader
 from labelkit.workflows.decode import refine
 from labelkit.workflows.training import loader_workers
-
-#: Presence above this counts as present where no human has answered.
-PRESENT = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +29,13 @@ class Seen:
 
     Attributes:
         prediction: every keypoint with a location, whether present or not.
-        affine: (2, 3) image pixels to crop pixels.
+        to_cells: (2, 3) image pixels to cells of `response`.
         response: (K, h, w) the maps that the keypoints were read from, peaks at most 1.
-        cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) where the model has none.
+        cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
     """
 
     prediction: Prediction
-    affine: NDArray[np.float64]
+    to_cells: NDArray[np.float64]
     response: NDArray[np.float32]
     cams: NDArray[np.float32]
 
@@ -82,15 +80,15 @@ def look(
                 cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
                 presence = (presence + mirrored[2][:, flip]) / 2
         xy, peak = refine(maps)
-        xy = xy * (size_hw[1] / maps.shape[-1])
         numbers = (v.double().cpu().numpy() for v in (xy, peak, presence))
         pictures = (v.float().cpu().numpy() for v in (maps, cams))
-        rows = zip(*numbers, *pictures, batch["affine"].numpy(), strict=True)
-        for crop_xy, score, present, response, cam, affine in rows:
+        to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
+        rows = zip(*numbers, *pictures, to_cells, strict=True)
+        for cell_xy, score, present, response, cam, affine in rows:
             yield Seen(
                 make_prediction(
                     instances[done].id,
-                    apply_affine(invert_affine(affine), crop_xy),
+                    apply_affine(invert_affine(affine), cell_xy),
                     np.clip(score, 0.0, 1.0),
                     present,
                 ),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+#: Called with (done, total).
+Step = Callable[[int, int], None]
 
 
 class Progress(Protocol):
@@ -14,9 +18,13 @@ class Progress(Protocol):
     def line(self, text: str) -> None:
         """Say one thing that stays on the screen."""
 
-    def track(self, items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
-        """Pass `items` through while a bar shows the rate and the time left."""
-        raise NotImplementedError
+    def bar(self, what: str) -> AbstractContextManager[Step]:
+        """A bar with rate and time left, moved by calling what comes with it."""
+        ...
+
+    def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
+        """Pass `items` through while a bar shows how many there were."""
+        ...
 
 
 class Silent:
@@ -25,6 +33,10 @@ class Silent:
     def line(self, text: str) -> None:
         """Drop the text."""
 
-    def track(self, items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    def bar(self, what: str) -> AbstractContextManager[Step]:
+        """A bar that nobody sees."""
+        return nullcontext(lambda done, total: None)
+
+    def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
         """Pass the items through."""
         yield from items

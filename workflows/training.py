@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -152,7 +153,8 @@ class _EpochLine(pl.Callback):
         self.first_epoch = trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        recipe: Recipe = module.recipe
+        assert isinstance(module, PoseTraining)
+        recipe = module.recipe
         trainer.save_checkpoint(self.state)
         if not trainer.is_global_zero:
             return
@@ -207,11 +209,14 @@ def train(
     Returns:
         What was done, for the record: recipe, seconds, crops a second, device, precision.
     """
+    # Its hints (devices, loggers, checkpoints) are about choices that are made here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     answered = [i for i, e in enumerate(examples) if e.pose is None]
     gpu = torch.cuda.is_available()
-    precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    bf16 = gpu and torch.cuda.is_bf16_supported()
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
     callbacks: list[pl.Callback] = [line]
     if recipe.ema_decay:
@@ -246,9 +251,10 @@ def train(
     crops = TrainingCrops(images_root, examples, skeleton, size_hw, turns)
     started = time.monotonic()
     with warnings.catch_warnings():
-        # Lightning advises more loader workers than small machines have cores.
+        # More loader workers than small machines have cores are advised; the rest is the
+        # engine's own use of what PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         trainer.fit(
             PoseTraining(network, recipe),
             loader(crops, recipe.batch_size, loader_workers(), sampler),

@@ -58,9 +58,7 @@ def test_a_quarter_turn_moves_the_right_edge_to_the_bottom():
     assert apply_affine(affine, np.array([40.0, 20.0])) == pytest.approx([50, 50 + 20 * scale])
 
 
-@given(
-    st.floats(0.5, 900), st.floats(0.5, 900), st.integers(0, 2**32), st.floats(0, 180)
-)
+@given(st.floats(0.5, 900), st.floats(0.5, 900), st.integers(0, 2**32), st.floats(0, 180))
 def test_a_safe_view_never_cuts_the_box(width, height, seed, rotation):
     box = Box(3.0, 7.0, width, height)
     view = safe_view(np.random.default_rng(seed), box, SIZE_HW, Turns(rotation, mirror=True))
@@ -72,9 +70,13 @@ def test_a_safe_view_never_cuts_the_box(width, height, seed, rotation):
 @given(st.integers(0, 2**32))
 def test_inverting_the_crop_gives_the_image_back(seed):
     rng = np.random.default_rng(seed)
-    affine = crop_affine(Box(5, 6, 70, 30), SIZE_HW, free_view(rng, SIZE_HW, Turns(60, mirror=True)))
+    affine = crop_affine(
+        Box(5, 6, 70, 30), SIZE_HW, free_view(rng, SIZE_HW, Turns(60, mirror=True))
+    )
     points = rng.uniform(0, 100, (7, 2))
-    assert apply_affine(invert_affine(affine), apply_affine(affine, points)) == pytest.approx(points)
+    assert apply_affine(invert_affine(affine), apply_affine(affine, points)) == pytest.approx(
+        points
+    )
 
 
 def test_warp_puts_a_pixel_where_the_affine_says():

@@ -1,0 +1,191 @@
+"""`labelkit bootstrap`: from a folder of images to the first pre-annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from labelkit.errors import ProjectError, UsageError
+from labelkit.project import (
+    PROJECT_FILE,
+    Project,
+    create_project,
+    default_project_root,
+    find_project,
+    lock_project,
+    open_project,
+)
+from labelkit.rounds import latest_complete
+from labelkit.skeleton import Skeleton, load_skeleton
+from labelkit.store import LabelStore
+from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.push import write_visibility_files
+from labelkit.workflows.register import Registered, register
+from labelkit.workflows.retrain import RoundReport, report_round, round_at
+from labelkit.workflows.run_round import read_all
+from labelkit.workflows.settings import TrainingOptions
+
+#: Skeleton of people, where nothing names another.
+DEFAULT_SKELETON = "coco17"
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapReport:
+    """What was found and done.
+
+    Attributes:
+        project: its folder.
+        registered: images, instances and labels.
+        round: the first round; None while visibility answers are missing.
+        files: the visibility-tagging files, written while answers are missing.
+    """
+
+    project: Path
+    registered: Registered
+    round: RoundReport | None
+    files: tuple[Path, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where people have to answer first."""
+        return 0 if self.round else 3
+
+    def text(self) -> str:
+        """For people."""
+        known = self.registered
+        lines = [
+            f"Project {self.project}: {known.images} images, {known.instances} instances, "
+            f"{known.new_labels} new labels ({known.known_labels} were known)."
+        ]
+        if known.skipped:
+            lines.append(f"{known.skipped} items were skipped, as you asked.")
+        lines += known.notes
+        if self.round:
+            return "\n".join([*lines, self.round.text()])
+        config, tasks = self.files
+        return "\n".join(
+            [
+                *lines,
+                "Nobody has said yet which keypoints can be seen. In Label Studio:",
+                f"  1. create a project with the labelling interface {config}",
+                f"  2. import {tasks}",
+                "  3. tick what can be seen in each box, then export as JSON",
+                "Then type: labelkit pull --file EXPORT.json, and this command again.",
+            ]
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "project": str(self.project),
+            "registered": asdict(self.registered),
+            "round": asdict(self.round) if self.round else None,
+            "files": [str(path) for path in self.files],
+        }
+
+
+def bootstrap(
+    images: Path,
+    progress: Progress,
+    *,
+    project_root: Path | None,
+    skeleton: str | None,
+    labels: Path | None,
+    boxes: str | None,
+    percent: float | None,
+    skip: Mapping[str, bool],
+    options: TrainingOptions,
+) -> BootstrapReport:
+    """Register images and labels; train location-free as soon as there are answers.
+
+    Args:
+        images: the folder.
+        progress: told what is done.
+        project_root: of the project; None finds it, or makes it beside the images.
+        skeleton: name or file; None takes the project's, the label file's, or coco17.
+        labels: a label file of any kind, or None.
+        boxes: see `register`.
+        percent: of the instances whose keypoints may give locations; None for all.
+        skip: "unreadable", "duplicates" and "missing" -> leave such items out.
+        options: how to train.
+
+    Raises:
+        LabelkitError: if anything given cannot be used.
+    """
+    project, label_file = _project(images, project_root, skeleton, labels, options.seed, progress)
+    with lock_project(project), LabelStore.open(project.store_url) as store:
+        registered = register(
+            project,
+            store,
+            progress,
+            labels=label_file,
+            boxes=boxes,
+            skip_unreadable=skip["unreadable"],
+            skip_duplicates=skip["duplicates"],
+            skip_missing=skip["missing"],
+        )
+        known = read_all(project, store)
+        if not known.presences:
+            files = write_visibility_files(project, known)
+            return BootstrapReport(project.root, registered, None, files)
+        share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
+        newest = latest_complete(project)
+        if newest is not None and newest.plan.number > 0 and percent is None:
+            # Later rounds are retrain's: running bootstrap again must not undo them.
+            return BootstrapReport(
+                project.root, registered, report_round(project, known, newest, False), ()
+            )
+        found, is_new = round_at(project, store, known, progress, share, options)
+        report = report_round(project, known, found, is_new)
+        return BootstrapReport(project.root, registered, report, ())
+
+
+def _project(
+    images: Path,
+    root: Path | None,
+    skeleton: str | None,
+    labels: Path | None,
+    seed: int | None,
+    progress: Progress,
+) -> tuple[Project, LabelFile | None]:
+    """The project for these images, made where there is none, and the label file."""
+    wanted = read_skeleton(skeleton) if skeleton else None
+    found = _existing(images, root)
+    if found is not None:
+        if found.images_root != images.resolve():
+            raise UsageError(
+                f"The project {found.root} is about {found.images_root}, not {images}.",
+                "Give its own folder with --images, or another project with --project.",
+            )
+        if wanted is not None and wanted.keypoints != found.skeleton.keypoints:
+            raise UsageError(
+                f"The project {found.root} has the skeleton {found.skeleton.name!r}, "
+                f"not {wanted.name!r}.",
+                "Labels belong to one skeleton: make another project with --project DIR.",
+            )
+        return found, read_labels(labels, found.skeleton) if labels else None
+    label_file = read_labels(labels, wanted) if labels else None
+    chosen: Skeleton | None = label_file.skeleton if label_file else wanted
+    if chosen is None:
+        chosen = load_skeleton(DEFAULT_SKELETON)
+        progress.line(f"No skeleton was named: taking {DEFAULT_SKELETON} (--skeleton).")
+    made = create_project(root or default_project_root(images), images, chosen, seed or 0)
+    progress.line(f"Made the project {made.root}.")
+    return made, label_file
+
+
+def _existing(images: Path, root: Path | None) -> Project | None:
+    """The project that was named, that one stands in, or that was made for these images."""
+    if root is not None:
+        return open_project(root) if (root / PROJECT_FILE).is_file() else None
+    made = default_project_root(images)
+    if (made / PROJECT_FILE).is_file():
+        return open_project(made)
+    try:
+        found = find_project(Path.cwd())
+    except ProjectError:
+        return None
+    return found if found.images_root == images.resolve() else None

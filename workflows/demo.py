@@ -1,0 +1,199 @@
+"""`labelkit demo`: the whole loop on generated figures, with a simulated annotator."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelkit.annotation import VisibilityAnswer
+from labelkit.atomic import write_json, write_text
+from labelkit.errors import ProjectError
+from labelkit.formats.coco import CocoFile, read_coco
+from labelkit.formats.documents import load_json
+from labelkit.formats.visibility_csv import write_visibility_csv
+from labelkit.pose import Pose
+from labelkit.project import Project, open_project
+from labelkit.rounds import COMPLETE, rounds
+from labelkit.store import LabelStore
+from labelkit.table import ResultTable
+from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.contact_sheet import contact_sheet
+from labelkit.workflows.evaluate import evaluate
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.pull import pull_file
+from labelkit.workflows.push import push_files
+from labelkit.workflows.retrain import retrain
+from labelkit.workflows.round_pictures import sheet_items
+from labelkit.workflows.run_round import read_all
+from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.simulated_annotator import NAME, correct
+from labelkit.workflows.training import duration
+
+TRAIN_FIGURES, TEST_FIGURES = 1000, 300
+PERCENTAGES = (5.0, 10.0)
+SHEET_FIGURES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo showed.
+
+    Attributes:
+        table: scores on figures that nothing was trained on.
+        folder: everything that was made.
+        contact_sheet: pictures of predictions and response maps.
+        seconds: how long it took.
+    """
+
+    table: ResultTable
+    folder: Path
+    contact_sheet: Path
+    seconds: float
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        return (
+            f"\n{TEST_FIGURES} generated figures that nothing was trained on:\n\n"
+            f"{self.table.to_markdown()}\n"
+            f"Every correction came from a {NAME}, who knows the truth.\n"
+            f"Look at  {self.contact_sheet}\n"
+            f"Label Studio files  {self.folder / 'project' / 'label_studio'}\n"
+            f"Took {duration(self.seconds)}. Your own images: labelkit bootstrap --images DIR"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return self.table.as_dict()
+
+
+def demo(
+    folder: Path,
+    progress: Progress,
+    *,
+    seed: int,
+    epochs: int | None,
+    figures: int = TRAIN_FIGURES,
+    test_figures: int = TEST_FIGURES,
+) -> DemoReport:
+    """Generate figures, bootstrap without locations, correct, retrain at 5 % and 10 %, evaluate.
+
+    Run again in the same folder, it goes on where it was.
+
+    Args:
+        folder: for images, project and results.
+        progress: told what is done.
+        seed: of the figures and of the trainings.
+        epochs: of each training; None takes the preset's.
+        figures, test_figures: how many to generate.
+
+    Raises:
+        ProjectError: if the folder holds a demo with other figures.
+    """
+    started = time.monotonic()
+    truth = _figures(folder / "train", figures, seed, progress)
+    _figures(folder / "test", test_figures, seed + 1_000_003, progress)
+    answers = folder / "visibility.csv"
+    write_text(answers, _ticks(truth))
+    options = TrainingOptions(
+        preset="tiny", epochs=epochs, pretrained=False, rotation=180.0, mirror=False, seed=seed
+    )
+    progress.line("Bootstrap: no locations, only which keypoints can be seen.")
+    bootstrap(
+        folder / "train" / "images",
+        progress,
+        project_root=folder / "project",
+        skeleton="lsp14",
+        labels=answers,
+        boxes=str(folder / "train" / "keypoints.json"),
+        percent=0.0,
+        skip=dict.fromkeys(("unreadable", "duplicates", "missing"), False),
+        options=options,
+    )
+    project = open_project(folder / "project")
+    with LabelStore.open(project.store_url) as store:
+        for percent in PERCENTAGES:
+            report = retrain(project, store, progress, percent=percent, now=False, options=options)
+            if report.missing:
+                _annotate(project, store, truth, folder, percent, progress)
+                retrain(project, store, progress, percent=percent, now=False, options=options)
+        table = evaluate(
+            project,
+            store,
+            progress,
+            images=folder / "test" / "images",
+            labels=folder / "test" / "keypoints.json",
+            supervised=True,
+            output=folder / "results.json",
+        ).table
+    sheet = _contact_sheet(project, folder)
+    return DemoReport(table, folder, sheet, time.monotonic() - started)
+
+
+def _figures(folder: Path, count: int, seed: int, progress: Progress) -> CocoFile:
+    from labelkit.workflows.figures import generate
+
+    path, made_for = folder / "keypoints.json", folder / "made_for.json"
+    wanted = {"figures": count, "seed": seed}
+    if made_for.is_file() and json.loads(made_for.read_text()) != wanted:
+        raise ProjectError(
+            f"{folder} holds figures of another demo.",
+            "Delete the folder, or choose another with: labelkit demo --project DIR",
+        )
+    if not made_for.is_file():
+        with progress.bar("Drawing figures") as step:
+            generate(folder, count, seed, on_progress=lambda done: step(done, count))
+        write_json(made_for, wanted)
+    return read_coco(load_json(path), str(path))
+
+
+def _ticks(truth: CocoFile) -> str:
+    """What an annotator who only ticks would answer."""
+    rows = [VisibilityAnswer(a.image_path, "", a.pose.present) for a in truth.annotations]
+    return write_visibility_csv(rows, truth.skeleton)
+
+
+def _annotate(
+    project: Project,
+    store: LabelStore,
+    truth: CocoFile,
+    folder: Path,
+    percent: float,
+    progress: Progress,
+) -> None:
+    """Push the queue, have it corrected, pull it."""
+    pushed = push_files(project, store, dry_run=False)
+    labels = read_all(project, store)
+    by_path = {annotation.image_path: annotation.pose for annotation in truth.annotations}
+    order = [truth.skeleton.index(name) for name in project.skeleton.keypoints]
+    poses: Mapping[str, Pose] = {
+        id_: Pose(pose.xy[order], pose.visibility[order], pose.score[order])
+        for id_, instance in labels.instances.items()
+        for pose in [by_path[instance.image.path]]
+    }
+    tasks = json.loads(pushed.files[1].read_text(encoding="utf-8"))
+    export = folder / f"corrected_{percent:g}.json"
+    write_json(export, correct(tasks, labels.instances, poses, project.skeleton))
+    report = pull_file(project, store, export)
+    progress.line(f"The {NAME} corrected {report.poses} figures.\n{report.text().splitlines()[1]}")
+
+
+def _contact_sheet(project: Project, folder: Path) -> Path:
+    """The first figures as the first and the last round see them."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    items = [
+        item
+        for found in (complete[0], complete[-1])
+        for item in sheet_items(project, found, SHEET_FIGURES)
+    ]
+    return contact_sheet(
+        items,
+        project.skeleton,
+        folder / "contact_sheet.png",
+        title="Upper half: learned from ticks alone. Lower half: with 10 % corrected.",
+        note=f"Generated figures; corrections by a {NAME}. Image, prediction, response maps.",
+    )

@@ -1,0 +1,134 @@
+"""`labelkit doctor`: what is installed, what is missing, whether the project is sound."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from labelkit.errors import LabelkitError
+from labelkit.images import image_file
+from labelkit.project import Project, find_project, open_project
+from labelkit.rounds import rounds
+from labelkit.store import LabelStore
+
+NEEDED = ("torch", "torchvision", "timm", "lightning", "pycocotools", "sqlalchemy", "pyarrow")
+
+#: Free space below this is a warning: a round of 10,000 instances takes about as much.
+LITTLE_SPACE = 2 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: True, False where something will fail, None where an option is not there.
+        detail: what was found, and what to do.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """All checks."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something will fail."""
+        return int(any(check.ok is False for check in self.checks))
+
+    def text(self) -> str:
+        """For people."""
+        marks = {True: "ok", False: "FAIL", None: "-"}
+        return "\n".join(f"{marks[c.ok]:>4}  {c.name:<18} {c.detail}" for c in self.checks)
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def doctor(root: Path | None) -> DoctorReport:
+    """Look at the installation, and at the project if there is one.
+
+    Args:
+        root: project folder; None looks for one from the current folder.
+    """
+    checks = [*_installation()]
+    try:
+        project = open_project(root) if root else find_project(Path.cwd())
+    except LabelkitError as error:
+        checks.append(Check("project", False if root else None, error.problem))
+        return DoctorReport(tuple(checks))
+    checks += _project(project)
+    return DoctorReport(tuple(checks))
+
+
+def _installation() -> Iterator[Check]:
+    python = sys.version.split()[0]
+    yield Check("python", sys.version_info >= (3, 11), python)
+    for name in NEEDED:
+        try:
+            yield Check(name, True, version(name))
+        except PackageNotFoundError:
+            yield Check(name, False, "not installed. Type: pip install labelkit")
+    if find_spec("torch"):
+        import torch
+
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        yield Check("gpu", True if device else None, device or "none: --preset tiny is for CPUs")
+    for name, what, extra in (
+        ("label-studio-sdk", "Label Studio by server; files work without", "labelkit"),
+        ("fiftyone", "review of response maps", "'labelkit[review]'"),
+    ):
+        try:
+            yield Check(name, True, version(name))
+        except PackageNotFoundError:
+            yield Check(name, None, f"not installed ({what}). Type: pip install {extra}")
+    known = "LABELKIT_DB" in os.environ
+    yield Check("LABELKIT_DB", None, "set" if known else "not set: SQLite in the project")
+
+
+def _project(project: Project) -> Iterator[Check]:
+    yield Check("project", True, str(project.root))
+    free = shutil.disk_usage(project.root).free
+    yield Check("disk", free > LITTLE_SPACE, f"{free / 1e9:.0f} GB free")
+    yield Check("skeleton", True, f"{project.skeleton.name}, {len(project.skeleton)} keypoints")
+    try:
+        with LabelStore.open(project.store_url) as store:
+            counts = store.counts()
+            store.poses(project.skeleton)
+            missing = []
+            for image in store.images():
+                try:
+                    if not image_file(project.images_root, image.path).is_file():
+                        missing.append(image.path)
+                except LabelkitError:
+                    missing.append(image.path)
+        yield Check("label store", True, f"{counts.entries} entries, {counts.instances} instances")
+        yield Check(
+            "images",
+            not missing,
+            f"{counts.images} registered"
+            + (f", {len(missing)} not found, the first is {missing[0]}" if missing else ""),
+        )
+    except LabelkitError as error:
+        yield Check("label store", False, str(error).replace("\n", " "))
+    try:
+        found = rounds(project)
+        states = ", ".join(f"{item.plan.number:03d} {item.status}" for item in found)
+        yield Check("rounds", True, states or "none yet")
+    except LabelkitError as error:
+        yield Check("rounds", False, str(error).replace("\n", " "))

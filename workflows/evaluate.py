@@ -1,0 +1,250 @@
+"""`labelkit evaluate`: every round beside what costs nothing, on images nothing was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from labelkit.atomic import write_text
+from labelkit.errors import InputError, ProjectError, UsageError, WaitingForLabels
+from labelkit.instance import Instance
+from labelkit.pose import Pose
+from labelkit.predictions import Prediction, blind_predictions
+from labelkit.priors import MeanPose, skeleton_in_box
+from labelkit.project import Project
+from labelkit.rounds import COMPLETE, Round, rounds
+from labelkit.selection import format_percent
+from labelkit.store import LabelStore
+from labelkit.table import ResultRow, ResultTable, evaluate_row
+from labelkit.workflows.labels import read_labels
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.register import register
+from labelkit.workflows.run_round import (
+    Labels,
+    examples_of,
+    look_at,
+    read_all,
+    train_network,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateReport:
+    """The table, and on what.
+
+    Attributes:
+        table: one row for each way of getting poses.
+        instances, keypoints: scored.
+        source: where they come from.
+        file: the JSON document that was written.
+    """
+
+    table: ResultTable
+    instances: int
+    keypoints: int
+    source: str
+    file: Path
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        return (
+            f"{self.instances} instances, {self.keypoints} present keypoints of {self.source}:\n\n"
+            f"{self.table.to_markdown()}\nWritten to {self.file}"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return self.table.as_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """Instances with human keypoints that no training has seen.
+
+    Attributes:
+        project: where their images are.
+        instances, truth: by instance id.
+        source: for the report.
+    """
+
+    project: Project
+    instances: Mapping[str, Instance]
+    truth: Mapping[str, Pose]
+    source: str
+
+
+def evaluate(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    images: Path | None,
+    labels: Path | None,
+    supervised: bool,
+    output: Path | None,
+) -> EvaluateReport:
+    """Score every round, and beside it what the same labels give without it.
+
+    Args:
+        project: whose rounds are scored.
+        store: its label store.
+        progress: told about trainings and predictions.
+        images, labels: an evaluation set of its own; None for both takes the dev set.
+        supervised: also train the supervised-only network of each round, where it is missing.
+        output: where the JSON goes; None takes reports/evaluation.json.
+
+    Raises:
+        WaitingForLabels: if the dev set has no human keypoints yet.
+        InputError: if the evaluation set holds images of the project.
+    """
+    known = read_all(project, store)
+    chosen = _one_per_percentage(project)
+    with _evaluation_set(project, known, progress, images, labels) as data:
+        rows = list(_blind_rows(data, project, known, chosen))
+        for found in chosen:
+            rows += _rows_of_round(found, data, project, store, progress, supervised)
+    table = ResultTable(tuple(rows))
+    file = output or project.root / "reports" / "evaluation.json"
+    write_text(file, table.to_json())
+    present = sum(int(pose.present.sum()) for pose in data.truth.values())
+    return EvaluateReport(table, len(data.truth), present, data.source, file)
+
+
+@contextmanager
+def _evaluation_set(
+    project: Project,
+    known: Labels,
+    progress: Progress,
+    images: Path | None,
+    labels: Path | None,
+) -> Iterator[EvaluationSet]:
+    if (images is None) != (labels is None):
+        raise UsageError("An evaluation set wants both --images DIR and --labels FILE.")
+    if images is None or labels is None:
+        yield _dev_set(project, known)
+        return
+    with TemporaryDirectory() as folder:
+        aside = replace(project, root=Path(folder), images_root=images.resolve())
+        with LabelStore.open(f"sqlite:///{folder}/labels.db") as store:
+            register(
+                aside,
+                store,
+                progress,
+                labels=read_labels(labels, project.skeleton),
+                boxes=None,
+                skip_unreadable=False,
+                skip_duplicates=True,
+                skip_missing=False,
+            )
+            instances, truth = store.instances(), store.poses(project.skeleton)
+        trained_on = {
+            instance.image.id: instance.image.path for instance in known.instances.values()
+        }
+        for instance in instances.values():
+            if instance.image.id in trained_on:
+                raise InputError(
+                    f"{instance.image.path} is also in the project, as "
+                    f"{trained_on[instance.image.id]}: a score on it would mean nothing.",
+                    "Evaluate on images that the project does not hold.",
+                )
+        chosen = {item: instances[item] for item in truth}
+        yield EvaluationSet(aside, chosen, truth, str(labels))
+
+
+def _dev_set(project: Project, known: Labels) -> EvaluationSet:
+    truth = {item: pose for item, pose in known.poses.items() if item in known.dev}
+    if not truth:
+        raise WaitingForLabels(
+            f"None of the {len(known.dev)} instances of the dev set has human keypoints.",
+            "They are first in the queue: labelkit push --files, correct, labelkit pull --file "
+            "EXPORT.json.\nOr evaluate on labelled images: labelkit evaluate --images DIR "
+            "--labels FILE",
+        )
+    instances = {item: known.instances[item] for item in truth}
+    return EvaluationSet(project, instances, truth, "the dev set")
+
+
+def _one_per_percentage(project: Project) -> list[Round]:
+    """The newest complete round of each number of labelled instances, fewest first."""
+    newest = {len(item.plan.labelled): item for item in rounds(project) if item.status == COMPLETE}
+    if not newest:
+        raise ProjectError(
+            "No round is complete: there is nothing to evaluate.",
+            "Type: labelkit bootstrap --images DIR",
+        )
+    return [newest[count] for count in sorted(newest)]
+
+
+def _blind_rows(
+    data: EvaluationSet, project: Project, known: Labels, chosen: list[Round]
+) -> Iterator[ResultRow]:
+    """Poses that nobody looked up in the picture."""
+    skeleton = project.skeleton
+    ids = list(data.instances)
+    boxes = [instance.box for instance in data.instances.values()]
+    nothing = np.full(len(skeleton), np.nan)
+
+    def row(name: str, labeled: str | None, xy: np.ndarray, presence: np.ndarray) -> ResultRow:
+        guesses = blind_predictions(ids, xy, presence)
+        return evaluate_row(name, labeled, guesses, data.truth, data.instances, skeleton)
+
+    yield row("skeleton in box", None, skeleton_in_box(boxes, skeleton), nothing)
+    labelled = chosen[-1].plan.labelled or tuple(known.trainable)
+    if labelled:
+        mean = MeanPose.fit(
+            [known.poses[item] for item in labelled],
+            [known.instances[item].box for item in labelled],
+            skeleton,
+        )
+        share = format_percent(round(100 * len(labelled) / len(known.instances), 1))
+        yield row("mean pose", share, mean.apply(boxes), mean.share)
+
+
+def _rows_of_round(
+    found: Round,
+    data: EvaluationSet,
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    supervised: bool,
+) -> Iterator[ResultRow]:
+    from labelkit.models.checkpoint import load_model
+
+    plan = found.plan
+    share = format_percent(round(100 * plan.labelled_share, 1))
+
+    def row(name: str, model: Path, located: bool) -> ResultRow:
+        network, _ = load_model(model)
+        seen = look_at(data.project, network, plan.settings, located, data.instances, progress)
+        predictions: dict[str, Prediction] = {
+            item.prediction.instance_id: item.prediction for item in seen
+        }
+        return evaluate_row(name, share, predictions, data.truth, data.instances, project.skeleton)
+
+    if plan.labelled and supervised:
+        model = project.root / "reports" / "supervised" / found.path.name / "model.safetensors"
+        if not model.is_file():
+            labels = read_all(project, store, plan.journal_head)
+            examples = examples_of(labels, plan.labelled)
+            train_network(
+                "simple",
+                project,
+                [example for example in examples if example.pose is not None],
+                plan.settings,
+                plan.seed,
+                model,
+                progress,
+                f"Supervised-only at {share}",
+                None,
+                crops=len(examples),
+            )
+        yield row("supervised-only", model, True)
+    name = "LOFR semi-weak" if plan.labelled else "LOFR location-free"
+    yield row(name, found.path / "model.safetensors", bool(plan.labelled))

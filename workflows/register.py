@@ -1,0 +1,310 @@
+"""Make images, boxes and existing labels known to the label store."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelkit.annotation import Annotation, VisibilityAnswer, check_inside
+from labelkit.errors import FormatError, ImageError, UsageError
+from labelkit.formats.coco import read_boxes
+from labelkit.formats.documents import load_json
+from labelkit.images import ScanReport, scan_images
+from labelkit.instance import Box, Image, Instance, check_box
+from labelkit.journal import (
+    KEYPOINTS,
+    VISIBILITY,
+    Entry,
+    content_version,
+    keypoints_content,
+    visibility_content,
+)
+from labelkit.project import Project
+from labelkit.skeleton import BUILTIN, Skeleton
+from labelkit.store import LabelStore, NewInstance
+from labelkit.workflows.labels import ImageFinder, LabelFile, has_locations
+from labelkit.workflows.progress import Progress
+
+#: Room around the keypoints of an animal that has no box but shares its image with others.
+KEYPOINT_MARGIN = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What registration found.
+
+    Attributes:
+        images, instances: in the project now.
+        new_labels: entries added to the journal.
+        known_labels: entries of the label file that were there already.
+        skipped: files and annotations that were left out because the user asked for it.
+        notes: what the user should know, a sentence each.
+    """
+
+    images: int
+    instances: int
+    new_labels: int
+    known_labels: int
+    skipped: int
+    notes: tuple[str, ...]
+
+
+def register(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    labels: LabelFile | None,
+    boxes: str | None,
+    skip_unreadable: bool,
+    skip_duplicates: bool,
+    skip_missing: bool,
+) -> Registered:
+    """Scan the images, add boxes and labels; what is known already stays as it is.
+
+    Args:
+        project: where to.
+        store: its label store.
+        progress: told while images are read.
+        labels: read from `--labels`, or None.
+        boxes: "whole-image", "detect", a COCO file; None takes those of the labels, detects
+            people for human skeletons, and takes whole images otherwise.
+        skip_unreadable, skip_duplicates: leave such images out instead of stopping.
+        skip_missing: leave out labels of images that are not there.
+
+    Raises:
+        LabelkitError: on the first item that cannot be used.
+    """
+    scan = _scan(project, store, progress)
+    skipped = _refuse_or_count(scan, project, skip_unreadable, skip_duplicates)
+    store.add_images(scan.images)
+    store.keep_stamps(scan.stamps)
+    finder = ImageFinder(scan.images, dict(scan.duplicates))
+    notes: list[str] = []
+
+    entries: list[Entry] = []
+    if labels is not None:
+        found, missing = _match(labels.annotations, finder, labels.path, skip_missing)
+        skipped += missing
+        crowds = sum(item.iscrowd for _, item in found)
+        if crowds:
+            notes.append(f"{crowds} crowd regions of {labels.path.name} are no single objects.")
+        found = [(image, item) for image, item in found if not item.iscrowd]
+        candidates = _candidates(found, labels.skeleton, labels.path)
+        instances = store.add_instances(candidates)
+        entries += _keypoint_entries(found, instances, labels)
+    covered = {instance.image.id for instance in store.instances().values()}
+    bare = [image for image in scan.images if image.id not in covered]
+    if bare:
+        store.add_instances(_boxes(bare, boxes, finder, project, progress))
+    if labels is not None and labels.answers:
+        answers, missing = _match_answers(labels, finder, store, skip_missing)
+        skipped += missing
+        entries += answers
+    report = store.record(entries)
+    counts = store.counts()
+    if counts.instances == 0:
+        raise FormatError(
+            f"No objects in {counts.images} images: nothing was detected or given.",
+            "Take each image as one object with --boxes whole-image, or give --boxes FILE.",
+        )
+    return Registered(
+        counts.images, counts.instances, report.added, report.known, skipped, tuple(notes)
+    )
+
+
+def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport:
+    with progress.bar("Reading images") as step:
+        return scan_images(project.images_root, store.stamps(), on_progress=step)
+
+
+def _refuse_or_count(
+    scan: ScanReport, project: Project, skip_unreadable: bool, skip_duplicates: bool
+) -> int:
+    command = f"labelkit bootstrap --images {project.images_root}"
+    if scan.problems and not skip_unreadable:
+        first = scan.problems[0]
+        more = f" and {len(scan.problems) - 1} more" if len(scan.problems) > 1 else ""
+        raise ImageError(
+            f"{first.path}{more} cannot be used ({first.reason}).",
+            f"Skip such files with: {command} --skip-unreadable",
+        )
+    if scan.duplicates and not skip_duplicates:
+        path, same = scan.duplicates[0]
+        raise ImageError(
+            f"{path} has the same content as {same} ({len(scan.duplicates)} such copies).",
+            f"Keep one of each with: {command} --skip-duplicates",
+        )
+    return len(scan.problems) + len(scan.duplicates)
+
+
+def _match(
+    annotations: Sequence[Annotation], finder: ImageFinder, path: Path, skip_missing: bool
+) -> tuple[list[tuple[Image, Annotation]], int]:
+    """Annotations with their images, and how many have none."""
+    found = []
+    missing: Counter[str] = Counter()
+    for item in annotations:
+        image = finder.find(item.image_path)
+        if image is None:
+            missing[item.image_path] += 1
+        else:
+            found.append((image, item))
+    _refuse_missing(missing, path, skip_missing or not found, bool(found))
+    return found, missing.total()
+
+
+def _refuse_missing(missing: Counter[str], path: Path, skip: bool, any_found: bool) -> None:
+    if not missing:
+        return
+    first = next(iter(missing))
+    if not any_found:
+        raise FormatError(
+            f"{path} labels {first}, but no image it names is in the images folder.",
+            "Give the folder that its paths start from with --images.",
+        )
+    if not skip:
+        raise FormatError(
+            f"{path} labels {first}, which is not among the images ({len(missing)} such images).",
+            "Import the rest with: --skip-missing",
+        )
+
+
+def _candidates(
+    found: Sequence[tuple[Image, Annotation]], skeleton: Skeleton, path: Path
+) -> list[NewInstance]:
+    """Boxes of annotations; without one the whole image, or the keypoints' surroundings."""
+    per_image = Counter(image.id for image, _ in found)
+    rows = []
+    for image, item in found:
+        if len(item.pose):
+            check_inside(
+                item.pose,
+                (image.width, image.height),
+                skeleton.keypoints,
+                f"{path}: annotation {item.reference}",
+            )
+        if item.box is not None:
+            box, source = check_box(item.box, image), "given"
+        elif per_image[image.id] == 1:
+            box, source = Box(0.0, 0.0, float(image.width), float(image.height)), "whole-image"
+        else:
+            box, source = _around(item, image), "keypoints"
+        rows.append(NewInstance(image, box, source, item.area or box.w * box.h))
+    return rows
+
+
+def _around(item: Annotation, image: Image) -> Box:
+    xy = item.pose.xy[item.pose.present]
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    margin = max(float((high - low).max()), 8.0) * KEYPOINT_MARGIN
+    x, y = (low - margin).tolist()
+    w, h = (high - low + 2 * margin).tolist()
+    return check_box(Box(x, y, w, h), image)
+
+
+def _keypoint_entries(
+    found: Sequence[tuple[Image, Annotation]], instances: Sequence[Instance], labels: LabelFile
+) -> list[Entry]:
+    entries = []
+    for (_, item), instance in zip(found, instances, strict=True):
+        if has_locations(item.pose):
+            content = keypoints_content(labels.skeleton, item.pose)
+            entries.append(_file_entry(instance, KEYPOINTS, content, labels, item.reference))
+    return entries
+
+
+def _file_entry(
+    instance: Instance, kind: str, content: dict, labels: LabelFile, reference: str
+) -> Entry:
+    return Entry(
+        instance_id=instance.id,
+        kind=kind,
+        content=content,
+        source=f"file:{labels.path.name}",
+        reference=reference,
+        version=content_version(content),
+    )
+
+
+def _match_answers(
+    labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool
+) -> tuple[list[Entry], int]:
+    """Journal entries of visibility answers, and how many name no image."""
+    of_image: dict[str, list[Instance]] = defaultdict(list)
+    for instance in store.instances().values():
+        of_image[instance.image.id].append(instance)
+    missing: Counter[str] = Counter()
+    entries = []
+    for answer in labels.answers:
+        image = finder.find(answer.image_path)
+        if image is None:
+            missing[answer.image_path] += 1
+            continue
+        instance = _meant(answer, of_image[image.id], labels.path)
+        content = visibility_content(labels.skeleton, np.asarray(answer.presence))
+        reference = f"{answer.image_path}#{answer.reference}"
+        entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
+    _refuse_missing(missing, labels.path, skip_missing, bool(entries))
+    return entries, missing.total()
+
+
+def _meant(answer: VisibilityAnswer, instances: Sequence[Instance], path: Path) -> Instance:
+    """The instance an answer is about: by id, by ordinal, or the only one."""
+    if not answer.reference and len(instances) == 1:
+        return instances[0]
+    for instance in instances:
+        if answer.reference in (instance.id, str(instance.ordinal)):
+            return instance
+    known = ", ".join(instance.id for instance in instances) or "none"
+    raise FormatError(
+        f"{path}: {answer.image_path} has no instance {answer.reference!r}; it has: {known}.",
+        "Write the id, or 0, 1, ... for the first, second box, into the column `instance`.",
+    )
+
+
+def _boxes(
+    images: Sequence[Image],
+    boxes: str | None,
+    finder: ImageFinder,
+    project: Project,
+    progress: Progress,
+) -> list[NewInstance]:
+    """Boxes for images that have none yet."""
+    choice = boxes or ("detect" if project.skeleton.name in BUILTIN else "whole-image")
+    if choice == "whole-image":
+        return [
+            NewInstance(
+                image,
+                Box(0.0, 0.0, float(image.width), float(image.height)),
+                "whole-image",
+                float(image.width * image.height),
+            )
+            for image in images
+        ]
+    if choice == "detect":
+        from labelkit.workflows.boxes import detect, load_detector
+
+        detector = load_detector(progress.line)
+        found = detect(images, project.images_root, detector)
+        rows = []
+        for image, people in progress.track(found, "Finding boxes", len(images)):
+            rows += [NewInstance(image, box, "detected", box.w * box.h) for box, _ in people]
+        return rows
+    path = Path(choice)
+    if not path.is_file():
+        raise UsageError(
+            f"--boxes {choice} is no file.", "Give whole-image, detect, or a COCO file of boxes."
+        )
+    wanted = {image.id for image in images}
+    matched, _ = _match(read_boxes(load_json(path), str(path)), finder, path, skip_missing=True)
+    rows = []
+    for image, item in matched:
+        if image.id in wanted and item.box is not None and not item.iscrowd:
+            box = check_box(item.box, image)
+            rows.append(NewInstance(image, box, "given", item.area or box.w * box.h))
+    return rows

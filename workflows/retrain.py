@@ -1,0 +1,196 @@
+"""`labelkit retrain`: train on the locations there are, pre-annotate, queue what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from labelkit.predictions import Prediction
+from labelkit.project import Project
+from labelkit.rounds import (
+    COMPLETE,
+    Round,
+    RoundPlan,
+    abandon_round,
+    latest_complete,
+    locked_labelled,
+    next_round_number,
+    rounds,
+    unfinished,
+)
+from labelkit.selection import format_percent, labelled_count, labelled_set
+from labelkit.store import LabelStore
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.queueing import fill_queue
+from labelkit.workflows.run_round import Labels, latest_predictions, read_all, run_round
+from labelkit.workflows.settings import TrainingOptions, is_main_process, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What a round was, and what to do now.
+
+    Attributes:
+        round: its number; None where labels are missing and nothing was trained.
+        kind: "location-free" or "semi-weak".
+        labelled, instances: with locations that were trained on, and in the project.
+        missing: human keypoints that are missing for the percentage asked for.
+        queued: instances in the queue now.
+        is_new: False where the newest round already answers to this command.
+        dev: measures on the dev set.
+        next_step: what to type.
+    """
+
+    round: int | None
+    kind: str
+    labelled: int
+    instances: int
+    missing: int
+    queued: int
+    is_new: bool
+    dev: Mapping[str, Any]
+    next_step: str
+
+    @property
+    def exit_code(self) -> int:
+        """3 where people have to label first."""
+        return 3 if self.missing else 0
+
+    def text(self) -> str:
+        """For people."""
+        if self.round is None:
+            return (
+                f"Waiting for labels: {self.missing} instances more need corrected keypoints "
+                f"({self.labelled} of {self.labelled + self.missing} are there).\n"
+                f"{self.queued} instances are queued.\n{self.next_step}"
+            )
+        state = "is complete" if self.is_new else "is up to date, nothing to train"
+        lines = [
+            f"Round {self.round:03d} ({self.kind}) {state}: "
+            f"{self.labelled} of {self.instances} instances gave locations."
+        ]
+        numbers = [f"{k} {v:.3f}" for k, v in self.dev.items() if isinstance(v, float)]
+        if numbers:
+            lines.append(f"On the dev set: {', '.join(numbers)}.")
+        lines += [f"{self.queued} instances are queued for correction.", self.next_step]
+        return "\n".join(lines)
+
+
+def retrain(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    percent: float | None,
+    now: bool,
+    options: TrainingOptions,
+) -> RoundReport:
+    """Train at a labelled percentage, nested in every larger and earlier one.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        progress: told one line an epoch.
+        percent: of the project's instances that give locations; None for all that have them.
+        now: train on what there is, even if that is less.
+        options: how to train; what is not said stays as in the last round.
+    """
+    labels = read_all(project, store)
+    share = (
+        percent if percent is not None else 100.0 * len(labels.trainable) / len(labels.instances)
+    )
+    wanted = labelled_count(len(labels.instances), share)
+    missing = wanted - len(labels.trainable)
+    if missing > 0 and not now:
+        predictions: Mapping[str, Prediction] = {}
+        if latest_complete(project) is not None:
+            predictions = latest_predictions(project)[1]
+        items = fill_queue(project, labels, predictions, share)
+        return RoundReport(
+            None,
+            "semi-weak",
+            len(labels.trainable),
+            len(labels.instances),
+            missing,
+            len(items),
+            False,
+            {},
+            "Type: labelkit push --files, correct them, labelkit pull --file EXPORT.json, "
+            f"then labelkit retrain --labeled {format_percent(share)} again.\n"
+            f"Or train on what there is: labelkit retrain --labeled {format_percent(share)} --now",
+        )
+    found, is_new = round_at(project, store, labels, progress, share, options)
+    return report_round(project, labels, found, is_new)
+
+
+def round_at(
+    project: Project,
+    store: LabelStore,
+    labels: Labels,
+    progress: Progress,
+    percent: float,
+    options: TrainingOptions,
+) -> tuple[Round, bool]:
+    """The round at a percentage: an earlier one if it fits, else one that is trained now.
+
+    Returns:
+        the round, and whether anything was done for it.
+    """
+    newest = latest_complete(project)
+    settings = resolve(options, newest.plan.settings if newest else {})
+    labelled = labelled_set(
+        labels.trainable, len(labels.instances), percent, locked_labelled(project), project.seed
+    )
+    plan = RoundPlan(
+        number=next_round_number(project),
+        kind="semi-weak" if labelled else "location-free",
+        labelled=labelled,
+        labelled_share=len(labelled) / len(labels.instances),
+        journal_head=store.head(),
+        settings=settings,
+        seed=project.seed if options.seed is None else options.seed,
+    )
+    done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
+    same = next((item for item in done if _answers(item.plan, plan)), None)
+    if same is not None:
+        return same, False
+    begun = unfinished(project)
+    if begun is not None:
+        if begun.plan.settings == plan.settings and begun.plan.labelled == plan.labelled:
+            progress.line(f"Going on with round {begun.plan.number:03d}.")
+            plan = begun.plan
+        elif is_main_process():
+            abandon_round(begun.path, "another training was asked for")
+            return round_at(project, store, labels, progress, percent, options)
+    return run_round(project, store, plan, progress, options.devices), True
+
+
+def _answers(done: RoundPlan, asked: RoundPlan) -> bool:
+    """Whether a finished round is what a new one would be."""
+    same = ("kind", "labelled", "journal_head", "settings", "seed")
+    return all(getattr(done, name) == getattr(asked, name) for name in same)
+
+
+def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -> RoundReport:
+    """Queue up to twice the percentage (at least 10 %), and say what to do."""
+    predictions = latest_predictions(project)[1]
+    at = max(10.0, min(100.0, 200.0 * found.plan.labelled_share))
+    items = fill_queue(project, labels, predictions, at)
+    following = (
+        "Next: labelkit push --files, correct the queue, then labelkit pull --file EXPORT.json\n"
+        f"and labelkit retrain --labeled {format_percent(round(at, 3))}"
+        if items
+        else "Everything is labelled. Next: labelkit export --format coco"
+    )
+    return RoundReport(
+        found.plan.number,
+        found.plan.kind,
+        len(found.plan.labelled),
+        len(labels.instances),
+        0,
+        len(items),
+        is_new,
+        found.facts.get("dev", {}),
+        following,
+    )

@@ -1,0 +1,51 @@
+"""What a round saw, as crops with keypoints and response maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image as Pictures
+
+from labelkit.images import image_file, open_upright
+from labelkit.maps import MapReader
+from labelkit.pose import Pose
+from labelkit.preannotation import pre_annotation
+from labelkit.predictions import read_predictions
+from labelkit.project import Project
+from labelkit.rounds import Round
+from labelkit.store import LabelStore
+from labelkit.workflows.contact_sheet import SheetItem
+from labelkit.workflows.crops import apply_affine, warp
+
+#: Crop pixels for each cell of a response map.
+PIXELS_PER_CELL = 10
+
+
+def sheet_items(project: Project, found: Round, count: int) -> Iterator[SheetItem]:
+    """The first instances of a round that gave it no location, cropped.
+
+    Args:
+        project: whose round it is.
+        found: the round.
+        count: how many.
+    """
+    predictions = read_predictions(found.path / "predictions.parquet", project.skeleton)
+    with LabelStore.open(project.store_url) as store:
+        instances = store.instances()
+        answers = store.presences(project.skeleton, found.plan.journal_head)
+    chosen = [item for item in predictions if item not in found.plan.labelled][:count]
+    with MapReader(found.path / "maps" / "maps.parquet") as maps:
+        for id_ in chosen:
+            image = instances[id_].image
+            seen = maps.get(id_)
+            affine = np.reshape(seen.crop, (2, 3)) * PIXELS_PER_CELL
+            size = tuple(side * PIXELS_PER_CELL for side in seen.response.shape[1:])
+            crop = warp(
+                open_upright(image_file(project.images_root, image.path)),
+                affine,
+                (size[0], size[1]),
+            )
+            pose = pre_annotation(predictions[id_], answers.get(id_), image)
+            moved = Pose(apply_affine(affine, pose.xy), pose.visibility, pose.score)
+            yield SheetItem(Pictures.fromarray(crop), None, moved, seen.response)

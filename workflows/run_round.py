@@ -1,0 +1,286 @@
+"""One round: train on what is locked, predict everything, queue what to correct next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelkit.atomic import write_json
+from labelkit.errors import ProjectError, WaitingForLabels
+from labelkit.instance import Instance
+from labelkit.metrics import presence_map
+from labelkit.pose import Pose
+from labelkit.predictions import Prediction, read_predictions, write_predictions
+from labelkit.project import Project
+from labelkit.quality import spearman, uninformative_keypoints
+from labelkit.rounds import (
+    Round,
+    RoundPlan,
+    begin_round,
+    finish_round,
+    latest_complete,
+    read_round,
+)
+from labelkit.selection import dev_set
+from labelkit.skeleton import Skeleton
+from labelkit.store import LabelStore
+from labelkit.table import evaluate_row
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.settings import build_network, is_main_process, preset_of
+
+if TYPE_CHECKING:
+    from labelkit.maps import MapWriter
+    from labelkit.workflows.data import Example
+    from labelkit.workflows.inference import Seen
+
+#: Images whose instances are never trained on; every choice is made on them.
+DEV_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What humans have said about a project up to some moment.
+
+    Attributes:
+        instances: by id.
+        presences: (K,) visibility answers by instance id.
+        poses: human keypoints by instance id.
+        dev: ids of the dev set.
+    """
+
+    instances: Mapping[str, Instance]
+    presences: Mapping[str, np.ndarray]
+    poses: Mapping[str, Pose]
+    dev: frozenset[str]
+
+    @property
+    def trainable(self) -> list[str]:
+        """Instances that may give their locations to a training."""
+        return [item for item in self.poses if item not in self.dev]
+
+
+def read_all(project: Project, store: LabelStore, as_of: int | None = None) -> Labels:
+    """Everything a round can know; `as_of` leaves out later answers."""
+    instances = store.instances()
+    return Labels(
+        instances,
+        store.presences(project.skeleton, as_of),
+        store.poses(project.skeleton, as_of),
+        frozenset(dev_set(instances.values(), project.seed, DEV_SHARE)),
+    )
+
+
+def examples_of(labels: Labels, labelled: Sequence[str]) -> list[Example]:
+    """What a round learns from: `labelled` give locations, everybody else their answers."""
+    from labelkit.workflows.data import Example
+
+    located = set(labelled)
+    return [
+        Example(labels.instances[item], presence, labels.poses[item] if item in located else None)
+        for item, presence in labels.presences.items()
+        if item not in labels.dev
+    ]
+
+
+def run_round(
+    project: Project,
+    store: LabelStore,
+    plan: RoundPlan,
+    progress: Progress,
+    devices: int | None,
+) -> Round:
+    """Carry out a plan, or what is left of it after a kill.
+
+    Raises:
+        WaitingForLabels: if there is no answer to learn from.
+        MissingDependencyError: if pretrained weights cannot be had.
+    """
+    labels = read_all(project, store, plan.journal_head)
+    examples = examples_of(labels, plan.labelled)
+    if not examples:
+        raise WaitingForLabels(
+            "Nobody has said yet which keypoints can be seen.",
+            "Type: labelkit push --files, have the boxes ticked, then labelkit pull --file EXPORT",
+        )
+    from labelkit.models.checkpoint import load_model
+
+    path = begin_round(project, plan)
+    what = f"Round {plan.number:03d}"
+    model = path / "model.safetensors"
+    training: dict[str, Any] = {}
+    if not model.is_file():
+        answers = np.stack([example.presence for example in examples])
+        for warning in uninformative_keypoints(answers, project.skeleton):
+            progress.line(f"note: {warning}")
+        training = train_network(
+            "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
+        )
+    if not is_main_process():
+        return read_round(path)
+    network, header = load_model(model)
+    predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
+    if not (predictions.is_file() and maps.is_file()):
+        _predict(project, network, plan, labels.instances, predictions, maps, progress)
+    metrics = _score(labels, read_predictions(predictions, project.skeleton), project.skeleton)
+    write_json(path / "metrics.json", metrics)
+    facts = {"training": training or header.get("training", {}), "dev": metrics}
+    return finish_round(path, facts)
+
+
+def train_network(
+    kind: str,
+    project: Project,
+    examples: Sequence[Example],
+    settings: Mapping[str, Any],
+    seed: int,
+    model: Path,
+    progress: Progress,
+    what: str,
+    devices: int | None,
+    crops: int | None = None,
+) -> dict[str, Any]:
+    """Train one network and keep its weights in `model`; a killed run goes on.
+
+    Args:
+        kind: "lofr", "detr" or "simple"; the latter learns from locations only.
+        project: images and skeleton.
+        examples: to learn from.
+        settings: see `resolve`.
+        seed: of the training.
+        model: where the weights go; training state lies beside it until then.
+        progress: told one line an epoch.
+        what: name of the run in these lines.
+        devices: see `TrainingOptions`.
+        crops: an epoch's worth; None for as many as there are examples.
+
+    Returns:
+        What was done, see `train`; also kept in the header of the weights.
+    """
+    import torch
+
+    from labelkit.models.checkpoint import network_header, save_checkpoint
+    from labelkit.workflows.training import make_recipe, train
+
+    skeleton = project.skeleton
+    preset = preset_of(settings)
+    if kind == "simple":
+        preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
+    torch.manual_seed(seed)
+    network = build_network(kind, skeleton, settings)
+    state = model.with_name(f"{model.stem}-unfinished.safetensors")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    record = train(
+        network,
+        examples,
+        skeleton,
+        project.images_root,
+        preset["input_size"],
+        make_recipe(preset, crops or len(examples), settings["epochs"], seed),
+        state,
+        progress,
+        what,
+        devices,
+    )
+    if is_main_process():
+        header = {
+            "network": network_header(kind, len(skeleton), skeleton.links, preset, skeleton.pairs),
+            "skeleton": {"name": skeleton.name, "keypoints": list(skeleton.keypoints)},
+            "training": record,
+        }
+        save_checkpoint(model, network, header)
+        state.unlink(missing_ok=True)
+    return record
+
+
+def _predict(
+    project: Project,
+    network: Any,
+    plan: RoundPlan,
+    instances: Mapping[str, Instance],
+    predictions: Path,
+    maps: Path,
+    progress: Progress,
+) -> None:
+    from labelkit.maps import MapWriter
+
+    seen = look_at(project, network, plan.settings, bool(plan.labelled), instances, progress)
+    with MapWriter(maps, project.skeleton.keypoints) as writer:
+        write_predictions(predictions, _keep_maps(seen, writer), project.skeleton)
+
+
+def look_at(
+    project: Project,
+    network: Any,
+    settings: Mapping[str, Any],
+    located: bool,
+    instances: Mapping[str, Instance],
+    progress: Progress,
+) -> Iterator[Seen]:
+    """Run a network over instances, read as its preset says."""
+    from labelkit.workflows.inference import look
+
+    preset = preset_of(settings)
+    seen = look(
+        network,
+        list(instances.values()),
+        project.images_root,
+        project.skeleton,
+        preset["input_size"],
+        read_from="heatmaps" if located else preset["read_location_free"],
+        flip_test=settings["mirror"],
+    )
+    return progress.track(seen, "Pre-annotating", len(instances))
+
+
+def _keep_maps(seen: Iterator[Seen], writer: MapWriter) -> Iterator[Prediction]:
+    for item in seen:
+        writer.add(
+            item.prediction.instance_id, item.to_cells.ravel().tolist(), item.response, item.cams
+        )
+        yield item.prediction
+
+
+def _score(
+    labels: Labels, predictions: Mapping[str, Prediction], skeleton: Skeleton
+) -> dict[str, Any]:
+    """How good the round is on the dev set; None where it is too small to say."""
+    answered = [item for item in labels.dev if item in labels.presences]
+    located = {item: labels.poses[item] for item in labels.dev if item in labels.poses}
+    result: dict[str, Any] = {"answered": len(answered), "located": len(located)}
+    if answered:
+        said = np.stack([predictions[item].presence for item in answered])
+        truth = np.stack([labels.presences[item] for item in answered])
+        value = presence_map(said, truth)
+        result["presence_map"] = None if np.isnan(value) else value
+    if located:
+        row = evaluate_row("dev", None, predictions, located, labels.instances, skeleton)
+        result |= {key: value for key, value in row.as_dict().items() if "@" in key}
+        error = [mean_error(predictions[i], located[i], labels.instances[i]) for i in located]
+        rank = spearman([predictions[i].score for i in located], error)
+        result["score_error_spearman"] = None if np.isnan(rank) else rank
+    return result
+
+
+def mean_error(prediction: Prediction, truth: Pose, instance: Instance) -> float:
+    """0 exact ...: mean distance over present keypoints, as a share of the box's long side."""
+    distance = np.linalg.norm(prediction.pose.xy - truth.xy, axis=1)[truth.present]
+    return float(distance.mean()) / instance.box.long_side
+
+
+def latest_predictions(project: Project) -> tuple[Round, dict[str, Prediction]]:
+    """The newest complete round and what it predicted.
+
+    Raises:
+        ProjectError: if no round is complete.
+    """
+    newest = latest_complete(project)
+    if newest is None:
+        raise ProjectError(
+            "No round is complete: there are no pre-annotations yet.",
+            "Type: labelkit bootstrap --images DIR",
+        )
+    return newest, read_predictions(newest.path / "predictions.parquet", project.skeleton)

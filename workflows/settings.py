@@ -1,0 +1,128 @@
+"""Which network is trained and how: what the user said, or the last round, or the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from labelkit.errors import MissingDependencyError, UsageError
+from labelkit.skeleton import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """What the user said about training; None where nothing was said.
+
+    Attributes:
+        preset: "paper", "plus" or "tiny".
+        backbone: name of a timm model.
+        epochs: passes over as many crops as the project has instances.
+        pretrained: start from ImageNet weights.
+        rotation: degrees by which training crops turn, either way.
+        mirror: mirror training crops, sides renamed.
+        seed: of the training.
+        devices: GPUs or processes on each machine.
+    """
+
+    preset: str | None = None
+    backbone: str | None = None
+    epochs: int | None = None
+    pretrained: bool | None = None
+    rotation: float | None = None
+    mirror: bool | None = None
+    seed: int | None = None
+    devices: int | None = None
+
+
+def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in full, as a round keeps them: JSON values only.
+
+    Args:
+        options: what the user said.
+        earlier: settings of the last round, kept where the user said nothing; may be empty.
+
+    Raises:
+        UsageError: on an unknown preset or backbone, or no epochs.
+    """
+    import timm
+    import torch
+
+    from labelkit.models.presets import PRESETS
+
+    name = options.preset or earlier.get("preset")
+    if name is None:
+        name = "plus" if torch.cuda.is_available() else "tiny"
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name!r}.", f"Presets: {', '.join(PRESETS)}.")
+    if earlier.get("preset") != name:
+        earlier = {}
+    preset = PRESETS[name]
+
+    def chosen(key: str, default: Any) -> Any:
+        said = getattr(options, key)
+        return earlier.get(key, default) if said is None else said
+
+    settings = {
+        "preset": name,
+        "backbone": chosen("backbone", preset["backbone"]),
+        "epochs": chosen("epochs", preset["training"]["epochs"]),
+        "pretrained": chosen("pretrained", True),
+        "rotation": chosen("rotation", preset["training"]["rotation"]),
+        "mirror": chosen("mirror", preset["training"]["mirror"]),
+    }
+    if not timm.is_model(settings["backbone"]):
+        near = ", ".join(timm.list_models(f"*{settings['backbone'].split('_')[0]}*")[:5])
+        raise UsageError(
+            f"timm has no model {settings['backbone']!r}.",
+            f"Near that: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
+        )
+    if settings["epochs"] < 1:
+        raise UsageError(f"{settings['epochs']} epochs train nothing.", "Give --epochs 1 or more.")
+    return settings
+
+
+def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset that `settings` name, with what they change in it."""
+    from labelkit.models.presets import PRESETS
+
+    preset = deepcopy(PRESETS[settings["preset"]])
+    preset["backbone"] = settings["backbone"]
+    for key in ("epochs", "rotation", "mirror"):
+        preset["training"][key] = settings[key]
+    return preset
+
+
+def build_network(kind: str, skeleton: Skeleton, settings: Mapping[str, Any]) -> Any:
+    """A network of `labelkit.models` for a skeleton.
+
+    Raises:
+        MissingDependencyError: if ImageNet weights are wanted and cannot be had.
+    """
+    from labelkit.models.backbone import PretrainedUnavailable
+    from labelkit.models.presets import build_model
+
+    try:
+        return build_model(
+            kind,
+            len(skeleton),
+            skeleton.links,
+            preset_of(settings),
+            settings["pretrained"],
+            pairs=skeleton.pairs,
+        )
+    except PretrainedUnavailable as error:
+        raise MissingDependencyError(
+            f"The pretrained weights of {error.name} cannot be fetched.",
+            "Connect to the network, or train from scratch with: --no-pretrained",
+        ) from error
+
+
+def is_main_process() -> bool:
+    """False in the further processes that a training on several devices starts."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return True

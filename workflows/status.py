@@ -1,0 +1,115 @@
+"""`labelkit status`: where the project stands and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from labelkit.project import Project
+from labelkit.rounds import COMPLETE, rounds
+from labelkit.selection import format_percent
+from labelkit.store import LabelStore
+from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.run_round import read_all
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """Counts of a project.
+
+    Attributes:
+        project: its folder.
+        skeleton: name and number of keypoints.
+        images, instances: registered.
+        answered, located, skipped: instances with a visibility answer, with human keypoints, and
+            whose latest entry is a skip.
+        dev, dev_located: instances of the dev set, and those with human keypoints.
+        entries: in the journal.
+        annotators: entries by annotator.
+        queued: instances that wait for correction.
+        rounds: number, kind, status and dev measures of each.
+        next_step: what to type.
+    """
+
+    project: str
+    skeleton: str
+    images: int
+    instances: int
+    answered: int
+    located: int
+    skipped: int
+    dev: int
+    dev_located: int
+    entries: int
+    annotators: Mapping[str, int]
+    queued: int
+    rounds: tuple[Mapping[str, Any], ...]
+    next_step: str
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        share = 100 * self.located / self.instances if self.instances else 0.0
+        lines = [
+            f"Project    {self.project} ({self.skeleton})",
+            f"Images     {self.images}, instances {self.instances}",
+            f"Answers    {self.answered} instances say what can be seen",
+            f"Keypoints  {self.located} instances ({share:.1f} %), "
+            f"dev set {self.dev_located} of {self.dev}",
+            f"Journal    {self.entries} entries, {self.skipped} skipped; "
+            + (", ".join(f"{who or '(unnamed)'} {n}" for who, n in self.annotators.items()) or "-"),
+            f"Queue      {self.queued} instances",
+        ]
+        for item in self.rounds:
+            numbers = [f"{k} {v:.3f}" for k, v in item["dev"].items() if isinstance(v, float)]
+            lines.append(
+                f"Round {item['round']:03d}  {item['kind']} at {item['labeled']}, {item['status']}"
+                + (f"; dev: {', '.join(numbers)}" if numbers else "")
+            )
+        return "\n".join([*lines, self.next_step])
+
+
+def status(project: Project, store: LabelStore) -> StatusReport:
+    """Count what there is; changes nothing."""
+    labels = read_all(project, store)
+    counts = store.counts()
+    annotators: dict[str, int] = {}
+    for recorded in store.entries():
+        annotators[recorded.entry.annotator] = annotators.get(recorded.entry.annotator, 0) + 1
+    history = rounds(project)
+    queued = sum(item.instance_id not in labels.poses for item in read_queue(project))
+    complete = [item for item in history if item.status == COMPLETE]
+    if not labels.presences:
+        step = "Next: labelkit push --files, tick what can be seen, labelkit pull --file EXPORT"
+    elif not complete:
+        step = f"Next: labelkit bootstrap --images {project.images_root}"
+    elif queued:
+        step = "Next: labelkit push --files, correct, labelkit pull --file EXPORT, labelkit retrain"
+    else:
+        step = "Next: labelkit retrain, labelkit evaluate, or labelkit export --format coco"
+    return StatusReport(
+        project=str(project.root),
+        skeleton=f"{project.skeleton.name}, {len(project.skeleton)} keypoints",
+        images=counts.images,
+        instances=counts.instances,
+        answered=len(labels.presences),
+        located=len(labels.poses),
+        skipped=counts.skipped,
+        dev=len(labels.dev),
+        dev_located=sum(item in labels.poses for item in labels.dev),
+        entries=counts.entries,
+        annotators=annotators,
+        queued=queued,
+        rounds=tuple(
+            {
+                "round": item.plan.number,
+                "kind": item.plan.kind,
+                "labeled": format_percent(round(100 * item.plan.labelled_share, 2)),
+                "status": item.status,
+                "dev": dict(item.facts.get("dev", {})),
+            }
+            for item in history
+        ),
+        next_step=step,
+    )

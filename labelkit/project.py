@@ -158,7 +158,9 @@ def default_project_root(images: Path) -> Path:
     images = images.resolve()
     name = f"{images.name or 'images'}-labelkit"
     beside = images.parent / name
-    if beside.exists() or (images.parent != images and os.access(images.parent, os.W_OK)):
+    # A folder that nobody may write to is meant to stay as it is, also where root runs this.
+    writable = os.access(images.parent, os.W_OK) and images.parent.stat().st_mode & 0o222
+    if beside.exists() or (images.parent != images and writable):
         return beside
     return Path.cwd() / name
 

@@ -115,6 +115,16 @@ def test_the_store_is_in_the_project_unless_the_environment_says_otherwise(tmp_p
     assert project.store_url == "postgresql+psycopg://h/d"
 
 
+def test_images_in_a_read_only_folder_get_their_project_here(tmp_path, monkeypatch):
+    (tmp_path / "shared" / "frames").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "shared").chmod(0o555)  # says "do not write" to root too
+    made = default_project_root(tmp_path / "shared" / "frames")
+    (tmp_path / "shared").chmod(0o755)
+    assert made == tmp_path.resolve() / "here" / "frames-labelkit"
+
+
 def test_bootstrap_puts_the_project_beside_the_images(tmp_path, monkeypatch):
     (tmp_path / "frames").mkdir()
     assert default_project_root(tmp_path / "frames") == tmp_path.resolve() / "frames-labelkit"

@@ -177,12 +177,19 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
     predictions = latest_predictions(project)[1]
     at = max(10.0, min(100.0, 200.0 * found.plan.labelled_share))
     items = fill_queue(project, labels, predictions, at)
-    following = (
-        "Next: labelkit push --files, correct the queue, then labelkit pull --file EXPORT.json\n"
-        f"and labelkit retrain --labeled {format_percent(round(at, 3))}"
-        if items
-        else "Everything is labelled. Next: labelkit export --format coco"
-    )
+    percent = format_percent(round(at, 3))
+    if items:
+        following = (
+            "Next: labelkit push --files, correct the queue, then labelkit pull --file EXPORT.json\n"
+            f"and labelkit retrain --labeled {percent}"
+        )
+    elif len(labels.trainable) > len(found.plan.labelled):
+        following = (
+            f"{len(labels.trainable)} instances have keypoints. "
+            f"Next: labelkit retrain --labeled {percent}"
+        )
+    else:
+        following = "Everything is labelled. Next: labelkit export --format coco"
     return RoundReport(
         found.plan.number,
         found.plan.kind,

@@ -1,4 +1,4 @@
-"""DeepLabCut projects: labels (CollectedData CSV) and the skeleton (config.yaml)."""
+"""DeepLabCut labels (CollectedData CSV, also Lightning Pose's) and skeleton (config.yaml)."""
 
 from __future__ import annotations
 

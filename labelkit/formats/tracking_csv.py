@@ -20,14 +20,12 @@ class TrackingTable:
     """A parsed file.
 
     Attributes:
-        index_columns: how many cells at the start of a row make up the image path.
         multi_animal: there is a header row `individuals`.
         keypoints: names of each individual's keypoints; the one individual of a file without
             such a row is called "".
         rows: (line number, image path, individual -> points) in the order of the file.
     """
 
-    index_columns: int
     multi_animal: bool
     keypoints: dict[str, tuple[str, ...]]
     rows: list[tuple[int, str, dict[str, list[Point]]]]
@@ -81,7 +79,7 @@ def parse_tracking_csv(text: str, origin: str) -> TrackingTable:
             name = header["bodyparts"][column].strip()
             points[who].append(_point(row[column], row[column + 1], f"{where}: {name!r}"))
         rows.append((number, path, points))
-    return TrackingTable(index_columns, "individuals" in header, keypoints, rows)
+    return TrackingTable("individuals" in header, keypoints, rows)
 
 
 def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, tuple[str, ...]]]:

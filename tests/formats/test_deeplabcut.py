@@ -8,12 +8,12 @@ import pytest
 from labelkit.errors import FormatError, SkeletonError
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
 from labelkit.formats.documents import load_text
-from labelkit.formats.lightning_pose import read_lightning_pose_csv
 from labelkit.pose import human_pose
 
 DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MOUSE = DATA / "openfield-mouse"
 
+# Lightning Pose writes the same table: one animal, the path in one column.
 SINGLE = """\
 scorer,me,me,me,me
 bodyparts,nose,nose,tail,tail
@@ -82,15 +82,6 @@ def test_wrong_content_is_one_error_that_names_the_item(text, reason):
     with pytest.raises(FormatError) as caught:
         read_deeplabcut_csv(text, "f.csv")
     assert reason in caught.value.problem
-
-
-def test_lightning_pose_is_the_same_table_with_one_path_column():
-    expected = read_deeplabcut_csv(SINGLE, "f.csv")
-    keypoints, annotations = read_lightning_pose_csv(SINGLE, "f.csv")
-    assert keypoints == expected[0]
-    assert [a.pose for a in annotations] == [a.pose for a in expected[1]]
-    with pytest.raises(FormatError, match="it has individuals"):
-        read_lightning_pose_csv(MULTI, "f.csv")
 
 
 def test_a_config_gives_names_links_and_pairs():

@@ -180,8 +180,8 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
     percent = format_percent(round(at, 3))
     if items:
         following = (
-            "Next: labelkit push --files, correct the queue, then labelkit pull --file EXPORT.json\n"
-            f"and labelkit retrain --labeled {percent}"
+            "Next: labelkit push --files, correct the queue, labelkit pull --file EXPORT.json,\n"
+            f"then labelkit retrain --labeled {percent}"
         )
     elif len(labels.trainable) > len(found.plan.labelled):
         following = (

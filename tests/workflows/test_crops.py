@@ -120,4 +120,4 @@ def test_mirroring_keypoints_swaps_the_paws():
 
 
 def test_the_plain_view_changes_nothing():
-    assert PLAIN == View(rotation=0.0, scale=1.0, shift=(0.0, 0.0), mirrored=False)
+    assert View(rotation=0.0, scale=1.0, shift=(0.0, 0.0), mirrored=False) == PLAIN

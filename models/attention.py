@@ -108,11 +108,28 @@ class CrossAttention(nn.Module):
         )[:, 0]  # (B, h*K, d)
         return self._unfold(pooled)
 
-    def weights(self, query: Tensor, memory: Tensor, position: Tensor | None = None) -> Tensor:
-        """Where each head of each query looks: (B, h, K, L) float32, each row sums to 1 (eq. 6)."""
+    def weights(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        position: Tensor | None = None,
+        guide: Tensor | None = None,
+    ) -> Tensor:
+        """Where each head of each query looks (eq. 6).
+
+        Args:
+            query, memory, position: as in `forward`.
+            guide: (B, K, L), added to the scores of every head before the softmax; or None.
+
+        Returns:
+            (B, h, K, L) float32, each row sums to 1.
+        """
         keys = memory if position is None else memory + position
         scores = self._fold(query) * self.scale @ keys.transpose(1, 2)  # (B, h*K, L)
-        return scores.float().softmax(dim=2).unflatten(1, (self.heads, -1))
+        scores = scores.float().unflatten(1, (self.heads, -1))  # (B, h, K, L)
+        if guide is not None:
+            scores = scores + guide[:, None]
+        return scores.softmax(dim=3)
 
     def answer(self, weights: Tensor, memory: Tensor) -> Tensor:
         """`forward` for weights that are known: (B, h, K, L) and (B, L, dim) to (B, K, dim)."""

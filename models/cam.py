@@ -73,7 +73,7 @@ class CamBranch(nn.Module):
             nn.init.eye_(self.fc.weight)
             nn.init.zeros_(self.fc.bias)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Classify and locate.
 
         Args:
@@ -83,6 +83,7 @@ class CamBranch(nn.Module):
             logits: (B, K) presence.
             cams: (B, K, h, w) M of eq. 1, >= 0.
             vectors: (B, K, dim) F_c of eq. 2, or None where dim is 0.
+            scores: (B, K, h, w) what `cams` is the positive part of.
         """
         squeezed = self.squeeze(features)  # X': (B, K, h, w)
         if self.fc is None:
@@ -94,10 +95,10 @@ class CamBranch(nn.Module):
             logits = pool_classes(scores, self.pool) + self.fc.bias
         cams = scores.relu()  # eq. 1
         if self.vector is None:
-            return logits, cams, None
+            return logits, cams, None, scores
         where = self._weights(squeezed, scores, cams).flatten(2)  # (B, K, h*w)
         content = self.vector(features).flatten(2)  # X^c: (B, dim, h*w)
-        return logits, cams, where @ content.transpose(1, 2)  # eq. 2: (B, K, dim)
+        return logits, cams, where @ content.transpose(1, 2), scores  # eq. 2: (B, K, dim)
 
     def _weights(self, squeezed: Tensor, scores: Tensor, cams: Tensor) -> Tensor:
         if self.proto_attn == "cam_norm":

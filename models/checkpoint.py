@@ -56,7 +56,7 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.part")  # what a kill left is written over
     try:
         save_file(state, beside, metadata={_HEADER_KEY: text})
         with beside.open("rb") as file:
@@ -65,7 +65,7 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The checkpoint {path} could not be written ({error}).",
-            "Make room or give the folder write permission, then run the command again.",
+            "Make room or give the folder write permission, then run the same command again.",
         ) from error
     finally:
         beside.unlink(missing_ok=True)

@@ -39,6 +39,7 @@ class DecoderLayer(nn.Module):
         query_position: Tensor | None = None,
         memory_position: Tensor | None = None,
         wants_weights: bool = False,
+        guide: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """One layer.
 
@@ -48,6 +49,7 @@ class DecoderLayer(nn.Module):
             query_position: added to queries and keys among queries, as DETR does; or None.
             memory_position: added to the memory's keys; or None.
             wants_weights: return the cross-attention's weights.
+            guide: (B, K, L), added to the scores whose weights are wanted; or None.
 
         Returns:
             query: (B, K, dim).
@@ -59,7 +61,7 @@ class DecoderLayer(nn.Module):
         placed = query if query_position is None else query + query_position
         if self.answers and not wants_weights:
             return self._answer(query, self.cross(placed, memory, memory_position)), None
-        per_head = self.cross.weights(placed, memory, memory_position)  # (B, h, K, L)
+        per_head = self.cross.weights(placed, memory, memory_position, guide)  # (B, h, K, L)
         weights = per_head.mean(dim=1)  # (B, K, L)
         if not self.answers:
             return query, weights
@@ -103,12 +105,15 @@ class PartDecoder(nn.Module):
             for index in range(depth)
         )
 
-    def forward(self, queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, queries: Tensor, memory: Tensor, guide: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode part features and response maps.
 
         Args:
             queries: (B, K, dim), one prototype per keypoint.
             memory: (B, L, dim) tokens of all scales.
+            guide: (B, K, L) scores that the attention which is read starts from; or None.
 
         Returns:
             features: (B, K, dim), memory pooled by attention.
@@ -119,7 +124,7 @@ class PartDecoder(nn.Module):
         read = []
         for index, layer in enumerate(self.layers):
             wanted = index == last or self.read_layer == "mean"
-            queries, weights = layer(queries, memory, wants_weights=wanted)
+            queries, weights = layer(queries, memory, wants_weights=wanted, guide=guide)
             if weights is not None:
                 read.append(weights)
         attention = read[0] if len(read) == 1 else torch.stack(read).mean(dim=0)  # (B, K, L)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from labelkit.models.cam import pool_classes
+
 
 class AttentionHeatmap(nn.Module):
     """A response map brought to the height of a Gaussian target.
@@ -46,6 +48,25 @@ class DotHeatmap(nn.Module):
         query = self.query(queries)  # (B, K, dim)
         token = self.token(tokens) * tokens.shape[2] ** -0.5  # (B, L, dim)
         return (query @ token.transpose(1, 2) + self.bias).unflatten(2, size_hw)
+
+
+class HeatmapPresence(nn.Module):
+    """Presence as heatmaps tell it: a map that is high somewhere says yes.
+
+    It lets presence labels teach the heatmaps where nobody gave a location.
+
+    Args:
+        num_keypoints: K.
+    """
+
+    def __init__(self, num_keypoints: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((num_keypoints,), 4.0))
+        self.bias = nn.Parameter(torch.full((num_keypoints,), -1.0))
+
+    def forward(self, heatmaps: Tensor) -> Tensor:
+        """(B, K) logits from (B, K, h, w) heatmaps."""
+        return self.scale * pool_classes(heatmaps, "topk") + self.bias
 
 
 class DeconvHead(nn.Sequential):

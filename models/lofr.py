@@ -16,7 +16,7 @@ from labelkit.models.backbone import Backbone
 from labelkit.models.cam import CamBranch
 from labelkit.models.decoder import PartClassifier, PartDecoder
 from labelkit.models.encoder import ContextEncoder
-from labelkit.models.heads import AttentionHeatmap, DeconvHead, DotHeatmap
+from labelkit.models.heads import AttentionHeatmap, DeconvHead, DotHeatmap, HeatmapPresence
 from labelkit.models.output import PoseOutput
 from labelkit.models.prototypes import PosePrototypes, adjacency
 from labelkit.models.response import fuse_scales, scale_mass
@@ -41,6 +41,9 @@ ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "read_scale": ("fuse", "4", "8", "16"),
     "sup_map": ("attn_scaled", "dot", "deconv"),
     "top_down": (False, True),
+    "cam_input": ("backbone", "merged"),
+    "heat_presence": (False, True),
+    "guide": ("none", "cam", "evidence", "both"),
 }
 
 
@@ -68,9 +71,18 @@ class LOFR(nn.Module):
         read_scale: see `fuse_scales`.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
-            on the coarse tokens.
+            on the backbone's coarsest map of the three.
         top_down: add each coarser map to the next finer one before anything else reads it, so
             that fine cells know what is around them. Not in the paper.
+        cam_input: "backbone" lets the CNN branch read its map of the backbone, "merged" the one
+            that the tokens of that stride come from. A map at stride 32 is always the backbone's.
+        heat_presence: a further classifier reads presence off the heatmaps, so that presence
+            teaches them too. Not in the paper.
+        guide: scores added to those of the attention that is read, before its softmax: "cam"
+            the CNN branch's class scores, "evidence" what each token says to the final
+            classifier, "both". Not in the paper. Attention then need not find out by itself
+            what is known already, and a keypoint is present where something speaks for it, not
+            where nothing speaks against it.
     """
 
     def __init__(
@@ -101,6 +113,9 @@ class LOFR(nn.Module):
         read_scale: str = "fuse",
         sup_map: str = "attn_scaled",
         top_down: bool = False,
+        cam_input: str = "backbone",
+        heat_presence: bool = False,
+        guide: str = "none",
     ) -> None:
         super().__init__()
         chosen = locals()
@@ -117,14 +132,12 @@ class LOFR(nn.Module):
         self.fkey = fkey
         self.read_scale = read_scale
         self.top_down = top_down
-        # with top_down, the CNN branch reads merged maps; a map at stride 32 is the top itself
-        reads_merged = top_down and cam_stride <= MEMORY_STRIDES[-1]
-        self.cam_reads_merged = reads_merged
+        self.cam_reads_merged = cam_input == "merged" and cam_stride in MEMORY_STRIDES
         self.project = nn.ModuleList(
             nn.Conv2d(channels, dim, 1) for channels in backbone.channels[: len(MEMORY_STRIDES)]
         )
         self.cam = CamBranch(
-            dim if reads_merged else backbone.channels[self.cam_index],
+            dim if self.cam_reads_merged else backbone.channels[self.cam_index],
             num_keypoints,
             dim if proto_init != "learned" else 0,
             cam_pool,
@@ -135,6 +148,9 @@ class LOFR(nn.Module):
         self.encoder = ContextEncoder(
             dim, heads, encoder_layers, ffn, dropout, num_keypoints, enc_tokens, cam_pool
         )
+        by_cam, by_evidence = guide in ("cam", "both"), guide in ("evidence", "both")
+        self.guide_cam = nn.Parameter(torch.ones(len(MEMORY_STRIDES))) if by_cam else None
+        self.guide_evidence = nn.Parameter(torch.ones(())) if by_evidence else None
         mask = adjacency(num_keypoints, links, pairs, adj)
         self.prototypes = PosePrototypes(dim, mask, proto_init=proto_init)
         self.decoder = PartDecoder(
@@ -147,7 +163,10 @@ class LOFR(nn.Module):
         elif sup_map == "dot":
             self.heatmap = DotHeatmap(num_keypoints, dim)
         else:
-            self.heatmap = DeconvHead(dim, num_keypoints, doublings=2, channels=dim)
+            self.heatmap = DeconvHead(
+                backbone.channels[2], num_keypoints, doublings=2, channels=dim
+            )
+        self.heat_presence = HeatmapPresence(num_keypoints) if heat_presence else None
 
     def transformer_parameters(self) -> list[nn.Parameter]:
         """Parameters of the transformer, which learns at a lower rate than the CNN."""
@@ -161,7 +180,8 @@ class LOFR(nn.Module):
             images: (B, 3, H, W), normalised with the ImageNet mean and deviation.
 
         Returns:
-            `PoseOutput`; aux_logits are those of the CNN branch and of the encoder.
+            `PoseOutput`; aux_logits are those of the CNN branch, of the encoder and, with
+            `heat_presence`, of the heatmaps.
 
         Raises:
             ValueError: if H or W is no multiple of 32: the scales would not cover each other.
@@ -175,7 +195,7 @@ class LOFR(nn.Module):
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
 
         cam_input = (levels if self.cam_reads_merged else maps)[self.cam_index]
-        cnn_logits, cams, vectors = self.cam(cam_input)
+        cnn_logits, cams, vectors, scores = self.cam(cam_input)
 
         scales = []
         for level, size, stride in zip(levels, sizes, MEMORY_STRIDES, strict=True):
@@ -188,17 +208,37 @@ class LOFR(nn.Module):
 
         memory = torch.cat(scales, dim=1)  # F_m: (B, L, d)
         queries = self.prototypes(vectors, len(images))  # (B, K, d)
-        features, attention, queries = self.decoder(queries, memory)
+        guide = self._guide(scores, memory, sizes)  # (B, K, L)
+        features, attention, queries = self.decoder(queries, memory, guide)
         response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
+        heatmaps = self._heatmaps(response, queries, scales[0], sizes[0], maps[2]).float()
+        aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
+        if self.heat_presence is not None:
+            aux_logits = (*aux_logits, self.heat_presence(heatmaps))
         return PoseOutput(
             logits=self.classify(features),
-            aux_logits=(cnn_logits, encoder_logits),
+            aux_logits=aux_logits,
             cams=cams,
             response=response,
-            heatmaps=self._heatmaps(response, queries, scales, sizes).float(),
+            heatmaps=heatmaps,
             part_features=features,
             scale_mass=scale_mass(attention, sizes),
         )
+
+    def _guide(
+        self, scores: Tensor, memory: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> Tensor | None:
+        guide = None
+        if self.guide_cam is not None:
+            parts = [
+                factor * F.interpolate(scores.float(), size, mode="bilinear").flatten(2)
+                for factor, size in zip(self.guide_cam, sizes, strict=True)
+            ]
+            guide = torch.cat(parts, dim=2)
+        if self.guide_evidence is not None:
+            evidence = self.guide_evidence * self.classify.weight @ memory.transpose(1, 2)
+            guide = evidence if guide is None else guide + evidence
+        return guide
 
     def _levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
         levels = [project(level) for project, level in zip(self.project, maps, strict=False)]
@@ -212,14 +252,14 @@ class LOFR(nn.Module):
         self,
         response: Tensor,
         queries: Tensor,
-        scales: Sequence[Tensor],
-        sizes: Sequence[tuple[int, int]],
+        fine: Tensor,
+        fine_hw: tuple[int, int],
+        coarse: Tensor,
     ) -> Tensor:
         if isinstance(self.heatmap, AttentionHeatmap):
             return self.heatmap(response)
         if isinstance(self.heatmap, DotHeatmap):
-            return self.heatmap(queries, scales[0], sizes[0])
-        coarse = scales[-1].transpose(1, 2).unflatten(2, sizes[-1])  # (B, d, H/16, W/16)
+            return self.heatmap(queries, fine, fine_hw)
         return self.heatmap(coarse)
 
 

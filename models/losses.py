@@ -74,12 +74,33 @@ def heatmap_mse(heatmaps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
+def response_loss(response: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Cross entropy of response maps: how surprised they are by where the keypoint is.
+
+    Unlike the error of a heatmap it pulls hard where a map looks at the wrong place.
+
+    Args:
+        response: (B, K, h, w) densities that sum to 1.
+        target: (B, K, h, w); see `render_heatmaps`. Maps without a keypoint do not count.
+        weight: (B, K), 0 where there is no location to learn from.
+
+    Returns:
+        Scalar, the weighted mean over located keypoints in nats: ln(h w) for responses that look
+        everywhere alike. It is 0 with zero gradients where nothing is located.
+    """
+    mass = target.sum(dim=(2, 3))  # (B, K)
+    each = -(target * (response.float() + 1e-6).log()).sum(dim=(2, 3)) / mass.clamp(min=1e-6)
+    weight = weight * (mass > 0)
+    return (each * weight).sum() / weight.sum().clamp(min=1)
+
+
 class WeakLoss(NamedTuple):
     """The location-free objective and its unweighted terms, each a scalar.
 
     Attributes:
         total: weighted sum (eq. 13), to be minimised.
         cnn, encoder, final: classification losses; 0 for classifiers that a network lacks.
+            What heatmaps say of presence counts with the CNN, whose maps they are.
         diversity: see `diversity_loss`; 0 for networks without part features.
     """
 
@@ -109,11 +130,11 @@ def weak_loss(
     """
     zero = output.logits.new_zeros((), dtype=torch.float32)
     aux = [classification_loss(logits, presence, answered) for logits in output.aux_logits]
-    cnn, encoder = (*aux, zero, zero)[:2]
+    cnn, encoder, heatmap = (*aux, zero, zero, zero)[:3]
     final = classification_loss(output.logits, presence, answered)
     has_features = output.part_features.shape[2] > 0
     diversity = diversity_loss(output.part_features, div_relu) if has_features else zero
-    terms = (cnn, encoder, final, diversity)
+    terms = (cnn + heatmap, encoder, final, diversity)
     total = zero
     for weight, term in zip(weights, terms, strict=True):
         total = total + weight * term

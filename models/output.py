@@ -13,8 +13,8 @@ class PoseOutput(NamedTuple):
     Attributes:
         logits: (B, K), presence of each keypoint as the final classifier sees it; its sigmoid is
             a probability.
-        aux_logits: (B, K) tensors, presence after the CNN and after the encoder; empty for
-            networks that have no such classifiers.
+        aux_logits: (B, K) tensors, presence after the CNN, after the encoder and, where a preset
+            wants it, from the heatmaps; empty for networks that have no such classifiers.
         cams: (B, K, h, w) >= 0, class activation maps of the CNN branch (eq. 1); h = w = 0 for
             networks without.
         response: (B, K, H/4, W/4) float32, where the network looked for each keypoint; each map

@@ -26,6 +26,15 @@ def test_folded_cross_attention_equals_the_textbook_one():
         torch.testing.assert_close(attention.answer(weights, memory), answer)
 
 
+def test_a_guide_is_added_to_the_scores_of_every_head():
+    torch.manual_seed(0)
+    attention = CrossAttention(dim=8, heads=2)
+    query, memory, guide = torch.randn(1, 2, 8), torch.randn(1, 4, 8), torch.randn(1, 2, 4)
+    plain, guided = attention.weights(query, memory), attention.weights(query, memory, guide=guide)
+    expected = plain * guide.exp()[:, None]
+    torch.testing.assert_close(guided, expected / expected.sum(dim=3, keepdim=True))
+
+
 def test_a_position_moves_the_attention_and_not_what_is_read():
     torch.manual_seed(0)
     attention = CrossAttention(dim=8, heads=2)

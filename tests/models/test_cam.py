@@ -49,10 +49,11 @@ def test_activation_maps_are_the_weighted_squeezed_maps_without_bias_or_negative
         branch.fc.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 2.0]]))
         branch.fc.bias.copy_(torch.tensor([10.0, 20.0]))
     features = torch.tensor([[[[3.0, 1.0]], [[1.0, 2.0]]]])  # (1, 2, 1, 2)
-    logits, cams, vectors = branch(features)
+    logits, cams, vectors, scores = branch(features)
     assert cams.tolist() == [[[[2.0, 0.0]], [[2.0, 4.0]]]]
     assert logits.tolist() == [[(2 - 1) / 2 + 10, (2 + 4) / 2 + 20]]
     assert vectors is None
+    assert scores.tolist() == [[[[2.0, -1.0]], [[2.0, 4.0]]]]
 
 
 def test_keypoint_vectors_are_the_mean_feature_under_the_activation_map():
@@ -62,6 +63,6 @@ def test_keypoint_vectors_are_the_mean_feature_under_the_activation_map():
         branch.squeeze.bias.zero_()
         branch.vector.weight.fill_(10.0)
         branch.vector.bias.zero_()
-    _, _, vectors = branch(torch.tensor([[[[1.0, 3.0, -5.0]]]]))
+    _, _, vectors, _ = branch(torch.tensor([[[[1.0, 3.0, -5.0]]]]))
     # weights 1/4, 3/4, 0; contents 10, 30, -50
     assert vectors.item() == pytest.approx(0.25 * 10 + 0.75 * 30, rel=1e-4)

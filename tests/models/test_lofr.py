@@ -70,6 +70,30 @@ def test_shapes_follow_the_crop(cam_stride, top_down):
     assert output.scale_mass.shape == (2, 4, 3)
 
 
+@pytest.mark.parametrize("cam_stride", [8, 16, 32])
+def test_the_cnn_branch_may_read_merged_maps(cam_stride):
+    model = make_lofr(cam_stride=cam_stride, top_down=True, cam_input="merged")
+    assert model.eval()(torch.randn(1, 3, 64, 64)).cams.shape[2:] == (64 // cam_stride,) * 2
+
+
+def test_a_guided_response_looks_where_the_activation_map_is_high():
+    model = make_lofr(1, guide="cam", cam_stride=8).eval()
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        model.guide_cam.fill_(1e4)
+        output = model(images)
+    peak = torch.nn.functional.interpolate(output.cams, (16, 16), mode="bilinear").argmax()
+    row, column = divmod(int(output.response.argmax()), 16)
+    assert abs(row - int(peak) // 16) <= 2
+    assert abs(column - int(peak) % 16) <= 2
+
+
+def test_heatmaps_can_answer_presence_too():
+    model = make_lofr(heat_presence=True)
+    output = model.eval()(torch.randn(2, 3, 64, 64))
+    assert [logits.shape for logits in output.aux_logits] == [(2, 4)] * 3
+
+
 @pytest.mark.parametrize("num_keypoints", [1, 2])
 def test_one_keypoint_is_enough(num_keypoints):
     output = make_lofr(num_keypoints)(torch.randn(2, 3, 64, 64))

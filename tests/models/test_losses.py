@@ -10,6 +10,7 @@ from labelkit.models.losses import (
     diversity_loss,
     heatmap_mse,
     render_heatmaps,
+    response_loss,
     weak_loss,
 )
 from labelkit.models.output import PoseOutput
@@ -121,3 +122,39 @@ def test_mirrored_targets_are_the_targets_of_mirrored_keypoints_with_sides_swapp
     mirrored_xy = torch.stack((8 - xy[..., 0], xy[..., 1]), dim=2)[:, flip]
     mirrored = render_heatmaps(mirrored_xy, valid[:, flip], (8, 8))
     torch.testing.assert_close(mirrored, render_heatmaps(xy, valid, (8, 8)).flip(3)[:, flip])
+
+
+def test_a_response_that_looks_everywhere_alike_is_surprised_by_the_log_of_its_cells():
+    response = torch.full((1, 1, 2, 2), 0.25)
+    target = torch.tensor([[[[0.5, 0.0], [0.0, 1.5]]]])
+    assert response_loss(response, target, torch.ones(1, 1)).item() == pytest.approx(
+        math.log(4), abs=1e-4
+    )
+
+
+def test_a_response_is_surprised_less_the_more_it_looks_at_the_keypoint():
+    target = torch.tensor([[[[0.0, 3.0]]]])
+    losses = [
+        response_loss(torch.tensor([[[[1 - share, share]]]]), target, torch.ones(1, 1)).item()
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert losses == pytest.approx([-math.log(1e-6), math.log(2), 0.0], abs=1e-4)
+
+
+def test_only_located_keypoints_that_are_there_surprise_a_response():
+    response = torch.tensor([[[[0.5, 0.5]], [[0.1, 0.9]], [[0.2, 0.8]]]], requires_grad=True)
+    target = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]]])
+    loss = response_loss(response, target, torch.tensor([[1.0, 0.0, 1.0]]))
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-4)
+    nothing = response_loss(response, target, torch.zeros(1, 3))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert response.grad.abs().sum() == 0
+
+
+def test_what_heatmaps_say_of_presence_counts_with_the_cnn():
+    undecided = torch.zeros(1, 1)
+    output = make_output(undecided, torch.zeros(1, 1, 0), aux=(undecided, undecided, undecided))
+    loss = weak_loss(output, torch.ones(1, 1), weights=(0.5, 0.1, 0.3, 0.1))
+    assert loss.cnn.item() == pytest.approx(2 * math.log(2))
+    assert loss.total.item() == pytest.approx((2 * 0.5 + 0.1 + 0.3) * math.log(2))

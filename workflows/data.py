@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +28,8 @@ from labelkit.workflows.crops import (
     safe_view,
     warp,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,6 +227,24 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
             "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
             "affine": torch.from_numpy(affine),
         }
+
+
+def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
+    """The same items, the next ones made by a thread while the caller is busy with one.
+
+    Args:
+        items: whatever takes time to come; iterated over in the thread from now on.
+        count: how many may wait.
+    """
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, source, end) for _ in range(count))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, source, end))
+            yield cast(T, item)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def loader(

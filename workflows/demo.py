@@ -33,7 +33,7 @@ from labelkit.workflows.settings import TrainingOptions
 from labelkit.workflows.simulated_annotator import NAME, correct
 from labelkit.workflows.training import duration
 
-TRAIN_FIGURES, TEST_FIGURES = 1000, 300
+TRAIN_FIGURES, TEST_FIGURES = 400, 300
 PERCENTAGES = (5.0, 10.0)
 SHEET_FIGURES = 4
 
@@ -100,7 +100,13 @@ def demo(
     answers = folder / "visibility.csv"
     write_text(answers, _ticks(truth))
     options = TrainingOptions(
-        preset="tiny", epochs=epochs, pretrained=False, rotation=180.0, mirror=False, seed=seed
+        preset="tiny",
+        epochs=epochs,
+        pretrained=False,
+        rotation=180.0,
+        mirror=False,
+        seed=seed,
+        devices=1,  # several trainings follow each other in this process
     )
     progress.line("Bootstrap: no locations, only which keypoints can be seen.")
     bootstrap(

@@ -39,11 +39,11 @@ _BONES = (
 
 #: Per joint: corners of the badge, hue inside its side's family (0..1), inner badge's darkness.
 _BADGES = {
-    "shoulder": (24, 0.1, 1.0),
-    "elbow": (4, 0.45, 0.0),
-    "wrist": (-5, 0.9, 1.0),
-    "hip": (3, 0.25, 0.0),
-    "knee": (6, 0.65, 0.5),
+    "shoulder": (24, 0.0, 1.0),
+    "hip": (3, 0.2, 0.0),
+    "elbow": (4, 0.4, 1.0),
+    "knee": (6, 0.6, 0.0),
+    "wrist": (-5, 0.8, 1.0),
     "ankle": (-4, 1.0, 0.0),
 }
 
@@ -154,7 +154,7 @@ def _badge(
     towards = xy["neck"] if name != "neck" else xy["head_top"]
     if side in SIDES:
         corners, family, inner = _BADGES[joint]
-        hue = (-0.1 if side == "left" else 0.4) + 0.32 * family + outfit.hue_shift
+        hue = (-0.12 if side == "left" else 0.38) + 0.36 * family + outfit.hue_shift
         chain = {"elbow": "shoulder", "wrist": "elbow", "knee": "hip", "ankle": "knee"}
         if joint in chain:
             towards = xy[f"{side}_{chain[joint]}"]

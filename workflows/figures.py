@@ -32,6 +32,9 @@ from labelkit.workflows.textures import any_colour, texture
 #: Probability that one keypoint is hidden, whatever the others are.
 HIDDEN_SHARE = 0.2
 
+#: Spread of the logarithm of the light's red, green and blue: how colourful it is.
+LIGHT = 0.1
+
 #: Joints that a limb may end before; a tuple, because its order uses up chance.
 _ENDS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head_top")
 
@@ -147,7 +150,7 @@ def _bend(rng: Generator) -> NDArray[np.float64]:
     """
     for _ in range(30):
         xy = np.zeros((len(SKELETON), 2))
-        torso, width = rng.uniform(0.85, 1.1), rng.uniform(0.8, 1.1)
+        torso, width = rng.uniform(0.85, 1.1), rng.uniform(0.75, 1.1)
         xy[AT["neck"]] = neck = np.array([0.0, -torso])
         xy[AT["head_top"]] = neck + _bone(rng.uniform(0.5, 0.65), math.pi + rng.normal(0, 0.35), 1)
         for name, side in SIDES.items():
@@ -200,7 +203,7 @@ def _place(
 
 def _box(rng: Generator, joints: NDArray[np.float64], unit: float, size: int) -> Box:
     """The figure's box with a margin of its own on each side, cut at the picture's border."""
-    margin = unit * rng.uniform(1.1 * BADGE, 1.8 * BADGE, 4)
+    margin = unit * rng.uniform(1.1 * BADGE, 1.9 * BADGE, 4)
     left, top = np.maximum(joints.min(axis=0) - margin[:2], 0)
     right, bottom = np.minimum(joints.max(axis=0) + margin[2:], size)
     return Box(float(left), float(top), float(right - left), float(bottom - top))
@@ -254,8 +257,8 @@ def _occlude(
 
 
 def _develop(rng: Generator, image: Pictures.Image) -> Pictures.Image:
-    """The camera's part: colour cast, exposure and grain."""
-    gain = rng.uniform(0.85, 1.15, 3) * rng.uniform(0.8, 1.1)
+    """The camera's part: colour of the light, exposure and grain."""
+    gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.7, 1.1)
     pixels = np.asarray(image, dtype=np.float32) * gain.astype(np.float32)
-    grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 8))
+    grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 10))
     return Pictures.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))

@@ -25,8 +25,24 @@ HOTKEYS = "1234567890qwtyipfgjlzxcm"
 BOX_HOTKEY, NOTHING_HOTKEY = "n", "n"
 VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: "d"}
 
-#: (first hue, last hue) in degrees of left, right and centre keypoints.
+#: (first hue, last hue) in degrees of left, right and centre keypoints; the box is none of them.
 HUES = {"left": (190, 260), "right": (0, 50), "centre": (90, 140)}
+BOX_COLOUR = "#d633ff"
+
+#: One row a keypoint, low enough for 14 of them and the choices to fit on a small screen.
+STYLE = (
+    ".lsf-choice, .lsf-choice__item, .lsf-choice__checkbox {line-height: 26px; min-height: 0} "
+    ".lsf-labels {flex-direction: column; align-items: flex-start; margin: 6px 0} "
+    ".lsf-labels .lsf-label {margin: 0 0 1px} "
+    ".labelkit-panel h4 {margin: 4px 0 !important; font-size: 15px; line-height: 20px}"
+)
+
+#: How to add is said because a plain click inside a box selects the box.
+CORRECTING = "Drag what is wrong. Missing? Choose its name, Ctrl+click its place."
+
+#: Room for the toolbar. Label Studio fits the image before it adds that, and would hide 21
+#: pixels of the screen at each side of the image, with the keypoints in them.
+IMAGE_WIDTH = "calc(100% - 50px)"
 
 
 def visibility_config(skeleton: Skeleton) -> str:
@@ -39,7 +55,7 @@ def visibility_config(skeleton: Skeleton) -> str:
         FormatError: if Label Studio cannot show one of the names.
     """
     root, panel = _screen(skeleton)
-    _element(panel, "Header", value="Which keypoints can you see?", size="5")
+    _element(panel, "Header", value="Click a box: which keypoints can you see?", size="5")
     choices = _element(
         panel,
         "Choices",
@@ -66,7 +82,7 @@ def correction_config(skeleton: Skeleton) -> str:
         FormatError: if Label Studio cannot show one of the names.
     """
     root, panel = _screen(skeleton)
-    _element(panel, "Header", value="Keypoints", size="5")
+    _element(panel, "Header", value=CORRECTING, size="5")
     labels = _element(
         panel, "KeyPointLabels", name=KEYPOINTS, toName=IMAGE, strokeWidth="3", opacity="0.9"
     )
@@ -74,9 +90,11 @@ def correction_config(skeleton: Skeleton) -> str:
     for index, hotkey in enumerate(_hotkeys(len(skeleton))):
         name = skeleton.keypoints[index]
         _element(labels, "Label", value=name, background=colours[index], **hotkey)
-    _element(panel, "Header", value="The selected keypoint is", size="5")
+    _box_labels(panel, hotkey=BOX_HOTKEY)
+    selected = _element(panel, "View", visibleWhen="region-selected", whenTagName=KEYPOINTS)
+    _element(selected, "Header", value="This keypoint is", size="5")
     choices = _element(
-        panel,
+        selected,
         "Choices",
         name=VISIBILITY,
         toName=IMAGE,
@@ -87,7 +105,6 @@ def correction_config(skeleton: Skeleton) -> str:
     )
     for choice, key in VISIBILITY_HOTKEYS.items():
         _element(choices, "Choice", value=choice, hotkey=key)
-    _box_labels(panel, hotkey=BOX_HOTKEY)
     return _text(root)
 
 
@@ -122,26 +139,34 @@ def _screen(skeleton: Skeleton) -> tuple[ElementTree.Element, ElementTree.Elemen
                 "Rename it: no $ at the start, no control characters, not (none of them).",
             )
     root = ElementTree.Element("View", style="display:flex;align-items:flex-start")
+    _element(root, "Style").text = STYLE
     picture = _element(root, "View", style="flex:1 1 auto;min-width:0")
     _element(
         picture,
         "Image",
         name=IMAGE,
         value="$image",
+        maxWidth=IMAGE_WIDTH,
         zoom="true",
         zoomControl="true",
         rotateControl="false",
     )
     style = "flex:0 0 15em;margin-left:1em;max-height:85vh;overflow-y:auto"
-    return root, _element(root, "View", style=style)
+    return root, _element(root, "View", className="labelkit-panel", style=style)
 
 
 def _box_labels(panel: ElementTree.Element, hotkey: str) -> None:
     labels = _element(
-        panel, "RectangleLabels", name=BOX, toName=IMAGE, canRotate="false", opacity="0.1"
+        panel,
+        "RectangleLabels",
+        name=BOX,
+        toName=IMAGE,
+        canRotate="false",
+        opacity="0.03",
+        strokeWidth="2",
     )
     key = {"hotkey": hotkey} if hotkey else {}
-    _element(labels, "Label", value=OBJECT, background="#888888", **key)
+    _element(labels, "Label", value=OBJECT, background=BOX_COLOUR, **key)
 
 
 def _hotkeys(count: int) -> list[dict[str, str]]:

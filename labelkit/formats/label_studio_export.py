@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from labelkit.annotation import SLACK_PX
-from labelkit.errors import FormatError, InputError
+from labelkit.errors import FormatError
 from labelkit.formats.label_studio_config import (
     ABSENT_CHOICE,
     NOTHING_CHOICE,
     OCCLUDED_CHOICE,
     VISIBLE_CHOICE,
 )
+from labelkit.formats.label_studio_regions import (
+    KeypointRegion,
+    read_box,
+    read_keypoint,
+    seen_size,
+)
 from labelkit.formats.label_studio_tasks import CORRECTION_TASK, VISIBILITY_TASK
-from labelkit.instance import Box, Image, check_box
+from labelkit.instance import Box
 from labelkit.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
 from labelkit.skeleton import Skeleton
 
 CODES = {VISIBLE_CHOICE: VISIBLE, OCCLUDED_CHOICE: OCCLUDED, ABSENT_CHOICE: ABSENT}
 
-#: What Label Studio's `origin` of a region means for a keypoint.
-ORIGINS = {"prediction": "untouched", "prediction-changed": "changed", "manual": "new"}
+#: Percent of the image within which a keypoint is where it was shown; float noise, not a move.
+SAME_PLACE = 1e-6
+
+#: How many unusable annotations one error lists.
+LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +45,8 @@ class StudioInstance:
         box: in upright image pixels, cut at the image's border.
         presence: answer by keypoint name; None in a correction task, or without an answer.
         pose: in the order of the skeleton; None in a visibility task.
-        origins: K times "untouched", "changed" or "new" (present), "removed" (was shown, is
+        origins: K times "untouched" (is where it was shown; it may have been marked as
+            occluded), "changed" (is elsewhere), "new" (was not shown), "removed" (was shown, is
             absent now) or "" (never there); empty in a visibility task.
     """
 
@@ -91,7 +99,8 @@ def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAn
         origin: name of the file or server, for messages.
 
     Raises:
-        FormatError: on the first item that cannot be understood, naming task and annotation.
+        FormatError: if anything cannot be understood, naming every task and annotation that has
+            to be corrected, up to `LISTED`.
     """
     if not isinstance(document, list):
         raise FormatError(
@@ -99,6 +108,7 @@ def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAn
             "Export the project as JSON.",
         )
     annotations = []
+    bad: list[FormatError] = []
     for number, task in enumerate(document, 1):
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
             raise FormatError(
@@ -117,12 +127,28 @@ def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAn
             where += f", annotation {annotation['id']}"
             try:
                 annotations.append(_annotation(task, annotation, skeleton, where))
+            except FormatError as error:
+                bad.append(error)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise FormatError(
                     f"{where} is damaged ({type(error).__name__}: {error}).",
                     "Export the project again as JSON.",
                 ) from error
+    if bad:
+        raise _all_in_one(bad)
     return annotations
+
+
+def _all_in_one(bad: Sequence[FormatError]) -> FormatError:
+    """One error for every annotation that has to be corrected: nobody exports once for each."""
+    again = "Then press Update there and export again; nothing of this export was taken."
+    if len(bad) == 1:
+        return FormatError(bad[0].problem, f"{bad[0].next_step}\n{again}".lstrip())
+    lines = [f"{error.problem} {error.next_step}".strip() for error in bad[:LISTED]]
+    if len(bad) > LISTED:
+        lines.append(f"... and {len(bad) - LISTED} more.")
+    head = f"{len(bad)} annotations have to be corrected in Label Studio:"
+    return FormatError("\n".join([head, *lines]), again)
 
 
 def _annotation(
@@ -177,39 +203,35 @@ def _parent_prediction(
     return {"id": parent}
 
 
-def _shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """(instance id, keypoint) that were on the screen at the start."""
+#: (instance id, keypoint) that were on the screen at the start -> x and y in percent, or None
+#: where the export does not tell.
+_Shown = Mapping[tuple[str, str], tuple[float, float] | None]
+
+
+def _shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> _Shown:
     if parent is None:
-        return set()
+        return {}
     if parent.get("result"):
         return {
-            (str(item.get("parentID") or ""), label)
+            (str(item.get("parentID") or ""), label): (item["value"]["x"], item["value"]["y"])
             for item in parent["result"]
             for label in item["value"].get("keypointlabels") or []
         }
     served: Mapping[str, Sequence[str]] = ours.get("served") or {}
-    return {(instance, label) for instance, labels in served.items() for label in labels}
-
-
-class _Keypoint(NamedTuple):
-    region: str
-    parent: str
-    label: str
-    xy: tuple[float, float]
-    origin: str
+    return {(instance, label): None for instance, labels in served.items() for label in labels}
 
 
 def _instances(
     result: Sequence[Mapping[str, Any]],
     ours: Mapping[str, Any],
-    shown: set[tuple[str, str]],
+    shown: _Shown,
     skeleton: Skeleton,
     image: tuple[str, str],
     where: str,
 ) -> tuple[StudioInstance, ...]:
     """Group regions by their box and turn percentages into pixels."""
     boxes: dict[str, Box] = {}
-    keypoints: dict[str, _Keypoint] = {}
+    keypoints: dict[str, KeypointRegion] = {}
     choices: dict[str, list[str]] = {}
     for item in result:
         region, kind = str(item.get("id") or ""), item.get("type")
@@ -220,27 +242,12 @@ def _instances(
             continue
         if not region or region in boxes or region in keypoints:
             raise FormatError(f"{where}: the region id {region!r} is missing or there twice.")
-        size_wh = _size(item, ours, where)
+        size_wh = seen_size(item, ours, where)
         if kind == "keypointlabels":
-            keypoints[region] = _keypoint(item, region, size_wh, skeleton, where)
+            keypoints[region] = read_keypoint(item, region, size_wh, skeleton, where)
         else:
-            boxes[region] = _box(item, size_wh, image, where)
-    owned: dict[str, list[_Keypoint]] = {region: [] for region in boxes}
-    for point in keypoints.values():
-        parent = point.parent
-        if parent not in owned:
-            if len(boxes) != 1:
-                raise FormatError(
-                    f"{where}: {point.label!r} belongs to none of its {len(boxes)} boxes.",
-                    "In Label Studio, drag the keypoint onto its box in the list of regions.",
-                )
-            parent = next(iter(boxes))
-        if any(other.label == point.label for other in owned[parent]):
-            raise FormatError(
-                f"{where}: {point.label!r} is there twice in the object {parent}.",
-                "In Label Studio, delete one of the two, or drag it onto the box it belongs to.",
-            )
-        owned[parent].append(point)
+            boxes[region] = read_box(item, size_wh, image, where)
+    owned = _by_box(list(keypoints.values()), boxes, where)
     known = set(map(str, ours.get("instances") or ()))
     answered = any(region in boxes for region in choices)
     kind = ours.get("kind") or (VISIBILITY_TASK if answered else CORRECTION_TASK)
@@ -252,100 +259,68 @@ def _instances(
         if kind == VISIBILITY_TASK:
             presence = _presence(choices.get(region, []), skeleton, f"{where}, box {region}")
         else:
-            was_shown = {label for owner, label in shown if owner == region}
-            pose, origins = _pose(owned[region], choices, was_shown, skeleton, where)
+            mine = {label: place for (owner, label), place in shown.items() if owner == region}
+            pose, origins = _pose(owned[region], choices, mine, skeleton, where)
         instances.append(StudioInstance(region, region not in known, box, presence, pose, origins))
     return tuple(instances)
 
 
-def _size(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> tuple[float, float]:
-    """Width and height that percentages refer to: ours, if the browser saw the same picture."""
-    if item.get("image_rotation"):
-        raise FormatError(
-            f"{where}: the image was rotated by {item['image_rotation']} degrees.",
-            "In Label Studio, rotate it back and submit again.",
-        )
-    seen_w, seen_h = (float(item.get(f"original_{side}") or 0) for side in ("width", "height"))
-    if not ours.get("width"):
-        if seen_w <= 0 or seen_h <= 0:
-            raise FormatError(f"{where} does not say how large the image is.")
-        return seen_w, seen_h
-    width, height = float(ours["width"]), float(ours["height"])
-    # A smaller copy of the picture is fine; a turned or another one is not.
-    if seen_w > 0 < seen_h and abs(math.log(seen_w / seen_h * height / width)) > 0.05:
-        raise FormatError(
-            f"{where} was made on an image of {seen_w:.0f} x {seen_h:.0f} pixels, "
-            f"the project's has {width:.0f} x {height:.0f}.",
-            "The picture behind the task is another one: check the image's address.",
-        )
-    return width, height
-
-
-def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
-    number = value.get(key)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e9:
-        raise FormatError(f"{where}: a region has {key} = {number!r}, which is no percentage.")
-    return float(number)
-
-
-def _box(
-    item: Mapping[str, Any], size_wh: tuple[float, float], image: tuple[str, str], where: str
-) -> Box:
-    value = item["value"]
-    if value.get("rotation"):
-        raise FormatError(
-            f"{where}: the box {item['id']} is rotated by {value['rotation']} degrees.",
-            "In Label Studio, make it upright and submit again.",
-        )
-    left, width = (_percent(value, key, where) * size_wh[0] / 100 for key in ("x", "width"))
-    top, height = (_percent(value, key, where) * size_wh[1] / 100 for key in ("y", "height"))
-    picture = Image(image[1], image[0], round(size_wh[0]), round(size_wh[1]))
-    try:
-        return check_box(Box(left, top, width, height), picture)
-    except InputError as error:
-        raise FormatError(f"{where}: {error.problem}", "Correct it in Label Studio.") from error
-
-
-def _keypoint(
-    item: Mapping[str, Any],
-    region: str,
-    size_wh: tuple[float, float],
-    skeleton: Skeleton,
-    where: str,
-) -> _Keypoint:
-    labels = item["value"].get("keypointlabels") or []
-    if len(labels) != 1 or labels[0] not in skeleton.keypoints:
-        raise FormatError(
-            f"{where}: the keypoint {region} is labelled {labels}, "
-            f"not one of the skeleton {skeleton.name!r}.",
-            f"Known: {', '.join(skeleton.keypoints)}.",
-        )
-    xy = []
-    for key, side in zip("xy", size_wh, strict=True):
-        pixel = _percent(item["value"], key, where) * side / 100
-        if not -SLACK_PX <= pixel <= side + SLACK_PX:
+def _by_box(
+    points: Sequence[KeypointRegion], boxes: Mapping[str, Box], where: str
+) -> dict[str, list[KeypointRegion]]:
+    """Every point under the box it belongs to; what an annotator draws names no box."""
+    owned: dict[str, list[KeypointRegion]] = {region: [] for region in boxes}
+    drawn = []
+    for point in points:
+        if point.parent in owned:
+            owned[point.parent].append(point)
+        elif not point.parent:
+            drawn.append(point)
+        else:
             raise FormatError(
-                f"{where}: {labels[0]!r} lies at {key} = {pixel} pixels, outside the image "
-                f"({size_wh[0]:.0f} x {size_wh[1]:.0f}).",
-                "Correct it in Label Studio.",
+                f"{where}: {point.label!r} belongs to the box {point.parent}, which is not there.",
+                "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
+                "of regions.",
             )
-        xy.append(min(max(pixel, 0.0), side))
-    origin = ORIGINS.get(str(item.get("origin") or "manual"))
-    if origin is None:
-        raise FormatError(f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.")
-    return _Keypoint(region, str(item.get("parentID") or ""), labels[0], (xy[0], xy[1]), origin)
+    for point in drawn:
+        has_it = {k for k, theirs in owned.items() if point.label in {p.label for p in theirs}}
+        around = [k for k, box in boxes.items() if k not in has_it and _contains(box, point.xy)]
+        if len(boxes) == 1:
+            around = list(boxes)
+        if len(around) != 1:
+            raise FormatError(
+                f"{where}: {point.label!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels could "
+                f"belong to {len(around)} of its {len(boxes)} boxes.",
+                "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
+                "it.",
+            )
+        owned[around[0]].append(point)
+    for region, theirs in owned.items():
+        labels = [point.label for point in theirs]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise FormatError(
+                    f"{where}: {label!r} is there twice in the object {region}.",
+                    "In Label Studio, delete one of the two, or drag it onto the box it belongs "
+                    "to in the list of regions.",
+                )
+    return owned
+
+
+def _contains(box: Box, xy: tuple[float, float]) -> bool:
+    return box.x <= xy[0] <= box.x + box.w and box.y <= xy[1] <= box.y + box.h
 
 
 def _pose(
-    points: Sequence[_Keypoint],
+    points: Sequence[KeypointRegion],
     choices: Mapping[str, Sequence[str]],
-    was_shown: set[str],
+    shown: Mapping[str, tuple[float, float] | None],
     skeleton: Skeleton,
     where: str,
 ) -> tuple[Pose, tuple[str, ...]]:
     xy = np.zeros((len(skeleton), 2))
     visibility = np.zeros(len(skeleton), dtype=np.int64)
-    origins = ["removed" if name in was_shown else "" for name in skeleton.keypoints]
+    origins = ["removed" if name in shown else "" for name in skeleton.keypoints]
     for point in points:
         chosen = choices.get(point.region) or [VISIBLE_CHOICE]
         if len(chosen) != 1 or chosen[0] not in CODES:
@@ -356,10 +331,23 @@ def _pose(
         index = skeleton.index(point.label)
         visibility[index] = CODES[chosen[0]]
         if visibility[index] != ABSENT:
-            xy[index], origins[index] = point.xy, point.origin
+            xy[index], origins[index] = point.xy, _origin(point, shown)
         elif point.origin != "new":
             origins[index] = "removed"
     return human_pose(xy, visibility), tuple(origins)
+
+
+def _origin(point: KeypointRegion, shown: Mapping[str, tuple[float, float] | None]) -> str:
+    """What happened to a point, by its place.
+
+    Label Studio's own word also changes with a choice, and is "manual" where a point was deleted
+    and drawn again.
+    """
+    place = shown.get(point.label)
+    if place is None:
+        return "changed" if point.label in shown and point.origin == "new" else point.origin
+    moved = max(abs(now - then) for now, then in zip(point.percent, place, strict=True))
+    return "untouched" if moved <= SAME_PLACE else "changed"
 
 
 def _presence(ticks: Sequence[str], skeleton: Skeleton, where: str) -> dict[str, bool] | None:

@@ -310,7 +310,10 @@ DOT = f"{FIRST.id}.0"
         (with_value(DOT, x=float("nan")), "a region has x = nan, which is no percentage"),
         (with_value(FIRST.id, width=0), "has no area"),
         (with_value(FIRST.id, rotation=30), "is rotated by 30 degrees"),
-        (lambda r: region(r, DOT).update(parentID="gone"), "'nose' belongs to none of its 2 boxes"),
+        (
+            lambda r: region(r, DOT).update(parentID="gone"),
+            "'nose' belongs to the box gone, which is not there",
+        ),
         (lambda r: region(r, DOT).update(id=FIRST.id), f"the region id '{FIRST.id}' is missing or"),
         (lambda r: region(r, DOT).update(image_rotation=90), "the image was rotated by 90 degrees"),
         (lambda r: region(r, DOT).update(origin="magic"), "unknown origin 'magic'"),

@@ -37,9 +37,20 @@ def test_no_two_hotkeys_are_the_same(config):
 def test_choices_stand_beside_the_image(config):
     root = ElementTree.fromstring(config(MOUSE))
     assert "display:flex" in root.get("style")
-    assert [child.tag for child in root] == ["View", "View"]
-    assert root[0].find("Image") is not None
-    assert root[1].find("Choices").get("perRegion") == "true"
+    assert [child.tag for child in root] == ["Style", "View", "View"]
+    assert root[1].find("Image") is not None
+    assert root[2].find(".//Choices").get("perRegion") == "true"
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_the_image_leaves_room_for_the_toolbar(config):
+    image = ElementTree.fromstring(config(MOUSE)).find(".//Image")
+    assert image.get("maxWidth") == "calc(100% - 50px)"
+
+
+def test_it_is_said_how_to_add_a_keypoint_inside_a_box():
+    header = ElementTree.fromstring(correction_config(MOUSE)).find(".//Header")
+    assert "Ctrl+click" in header.get("value")
 
 
 @pytest.mark.parametrize("name", ["$image", "a\x00b", NOTHING_CHOICE])

@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import errno
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from labelkit import __version__
+from labelkit.cli_options import (
+    AppOption,
+    BackboneOption,
+    BoxesOption,
+    DevicesOption,
+    DryRunOption,
+    EpochsOption,
+    EvaluationImagesOption,
+    EvaluationLabelsOption,
+    FormatOption,
+    FromReviewOption,
+    HtmlOption,
+    ImagesOption,
+    InstancesOption,
+    JsonOption,
+    LabeledOption,
+    LabelsOption,
+    LimitOption,
+    MapsOption,
+    MirrorOption,
+    OutputOption,
+    PortOption,
+    PredictionsOption,
+    PresetOption,
+    PretrainedOption,
+    ProjectOption,
+    RotationOption,
+    RoundOption,
+    SeedOption,
+    SkeletonOption,
+    SkipDuplicatesOption,
+    SkipMissingOption,
+    SkipUnreadableOption,
+    SupervisedOption,
+    ViewOption,
+)
+from labelkit.cli_reports import fail as _fail
+from labelkit.cli_reports import finish as _finish
+from labelkit.cli_reports import open_both as _open
+from labelkit.cli_services import serve, studio
 from labelkit.console import Console
 from labelkit.errors import LabelkitError
 
@@ -28,47 +65,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ProjectOption = Annotated[
-    Path | None,
-    typer.Option("--project", help="Project folder. Default: the one you stand in, or below."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result for machines.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", help="Where the result goes.")]
-LabeledOption = Annotated[
-    str | None,
-    typer.Option(
-        "--labeled", metavar="P%", help="Instances whose keypoints give locations, such as 10%."
-    ),
-]
-PresetOption = Annotated[
-    str | None,
-    typer.Option("--preset", help="paper, plus (GPUs) or tiny (CPUs). Default: by machine."),
-]
-BackboneOption = Annotated[
-    str | None, typer.Option("--backbone", help="A timm model instead of the preset's.")
-]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the project.")]
-PretrainedOption = Annotated[
-    bool | None,
-    typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights (timm)."),
-]
-RotationOption = Annotated[
-    float | None,
-    typer.Option("--rotation", metavar="DEG", help="How far training crops turn, either way."),
-]
-MirrorOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--mirror/--no-mirror",
-        help="Also train on mirror images. Off where left and right look different.",
-    ),
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Of every random choice.")]
-DevicesOption = Annotated[
-    int | None, typer.Option("--devices", help="GPUs or processes on this machine.")
-]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 0, 1 error, 2 usage or 3 waiting for labels."""
@@ -83,23 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"The disk is full{where}.", "Make room, then run the same command again.", 1)
 
 
-def _fail(problem: str, next_step: str, code: int) -> None:
-    print(f"error: {problem}", file=sys.stderr)
-    if next_step:
-        print(next_step, file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _finish(report: Any, as_json: bool) -> None:
-    """Print a report for people or machines; leave with its exit code."""
-    if as_json:
-        data = report.data() if hasattr(report, "data") else asdict(report)
-        print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
-    else:
-        print(report.text())
-    raise typer.Exit(report.exit_code)
-
-
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -111,39 +90,14 @@ def _root(
 
 @app.command()
 def bootstrap(
-    images: Annotated[Path, typer.Option("--images", help="Folder of images; only read.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels",
-            help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, visibility CSV.",
-        ),
-    ] = None,
-    boxes: Annotated[
-        str | None,
-        typer.Option(
-            "--boxes",
-            metavar="FILE|whole-image|detect",
-            help="Where boxes come from. Default: the labels; else people are detected.",
-        ),
-    ] = None,
-    skeleton: Annotated[
-        str | None,
-        typer.Option(
-            "--skeleton",
-            help="coco17, crowdpose14, mpii16, lsp14, a TOML file, DeepLabCut config or COCO file.",
-        ),
-    ] = None,
+    images: ImagesOption,
+    labels: LabelsOption = None,
+    boxes: BoxesOption = None,
+    skeleton: SkeletonOption = None,
     labeled: LabeledOption = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")
-    ] = False,
-    skip_duplicates: Annotated[
-        bool, typer.Option("--skip-duplicates", help="Keep one of images with the same content.")
-    ] = False,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out labels of images that are not there.")
-    ] = False,
+    skip_unreadable: SkipUnreadableOption = False,
+    skip_duplicates: SkipDuplicatesOption = False,
+    skip_missing: SkipMissingOption = False,
     project: ProjectOption = None,
     preset: PresetOption = None,
     backbone: BackboneOption = None,
@@ -263,6 +217,71 @@ def pull(
 
 
 @app.command()
+def review(
+    html: HtmlOption = None,
+    show: AppOption = True,
+    round_number: RoundOption = None,
+    limit: LimitOption = None,
+    view: ViewOption = None,
+    instances: InstancesOption = False,
+    maps: MapsOption = True,
+    port: PortOption = 5151,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """See what the model saw: boxes, keypoints, response maps, and views of what is doubtful.
+
+    In FiftyOne, until Ctrl-C; or on one page without it.
+
+    Example: labelkit review --view "most uncertain"
+    """
+    from labelkit.project import lock_project
+    from labelkit.workflows.review import review as run
+    from labelkit.workflows.review_app import show as show_app
+    from labelkit.workflows.review_html import review_html
+
+    found, store = _open(project)
+    if html is not None:
+        with store:
+            page = review_html(found, store, Console(), html, number=round_number, limit=limit)
+        _finish(page, as_json)
+    with lock_project(found), store:
+        report = run(
+            found,
+            store,
+            Console(),
+            number=round_number,
+            limit=limit,
+            instances=instances,
+            view=view,
+            with_maps=maps,
+            serve=show,
+        )
+    if show:
+        show_app(found, report, Console(), port)
+    _finish(report, as_json)
+
+
+@app.command()
+def queue(
+    from_review: FromReviewOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is corrected next; take over what was picked out or excluded in the review.
+
+    Example: labelkit queue --from-review
+    """
+    from labelkit.project import lock_project
+    from labelkit.workflows.queue import queue as run
+
+    found, store = _open(project)
+    with lock_project(found), store:
+        report = run(found, store, from_review=from_review)
+    _finish(report, as_json)
+
+
+@app.command()
 def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     """Say where the project stands and what to do next.
 
@@ -278,17 +297,9 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def evaluate(
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Evaluation images. Default: the dev set.")
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="Their keypoints, in any format bootstrap reads."),
-    ] = None,
-    supervised: Annotated[
-        bool,
-        typer.Option("--supervised/--no-supervised", help="Train the supervised-only rows too."),
-    ] = True,
+    images: EvaluationImagesOption = None,
+    labels: EvaluationLabelsOption = None,
+    supervised: SupervisedOption = True,
     project: ProjectOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -316,12 +327,8 @@ def evaluate(
 
 @app.command()
 def export(
-    form: Annotated[
-        str, typer.Option("--format", help="coco, yolo or visibility (a CSV of answers).")
-    ] = "coco",
-    predictions: Annotated[
-        bool, typer.Option("--predictions", help="Also what only the model has posed, with scores.")
-    ] = False,
+    form: FormatOption = "coco",
+    predictions: PredictionsOption = False,
     project: ProjectOption = None,
     output: OutputOption = None,
     dry_run: DryRunOption = False,
@@ -370,16 +377,11 @@ def demo(
     _finish(run(project, Console(), seed=seed, epochs=epochs), as_json)
 
 
+app.command()(studio)
+app.command()(serve)
+
+
 def _training(*said: Any) -> Any:
     from labelkit.workflows.settings import TrainingOptions
 
     return TrainingOptions(*said)
-
-
-def _open(root: Path | None) -> tuple[Any, Any]:
-    """The project that was named or that one stands in, and its label store."""
-    from labelkit.project import find_project, open_project
-    from labelkit.store import LabelStore
-
-    project = open_project(root) if root else find_project(Path.cwd())
-    return project, LabelStore.open(project.store_url)

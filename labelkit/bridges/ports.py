@@ -1,0 +1,38 @@
+"""Ports of this machine: free, or taken by whom one did not expect."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+
+from labelkit.errors import UsageError
+
+
+def check_port(program: str, host: str, port: int) -> None:
+    """Make sure that a program can listen on a port.
+
+    Raises:
+        UsageError: if another program has it, or the address is not one of this machine.
+    """
+    problem = _problem(host, port)
+    if problem is None:
+        return
+    free = next((other for other in range(port + 1, port + 50) if not _problem(host, other)), None)
+    raise UsageError(
+        f"{program} cannot listen on port {port} of {host} ({problem}).",
+        f"Name another one: --port {free}" if free else "Name another address: --host 127.0.0.1",
+    )
+
+
+def _problem(host: str, port: int) -> str | None:
+    """Why a server cannot listen there; None if it can."""
+    with closing(socket.socket()) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            return (getattr(error, "strerror", None) or str(error)).lower()
+    with closing(socket.socket()) as probe:
+        # Label Studio asks this one, whatever address it is to listen on.
+        taken = probe.connect_ex(("localhost", port)) == 0
+    return "another program listens on localhost" if taken else None

@@ -1,0 +1,225 @@
+"""Label Studio, started by the command; the real one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from builders import make_project
+from label_studio import free_port, label_studio_python, point_home_at
+from trained import Trained, copy_trained
+
+from labelkit.bridges.ports import check_port
+from labelkit.bridges.studio_server import (
+    LogIn,
+    StudioServer,
+    check_not_running,
+    data_folder,
+    read_log_in,
+    served_images,
+)
+from labelkit.errors import ProjectError
+from labelkit.formats.label_studio_config import correction_config
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.push import image_url
+from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, serve
+from labelkit.workflows.studio import Studio
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_people_are_told_where_the_secrets_lie_and_not_what_they_are(tmp_path, host):
+    log_in = LogIn(tmp_path / "o'clock", "ann@localhost", "the password", "the key")
+    # No process is asked for anything here.
+    server = StudioServer("http://127.0.0.1:8080", log_in, tmp_path, tmp_path, None)  # type: ignore[arg-type]
+    text = Studio(server, make_project(tmp_path), host).text()
+    assert "http://127.0.0.1:8080" in text
+    assert "ann@localhost" in text
+    assert str(log_in.folder / "password") in text
+    assert "the password" not in text
+    assert "the key" not in text
+    assert ("nothing is encrypted" in text) == (host == "0.0.0.0")
+
+
+@dataclass
+class Live:
+    """A real server, started by the command."""
+
+    process: subprocess.Popen[str]
+    trained: Trained
+    folder: Path
+    port: int
+    said: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log_in(self) -> LogIn:
+        return read_log_in()
+
+    def get(self, path: str, **how: object) -> httpx.Response:
+        headers = {"Authorization": f"Token {self.log_in.api_key}"}
+        return httpx.get(self.url + path, headers=headers, timeout=60, **how)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The server; the first start makes its database, which takes about a minute."""
+    python = label_studio_python()
+    folder = tmp_path_factory.mktemp("live")
+    trained = copy_trained(trained_once, folder / "work")
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        point_home_at(folder / "home", patch)
+        command = [
+            sys.executable,
+            "-c",
+            "from labelkit.cli import main; main()",
+            "studio",
+            "--json",
+        ]
+        command += ["--project", str(trained.project.root), "--port", str(port)]
+        with (
+            (folder / "err").open("w") as err,
+            subprocess.Popen(
+                [*command, "--python", str(python)], stdout=subprocess.PIPE, stderr=err, text=True
+            ) as process,
+        ):
+            assert process.stdout is not None
+            lines: list[str] = []
+            while not lines or lines[-1] != "}\n":
+                line = process.stdout.readline()
+                assert line, (folder / "err").read_text()
+                lines.append(line)
+            yield Live(process, trained, folder, port, json.loads("".join(lines)))
+            process.terminate()
+    trained.store.close()
+
+
+@pytest.fixture
+def live(live_once: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
+    point_home_at(live_once.folder / "home", monkeypatch)
+    return live_once
+
+
+def test_the_server_knows_its_log_in_and_nobody_else(live):
+    whoami = live.get("/api/current-user/whoami")
+    assert whoami.json()["email"] == live.log_in.username == live.said["username"]
+    assert httpx.get(live.url + "/api/current-user/whoami").status_code == 401
+    with httpx.Client(base_url=live.url) as browser:
+        page = browser.get("/user/login/")
+        assert page.status_code == 200
+        form = {
+            "email": live.log_in.username,
+            "password": live.log_in.password,
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        assert browser.post("/user/login/", data=form).status_code == 302
+        assert browser.get("/api/projects/").status_code == 200
+    with httpx.Client(base_url=live.url) as stranger:
+        stranger.get("/user/signup/")
+        form = {
+            "email": "eve@example.org",
+            "password": "long enough",
+            "csrfmiddlewaretoken": stranger.cookies["csrftoken"],
+        }
+        assert stranger.post("/user/signup/", data=form).status_code == 403
+
+
+def test_no_secret_is_in_a_command_line_or_in_what_was_printed(live):
+    secrets = (live.log_in.password, live.log_in.api_key)
+    family = [psutil.Process(live.process.pid)]
+    family += family[0].children(recursive=True)
+    assert len(family) >= 2
+    shown = " ".join(part for process in family for part in process.cmdline())
+    shown += json.dumps(live.said) + (live.folder / "err").read_text()
+    shown += Path(live.said["data"], "label-studio.log").read_text()
+    assert [secret for secret in secrets if secret in shown] == []
+    for path in live.trained.folder.rglob("*"):
+        if path.is_file():
+            assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
+
+
+def test_it_listens_on_this_machine_only(live):
+    server = psutil.Process(live.process.pid).children(recursive=True)
+    listening = {
+        connection.laddr.ip
+        for process in server
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_second_start_says_where_the_first_one_is(live):
+    with pytest.raises(ProjectError, match=f"runs already for this project at {live.url}"):
+        check_not_running(data_folder(live.trained.project))
+
+
+def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypatch, request):
+    from label_studio_sdk import LabelStudio
+
+    project, store = live.trained.project, live.trained.store
+    monkeypatch.setenv(PASSWORD_VARIABLE, "the shared secret")
+    http = httpx.Client(timeout=60)
+    request.addfinalizer(http.close)
+    studio = LabelStudio(base_url=live.url, api_key=live.log_in.api_key, httpx_client=http)
+    config = correction_config(project.skeleton)
+    made = studio.projects.create(title="Served", label_config=config, show_collab_predictions=True)
+    folder = served_images(project, live.url)
+    assert folder == Path(live.said["images"])
+    studio.import_storage.local.create(project=made.id, path=str(folder), use_blob_urls=True)
+    image = store.images()[0]
+    url = image_url(project, image)
+    tasks = [{"data": {"image": url}}, {"data": {"image": "/data/local-files/?d=images/no.png"}}]
+    ids = studio.projects.import_tasks(made.id, request=tasks, return_task_ids=True).task_ids
+    assert ids is not None
+
+    assert live.get(url).content == (live.trained.images / image.path).read_bytes()
+    for outside in ("project/labels.db", "keypoints.json", "images/../keypoints.json"):
+        assert live.get(f"/data/local-files/?d={outside}").status_code != 200
+
+    with serve(project, store, Silent(), host="127.0.0.1", port=free_port()) as ready:
+        server = ready.server()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listening]})
+        thread.start()
+        try:
+            studio.ml.create(
+                url=ready.url,
+                project=made.id,
+                title="labelkit",
+                auth_method="BASIC_AUTH",
+                basic_auth_user=USER,
+                basic_auth_pass="the shared secret",
+            )
+            opened = [studio.tasks.get(str(number)) for number in ids]
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    again = studio.tasks.get(str(ids[0]))
+    assert [task.total_predictions for task in (again, opened[1])] == [1, 0]
+    (stored,) = again.model_dump()["predictions"]
+    assert stored["model_version"] == "round-000"
+    assert stored["result"][-1]["id"] == f"{image.id}-0"
+
+
+def test_a_polite_kill_stops_the_server_and_its_children(live):
+    """The last one: it ends the server of the tests above."""
+    family = psutil.Process(live.process.pid).children(recursive=True)
+    live.process.terminate()
+    assert live.process.wait(60) == 0
+    gone, alive = psutil.wait_procs(family, timeout=5)
+    assert (len(gone), alive) == (len(family), [])
+    check_port("Label Studio", "127.0.0.1", live.port)
+    assert not (Path(live.said["data"]) / "running.json").exists()
+    assert (live.folder / "err").read_text().endswith("Stopped.\n")
+    check_not_running(data_folder(live.trained.project))

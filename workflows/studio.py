@@ -1,0 +1,146 @@
+"""`labelkit studio`: a Label Studio server for one person or a small team, in one command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelkit.bridges.ports import check_port
+from labelkit.bridges.studio_environment import find_executable, make_environment, own_environment
+from labelkit.bridges.studio_server import (
+    StudioServer,
+    check_not_running,
+    data_folder,
+    read_log_in,
+    running_server,
+)
+from labelkit.errors import MissingDependencyError
+from labelkit.project import Project
+from labelkit.workflows.interrupts import interrupted_once
+from labelkit.workflows.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """A server that is ready.
+
+    Attributes:
+        server: the server.
+        project: whose images it serves.
+        host: address that it listens on.
+    """
+
+    server: StudioServer
+    project: Project
+    host: str
+
+    def wait(self) -> None:
+        """Until Ctrl-C or a polite kill, which raise KeyboardInterrupt.
+
+        Raises:
+            MissingDependencyError: if the server ends by itself.
+        """
+        self.server.process.wait()
+        raise self.server.failure()
+
+    def text(self) -> str:
+        """For people; it names the files of the secrets, never what is in them."""
+        url, log_in = self.server.url, self.server.log_in
+        lines = [
+            f"Label Studio runs at {url}",
+            f"  log-in    {log_in.username}",
+            f"  password  in {log_in.folder / 'password'}",
+            f"  images    {self.project.images_root}",
+            f"  data      {self.server.data}",
+        ]
+        if self.host not in ("127.0.0.1", "localhost"):
+            lines.append(
+                "Whoever reaches this address sees the log-in page, and nothing is encrypted on "
+                "the way:\nput a proxy with TLS before it outside of a network you trust."
+            )
+        return "\n".join(
+            [
+                *lines,
+                "In another terminal:",
+                f"  export LABEL_STUDIO_URL={url}",
+                f'  export LABEL_STUDIO_API_KEY="$(cat {shlex.quote(str(log_in.folder))}/api-key)"',
+                "  labelkit push",
+                "Stop it with Ctrl-C.",
+            ]
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        log_in = self.server.log_in
+        return {
+            "url": self.server.url,
+            "username": log_in.username,
+            "password_file": str(log_in.folder / "password"),
+            "api_key_file": str(log_in.folder / "api-key"),
+            "images": str(self.server.images),
+            "data": str(self.server.data),
+        }
+
+
+@contextmanager
+def studio(
+    project: Project,
+    progress: Progress,
+    *,
+    python: Path | None,
+    host: str,
+    port: int,
+    data: Path | None,
+) -> Iterator[Studio]:
+    """Start a server for a project; it is stopped when the block ends, however it ends.
+
+    Args:
+        project: whose images are served.
+        progress: told what takes time.
+        python: interpreter of an environment that has Label Studio; None for labelkit's own.
+        host: address to listen on.
+        port: must be free.
+        data: folder for its database; None for the project's own below the user's data folder.
+
+    Raises:
+        UsageError: if the port is taken.
+        LabelkitError: if Label Studio cannot be installed or started.
+    """
+    _check_system()
+    with interrupted_once():
+        folder = data.resolve() if data else data_folder(project)
+        check_not_running(folder)  # before anything that takes minutes
+        check_port("Label Studio", host, port)
+        log_in = read_log_in()
+        executable = find_executable(python) or make_environment(own_environment(), progress.line)
+        with running_server(
+            executable,
+            project.images_root,
+            folder,
+            log_in,
+            host=host,
+            port=port,
+            on_line=progress.line,
+        ) as server:
+            yield Studio(server, project, host)
+
+
+def install(progress: Progress) -> Path:
+    """Make labelkit's environment for Label Studio where there is none, and return its folder."""
+    _check_system()
+    if find_executable(None) is None:
+        make_environment(own_environment(), progress.line)
+    return own_environment()
+
+
+def _check_system() -> None:
+    if os.name == "nt":
+        raise MissingDependencyError(
+            "labelkit studio runs on Linux and macOS only.",
+            "Start Label Studio by hand, and set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.",
+        )

@@ -20,6 +20,7 @@ LEFTOVER_SECONDS = 3600.0
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota is used up",
+    errno.EFBIG: "the file would be larger than this disk or your limits allow",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",

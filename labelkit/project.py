@@ -7,7 +7,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -89,6 +89,13 @@ def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int 
     return project
 
 
+def change_skeleton(project: Project, skeleton: Skeleton) -> Project:
+    """The same project with another skeleton, on disk too; labels are the caller's concern."""
+    changed = replace(project, skeleton=skeleton)
+    write_text(project.root / PROJECT_FILE, _to_toml(changed))
+    return changed
+
+
 def open_project(root: Path) -> Project:
     """Read the project in a folder.
 
@@ -165,13 +172,26 @@ def default_project_root(images: Path) -> Path:
     return Path.cwd() / name
 
 
+def is_main_process() -> bool:
+    """False in the further processes that a training on several devices starts."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return os.environ[name] == "0"
+    return True
+
+
 @contextlib.contextmanager
 def lock_project(project: Project) -> Iterator[None]:
     """Keep other commands that change the project out; the lock ends with the process.
 
+    The processes that a training on several devices starts work under the lock of the first.
+
     Raises:
         ProjectError: if another command holds it.
     """
+    if not is_main_process():
+        yield
+        return
     path = project.root / ".lock"
     try:
         opened = path.open("w")
@@ -194,6 +214,8 @@ def lock_project(project: Project) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             pass
+        # Processes that load images outlive a killed command for seconds: they must not hold it.
+        os.register_at_fork(after_in_child=stream.close)
         yield
 
 

@@ -115,7 +115,7 @@ class QueueItem:
 
     Attributes:
         instance_id: of the instance.
-        reason: "dev" (to choose by) or "unsure" (the model may be wrong).
+        reason: "dev" (to choose by), "unsure" (the model may be wrong) or "chosen" (by a person).
         control: True if it is served without pre-annotation.
     """
 

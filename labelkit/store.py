@@ -294,14 +294,15 @@ class LabelStore:
             images, instances, entries, with_presence, with_keypoints, len(self.skipped())
         )
 
-    def _latest(self, kinds: Sequence[str], as_of: int | None) -> list[Entry]:
+    def _latest(self, kinds: Sequence[str], as_of: int | None) -> Iterator[Entry]:
         newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
         if as_of is not None:
             newest = newest.where(journal.c.seq <= as_of)
         newest = newest.group_by(journal.c.instance_id)
         query = select(journal).where(journal.c.seq.in_(newest)).order_by(journal.c.seq)
         with self._database.reading() as connection:
-            return [entry_of_row(row) for row in connection.execute(query)]
+            for row in connection.execute(query):
+                yield entry_of_row(row)
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -353,14 +354,14 @@ def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
     contents = {}
     query = select(journal).where(journal.c.instance_id.in_(ids))
     for row in connection.execute(query):
-        contents[_key(row)] = json.loads(row.content)
+        contents[_key(row)] = row.content
     fresh = []
     for entry in chunk:
-        content = json.loads(exact_json(entry.content))
-        # The very object just put in: this key was not there before.
-        if contents.setdefault(_key(entry), content) is content:
+        content = exact_json(entry.content)
+        known = contents.setdefault(_key(entry), content)
+        if known is content:  # the very text just put in: this key was not there before
             fresh.append(entry)
-        elif contents[_key(entry)] != content:
+        elif known != content and json.loads(known) != json.loads(content):
             raise StoreError(
                 f"{entry.source} {entry.reference} says something else about "
                 f"{entry.instance_id} than when it was first read, in the same version "

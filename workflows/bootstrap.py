@@ -11,6 +11,7 @@ from labelkit.errors import ProjectError, UsageError
 from labelkit.project import (
     PROJECT_FILE,
     Project,
+    change_skeleton,
     create_project,
     default_project_root,
     find_project,
@@ -22,7 +23,7 @@ from labelkit.skeleton import Skeleton, load_skeleton
 from labelkit.store import LabelStore
 from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
 from labelkit.workflows.progress import Progress
-from labelkit.workflows.push import write_visibility_files
+from labelkit.workflows.push import import_steps, write_visibility_files
 from labelkit.workflows.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
@@ -38,15 +39,17 @@ class BootstrapReport:
 
     Attributes:
         project: its folder.
+        images: folder of the images.
         registered: images, instances and labels.
         round: the first round; None while visibility answers are missing.
-        files: the visibility-tagging files, written while answers are missing.
+        files: interface and tasks for the visibility answers while those are missing; else None.
     """
 
     project: Path
+    images: Path
     registered: Registered
     round: RoundReport | None
-    files: tuple[Path, ...]
+    files: tuple[Path, Path] | None
 
     @property
     def exit_code(self) -> int:
@@ -64,16 +67,15 @@ class BootstrapReport:
             lines.append(f"{known.skipped} items were skipped, as you asked.")
         lines += known.notes
         if self.round:
-            return "\n".join([*lines, self.round.text()])
-        config, tasks = self.files
+            lines.append(self.round.text())
+        if not self.files:
+            return "\n".join(lines)
         return "\n".join(
             [
                 *lines,
-                "Nobody has said yet which keypoints can be seen. In Label Studio:",
-                f"  1. create a project with the labelling interface {config}",
-                f"  2. import {tasks}",
-                "  3. tick what can be seen in each box, then export as JSON",
-                "Then type: labelkit pull --file EXPORT.json, and this command again.",
+                "Nobody has said yet which keypoints can be seen.",
+                *import_steps("visibility", self.files, self.images),
+                "and this command again.",
             ]
         )
 
@@ -83,7 +85,7 @@ class BootstrapReport:
             "project": str(self.project),
             "registered": asdict(self.registered),
             "round": asdict(self.round) if self.round else None,
-            "files": [str(path) for path in self.files],
+            "files": [str(path) for path in self.files or ()],
         }
 
 
@@ -130,17 +132,16 @@ def bootstrap(
         known = read_all(project, store)
         if not known.presences:
             files = write_visibility_files(project, known)
-            return BootstrapReport(project.root, registered, None, files)
+            return BootstrapReport(project.root, project.images_root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Later rounds are retrain's: running bootstrap again must not undo them.
-            return BootstrapReport(
-                project.root, registered, report_round(project, known, newest, False), ()
-            )
+            report = report_round(project, known, newest, False)
+            return BootstrapReport(project.root, project.images_root, registered, report, None)
         found, is_new = round_at(project, store, known, progress, share, options)
         report = report_round(project, known, found, is_new)
-        return BootstrapReport(project.root, registered, report, ())
+        return BootstrapReport(project.root, project.images_root, registered, report, None)
 
 
 def _project(
@@ -160,12 +161,8 @@ def _project(
                 f"The project {found.root} is about {found.images_root}, not {images}.",
                 "Give its own folder with --images, or another project with --project.",
             )
-        if wanted is not None and wanted.keypoints != found.skeleton.keypoints:
-            raise UsageError(
-                f"The project {found.root} has the skeleton {found.skeleton.name!r}, "
-                f"not {wanted.name!r}.",
-                "Labels belong to one skeleton: make another project with --project DIR.",
-            )
+        if wanted is not None and wanted != found.skeleton:
+            found = _with_skeleton(found, wanted, progress)
         return found, read_labels(labels, found.skeleton) if labels else None
     label_file = read_labels(labels, wanted) if labels else None
     chosen: Skeleton | None = label_file.skeleton if label_file else wanted
@@ -175,6 +172,27 @@ def _project(
     made = create_project(root or default_project_root(images), images, chosen, seed or 0)
     progress.line(f"Made the project {made.root}.")
     return made, label_file
+
+
+def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Project:
+    """The project with another skeleton, which can change until somebody has labelled.
+
+    After that, one with the same keypoints is as good, and the project's own stays.
+
+    Raises:
+        UsageError: if labels name other keypoints.
+    """
+    with lock_project(project), LabelStore.open(project.store_url) as store:
+        if store.head() == 0:
+            progress.line(f"The project {project.root} now has the skeleton {wanted.name!r}.")
+            return change_skeleton(project, wanted)
+    if wanted.keypoints != project.skeleton.keypoints:
+        raise UsageError(
+            f"The project {project.root} has the skeleton {project.skeleton.name!r}, "
+            f"not {wanted.name!r}.",
+            "Its labels belong to that: make another project with --project DIR.",
+        )
+    return project
 
 
 def _existing(images: Path, root: Path | None) -> Project | None:

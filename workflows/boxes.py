@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,8 @@ def load_detector(on_notice: Callable[[str], None]) -> nn.Module:
         )
     try:
         # The file's hash is checked, and weights_only reads tensors but runs no pickled code.
-        with redirect_stderr(StringIO()):  # torch.hub says there what on_notice has said
+        # torch.hub says on either of them, by version, what on_notice has said.
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
             weights = torch.hub.load_state_dict_from_url(
                 url, map_location="cpu", progress=False, check_hash=True, weights_only=True
             )

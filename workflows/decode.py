@@ -22,20 +22,21 @@ def refine(maps: Tensor) -> tuple[Tensor, Tensor]:
     height, width = maps.shape[-2:]
     peak, index = maps.flatten(-2).max(dim=-1)
     row, column = index // width, index % width
-    logs = maps.clamp_min(1e-10).log()
-    padded = torch.nn.functional.pad(logs.flatten(0, -3)[None], (1, 1, 1, 1), mode="replicate")[0]
-    padded = padded.flatten(-2)
-    flat = ((row + 1) * (width + 2) + column + 1).flatten()[:, None]
+    flat = maps.flatten(-2)
 
-    def at(offset: int) -> Tensor:
-        return padded.gather(1, flat + offset).view(index.shape)
+    def at(rows: int, columns: int) -> Tensor:
+        """Logarithm of the cell so far from the peak; outside the map, of the nearest cell."""
+        down = (row + rows).clamp(0, height - 1)
+        right = (column + columns).clamp(0, width - 1)
+        value = flat.gather(-1, (down * width + right)[..., None])[..., 0]
+        return value.clamp_min(1e-10).log()
 
     def shift(before: Tensor, centre: Tensor, after: Tensor) -> Tensor:
         curvature = before - 2 * centre + after
         step = 0.5 * (before - after) / curvature.clamp_max(-1e-6)
         return step.clamp(-0.5, 0.5)
 
-    centre = at(0)
-    dx = shift(at(-1), centre, at(1)) * ((column > 0) & (column < width - 1))
-    dy = shift(at(-(width + 2)), centre, at(width + 2)) * ((row > 0) & (row < height - 1))
+    centre = at(0, 0)
+    dx = shift(at(0, -1), centre, at(0, 1)) * ((column > 0) & (column < width - 1))
+    dy = shift(at(-1, 0), centre, at(1, 0)) * ((row > 0) & (row < height - 1))
     return torch.stack((column + 0.5 + dx, row + 0.5 + dy), dim=-1), peak

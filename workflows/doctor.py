@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from labelkit.bridges.mongod import prepare_database
 from labelkit.errors import LabelkitError
 from labelkit.images import image_file
 from labelkit.project import Project, find_project, open_project
@@ -97,6 +98,11 @@ def _installation() -> Iterator[Check]:
             yield Check(name, True, version(name))
         except PackageNotFoundError:
             yield Check(name, None, f"not installed ({what}). Type: pip install {extra}")
+    if find_spec("fiftyone"):
+        try:
+            yield Check("fiftyone database", True, prepare_database())
+        except LabelkitError as error:
+            yield Check("fiftyone database", None, str(error).replace("\n", " "))
     known = "LABELKIT_DB" in os.environ
     yield Check("LABELKIT_DB", None, "set" if known else "not set: SQLite in the project")
 

@@ -32,6 +32,7 @@ from labelkit.workflows.run_round import (
     read_all,
     train_network,
 )
+from labelkit.workflows.settings import load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,18 @@ def _evaluation_set(
                 store,
                 progress,
                 labels=read_labels(labels, project.skeleton),
-                boxes=None,
+                boxes="whole-image",  # of images without labels, which are not scored
                 skip_unreadable=False,
                 skip_duplicates=True,
                 skip_missing=False,
+                can_skip=False,
             )
             instances, truth = store.instances(), store.poses(project.skeleton)
+        if not truth:
+            raise InputError(
+                f"{labels} holds no keypoints to score against.",
+                "Give a file with keypoint locations, not one with visibility answers.",
+            )
         trained_on = {
             instance.image.id: instance.image.path for instance in known.instances.values()
         }
@@ -215,13 +222,11 @@ def _rows_of_round(
     progress: Progress,
     supervised: bool,
 ) -> Iterator[ResultRow]:
-    from labelkit.models.checkpoint import load_model
-
     plan = found.plan
     share = format_percent(round(100 * plan.labelled_share, 1))
 
     def row(name: str, model: Path, located: bool) -> ResultRow:
-        network, _ = load_model(model)
+        network, _ = load_network(model, project.skeleton)
         seen = look_at(data.project, network, plan.settings, located, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in seen
@@ -242,7 +247,7 @@ def _rows_of_round(
                 model,
                 progress,
                 f"Supervised-only at {share}",
-                None,
+                1,
                 crops=len(examples),
             )
         yield row("supervised-only", model, True)

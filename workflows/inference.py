@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from labelkit.preannotation import PRESENT
 from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
-from labelkit.workflows.data import PlainCrops, loader
+from labelkit.workflows.data import PlainCrops, ahead, loader
 from labelkit.workflows.decode import refine
 from labelkit.workflows.training import loader_workers
 
@@ -40,7 +40,6 @@ class Seen:
     cams: NDArray[np.float32]
 
 
-@torch.inference_mode()
 def look(
     network: nn.Module,
     instances: Sequence[Instance],
@@ -67,23 +66,12 @@ def look(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
     crops = PlainCrops(images_root, instances, size_hw)
-    flip = torch.tensor(skeleton.flip_indices, device=device)
-    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
+    workers = loader_workers() if len(crops) > batch_size else 0  # one batch needs no others
+    batches = ahead(loader(crops, batch_size, workers))
     done = 0
-    for batch in loader(crops, batch_size, loader_workers()):
-        image = batch["image"].to(device, non_blocking=True)
-        with autocast:
-            maps, cams, presence = _forward(network, image, read_from)
-            if flip_test:
-                mirrored = _forward(network, image.flip(-1), read_from)
-                maps = (maps + mirrored[0].flip(-1)[:, flip]) / 2
-                cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
-                presence = (presence + mirrored[2][:, flip]) / 2
-        xy, peak = refine(maps)
-        numbers = (v.double().cpu().numpy() for v in (xy, peak, presence))
-        pictures = (v.float().cpu().numpy() for v in (maps, cams))
-        to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
-        rows = zip(*numbers, *pictures, to_cells, strict=True)
+    # Threads cut the next crops and run the network while the caller writes the last answers.
+    for rows in ahead(_answers(network, device, batches, size_hw, read_from, flip)):
         for cell_xy, score, present, response, cam, affine in rows:
             yield Seen(
                 make_prediction(
@@ -97,6 +85,36 @@ def look(
                 cam,
             )
             done += 1
+
+
+@torch.inference_mode()
+def _answers(
+    network: nn.Module,
+    device: torch.device,
+    batches: Iterable[Mapping[str, Tensor]],
+    size_hw: tuple[int, int],
+    read_from: str,
+    flip: Tensor | None,
+) -> Iterator[list[tuple[NDArray, ...]]]:
+    """A row for each crop of a batch: keypoints in cells, peaks, presence, maps, CAMs, to_cells.
+
+    Averaged with the mirror image where `flip` says which keypoint each becomes in it.
+    """
+    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    for batch in batches:
+        image = batch["image"].to(device, non_blocking=True)
+        with autocast:
+            maps, cams, presence = _forward(network, image, read_from)
+            if flip is not None:
+                mirrored = _forward(network, image.flip(-1), read_from)
+                maps = (maps + mirrored[0].flip(-1)[:, flip]) / 2
+                cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
+                presence = (presence + mirrored[2][:, flip]) / 2
+        xy, peak = refine(maps)
+        numbers = (v.double().cpu().numpy() for v in (xy, peak, presence))
+        pictures = (v.float().cpu().numpy() for v in (maps, cams))
+        to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
+        yield list(zip(*numbers, *pictures, to_cells, strict=True))
 
 
 def _forward(network: nn.Module, image: Tensor, read_from: str) -> tuple[Tensor, Tensor, Tensor]:

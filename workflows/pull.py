@@ -150,8 +150,8 @@ def record_annotations(
         poses=kinds[KEYPOINTS],
         skips=kinds[SKIP],
         new_instances=len(made),
-        origins=Counter(
-            what for entry in fresh for what in entry.shown.get("origins", {}).values()
+        origins=dict(
+            Counter(what for entry in fresh for what in entry.shown.get("origins", {}).values())
         ),
         moved=_histogram(shares) if moves else {},
         median_move_px=float(np.median([px for px, _ in moves])) if moves else None,

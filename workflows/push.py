@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class PushReport:
         tasks, instances: in the files.
         control: instances served without pre-annotation.
         files: labelling interface and tasks.
+        images: folder of the images.
         dry_run: nothing was written.
     """
 
@@ -38,7 +40,8 @@ class PushReport:
     tasks: int
     instances: int
     control: int
-    files: tuple[Path, ...]
+    files: tuple[Path, Path]
+    images: Path
     dry_run: bool
     exit_code: int = 0
 
@@ -47,31 +50,58 @@ class PushReport:
         if not self.tasks:
             return "The queue is empty: everything in it is labelled."
         verb = "Would write" if self.dry_run else "Wrote"
-        config, tasks = self.files
         return "\n".join(
             [
                 f"{verb} {self.tasks} {self.kind} tasks with {self.instances} instances"
                 + (f", {self.control} of them without pre-annotation" if self.control else "")
-                + ":",
-                f"  labelling interface  {config}",
-                f"  tasks to import      {tasks}",
-                "Label Studio must serve the images: set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to "
-                "the folder above\nthe images, and add a local storage for them to the project.",
-                "Then: export as JSON, and labelkit pull --file EXPORT.json",
+                + ".",
+                *import_steps(self.kind, self.files, self.images),
             ]
         )
 
 
+def import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
+    """How to get the files into Label Studio and the labels back, for people.
+
+    Args:
+        kind: "visibility" or "correction".
+        files: labelling interface and tasks.
+        images: folder of the images.
+    """
+    work = {
+        "visibility": "Tick what can be seen in each box.",
+        "correction": "Correct the keypoints.",
+    }[kind]
+    steps = [
+        "Start Label Studio so that it may serve the images:",
+        f"  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent))} "
+        "label-studio start",
+        "There:",
+        f"  1. Create a project; Labeling Setup, Custom template: paste {files[0]}",
+        f"  2. Settings, Cloud Storage, Add Source Storage, Local Files: {images} (Save; do not "
+        "sync)",
+        f"  3. Import {files[1]}",
+        f"  4. {work} Then Export, JSON.",
+    ]
+    if kind == "correction":
+        steps.append(
+            "  In a project that has earlier rounds, choose this one after step 3: Settings, "
+            "Annotation, Prelabeling."
+        )
+    return [*steps, "Then type: labelkit pull --file EXPORT.json"]
+
+
 def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushReport:
     """Write the visibility files while there is no round, and the correction queue afterwards."""
-    labels = read_all(project, store)
+    labels, root = read_all(project, store), project.images_root
     if latest_complete(project) is None:
         files = _paths(project, "visibility")
         waiting = _without_answers(labels)
         if not dry_run:
             files = write_visibility_files(project, labels)
         pictures = len({item.image.id for item in waiting})
-        return PushReport("visibility", pictures, len(waiting), 0, files, dry_run)
+        return PushReport("visibility", pictures, len(waiting), 0, files, root, dry_run)
     newest, predictions = latest_predictions(project)
     queued = [item for item in read_queue(project) if item.instance_id not in labels.poses]
     control = {item.instance_id for item in queued if item.control}
@@ -81,7 +111,7 @@ def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushRep
     for image, instances in groups:
         poses = [
             None
-            if instance.id in control
+            if instance.id in control or instance.id not in predictions
             else pre_annotation(predictions[instance.id], labels.presences.get(instance.id), image)
             for instance in instances
         ]
@@ -98,7 +128,7 @@ def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushRep
     if tasks and not dry_run:
         write_text(files[0], correction_config(project.skeleton))
         write_json(files[1], tasks)
-    return PushReport("correction", len(tasks), len(queued), len(control), files, dry_run)
+    return PushReport("correction", len(tasks), len(queued), len(control), files, root, dry_run)
 
 
 def write_visibility_files(project: Project, labels: Labels) -> tuple[Path, Path]:

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from labelkit.atomic import write_json
 from labelkit.errors import ProjectError
 from labelkit.predictions import Prediction
 from labelkit.project import Project
-from labelkit.selection import QueueItem, labelled_count, queue
+from labelkit.selection import QueueItem, control_arm, labelled_count, queue
 from labelkit.workflows.run_round import Labels
 
 #: Share of the queue that is served without pre-annotation, to measure what those save.
 CONTROL_SHARE = 0.1
 QUEUE_FILE = "queue.json"
+CHOICES_FILE = "choices.json"
+
+#: Reason of what somebody picked out.
+CHOSEN = "chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the lead decided while looking; it holds until decided otherwise.
+
+    Attributes:
+        first: ids of instances to label next, in this order.
+        excluded: ids of instances that are never queued.
+    """
+
+    first: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 def fill_queue(
     project: Project, labels: Labels, predictions: Mapping[str, Prediction], percent: float
 ) -> tuple[QueueItem, ...]:
-    """Queue the dev set and then the least sure instances, up to a labelled percentage.
+    """Queue what was chosen, the dev set, then the least sure, up to a labelled percentage.
 
     Args:
         project: where the queue is kept.
@@ -37,11 +56,45 @@ def fill_queue(
         scores={item: prediction.score for item, prediction in predictions.items()},
         seed=project.seed,
         control_share=CONTROL_SHARE,
-        limit=dev_waiting + max(missing, 0),
     )
+    items = arrange(project, items, labels, read_choices(project))
+    items = items[: max(dev_waiting + max(missing, 0), sum(i.reason == CHOSEN for i in items))]
+    write_queue(project, items)
+    return items
+
+
+def arrange(
+    project: Project, items: Iterable[QueueItem], labels: Labels, choices: Choices
+) -> tuple[QueueItem, ...]:
+    """A queue with what was chosen in front and without what was excluded.
+
+    Args:
+        project: whose seed draws the control arm.
+        items: of the queue.
+        labels: what is labelled already, and so not chosen any more.
+        choices: of the lead.
+    """
+    excluded = set(choices.excluded)
+    first = [
+        item
+        for item in dict.fromkeys(choices.first)
+        if item in labels.instances and item not in labels.poses and item not in excluded
+    ]
+    control = control_arm(first, project.seed, CONTROL_SHARE)
+    chosen = [QueueItem(item, CHOSEN, item in control) for item in first]
+    gone = excluded.union(first)
+    rest = [
+        QueueItem(i.instance_id, "dev" if i.instance_id in labels.dev else "unsure", i.control)
+        for i in items
+        if i.instance_id not in gone
+    ]
+    return (*chosen, *rest)
+
+
+def write_queue(project: Project, items: Iterable[QueueItem]) -> None:
+    """Keep a queue in the project."""
     rows = [{"instance": i.instance_id, "reason": i.reason, "control": i.control} for i in items]
     write_json(project.root / QUEUE_FILE, {"items": rows})
-    return items
 
 
 def read_queue(project: Project) -> tuple[QueueItem, ...]:
@@ -50,13 +103,47 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
     Raises:
         ProjectError: if its file is damaged.
     """
-    path = project.root / QUEUE_FILE
-    if not path.exists():
-        return ()
+    rows = _read(project, QUEUE_FILE, "Delete it; the next retrain fills it again.")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["items"]
-        return tuple(QueueItem(r["instance"], r["reason"], r["control"]) for r in rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ProjectError(
-            f"{path} is damaged ({error}).", "Delete it; the next retrain fills it again."
-        ) from error
+        items = rows["items"] if rows else ()
+        return tuple(QueueItem(r["instance"], r["reason"], r["control"]) for r in items)
+    except (KeyError, TypeError) as error:
+        raise _damaged(project, QUEUE_FILE, error) from error
+
+
+def write_choices(project: Project, choices: Choices) -> None:
+    """Keep what the lead decided."""
+    document = {"first": list(choices.first), "excluded": list(choices.excluded)}
+    write_json(project.root / CHOICES_FILE, document)
+
+
+def read_choices(project: Project) -> Choices:
+    """What the lead decided; nothing at first.
+
+    Raises:
+        ProjectError: if its file is damaged.
+    """
+    rows = _read(project, CHOICES_FILE, "Delete it and choose again: labelkit review")
+    try:
+        return Choices(
+            tuple(map(str, rows.get("first", ()))), tuple(map(str, rows.get("excluded", ())))
+        )
+    except TypeError as error:
+        raise _damaged(project, CHOICES_FILE, error) from error
+
+
+def _read(project: Project, name: str, next_step: str) -> dict[str, Any]:
+    path = project.root / name
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProjectError(f"{path} is damaged ({error}).", next_step) from error
+    if not isinstance(document, dict):
+        raise ProjectError(f"{path} is damaged (no JSON object).", next_step)
+    return document
+
+
+def _damaged(project: Project, name: str, error: Exception) -> ProjectError:
+    return ProjectError(f"{project.root / name} is damaged ({error!r}).", "Delete it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def register(
     skip_unreadable: bool,
     skip_duplicates: bool,
     skip_missing: bool,
+    can_skip: bool = True,
 ) -> Registered:
     """Scan the images, add boxes and labels; what is known already stays as it is.
 
@@ -75,12 +77,13 @@ def register(
             people for human skeletons, and takes whole images otherwise.
         skip_unreadable, skip_duplicates: leave such images out instead of stopping.
         skip_missing: leave out labels of images that are not there.
+        can_skip: whether the command has these options, for the advice in errors.
 
     Raises:
         LabelkitError: on the first item that cannot be used.
     """
     scan = _scan(project, store, progress)
-    skipped = _refuse_or_count(scan, project, skip_unreadable, skip_duplicates)
+    skipped = _refuse_or_count(scan, project, skip_unreadable, skip_duplicates, can_skip)
     store.add_images(scan.images)
     store.keep_stamps(scan.stamps)
     finder = ImageFinder(scan.images, dict(scan.duplicates))
@@ -88,7 +91,7 @@ def register(
 
     entries: list[Entry] = []
     if labels is not None:
-        found, missing = _match(labels.annotations, finder, labels.path, skip_missing)
+        found, missing = _match(labels.annotations, finder, labels.path, skip_missing, can_skip)
         skipped += missing
         crowds = sum(item.iscrowd for _, item in found)
         if crowds:
@@ -123,15 +126,21 @@ def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport
 
 
 def _refuse_or_count(
-    scan: ScanReport, project: Project, skip_unreadable: bool, skip_duplicates: bool
+    scan: ScanReport,
+    project: Project,
+    skip_unreadable: bool,
+    skip_duplicates: bool,
+    can_skip: bool,
 ) -> int:
-    command = f"labelkit bootstrap --images {project.images_root}"
+    command = f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
     if scan.problems and not skip_unreadable:
         first = scan.problems[0]
         more = f" and {len(scan.problems) - 1} more" if len(scan.problems) > 1 else ""
         raise ImageError(
             f"{first.path}{more} cannot be used ({first.reason}).",
-            f"Skip such files with: {command} --skip-unreadable",
+            f"Skip such files with: {command} --skip-unreadable"
+            if can_skip
+            else "Replace such files, or take them away.",
         )
     if scan.duplicates and not skip_duplicates:
         path, same = scan.duplicates[0]
@@ -143,7 +152,11 @@ def _refuse_or_count(
 
 
 def _match(
-    annotations: Sequence[Annotation], finder: ImageFinder, path: Path, skip_missing: bool
+    annotations: Sequence[Annotation],
+    finder: ImageFinder,
+    path: Path,
+    skip_missing: bool,
+    can_skip: bool = True,
 ) -> tuple[list[tuple[Image, Annotation]], int]:
     """Annotations with their images, and how many have none."""
     found = []
@@ -154,11 +167,13 @@ def _match(
             missing[item.image_path] += 1
         else:
             found.append((image, item))
-    _refuse_missing(missing, path, skip_missing or not found, bool(found))
+    _refuse_missing(missing, path, skip_missing, bool(found), can_skip)
     return found, missing.total()
 
 
-def _refuse_missing(missing: Counter[str], path: Path, skip: bool, any_found: bool) -> None:
+def _refuse_missing(
+    missing: Counter[str], path: Path, skip: bool, any_found: bool, can_skip: bool = True
+) -> None:
     if not missing:
         return
     first = next(iter(missing))
@@ -170,7 +185,9 @@ def _refuse_missing(missing: Counter[str], path: Path, skip: bool, any_found: bo
     if not skip:
         raise FormatError(
             f"{path} labels {first}, which is not among the images ({len(missing)} such images).",
-            "Import the rest with: --skip-missing",
+            "Import the rest with: --skip-missing"
+            if can_skip
+            else "Add the images, or take their labels out of the file.",
         )
 
 

@@ -21,12 +21,22 @@ class SafetensorsIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write beside and rename, so that a kill leaves the previous state or the new one."""
+        """Write beside and rename, so that a kill leaves the previous state or the new one.
+
+        Raises:
+            CheckpointError: if it cannot be written (disk full).
+        """
         tensors: dict[str, Tensor] = {}
         tree = _pack(checkpoint, tensors)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(Path(path)) as beside:
-            save_file(tensors, beside, metadata={"labelkit-resume": json.dumps(tree)})
+            try:
+                save_file(tensors, beside, metadata={"labelkit-resume": json.dumps(tree)})
+            except safetensors.SafetensorError as error:
+                raise CheckpointError(
+                    f"The training state {path} could not be written ({error}).",
+                    "Make room, then run the same command again: it goes on where it was.",
+                ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelkit.predictions import Prediction
-from labelkit.project import Project
+import numpy as np
+
+from labelkit.predictions import Prediction, iter_predictions
+from labelkit.project import Project, is_main_process
 from labelkit.rounds import (
     COMPLETE,
     Round,
@@ -24,7 +26,7 @@ from labelkit.store import LabelStore
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.queueing import fill_queue
 from labelkit.workflows.run_round import Labels, latest_predictions, read_all, run_round
-from labelkit.workflows.settings import TrainingOptions, is_main_process, resolve
+from labelkit.workflows.settings import TrainingOptions, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +154,13 @@ def round_at(
         seed=project.seed if options.seed is None else options.seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
-    same = next((item for item in done if _answers(item.plan, plan)), None)
+    asked_before = (item for item in done if _asks_the_same(item.plan, plan))
+    same = next((item for item in asked_before if _is_current(item, project, store, labels)), None)
     if same is not None:
         return same, False
     begun = unfinished(project)
     if begun is not None:
-        if begun.plan.settings == plan.settings and begun.plan.labelled == plan.labelled:
+        if _asks_the_same(begun.plan, plan):
             progress.line(f"Going on with round {begun.plan.number:03d}.")
             plan = begun.plan
         elif is_main_process():
@@ -166,10 +169,33 @@ def round_at(
     return run_round(project, store, plan, progress, options.devices), True
 
 
-def _answers(done: RoundPlan, asked: RoundPlan) -> bool:
-    """Whether a finished round is what a new one would be."""
-    same = ("kind", "labelled", "journal_head", "settings", "seed")
-    return all(getattr(done, name) == getattr(asked, name) for name in same)
+def _asks_the_same(one: RoundPlan, other: RoundPlan) -> bool:
+    """Whether two rounds differ in nothing but when they began."""
+    same = ("kind", "labelled", "settings", "seed")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
+
+
+def _is_current(done: Round, project: Project, store: LabelStore, labels: Labels) -> bool:
+    """Whether a round learned from the labels of today and has posed every instance."""
+    if store.head() != done.plan.journal_head:
+        then = read_all(project, store, done.plan.journal_head)
+        if not _teach_the_same(then, labels, done.plan.labelled):
+            return False
+    posed = iter_predictions(done.path / "predictions.parquet", project.skeleton)
+    return labels.instances.keys() <= {item.instance_id for item in posed}
+
+
+def _teach_the_same(then: Labels, now: Labels, labelled: tuple[str, ...]) -> bool:
+    """Whether training sees equal answers, and equal places of what gives its locations."""
+    before, after = (
+        {item: answer for item, answer in labels.presences.items() if item not in now.dev}
+        for labels in (then, now)
+    )
+    return (
+        before.keys() == after.keys()
+        and all(np.array_equal(answer, after[item]) for item, answer in before.items())
+        and all(then.poses.get(item) == now.poses.get(item) for item in labelled)
+    )
 
 
 def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -> RoundReport:

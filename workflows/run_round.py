@@ -14,8 +14,13 @@ from labelkit.errors import ProjectError, WaitingForLabels
 from labelkit.instance import Instance
 from labelkit.metrics import presence_map
 from labelkit.pose import Pose
-from labelkit.predictions import Prediction, read_predictions, write_predictions
-from labelkit.project import Project
+from labelkit.predictions import (
+    Prediction,
+    iter_predictions,
+    read_predictions,
+    write_predictions,
+)
+from labelkit.project import Project, is_main_process
 from labelkit.quality import spearman, uninformative_keypoints
 from labelkit.rounds import (
     Round,
@@ -23,14 +28,17 @@ from labelkit.rounds import (
     begin_round,
     finish_round,
     latest_complete,
-    read_round,
 )
 from labelkit.selection import dev_set
 from labelkit.skeleton import Skeleton
 from labelkit.store import LabelStore
 from labelkit.table import evaluate_row
 from labelkit.workflows.progress import Progress
-from labelkit.workflows.settings import build_network, is_main_process, preset_of
+from labelkit.workflows.settings import (
+    build_network,
+    load_network,
+    preset_of,
+)
 
 if TYPE_CHECKING:
     from labelkit.maps import MapWriter
@@ -95,6 +103,8 @@ def run_round(
 ) -> Round:
     """Carry out a plan, or what is left of it after a kill.
 
+    The processes that help with a training on several devices end with it.
+
     Raises:
         WaitingForLabels: if there is no answer to learn from.
         MissingDependencyError: if pretrained weights cannot be had.
@@ -106,8 +116,6 @@ def run_round(
             "Nobody has said yet which keypoints can be seen.",
             "Type: labelkit push --files, have the boxes ticked, then labelkit pull --file EXPORT",
         )
-    from labelkit.models.checkpoint import load_model
-
     path = begin_round(project, plan)
     what = f"Round {plan.number:03d}"
     model = path / "model.safetensors"
@@ -120,12 +128,18 @@ def run_round(
             "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
         )
     if not is_main_process():
-        return read_round(path)
-    network, header = load_model(model)
+        raise SystemExit(0)  # it only helped to train
+    _state_of(model).unlink(missing_ok=True)  # where a kill came right before that
+    network, header = load_network(model, project.skeleton)
     predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
     if not (predictions.is_file() and maps.is_file()):
         _predict(project, network, plan, labels.instances, predictions, maps, progress)
-    metrics = _score(labels, read_predictions(predictions, project.skeleton), project.skeleton)
+    on_dev = {
+        item.instance_id: item
+        for item in iter_predictions(predictions, project.skeleton)
+        if item.instance_id in labels.dev
+    }
+    metrics = _score(labels, on_dev, project.skeleton)
     write_json(path / "metrics.json", metrics)
     facts = {"training": training or header.get("training", {}), "dev": metrics}
     return finish_round(path, facts)
@@ -171,7 +185,7 @@ def train_network(
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings)
-    state = model.with_name(f"{model.stem}-unfinished.safetensors")
+    state = _state_of(model)
     state.parent.mkdir(parents=True, exist_ok=True)
     record = train(
         network,
@@ -194,6 +208,11 @@ def train_network(
         save_checkpoint(model, network, header)
         state.unlink(missing_ok=True)
     return record
+
+
+def _state_of(model: Path) -> Path:
+    """Where the state of a training lies until its weights do."""
+    return model.with_name(f"{model.stem}-unfinished.safetensors")
 
 
 def _predict(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from labelkit.errors import MissingDependencyError, UsageError
+from labelkit.errors import CheckpointError, MissingDependencyError, UsageError
 from labelkit.skeleton import Skeleton
 
 
@@ -120,9 +120,24 @@ def build_network(kind: str, skeleton: Skeleton, settings: Mapping[str, Any]) ->
         ) from error
 
 
-def is_main_process() -> bool:
-    """False in the further processes that a training on several devices starts."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return os.environ[name] == "0"
-    return True
+def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
+    """The network that a round kept, and the header of its file.
+
+    Raises:
+        CheckpointError: if the file holds no network of labelkit, or one for other keypoints.
+    """
+    from labelkit.models.checkpoint import load_model
+
+    advice = f"Put its own file back, or move {path.parent} away and run the same command again."
+    try:
+        network, header = load_model(path)
+    except CheckpointError as error:
+        raise CheckpointError(error.problem, advice) from error
+    trained_for = header.get("skeleton") or {}
+    if trained_for.get("keypoints") != list(skeleton.keypoints):
+        raise CheckpointError(
+            f"{path} was trained for the skeleton {trained_for.get('name')!r}, "
+            f"not for {skeleton.name!r} as the project has it.",
+            advice,
+        )
+    return network, header

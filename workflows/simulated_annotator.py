@@ -46,7 +46,7 @@ def correct(
             image_url=task["data"]["image"],
             model_version=version,
         )["predictions"][0]["result"]
-        shown = {region["id"]: region for region in prediction["result"]}
+        shown = {(region["id"], region["type"]): region for region in prediction["result"]}
         annotation = {
             "id": f"{version}-{task['data']['image_id']}",
             "completed_by": {"email": NAME},
@@ -54,7 +54,9 @@ def correct(
             "created_at": version,
             "updated_at": version,
             "parent_prediction": number,
-            "result": [_corrected(region, shown.get(region["id"])) for region in right],
+            "result": [
+                _corrected(region, shown.get((region["id"], region["type"]))) for region in right
+            ],
         }
         export.append(
             {

@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
-from labelkit.models.losses import heatmap_mse, render_heatmaps, weak_loss
+from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.presets import parameter_groups
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import Turns, normalise
@@ -40,6 +40,7 @@ class Recipe:
         weights: of the CNN, encoder and final presence losses and of part diversity (eq. 13).
         div_relu: see `diversity_loss`.
         lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
+        lambda_response: weight of the response maps' cross entropy (0 in the paper).
         sigma: of the target Gaussians, in heatmap cells.
         located_share: part of each batch that has locations, where there are both kinds.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
@@ -57,6 +58,7 @@ class Recipe:
     weights: tuple[float, float, float, float]
     div_relu: bool
     lambda_mse: float
+    lambda_response: float
     sigma: float
     located_share: float
     ema_decay: float
@@ -116,6 +118,9 @@ class PoseTraining(pl.LightningModule):
         # Zero, with zero gradients, where nothing in the batch has a location.
         supervised = heatmap_mse(output.heatmaps, target, batch["located"])
         loss = loss + recipe.lambda_mse * supervised
+        if recipe.lambda_response and any(recipe.weights):
+            surprise = response_loss(output.response, target, batch["located"])
+            loss = loss + recipe.lambda_response * surprise
         self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
@@ -155,10 +160,11 @@ class _EpochLine(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, PoseTraining)
         recipe = module.recipe
-        trainer.save_checkpoint(self.state)
+        done = trainer.current_epoch + 1
+        if done < recipe.epochs:  # afterwards the weights themselves are kept
+            trainer.save_checkpoint(self.state)
         if not trainer.is_global_zero:
             return
-        done = trainer.current_epoch + 1
         took = time.monotonic() - self.started
         epochs_here = done - self.first_epoch
         crops = epochs_here * recipe.steps_per_epoch * recipe.batch_size * trainer.world_size

@@ -1,0 +1,235 @@
+"""Building FiftyOne datasets: against FiftyOne's own writing, and against a file for every map.
+
+1. Instances of Leeds Sports Pose (below LABELKIT_DATA, ../shared/data unless set; made-up ones
+   without it), without maps: all of `labelkit review --no-app --no-maps` against nothing but
+   `Dataset.add_samples` of the same samples, which lie ready in memory.
+2. Made-up instances with 14 response maps each: `labelkit review --no-app` and looking at 100 of
+   them, against a PNG file for every map.
+
+Both on a MongoDB of their own; the predictions and maps are made up.
+
+    python benchmarks/review.py [--lspet 5000] [--instances 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from machine import machine, table
+
+from labelkit.bridges.mongod import own_mongod
+from labelkit.formats.coco import read_coco
+from labelkit.formats.documents import load_json
+from labelkit.instance import Box, Image, Instance
+from labelkit.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.map_images import RESPONSE, MapPictures
+from labelkit.maps import MapReader, MapWriter
+from labelkit.pose import Pose
+from labelkit.predictions import Prediction, write_predictions
+from labelkit.project import Project, create_project
+from labelkit.rounds import RoundPlan, begin_round, finish_round
+from labelkit.skeleton import load_skeleton
+from labelkit.store import LabelStore, NewInstance
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.review import review
+
+SIDE, LOOKED_AT = 200, 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lspet", type=int, default=5000)
+    parser.add_argument("--instances", type=int, default=10_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, database(Path(name) / "mongod"):
+        print(machine(), "\n")
+        if options.lspet:
+            print(against_add_samples(Path(name) / "lspet", options.lspet), "\n", flush=True)
+        if options.instances:
+            print(against_files(Path(name) / "maps", options.instances))
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[None]:
+    """FiftyOne on a MongoDB of its own."""
+    with own_mongod(folder) as uri:
+        os.environ.update(
+            FIFTYONE_DATABASE_URI=uri,
+            FIFTYONE_DATABASE_NAME="benchmark",
+            FIFTYONE_DATABASE_VALIDATION="false",
+            FIFTYONE_DO_NOT_TRACK="true",
+            FIFTYONE_SHOW_PROGRESS_BARS="false",
+            FIFTYONE_LOGGING_LEVEL="ERROR",
+        )
+        import fiftyone as fo
+        from fiftyone.core.odm import database as connection
+
+        fo.list_datasets()  # connect before anything is timed
+        # FiftyOne says goodbye when Python ends, and would wait for a database that is gone.
+        atexit.unregister(connection._delete_non_persistent_datasets_if_allowed)
+        yield
+        connection._disconnect()
+
+
+def against_add_samples(folder: Path, count: int) -> str:
+    """Seconds for a review without maps, and for `add_samples` alone."""
+    import fiftyone as fo
+
+    project, store = make_project(folder, lspet_people(count) or made_up_people(count))
+    with store:
+        started = time.perf_counter()
+        report = review(project, store, Silent(), with_maps=False)
+        ours = time.perf_counter() - started
+        started = time.perf_counter()
+        again = review(project, store, Silent(), with_maps=False)
+        second = time.perf_counter() - started
+    assert (report.added, again.unchanged) == (report.samples, report.samples)
+    samples = [sample.copy() for sample in fo.load_dataset(report.dataset)]
+    started = time.perf_counter()
+    fo.Dataset().add_samples(samples)
+    bare = time.perf_counter() - started
+    samples = [sample.copy() for sample in fo.load_dataset(report.dataset)]
+    started = time.perf_counter()
+    fo.Dataset().add_samples(samples, dynamic=True)
+    dynamic = time.perf_counter() - started
+    rows = [
+        (what, f"{seconds:.1f}", f"{len(samples) / seconds:,.0f}", f"{bare / seconds:.2f}")
+        for what, seconds in (
+            ("add_samples, samples ready in memory", bare),
+            ("the same with dynamic=True, as per-point attributes want it", dynamic),
+            ("labelkit review --no-app --no-maps", ours),
+            ("the same again, nothing changed", second),
+        )
+    ]
+    return table((f"{len(samples):,} samples", "s", "samples/s", "speed / bare"), rows)
+
+
+def against_files(folder: Path, count: int) -> str:
+    """Seconds and bytes with maps on demand, and with a file for each."""
+    project, store = make_project(folder, made_up_people(count))
+    maps = write_maps(project, store)
+    with store:
+        started = time.perf_counter()
+        report = review(project, store, Silent())
+        built = time.perf_counter() - started
+        instances = list(store.instances().values())
+    assert report.added == count
+    pictures = MapPictures(maps, instances)
+    chosen = np.random.default_rng(0).permutation(count)[:LOOKED_AT]
+    started = time.perf_counter()
+    for index in chosen:
+        for keypoint in range(len(project.skeleton)):
+            pictures.get(RESPONSE, keypoint, instances[index].image.id)
+    looked = time.perf_counter() - started
+
+    everything = folder / "files"
+    everything.mkdir()
+    started = time.perf_counter()
+    source = MapPictures(maps, instances, cache_bytes=0)
+    for instance in instances:
+        for keypoint in range(len(project.skeleton)):
+            name = f"{instance.image.id}-{keypoint}.png"
+            (everything / name).write_bytes(source.get(RESPONSE, keypoint, instance.image.id))
+    written = time.perf_counter() - started
+    size = sum(file.stat().st_blocks * 512 for file in everything.iterdir())
+    files = sum(1 for _ in everything.iterdir())
+    rows = [
+        ("labelkit review --no-app", f"{built:.1f}", "0", "0"),
+        (f"looking at {LOOKED_AT} instances, all maps", f"{looked:.1f}", "0", "0"),
+        ("writing a PNG for every map", f"{written:.1f}", f"{files:,}", f"{size / 1e6:,.0f}"),
+        ("(the round's one map file)", "-", "1", f"{maps.stat().st_size / 1e6:,.0f}"),
+    ]
+    header = (f"{count:,} instances x {len(project.skeleton)} maps", "s", "files", "MB on disk")
+    return table(header, rows)
+
+
+def lspet_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
+    """People of the training images, as far as there are any."""
+    root = Path(os.environ.get("LABELKIT_DATA", "../shared/data")) / "lspet" / "train"
+    if not (root / "keypoints.json").is_file():
+        print(f"{root} is not there: made-up instances instead.")
+        return []
+    file = read_coco(load_json(root / "keypoints.json"), "keypoints.json")
+    order = [file.skeleton.index(name) for name in load_skeleton("lsp14").keypoints]
+    people = []
+    for number, item in enumerate(file.annotations[:count]):
+        width, height = file.image_sizes[item.image_path]
+        image = Image(item.image_path, f"{number:064x}"[::-1], width, height)
+        pose = Pose(item.pose.xy[order], item.pose.visibility[order], item.pose.score[order])
+        people.append((image, item.box or Box(0.0, 0.0, width, height), pose))
+    return people
+
+
+def made_up_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
+    """One object an image, without labels."""
+    box = Box(20.0, 20.0, 160.0, 160.0)
+    return [
+        (Image(f"{number:06d}.jpg", f"{number:064x}"[::-1], SIDE, SIDE), box, None)
+        for number in range(count)
+    ]
+
+
+def make_project(
+    folder: Path, people: list[tuple[Image, Box, Pose | None]]
+) -> tuple[Project, LabelStore]:
+    """A project whose first round has predicted everybody somewhere."""
+    (folder / "images").mkdir(parents=True)
+    skeleton = load_skeleton("lsp14")
+    project = create_project(folder / "project", folder / "images", skeleton)
+    store = LabelStore.open(project.store_url)
+    store.add_images(image for image, _, _ in people)
+    instances = store.add_instances(
+        NewInstance(image, box, "given", box.w * box.h) for image, box, _ in people
+    )
+    store.record(
+        Entry(i.id, KEYPOINTS, keypoints_content(skeleton, pose), "file:k.json", i.image.path, "1")
+        for i, (_, _, pose) in zip(instances, people, strict=True)
+        if pose is not None
+    )
+    plan = RoundPlan(0, "location-free", (), 0.0, store.head(), {}, 0)
+    path = begin_round(project, plan)
+    random = np.random.default_rng(0)
+    write_predictions(
+        path / "predictions.parquet",
+        (predict(i, len(skeleton), random) for i in instances),
+        skeleton,
+    )
+    finish_round(path, {})
+    return project, store
+
+
+def predict(instance: Instance, count: int, random: np.random.Generator) -> Prediction:
+    """Keypoints anywhere in the box."""
+    box = instance.box
+    xy = (box.x, box.y) + random.random((count, 2)) * (box.w, box.h)
+    score = random.random(count)
+    pose = Pose(xy, np.full(count, 2), score)
+    return Prediction(instance.id, pose, random.random(count), float(score.mean()))
+
+
+def write_maps(project: Project, store: LabelStore) -> Path:
+    """Maps of the sizes that the preset `tiny` gives: one blob each, somewhere."""
+    path = project.rounds_root / "000" / "maps" / "maps.parquet"
+    random, count = np.random.default_rng(0), len(project.skeleton)
+    rows, columns = np.mgrid[:24, :24]
+    with MapWriter(path, project.skeleton.keypoints) as writer:
+        for id_ in store.instances():
+            centre = random.random((2, count, 1, 1)) * 24
+            distance = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2
+            response = np.exp(-distance / 8)
+            writer.add(id_, (0.12, 0, 0, 0, 0.12, 0), response, response[:, ::2, ::2])
+    with MapReader(path) as reader:
+        assert len(reader) == len(store.instances())
+    return path
+
+
+if __name__ == "__main__":
+    main()

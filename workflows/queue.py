@@ -1,0 +1,173 @@
+"""`labelkit queue`: what is corrected next, and what a lead decided while reviewing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from labelkit.atomic import write_json
+from labelkit.bridges.fiftyone_dataset import find_dataset, put_tags, quiet_fiftyone, tagged
+from labelkit.bridges.fiftyone_samples import EXCLUDE, LABEL_NEXT
+from labelkit.bridges.mongod import prepare_database
+from labelkit.errors import ProjectError
+from labelkit.project import Project
+from labelkit.store import LabelStore
+from labelkit.workflows.queueing import (
+    Choices,
+    arrange,
+    read_choices,
+    read_queue,
+    write_choices,
+    write_queue,
+)
+from labelkit.workflows.run_round import read_all
+
+#: What is selected in the App, see `App.keep_selection`.
+SELECTION_FILE = "review/selection.json"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReport:
+    """The queue as it is now.
+
+    Attributes:
+        queued: instances that wait for correction.
+        reasons: how many for which reason: chosen, dev, unsure.
+        chosen, excluded: instances that the lead picked out, and took out.
+        labelled: of the chosen ones, those that have keypoints already and are not sent again.
+        control: served without pre-annotation.
+        next_ids: the first ten.
+    """
+
+    queued: int
+    reasons: Mapping[str, int]
+    chosen: int
+    excluded: int
+    labelled: int
+    control: int
+    next_ids: tuple[str, ...]
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        parts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        lines = [f"{self.queued} instances are queued" + (f": {parts}." if parts else ".")]
+        if self.labelled:
+            lines.append(f"{self.labelled} of those picked out have keypoints already.")
+        if self.excluded:
+            lines.append(f"{self.excluded} are excluded.")
+        if self.control:
+            lines.append(f"{self.control} come without pre-annotation.")
+        lines.append("Next: labelkit push" if self.queued else "Next: labelkit retrain")
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def queue(project: Project, store: LabelStore, *, from_review: bool) -> QueueReport:
+    """Show the queue, after taking over what was tagged and selected in FiftyOne.
+
+    Tags are compared with what they were when this last ran: what got a tag since is added, what
+    lost it is taken back, whichever of the project's datasets it happened in.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        from_review: read FiftyOne's tags and the App's selection.
+
+    Raises:
+        MissingDependencyError: if FiftyOne or its database is not there.
+        ProjectError: if the project was never reviewed.
+    """
+    choices = read_choices(project)
+    if not from_review:
+        return _report(project, store, choices)
+    prepare_database()
+    quiet_fiftyone()
+    datasets = [found for kind in (False, True) if (found := find_dataset(project, kind))]
+    if not datasets:
+        raise ProjectError("The project has no FiftyOne dataset.", "Make one with: labelkit review")
+    first, excluded = dict.fromkeys(choices.first), dict.fromkeys(choices.excluded)
+    known = {LABEL_NEXT: first, EXCLUDE: excluded}
+    before = {tag: set(ids) for tag, ids in known.items()}
+    for dataset in datasets:
+        now, everybody = tagged(dataset, known)
+        for tag, ids in known.items():
+            ids.update(dict.fromkeys(sorted(now[tag] - before[tag])))
+            for id_ in (before[tag] & everybody) - now[tag]:
+                ids.pop(id_, None)
+    first.update(dict.fromkeys(_selected(project)))
+    write_json(project.root / SELECTION_FILE, {"instances": []})
+    _write(project, store, Choices(tuple(first), tuple(excluded)))
+    return _report(project, store, read_choices(project))
+
+
+def decide(
+    project: Project, store: LabelStore, instance_ids: Iterable[str], *, exclude: bool
+) -> QueueReport:
+    """Put instances to the front of the queue, or take them out of it for good.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        instance_ids: of the project.
+        exclude: take them out.
+    """
+    ids = dict.fromkeys(instance_ids)
+    choices = read_choices(project)
+    first = [item for item in choices.first if item not in ids]
+    excluded = [item for item in choices.excluded if item not in ids]
+    if exclude:
+        excluded += ids
+    else:
+        first += ids
+    _write(project, store, Choices(tuple(first), tuple(excluded)))
+    return _report(project, store, read_choices(project))
+
+
+def _write(project: Project, store: LabelStore, choices: Choices) -> None:
+    """Keep choices, the queue that follows from them, and the tags that show them."""
+    known = store.instances()
+    choices = Choices(
+        tuple(i for i in choices.first if i in known and i not in set(choices.excluded)),
+        tuple(i for i in choices.excluded if i in known),
+    )
+    labels = read_all(project, store)
+    items = arrange(project, read_queue(project), labels, choices)
+    write_choices(project, choices)
+    write_queue(project, items)
+    for kind in (False, True):
+        dataset = find_dataset(project, kind)
+        if dataset is not None:
+            put_tags(dataset, {LABEL_NEXT: choices.first, EXCLUDE: choices.excluded})
+
+
+def _selected(project: Project) -> list[str]:
+    path = project.root / SELECTION_FILE
+    if not path.exists():
+        return []
+    try:
+        return [str(item) for item in json.loads(path.read_text(encoding="utf-8"))["instances"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"{path} is damaged ({error!r}).", "Delete it and select again: labelkit review"
+        ) from error
+
+
+def _report(project: Project, store: LabelStore, choices: Choices) -> QueueReport:
+    labelled = store.poses(project.skeleton)
+    items = [item for item in read_queue(project) if item.instance_id not in labelled]
+    return QueueReport(
+        queued=len(items),
+        reasons=dict(Counter(item.reason for item in items)),
+        chosen=len(choices.first),
+        excluded=len(choices.excluded),
+        labelled=sum(item in labelled for item in choices.first),
+        control=sum(item.control for item in items),
+        next_ids=tuple(item.instance_id for item in items[:10]),
+    )

@@ -1,0 +1,271 @@
+"""`labelkit review`: the project as a FiftyOne dataset, and the App on it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from labelkit.bridges import fiftyone_views
+from labelkit.bridges.fiftyone_dataset import (
+    INFO,
+    edits,
+    find_dataset,
+    open_dataset,
+    put_tags,
+    quiet_fiftyone,
+    upsert,
+)
+from labelkit.bridges.fiftyone_samples import (
+    EXCLUDE,
+    HUMAN,
+    LABEL_NEXT,
+    MapUrl,
+    crop_documents,
+    digest,
+    edited_pose,
+    image_document,
+    written_points,
+)
+from labelkit.bridges.map_server import free_port, is_free, map_url
+from labelkit.bridges.mongod import prepare_database
+from labelkit.errors import UsageError
+from labelkit.images import image_file
+from labelkit.instance import Image
+from labelkit.journal import KEYPOINTS, Entry, content_version, keypoints_content
+from labelkit.project import Project
+from labelkit.review import ReviewItem
+from labelkit.store import LabelStore
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.queueing import read_choices
+from labelkit.workflows.review_crops import crops
+from labelkit.workflows.review_items import Review, gather, map_file
+
+SOURCE = "fiftyone"
+
+MAP_PORT = 5152
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewReport:
+    """What the dataset holds now.
+
+    Attributes:
+        dataset: its name in FiftyOne.
+        database: where it is.
+        round: that findings and maps are of; None before the first one.
+        samples, instances: in the dataset now, and reviewed this time.
+        added, updated, unchanged, removed: samples.
+        edits: keypoints that were edited in FiftyOne and are labels now.
+        conflicts: instances that were labelled elsewhere since; the edit is the newer label.
+        views: names of the saved views.
+        view: the one to open.
+        map_port: where the App will ask for response maps; 0 if there are none.
+    """
+
+    dataset: str
+    database: str
+    round: int | None
+    samples: int
+    instances: int
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    edits: int
+    conflicts: tuple[str, ...]
+    views: tuple[str, ...]
+    view: str | None
+    map_port: int
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        lines = [
+            f"FiftyOne dataset {self.dataset!r} in {self.database}: {self.samples} samples; "
+            f"{self.added} new, {self.updated} updated, {self.unchanged} unchanged"
+            + (f", {self.removed} removed." if self.removed else "."),
+            f"Views: {', '.join(self.views)}.",
+        ]
+        if self.edits:
+            lines.append(f"{self.edits} edited instances came back as labels.")
+        if self.conflicts:
+            lines.append(
+                f"{len(self.conflicts)} of them had also been labelled elsewhere: "
+                f"{', '.join(self.conflicts)}. The edit is the label now; both are in the journal."
+            )
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def review(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    number: int | None = None,
+    limit: int | None = None,
+    instances: bool = False,
+    view: str | None = None,
+    with_maps: bool = True,
+    serve: bool = False,
+) -> ReviewReport:
+    """Bring the FiftyOne dataset of a project up to date, after taking in what was edited there.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        progress: shows bars.
+        number: of the round to look into; None for the newest complete one.
+        limit: at most so many instances, least sure first; samples that are there already stay.
+        instances: a crop for each instance, grouped with its image, instead of whole images.
+        view: of the saved views, to be opened.
+        with_maps: also response maps and CAMs.
+        serve: the App follows: take a port for the maps that is free now.
+
+    Raises:
+        MissingDependencyError: if FiftyOne or its database is not there.
+        UsageError: if there is no such round or view.
+    """
+    database = prepare_database()
+    quiet_fiftyone()
+    found = gather(project, store, progress, number=number, with_maps=with_maps)
+    taken, conflicts = _take_edits(project, store, found)
+    if taken:
+        found = gather(project, store, progress, number=number, with_maps=with_maps)
+    maps = None
+    if with_maps and found.looked_into is not None and map_file(found.looked_into).is_file():
+        maps = map_file(found.looked_into)
+    dataset, is_new = open_dataset(project, instances, found.rounds, maps is not None)
+    port = _map_port(dataset, serve) if maps is not None else 0
+    url: MapUrl | None = None
+    if maps is not None and found.looked_into is not None:
+        url = partial(map_url, port, found.looked_into.plan.number)
+
+    items = found.least_sure_first[:limit] if limit is not None else list(found.items.values())
+    if instances:
+        documents = _of_crops(project, items, maps, url)
+        everything = {key for item in found.items for key in (item, f"{item}:image")}
+        count = 2 * len(items)
+    else:
+        groups = _by_image(items, found)
+        documents = (
+            image_document(image, _path(project, image), rows, project.skeleton, url)
+            for image, rows in groups
+        )
+        everything = {item.instance.image.id for item in found.items.values()}
+        count = len(groups)
+    written = upsert(dataset, progress.track(documents, "Building", count), everything)
+    if is_new:
+        choices = read_choices(project)
+        put_tags(dataset, {LABEL_NEXT: choices.first, EXCLUDE: choices.excluded})
+    annotators = dict.fromkeys(
+        who for item in found.items.values() for who in item.finding.work.annotators
+    )
+    names = fiftyone_views.save_views(
+        dataset, fiftyone_views.views(dataset, project.skeleton, annotators)
+    )
+    fiftyone_views.dress(dataset, project.skeleton, found.rounds, maps is not None)
+    everybody = dataset.list_saved_views()
+    if view is not None and view not in everybody:
+        raise UsageError(f"There is no view {view!r}.", f"Views: {', '.join(everybody)}.")
+    return ReviewReport(
+        dataset=dataset.name,
+        database=database,
+        round=found.looked_into.plan.number if found.looked_into else None,
+        samples=_size(dataset),
+        instances=len(items),
+        added=written.added,
+        updated=written.updated,
+        unchanged=written.unchanged,
+        removed=written.removed,
+        edits=taken,
+        conflicts=conflicts,
+        views=tuple(names),
+        view=view,
+        map_port=port,
+    )
+
+
+def _take_edits(project: Project, store: LabelStore, found: Review) -> tuple[int, tuple[str, ...]]:
+    """Record keypoints that were edited in FiftyOne, like any other human label."""
+    entries: list[Entry] = []
+    conflicts: dict[str, None] = {}
+    for instances in (False, True):
+        dataset = find_dataset(project, instances)
+        for edit in edits(dataset) if dataset is not None else ():
+            item = found.items.get(edit.instance_id)
+            if item is None or len(edit.points) != len(project.skeleton):
+                continue
+            human = edit.field == HUMAN
+            before = item.human if human else item.shown.get(edit.field)
+            pose, origins = edited_pose(edit.points, edit.visibility, edit.frame, before)
+            if human and before is not None:
+                points = written_points(before, edit.frame)
+                if digest(points, before.visibility.tolist()) != edit.written:
+                    conflicts[edit.instance_id] = None
+            content = keypoints_content(project.skeleton, pose)
+            names = zip(project.skeleton.keypoints, origins, strict=True)
+            shown: dict[str, Any] = {"origins": {name: what for name, what in names if what}}
+            if not human:
+                shown["model_version"] = edit.field.replace("_", "-")
+            entries.append(
+                Entry(
+                    instance_id=edit.instance_id,
+                    kind=KEYPOINTS,
+                    content=content,
+                    source=SOURCE,
+                    reference=edit.reference,
+                    version=f"{edit.modified_at} {content_version(content)}",
+                    made_at=edit.modified_at,
+                    shown=shown,
+                )
+            )
+    entries.sort(key=lambda entry: entry.made_at)
+    report = store.record(entries)
+    return report.added, tuple(conflicts)
+
+
+def _map_port(dataset: Any, serve: bool) -> int:
+    """The port in the maps' addresses: the same as last time, if it can be."""
+    info = dict(dataset.info)
+    mine = dict(info.get(INFO, {}))
+    port = int(mine.get("map_port", MAP_PORT))
+    if serve and not is_free(port):
+        port = free_port()
+    if mine.get("map_port") != port:
+        dataset.info = {**info, INFO: {**mine, "map_port": port}}
+        dataset.save()
+    return port
+
+
+def _by_image(items: list[ReviewItem], found: Review) -> list[tuple[Image, list[ReviewItem]]]:
+    """The images of these instances, each with all of its instances."""
+    chosen = dict.fromkeys(item.instance.image.id for item in items)
+    groups: dict[str, list[ReviewItem]] = defaultdict(list)
+    for item in found.items.values():
+        groups[item.instance.image.id].append(item)
+    return [(groups[id_][0].instance.image, groups[id_]) for id_ in chosen]
+
+
+def _of_crops(
+    project: Project, items: list[ReviewItem], maps: Path | None, url: MapUrl | None
+) -> Iterator[dict[str, Any]]:
+    by_id = {item.instance.id: item for item in items}
+    for instance, crop in crops(project, (item.instance for item in items), maps):
+        path = _path(project, instance.image)
+        yield from crop_documents(by_id[instance.id], crop, path, project.skeleton, url)
+
+
+def _path(project: Project, image: Image) -> str:
+    return str(image_file(project.images_root, image.path))
+
+
+def _size(dataset: Any) -> int:
+    return int(dataset._sample_collection.estimated_document_count())

@@ -1,0 +1,141 @@
+"""Pre-annotating, as a round does it, against the bare network on the same batches.
+
+Pre-annotating reads and cuts the pictures, runs the network, reads poses from its maps and writes
+Parquet files of predictions and maps. The bare network runs on batches that lie in memory, cut and
+normalised already. Both run in this process, in turns, and the best turn of each counts: whatever
+else the machine does only slows them down. Pre-annotating has three threads: one cuts the next
+crops, one runs the network, one writes. With --threads 1 that asks for a second free core: the
+last column says how many cores other programs had during the turn that counts.
+
+    python benchmarks/preannotation.py [--preset tiny] [--pictures 512] [--turns 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from machine import machine, table
+
+from labelkit.images import scan_images
+from labelkit.instance import Box, Instance
+from labelkit.maps import MapWriter
+from labelkit.predictions import write_predictions
+from labelkit.workflows.crops import normalise
+from labelkit.workflows.data import PlainCrops, loader
+from labelkit.workflows.figure_drawing import SKELETON
+from labelkit.workflows.figures import generate
+from labelkit.workflows.inference import look
+from labelkit.workflows.run_round import _keep_maps
+from labelkit.workflows.settings import TrainingOptions, build_network, preset_of, resolve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--preset", action="append", help="tiny unless given; the others want a GPU"
+    )
+    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--turns", type=int, default=10, help="of which the best counts")
+    parser.add_argument("--threads", type=int, default=1, help="of the network")
+    said = parser.parse_args()
+    torch.set_num_threads(said.threads)
+    print(f"{machine()}; {said.threads} threads of the network\n")
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate(folder, said.pictures, seed=0)
+        for preset in said.preset or ("tiny",):
+            for flip_test in (False, True):
+                rows.append(measure(folder, preset, flip_test, said.pictures, said.turns))
+    header = ("preset", "bare, 1/s", "pre-annotating, 1/s", "ratio", "cores of others")
+    print(table(header, rows))
+
+
+def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) -> tuple[str, ...]:
+    """One row: the best turn of each."""
+    settings = resolve(TrainingOptions(preset=preset, pretrained=False), {})
+    network = build_network("lofr", SKELETON, settings).eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    size = preset_of(settings)["input_size"]
+    images = scan_images(folder / "images").images[:count]
+    boxes = [Box(0.0, 0.0, float(image.width), float(image.height)) for image in images]
+    instances = [
+        Instance(image, 0, box, "whole-image", box.w * box.h)
+        for image, box in zip(images, boxes, strict=True)
+    ]
+    in_memory = [
+        normalise(batch["image"].to(device))
+        for batch in loader(PlainCrops(folder / "images", instances, size), 64, 0)
+    ]
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for batch in in_memory:
+            with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+                network(batch)
+                if flip_test:
+                    network(batch.flip(-1))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def pre_annotate() -> None:
+        seen = look(
+            network,
+            instances,
+            folder / "images",
+            SKELETON,
+            size,
+            read_from="response",
+            flip_test=flip_test,
+        )
+        with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
+            write_predictions(folder / "predictions.parquet", _keep_maps(seen, writer), SKELETON)
+
+    took = [(timed(bare), timed(pre_annotate)) for _ in range(turns)]
+    alone, whole = (min(each) for each in zip(*took, strict=True))
+    name = f"{preset}, {'with' if flip_test else 'without'} flip test"
+    return (
+        name,
+        f"{count / alone.seconds:.0f}",
+        f"{count / whole.seconds:.0f}",
+        f"{alone.seconds / whole.seconds:.2f}",
+        f"{whole.others:.1f}",
+    )
+
+
+class Turn(NamedTuple):
+    """How long something took, and how many cores other programs had meanwhile (NaN: unknown)."""
+
+    seconds: float
+    others: float
+
+
+def timed(work: Callable[[], None]) -> Turn:
+    """Do it once."""
+    started, ours, all_of_us = time.perf_counter(), time.process_time(), _busy()
+    work()
+    seconds = time.perf_counter() - started
+    return Turn(seconds, (_busy() - all_of_us - (time.process_time() - ours)) / seconds)
+
+
+def _busy() -> float:
+    """Processor seconds of all programs since the machine started."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return math.nan
+    numbers = [int(part) for part in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    idle, waiting = numbers[3], numbers[4]
+    return (sum(numbers) - idle - waiting) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()

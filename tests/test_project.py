@@ -148,3 +148,17 @@ def test_one_command_at_a_time_changes_a_project(tmp_path):
     assert "Another labelkit command is at work" in other.stderr
     other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout == "locked\n"
+
+
+@pytest.mark.parametrize("rank", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
+def test_processes_that_help_with_a_training_work_under_the_first_ones_lock(
+    tmp_path, monkeypatch, rank
+):
+    project = make_project(tmp_path)
+    with lock_project(project):
+        monkeypatch.setenv(rank, "0")
+        with pytest.raises(ProjectError, match="Another"), lock_project(project):
+            pass
+        monkeypatch.setenv(rank, "1")
+        with lock_project(project):
+            pass

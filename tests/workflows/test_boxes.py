@@ -39,6 +39,13 @@ def offline(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("offline")
+def test_a_download_leaves_stdout_and_stderr_to_the_command(capsys):
+    with pytest.raises(MissingDependencyError):
+        load_detector(lambda text: None)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("offline")
 def test_offline_it_says_what_to_type_instead():
     with pytest.raises(MissingDependencyError) as caught:
         load_detector(lambda text: None)

@@ -1,0 +1,160 @@
+import json
+import os
+import shutil
+import struct
+import zlib
+
+import pytest
+from builders import stick_skeleton, write_picture
+from command_line import labelkit
+from PIL import Image as Picture
+from team import SIZE, assert_refused, coco
+
+
+def truncated(folder):
+    path = write_picture(folder / "bad.png", (64, 64), seed=7)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def wrong_suffix(folder):
+    (folder / "bad.png").write_text("name,x,y\n")
+
+
+def web_page(folder):
+    (folder / "bad.png").write_text("<!DOCTYPE html><title>404</title>")
+
+
+def empty(folder):
+    (folder / "bad.png").touch()
+
+
+def bomb(folder):
+    """A PNG of 20,000 x 20,000 pixels in a few bytes."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    (folder / "bad.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+
+
+def link_out(folder):
+    outside = write_picture(folder.parent / "outside" / "x.png", SIZE, seed=8)
+    (folder / "bad.png").symlink_to(outside)
+
+
+def link_to_folder_out(folder):
+    write_picture(folder.parent / "outside" / "x.png", SIZE, seed=8)
+    (folder / "bad.png").symlink_to(folder.parent / "outside", target_is_directory=True)
+
+
+def named_pipe(folder):
+    os.mkfifo(folder / "bad.png")
+
+
+BAD_IMAGES = [
+    (truncated, "truncated file"),
+    (wrong_suffix, "not a picture that labelkit can read"),
+    (web_page, "a web page, not a picture"),
+    (empty, "the file is empty, 0 bytes"),
+    (bomb, "more than 200 megapixels"),
+    (link_out, "a link that leads out of the images folder"),
+    (link_to_folder_out, "a link that leads out of the images folder"),
+    (named_pipe, "not a regular file"),
+]
+
+
+@pytest.mark.parametrize(("make_bad", "reason"), BAD_IMAGES)
+def test_an_image_that_cannot_be_used_is_named_with_the_reason(team, make_bad, reason):
+    make_bad(team.frames)
+    outcome = team.bootstrap("--labeled", "0%")
+    assert_refused(
+        outcome,
+        f"bad.png cannot be used ({reason})",
+        next_step=f"labelkit bootstrap --images {team.frames} --skip-unreadable",
+    )
+
+
+@pytest.mark.parametrize(("make_bad", "reason"), BAD_IMAGES)
+def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path, make_bad, reason):
+    write_picture(tmp_path / "frames" / "0.png", SIZE)
+    (tmp_path / "stick.toml").write_text(stick_skeleton().to_toml())
+    make_bad(tmp_path / "frames")
+    outcome = labelkit(
+        "bootstrap",
+        "--images",
+        tmp_path / "frames",
+        "--skeleton",
+        tmp_path / "stick.toml",
+        "--skip-unreadable",
+    )
+    assert outcome.code == 3
+    assert "1 images, 1 instances" in outcome.out
+    assert "1 items were skipped, as you asked." in outcome.out
+
+
+def test_a_good_picture_with_the_wrong_extension_is_taken(team):
+    Picture.new("RGB", SIZE, "red").save(team.folder / "x.jpg", format="PNG")
+    (team.folder / "x.jpg").rename(team.frames / "x.jpg")
+    outcome = team.bootstrap("--labeled", "0%", "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["registered"]["images"] == 4
+
+
+def test_labels_of_an_image_outside_the_folder_are_refused(team):
+    write_picture(team.folder / "secret.png", SIZE, seed=9)
+    labels = team.write("labels.json", coco(file_name="../secret.png"))
+    assert_refused(
+        team.bootstrap("--labels", labels), "labels.json", "../secret.png", next_step="--images"
+    )
+
+
+def test_two_images_with_the_same_content_are_named_and_one_is_kept_on_request(team):
+    shutil.copy(team.frames / "1.png", team.frames / "copy.png")
+    assert_refused(
+        team.bootstrap("--labeled", "0%"),
+        "copy.png has the same content as 1.png",
+        next_step="--skip-duplicates",
+    )
+    outcome = team.bootstrap("--labeled", "0%", "--skip-duplicates")
+    assert outcome.code == 0
+    assert "3 images, 3 instances" in outcome.out
+    assert "1 items were skipped" in outcome.out
+
+
+@pytest.mark.parametrize("content", [None, "notes.txt"])
+def test_a_folder_without_images_is_said_to_be_one(tmp_path, content):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    if content:
+        (folder / content).touch()
+    outcome = labelkit("bootstrap", "--images", folder)
+    assert_refused(outcome, f"{folder} holds no images", next_step="Images end in")
+
+
+def test_after_a_first_try_that_failed_another_skeleton_can_be_named(tmp_path):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "stick.toml").write_text(stick_skeleton().to_toml())
+    assert labelkit("bootstrap", "--images", tmp_path / "frames").code == 1
+    write_picture(tmp_path / "frames" / "0.png", SIZE)
+    command = ("bootstrap", "--images", tmp_path / "frames", "--skeleton", tmp_path / "stick.toml")
+    assert labelkit(*command).code == 3
+    assert labelkit("status", "--project", tmp_path / "frames-labelkit").out.count("stick") == 1
+
+
+def test_a_folder_that_is_not_there_leaves_no_project_behind(tmp_path):
+    outcome = labelkit("bootstrap", "--images", tmp_path / "nowhere")
+    assert_refused(outcome, f"{tmp_path / 'nowhere'} is not a folder", next_step="Give the folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_labelled_image_that_became_another_picture_is_not_taken_for_it(team):
+    write_picture(team.frames / "1.png", SIZE, seed=77)
+    assert_refused(
+        team.bootstrap("--labeled", "0%"),
+        "1.png holds another picture than when it was labelled",
+        next_step="Put the former file back",
+    )

@@ -1,0 +1,235 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import stick_skeleton, write_picture
+from command_line import TINY as TINY_FLAGS
+from command_line import labelkit
+from trained import FIGURES, SKIP_NOTHING, TINY
+
+from labelkit.errors import UsageError
+from labelkit.maps import MapReader
+from labelkit.predictions import read_predictions
+from labelkit.project import open_project
+from labelkit.rounds import latest_complete, rounds
+from labelkit.store import LabelStore
+from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.queueing import read_queue
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Three pictures and a skeleton file beside them."""
+    for number in range(3):
+        write_picture(tmp_path / "frames" / f"{number}.png", (32, 24), seed=number)
+    (tmp_path / "stick.toml").write_text(stick_skeleton().to_toml())
+    return tmp_path / "frames"
+
+
+def run(images, **changes):
+    options = {
+        "project_root": None,
+        "skeleton": str(images.parent / "stick.toml"),
+        "labels": None,
+        "boxes": None,
+        "percent": None,
+        "skip": SKIP_NOTHING,
+        "options": TINY,
+    }
+    return bootstrap(images, Silent(), **(options | changes))
+
+
+# Without answers
+
+
+def test_images_alone_give_a_project_beside_them_and_the_files_that_ask_what_can_be_seen(frames):
+    report = run(frames)
+    assert report.project == frames.parent / "frames-labelkit"
+    assert (report.registered.images, report.registered.instances) == (3, 3)
+    assert report.round is None
+    assert report.exit_code == 3
+    interface, tasks = report.files
+    assert "left_paw" in interface.read_text()
+    assert [t["data"]["image_path"] for t in json.loads(tasks.read_text())] == [
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
+
+
+def test_the_report_says_what_to_do_with_the_files(frames):
+    report = run(frames)
+    for said in (*map(str, report.files), "Label Studio", "labelkit pull --file EXPORT.json"):
+        assert said in report.text()
+
+
+def test_the_images_are_only_read(frames):
+    before = {path: path.read_bytes() for path in frames.iterdir()}
+    run(frames)
+    assert {path: path.read_bytes() for path in frames.iterdir()} == before
+
+
+def test_running_it_again_changes_nothing(frames):
+    first = run(frames)
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        before = store.instances()
+    again = run(frames)
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        assert store.instances() == before
+    assert again.files == first.files
+
+
+def test_images_that_came_later_are_registered_and_known_ones_keep_their_ids(frames):
+    first = run(frames)
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        before = store.instances()
+    write_picture(frames / "later" / "9.png", (32, 24), seed=9)
+    again = run(frames)
+    assert again.registered.images == 4
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        assert {k: v for k, v in store.instances().items() if k in before} == before
+
+
+def test_another_skeleton_can_be_named_until_somebody_has_labelled(frames, trained):
+    project = run(frames).project
+    assert run(frames, skeleton="coco17", boxes="whole-image").project == project
+    assert open_project(project).skeleton.name == "coco17"
+    with pytest.raises(UsageError, match="has the skeleton 'lsp14', not 'coco17'"):
+        run(trained.images, project_root=trained.project.root, skeleton="coco17")
+
+
+def test_a_labelled_project_keeps_its_own_links_and_pairs(trained, tmp_path):
+    before = trained.project.skeleton
+    (tmp_path / "other.toml").write_text(replace(before, name="other", links=()).to_toml())
+    run(
+        trained.images,
+        project_root=trained.project.root,
+        skeleton=str(tmp_path / "other.toml"),
+        percent=0.0,
+    )
+    assert open_project(trained.project.root).skeleton == before
+
+
+def test_a_project_is_about_one_folder_of_images(frames, tmp_path):
+    report = run(frames)
+    write_picture(tmp_path / "others" / "a.png", seed=5)
+    with pytest.raises(UsageError, match=r"is about .*frames, not"):
+        run(tmp_path / "others", project_root=report.project)
+
+
+def test_boxes_come_from_a_coco_file(frames, tmp_path):
+    boxes = {
+        "images": [{"id": 1, "file_name": "0.png", "width": 32, "height": 24}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1.5, 2, 10, 12.25], "area": 80.0},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [12, 2, 10, 12]},
+        ],
+        "categories": [{"id": 1, "name": "animal"}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    report = run(frames, boxes=str(tmp_path / "boxes.json"))
+    with LabelStore.open(open_project(report.project).store_url) as store:
+        found = list(store.instances().values())
+    assert [(tuple(i.box), i.area) for i in found] == [
+        ((1.5, 2.0, 10.0, 12.25), 80.0),
+        ((12.0, 2.0, 10.0, 12.0), 120.0),
+    ]
+
+
+# With answers
+
+
+def test_with_answers_it_trains_without_locations_and_poses_every_instance(trained_once):
+    (found,) = rounds(trained_once.project)
+    assert (found.plan.kind, found.plan.labelled, found.status) == (
+        "location-free",
+        (),
+        "complete",
+    )
+    instances = trained_once.store.instances()
+    skeleton = trained_once.project.skeleton
+    predictions = read_predictions(found.path / "predictions.parquet", skeleton)
+    assert list(predictions) == list(instances)
+    with MapReader(found.path / "maps" / "maps.parquet") as maps:
+        assert maps.get(next(iter(instances))).response.shape[0] == len(skeleton)
+
+
+def test_keypoints_of_visibility_answers_are_never_made_up(trained_once):
+    assert trained_once.store.poses(trained_once.project.skeleton) == {}
+    assert trained_once.store.counts().with_presence == FIGURES
+
+
+def test_no_training_state_is_left_behind(trained_once):
+    left = {path.name for path in (trained_once.project.rounds_root / "000").iterdir()}
+    assert left == {
+        "labelled.json",
+        "maps",
+        "metrics.json",
+        "model.safetensors",
+        "predictions.parquet",
+        "round.json",
+    }
+
+
+def test_the_queue_leads_to_ten_percent_and_begins_with_the_dev_set(trained_once):
+    items = read_queue(trained_once.project)
+    dev = [item for item in items if item.reason == "dev"]
+    assert [item.reason for item in items[: len(dev)]] == ["dev"] * len(dev)
+    # 10 % of 24 is 2.4: 2 besides the dev set.
+    assert 2 <= len(dev) <= 4
+    assert len(items) == len(dev) + 2
+
+
+def test_the_round_is_not_trained_twice(trained):
+    before = latest_complete(trained.project)
+    report = bootstrap(
+        trained.images,
+        Silent(),
+        project_root=trained.project.root,
+        skeleton=None,
+        labels=trained.folder / "visibility.csv",
+        boxes=None,
+        percent=0.0,
+        skip=SKIP_NOTHING,
+        options=TINY,
+    )
+    assert report.registered.new_labels == 0
+    assert report.registered.known_labels == FIGURES
+    assert report.round is not None
+    assert (report.round.round, report.round.is_new) == (0, False)
+    assert latest_complete(trained.project) == before
+
+
+def test_a_project_that_was_moved_with_its_images_goes_on(trained, tmp_path):
+    trained.store.close()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("images", "project"):
+        (tmp_path / name).rename(moved / name)
+    outcome = labelkit(
+        "bootstrap", "--images", moved / "images", "--project", moved / "project", *TINY_FLAGS
+    )
+    assert outcome.code == 0, outcome.err
+    assert "Round 000 (location-free) is up to date" in outcome.out
+
+
+def test_keypoints_can_be_held_back_as_truth(trained, tmp_path):
+    report = bootstrap(
+        trained.images,
+        Silent(),
+        project_root=trained.project.root,
+        skeleton=None,
+        labels=trained.truth_file,
+        boxes=None,
+        percent=0.0,
+        skip=SKIP_NOTHING,
+        options=TINY,
+    )
+    assert report.round is not None
+    assert (report.round.kind, report.round.labelled) == ("location-free", 0)
+    known = trained.store.poses(trained.project.skeleton)
+    assert len(known) == FIGURES
+    truth = trained.truth
+    assert all(np.array_equal(known[item].xy, truth[item].xy) for item in known)

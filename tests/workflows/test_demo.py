@@ -1,0 +1,102 @@
+import json
+
+import pytest
+from PIL import Image as Picture
+
+from labelkit.errors import ProjectError
+from labelkit.project import open_project
+from labelkit.rounds import rounds
+from labelkit.store import LabelStore
+from labelkit.workflows.demo import demo
+from labelkit.workflows.progress import Silent
+
+
+class Lines(Silent):
+    """Keeps what a workflow says."""
+
+    def __init__(self):
+        self.said = []
+
+    def line(self, text):
+        self.said.append(text)
+
+    @property
+    def trained(self):
+        return [line for line in self.said if "epoch 1/1" in line]
+
+
+def run(folder, progress=None, seed=0, figures=24):
+    return demo(folder, progress or Lines(), seed=seed, epochs=1, figures=figures, test_figures=4)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """The demo of 24 figures: where it is, what it said, and its report."""
+    folder = tmp_path_factory.mktemp("demo")
+    lines = Lines()
+    return folder, lines, run(folder, lines)
+
+
+def test_the_table_has_a_row_for_every_way_of_getting_poses(shown):
+    rows = [(row.name, row.labeled) for row in shown[2].table.rows]
+    # 5 % of 24 is 1, 10 % is 2.
+    assert rows == [
+        ("skeleton in box", None),
+        ("mean pose", "8.3%"),
+        ("LOFR location-free", "0%"),
+        ("supervised-only", "4.2%"),
+        ("LOFR semi-weak", "4.2%"),
+        ("supervised-only", "8.3%"),
+        ("LOFR semi-weak", "8.3%"),
+    ]
+    for row in shown[2].table.rows:
+        assert 0 <= row.pck_02 <= row.pck_02_lr_agnostic <= 1
+
+
+def test_the_same_table_lies_in_the_folder_as_json(shown):
+    folder, _, report = shown
+    assert json.loads((folder / "results.json").read_text()) == report.data()
+
+
+def test_it_leaves_a_contact_sheet_and_the_label_studio_files(shown):
+    folder, _, report = shown
+    with Picture.open(report.contact_sheet) as sheet:
+        assert min(sheet.size) > 300
+    made = {path.name for path in (folder / "project" / "label_studio").iterdir()}
+    assert {"correction_interface.xml", "correction_tasks.json"} <= made
+
+
+def test_it_says_that_the_annotator_is_simulated(shown):
+    _, lines, report = shown
+    assert "simulated annotator" in report.text()
+    assert any("simulated annotator corrected" in line for line in lines.said)
+
+
+def test_no_location_is_known_before_the_annotator_corrected(shown):
+    folder, _, _ = shown
+    project = open_project(folder / "project")
+    first = rounds(project)[0]
+    with LabelStore.open(project.store_url) as store:
+        assert store.poses(project.skeleton, first.plan.journal_head) == {}
+
+
+def test_every_network_is_trained_once(shown):
+    # Location-free, and at both percentages semi-weak and supervised-only.
+    assert len(shown[1].trained) == 5
+
+
+def test_run_again_it_goes_on_where_it_was_and_trains_nothing(shown):
+    folder, _, first = shown
+    head = len(rounds(open_project(folder / "project")))
+    lines = Lines()
+    again = run(folder, lines)
+    assert lines.trained == []
+    assert again.table == first.table
+    assert len(rounds(open_project(folder / "project"))) == head
+
+
+def test_a_folder_with_another_demo_is_refused(shown):
+    with pytest.raises(ProjectError, match="holds figures of another demo"):
+        run(shown[0], figures=25)
+    with pytest.raises(ProjectError, match="holds figures of another demo"):
+        run(shown[0], seed=1)

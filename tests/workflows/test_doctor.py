@@ -1,0 +1,92 @@
+import pytest
+from builders import make_project
+
+from labelkit.images import scan_images
+from labelkit.store import LabelStore
+from labelkit.workflows.doctor import doctor
+
+
+def by_name(report):
+    return {check.name: check for check in report.checks}
+
+
+@pytest.fixture
+def project(tmp_path):
+    made = make_project(tmp_path)
+    with LabelStore.open(made.store_url) as store:
+        store.add_images(scan_images(made.images_root).images)
+    return made
+
+
+def test_outside_a_project_it_looks_at_the_installation_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = doctor(None)
+    checks = by_name(report)
+    assert checks["python"].ok
+    assert checks["torch"].ok
+    assert checks["project"].ok is None
+    assert "label store" not in checks
+    assert report.exit_code == 0
+
+
+def test_a_project_that_was_named_and_is_not_there_is_a_failure(tmp_path):
+    report = doctor(tmp_path)
+    assert by_name(report)["project"].ok is False
+    assert report.exit_code == 1
+
+
+def test_a_sound_project_passes(trained):
+    report = doctor(trained.project.root)
+    checks = by_name(report)
+    assert checks["label store"].detail == "24 entries, 24 instances"
+    assert checks["images"].detail == "24 registered"
+    assert checks["rounds"].detail == "000 complete"
+    assert checks["skeleton"].detail == "lsp14, 14 keypoints"
+    assert all(checks[name].ok for name in ("label store", "images", "rounds", "skeleton"))
+
+
+def test_images_that_are_gone_are_a_failure(project):
+    (project.images_root / "1.png").unlink()
+    report = doctor(project.root)
+    assert by_name(report)["images"].detail == "2 registered, 1 not found, the first is 1.png"
+    assert report.exit_code == 1
+
+
+def test_a_damaged_store_is_named_with_what_to_do(project):
+    (project.root / "labels.db").write_bytes(b"no database at all" * 100)
+    for extra in project.root.glob("labels.db-*"):
+        extra.unlink()
+    check = by_name(doctor(project.root))["label store"]
+    assert check.ok is False
+    assert "labels.db" in check.detail
+
+
+def test_a_damaged_round_is_a_failure(project):
+    (project.rounds_root / "000").mkdir(parents=True)
+    (project.rounds_root / "000" / "round.json").write_text("{")
+    check = by_name(doctor(project.root))["rounds"]
+    assert check.ok is False
+    assert "000" in check.detail
+
+
+def test_what_is_not_installed_is_told_with_the_command_that_installs_it(monkeypatch, tmp_path):
+    from importlib import metadata
+
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("labelkit.workflows.doctor.version", version)
+    monkeypatch.chdir(tmp_path)
+    report = doctor(None)
+    checks = by_name(report)
+    assert (checks["torch"].ok, checks["fiftyone"].ok) == (False, None)
+    assert "pip install 'labelkit[review]'" in checks["fiftyone"].detail
+    assert report.exit_code == 1
+
+
+def test_the_address_of_the_database_is_not_shown(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABELKIT_DB", "postgresql://ann:secret@host/db")
+    monkeypatch.chdir(tmp_path)
+    report = doctor(None)
+    assert "secret" not in report.text()
+    assert by_name(report)["LABELKIT_DB"].detail == "set"

@@ -1,0 +1,198 @@
+import json
+
+import pytest
+from trained import Trained
+
+from labelkit.errors import (
+    CheckpointError,
+    FormatError,
+    ImageError,
+    InputError,
+    ProjectError,
+    UsageError,
+    WaitingForLabels,
+)
+from labelkit.rounds import latest_complete
+from labelkit.store import LabelStore
+from labelkit.workflows.evaluate import EvaluateReport, evaluate
+from labelkit.workflows.figures import generate
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.pull import pull_file
+from labelkit.workflows.retrain import retrain
+from labelkit.workflows.settings import TrainingOptions
+
+KEYS = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map"]
+
+
+def run(trained: Trained, images=None, labels=None, supervised=False, output=None):
+    return evaluate(
+        trained.project,
+        trained.store,
+        Silent(),
+        images=images,
+        labels=labels,
+        supervised=supervised,
+        output=output,
+    )
+
+
+def names(report: EvaluateReport):
+    return [(row.name, row.labeled) for row in report.table.rows]
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Three figures that the project does not hold."""
+    generate(tmp_path / "others", 3, seed=99, size=96)
+    return {
+        "images": tmp_path / "others" / "images",
+        "labels": tmp_path / "others" / "keypoints.json",
+    }
+
+
+@pytest.fixture
+def retrained(trained):
+    pull_file(trained.project, trained.store, trained.corrections())
+    options = TrainingOptions()
+    retrain(trained.project, trained.store, Silent(), percent=10.0, now=False, options=options)
+    return trained
+
+
+def test_every_round_stands_beside_what_costs_nothing(retrained, others):
+    report = run(retrained, **others, supervised=True)
+    # 2 of 24 instances gave locations.
+    assert names(report) == [
+        ("skeleton in box", None),
+        ("mean pose", "8.3%"),
+        ("LOFR location-free", "0%"),
+        ("supervised-only", "8.3%"),
+        ("LOFR semi-weak", "8.3%"),
+    ]
+    assert report.instances == 3
+
+
+def test_supervised_only_had_the_same_labels_and_as_many_steps(retrained, others):
+    from labelkit.models.checkpoint import load_model
+
+    run(retrained, **others, supervised=True)
+    newest = latest_complete(retrained.project)
+    assert newest is not None
+    recipe = newest.facts["training"]["recipe"]
+    path = retrained.project.root / "reports" / "supervised" / "001" / "model.safetensors"
+    network, header = load_model(path)
+    trained_by = header["training"]
+    for same in ("steps", "batch_size", "seed", "optimizer", "lr", "sigma", "ema_decay"):
+        assert trained_by["recipe"][same] == recipe[same]
+    assert (trained_by["located"], trained_by["answered"]) == (2, 0)
+    assert type(network).__name__ == "SimpleBaseline"
+    assert header["network"]["preset"]["backbone"] == newest.plan.settings["backbone"]
+
+
+def test_the_supervised_network_is_trained_once(retrained, others):
+    run(retrained, **others, supervised=True)
+    path = retrained.project.root / "reports" / "supervised" / "001" / "model.safetensors"
+    before = path.stat().st_mtime_ns
+    first = run(retrained, **others, supervised=True)
+    assert path.stat().st_mtime_ns == before
+    assert first.table == run(retrained, **others, supervised=True).table
+
+
+def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
+    report = run(retrained)
+    labels = retrained.store.poses(retrained.project.skeleton)
+    newest = latest_complete(retrained.project)
+    assert newest is not None
+    dev = [pose for item, pose in labels.items() if item not in newest.plan.labelled]
+    assert report.source == "the dev set"
+    assert (report.instances, report.keypoints) == (
+        len(dev),
+        sum(int(pose.present.sum()) for pose in dev),
+    )
+
+
+def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, tmp_path):
+    report = run(trained, **others, output=tmp_path / "table.json")
+    document = json.loads((tmp_path / "table.json").read_text())
+    assert list(document) == ["rows"]
+    assert all(list(row) == KEYS for row in document["rows"])
+    assert document == report.data()
+
+
+def test_evaluating_leaves_the_project_as_it_was(trained, others):
+    head = trained.store.head()
+    instances = trained.store.instances()
+    run(trained, **others)
+    assert (trained.store.head(), trained.store.instances()) == (head, instances)
+
+
+def test_a_dev_set_without_keypoints_waits_for_people(trained):
+    with pytest.raises(WaitingForLabels, match="dev set has human keypoints") as caught:
+        run(trained)
+    assert "labelkit push --files" in caught.value.next_step
+
+
+def test_images_that_were_trained_on_are_refused(trained):
+    with pytest.raises(InputError, match="a score on it would mean nothing"):
+        run(trained, trained.images, trained.truth_file)
+
+
+def test_images_without_labels_are_left_out(trained, others, tmp_path):
+    # Nothing is detected in them either: only what is labelled can be scored.
+    generate(tmp_path / "more", 2, seed=100, size=96)
+    for path in (tmp_path / "more" / "images").iterdir():
+        path.rename(others["images"] / f"unlabelled-{path.name}")
+    assert run(trained, **others).instances == 3
+
+
+def test_labels_without_keypoints_cannot_be_scored_on(trained, others, tmp_path):
+    answers = tmp_path / "answers.csv"
+    header = "image," + ",".join(trained.project.skeleton.keypoints)
+    answers.write_text(header + "\n000000.jpg" + ",1" * 14 + "\n")
+    with pytest.raises(InputError, match=r"answers\.csv holds no keypoints") as caught:
+        run(trained, others["images"], answers)
+    assert caught.value.next_step
+
+
+def test_bad_evaluation_images_are_named_without_options_that_only_bootstrap_has(trained, others):
+    (others["images"] / "bad.png").touch()
+    with pytest.raises(ImageError, match=r"bad\.png cannot be used") as caught:
+        run(trained, **others)
+    assert caught.value.next_step == "Replace such files, or take them away."
+    (others["images"] / "bad.png").unlink()
+    (others["images"] / "000002.jpg").unlink()
+    with pytest.raises(FormatError, match=r"000002\.jpg, which is not among the images") as caught:
+        run(trained, **others)
+    assert caught.value.next_step == "Add the images, or take their labels out of the file."
+
+
+def test_images_and_labels_come_together(trained, others):
+    with pytest.raises(UsageError, match="wants both"):
+        run(trained, images=others["images"])
+
+
+def test_without_a_round_there_is_nothing_to_evaluate(trained, others):
+    path = trained.project.rounds_root / "000"
+    path.rename(trained.project.root / "aside")
+    with pytest.raises(ProjectError, match="No round is complete"):
+        run(trained, **others)
+
+
+def test_weights_of_another_skeleton_are_refused(trained, others):
+    from labelkit.models.checkpoint import load_model, save_checkpoint
+
+    path = trained.project.rounds_root / "000" / "model.safetensors"
+    network, header = load_model(path)
+    names = ["nose", *header["skeleton"]["keypoints"][1:]]
+    save_checkpoint(path, network, header | {"skeleton": {"name": "animal", "keypoints": names}})
+    with pytest.raises(CheckpointError, match="skeleton 'animal'"):
+        run(trained, **others)
+
+
+def test_another_store_url_does_not_get_evaluation_images(trained, others, monkeypatch, tmp_path):
+    url = f"sqlite:///{tmp_path}/team.db"
+    with LabelStore.open(url):
+        pass
+    monkeypatch.setenv("LABELKIT_DB", url)
+    run(trained, **others)
+    with LabelStore.open(url) as store:
+        assert store.images() == []

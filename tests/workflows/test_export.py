@@ -1,0 +1,147 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+from builders import make_project
+from trained import FIGURES, SKIP_NOTHING, TINY
+
+from labelkit.errors import UsageError, WaitingForLabels
+from labelkit.formats.coco import read_coco
+from labelkit.store import LabelStore
+from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.export import export
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.pull import pull_file
+
+
+def run(trained, form="coco", predictions=False, output=None, dry_run=False):
+    return export(
+        trained.project,
+        trained.store,
+        form=form,
+        predictions=predictions,
+        output=output,
+        dry_run=dry_run,
+    )
+
+
+@pytest.fixture
+def corrected(trained):
+    pull_file(trained.project, trained.store, trained.corrections())
+    return trained
+
+
+def test_coco_holds_every_human_pose_exactly(corrected):
+    report = run(corrected)
+    poses = corrected.store.poses(corrected.project.skeleton)
+    document = json.loads(report.file.read_text())
+    back = read_coco(document, "export")
+    assert (report.labelled, report.predicted) == (len(poses), 0)
+    by_id = dict(
+        zip([row["labelkit_id"] for row in document["annotations"]], back.annotations, strict=True)
+    )
+    for id_, pose in poses.items():
+        assert np.array_equal(by_id[id_].pose.xy, pose.xy)
+        assert np.array_equal(by_id[id_].pose.visibility, pose.visibility)
+
+
+def test_labels_that_came_in_go_out_unchanged(trained, tmp_path):
+    """The way through the store loses no digit, box or area."""
+    bootstrap(
+        trained.images,
+        Silent(),
+        project_root=trained.project.root,
+        skeleton=None,
+        labels=trained.truth_file,
+        boxes=None,
+        percent=0.0,
+        skip=SKIP_NOTHING,
+        options=TINY,
+    )
+    report = run(trained, output=tmp_path / "out.json")
+    first = read_coco(json.loads(trained.truth_file.read_text()), "in")
+    second = read_coco(json.loads(report.file.read_text()), "out")
+    assert second.skeleton.keypoints == trained.project.skeleton.keypoints
+    order = [first.skeleton.index(name) for name in second.skeleton.keypoints]
+    came = {a.image_path: a for a in first.annotations}
+    assert len(second.annotations) == FIGURES
+    for out in second.annotations:
+        into = came[out.image_path]
+        assert (out.box, out.area) == (into.box, into.area)
+        assert np.array_equal(out.pose.xy, into.pose.xy[order])
+        assert np.array_equal(out.pose.visibility, into.pose.visibility[order])
+
+
+def test_predictions_fill_up_what_no_human_corrected(corrected):
+    report = run(corrected, predictions=True)
+    rows = json.loads(report.file.read_text())["annotations"]
+    assert report.labelled + report.predicted == len(rows) == FIGURES
+    labelled = corrected.store.poses(corrected.project.skeleton)
+    for row in rows:
+        assert (row["score"] == 1.0) == (row["labelkit_id"] in labelled)
+
+
+def test_predicted_keypoints_stay_within_the_visibility_answers(trained):
+    report = run(trained, predictions=True)
+    answers = trained.store.presences(trained.project.skeleton)
+    for row in json.loads(report.file.read_text())["annotations"]:
+        shown = np.array(row["keypoints"]).reshape(-1, 3)[:, 2] > 0
+        assert shown.tolist() == answers[row["labelkit_id"]].tolist()
+
+
+def test_the_answers_come_as_csv_that_bootstrap_reads(trained):
+    report = run(trained, form="visibility")
+    rows = list(csv.DictReader(report.file.read_text(encoding="utf-8").splitlines()))
+    answers = trained.store.presences(trained.project.skeleton)
+    assert report.labelled == len(rows) == FIGURES
+    for row in rows:
+        said = [row[name] == "1" for name in trained.project.skeleton.keypoints]
+        assert said == answers[row["instance"]].tolist()
+    again = bootstrap(
+        trained.images,
+        Silent(),
+        project_root=trained.project.root,
+        skeleton=None,
+        labels=report.file,
+        boxes=None,
+        percent=0.0,
+        skip=SKIP_NOTHING,
+        options=TINY,
+    )
+    assert again.registered.images == FIGURES
+
+
+def test_yolo_is_a_folder_with_one_file_an_image(corrected):
+    report = run(corrected, form="yolo")
+    settings = yaml.safe_load((report.file / "data.yaml").read_text())
+    assert settings["kpt_shape"] == [14, 3]
+    assert len(list(report.file.rglob("*.txt"))) == report.labelled
+
+
+def test_a_dry_run_writes_nothing(corrected):
+    for form in ("coco", "yolo", "visibility"):
+        report = run(corrected, form=form, dry_run=True)
+        assert report.text().startswith("Would write ")
+        assert not report.file.exists()
+
+
+def test_exporting_twice_writes_the_same(corrected):
+    first = run(corrected).file.read_bytes()
+    assert run(corrected).file.read_bytes() == first
+
+
+def test_without_human_labels_there_is_nothing_to_export(tmp_path):
+    project = make_project(tmp_path)
+    with (
+        LabelStore.open(project.store_url) as store,
+        pytest.raises(WaitingForLabels, match="nothing to export"),
+    ):
+        export(project, store, form="coco", predictions=False, output=None, dry_run=False)
+
+
+def test_an_unknown_format_names_the_known_ones(trained):
+    with pytest.raises(UsageError, match="no format 'voc'") as caught:
+        run(trained, form="voc")
+    assert caught.value.next_step == "Formats: coco, yolo, visibility."

@@ -1,0 +1,240 @@
+import pytest
+from builders import make_image, write_picture
+from trained import FIGURES, TINY, Trained
+
+from labelkit.instance import Box
+from labelkit.journal import (
+    KEYPOINTS,
+    VISIBILITY,
+    Entry,
+    keypoints_content,
+    visibility_content,
+)
+from labelkit.pose import Pose, human_pose
+from labelkit.rounds import (
+    ABANDONED,
+    RoundPlan,
+    begin_round,
+    latest_complete,
+    locked_labelled,
+    rounds,
+)
+from labelkit.selection import labelled_count
+from labelkit.store import NewInstance
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.pull import pull_file
+from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.retrain import RoundReport, retrain
+from labelkit.workflows.run_round import latest_predictions
+from labelkit.workflows.settings import TrainingOptions
+
+
+class Lines(Silent):
+    """Keeps what a workflow says."""
+
+    def __init__(self):
+        self.said = []
+
+    def line(self, text):
+        self.said.append(text)
+
+
+def run(trained: Trained, percent=10.0, now=False, options=None, progress=None) -> RoundReport:
+    return retrain(
+        trained.project,
+        trained.store,
+        progress or Silent(),
+        percent=percent,
+        now=now,
+        options=options or TrainingOptions(),
+    )
+
+
+@pytest.fixture
+def corrected(trained):
+    """The queue of the first round was corrected and pulled."""
+    pull_file(trained.project, trained.store, trained.corrections())
+    return trained
+
+
+def test_without_enough_labels_it_says_how_many_are_missing_and_trains_nothing(trained):
+    report = run(trained)
+    # 10 % of 24 is 2.4, which rounds to 2.
+    assert (report.round, report.labelled, report.missing, report.exit_code) == (None, 0, 2, 3)
+    assert "2 instances more need corrected keypoints" in report.text()
+    assert "labelkit retrain --labeled 10%" in report.text()
+    assert len(rounds(trained.project)) == 1
+
+
+def test_what_is_missing_is_queued_up_to_the_percentage(trained):
+    report = run(trained, percent=50.0)
+    assert report.missing == 12
+    dev = sum(item.reason == "dev" for item in read_queue(trained.project))
+    assert report.queued == len(read_queue(trained.project)) == dev + 12
+
+
+def test_it_trains_on_exactly_the_labelled_share(corrected):
+    report = run(corrected)
+    assert (report.round, report.kind, report.labelled, report.instances, report.is_new) == (
+        1,
+        "semi-weak",
+        2,
+        FIGURES,
+        True,
+    )
+    newest = latest_complete(corrected.project)
+    assert newest is not None
+    assert newest.facts["training"]["located"] == 2
+    dev = {item.instance_id for item in read_queue(corrected.project) if item.reason == "dev"}
+    assert not dev & set(newest.plan.labelled)
+    assert newest.facts["training"]["answered"] + 2 + newest.facts["dev"]["answered"] == FIGURES
+
+
+def test_the_dev_set_is_measured_and_never_trained_on(corrected):
+    report = run(corrected)
+    assert report.dev["located"] == report.dev["answered"] >= 2
+    assert 0 <= report.dev["pck@0.2"] <= 1
+    assert "On the dev set: " in report.text()
+
+
+def test_settings_that_are_not_said_stay_as_they_were(corrected):
+    run(corrected)
+    first, second = rounds(corrected.project)
+    assert second.plan.settings == first.plan.settings
+    assert second.plan.settings["epochs"] == 1
+
+
+def test_running_it_again_trains_nothing(corrected):
+    run(corrected)
+    again = run(corrected)
+    assert (again.round, again.is_new, again.exit_code) == (1, False, 0)
+    assert "up to date" in again.text()
+    assert len(rounds(corrected.project)) == 2
+
+
+def test_a_smaller_percentage_is_a_part_of_a_larger_one(corrected):
+    run(corrected, percent=10.0)
+    small = run(corrected, percent=5.0)
+    assert small.labelled == labelled_count(FIGURES, 5.0) == 1
+    first, larger, smaller = (item.plan.labelled for item in rounds(corrected.project))
+    assert first == ()
+    assert larger[:1] == smaller
+    assert locked_labelled(corrected.project) == list(larger)
+
+
+def test_now_trains_on_what_there_is(corrected):
+    report = run(corrected, percent=50.0, now=True)
+    assert (report.labelled, report.missing, report.exit_code) == (2, 0, 0)
+
+
+def test_without_a_percentage_everything_that_is_labelled_gives_locations(corrected):
+    assert run(corrected, percent=None).labelled == 2
+
+
+def test_the_next_queue_asks_for_twice_as_much(corrected):
+    # 2 of 24 are 8.3 %; twice that is 16.7 %, 4 instances, of which 2 are labelled.
+    report = run(corrected)
+    assert report.queued == 2
+    assert "labelkit retrain --labeled 16.667%" in report.text()
+
+
+def say(trained: Trained, id_: str, pose: Pose) -> None:
+    """Somebody places the keypoints of an instance once more."""
+    content = keypoints_content(trained.project.skeleton, pose)
+    version = str(trained.store.head())
+    trained.store.record([Entry(id_, KEYPOINTS, content, "file:more.json", id_, version)])
+
+
+def dev_and_located(trained: Trained) -> tuple[str, str]:
+    """One labelled instance of the dev set, and one that gave its locations."""
+    newest = latest_complete(trained.project)
+    assert newest is not None
+    located = newest.plan.labelled[0]
+    poses = trained.store.poses(trained.project.skeleton)
+    return next(item for item in poses if item not in newest.plan.labelled), located
+
+
+def moved(pose: Pose) -> Pose:
+    return human_pose(pose.xy * 0.5, pose.visibility)
+
+
+def test_labels_that_teach_nothing_new_train_nothing(corrected):
+    run(corrected)
+    poses = corrected.store.poses(corrected.project.skeleton)
+    dev, located = dev_and_located(corrected)
+    say(corrected, located, poses[located])
+    say(corrected, dev, moved(poses[dev]))
+    assert run(corrected).is_new is False
+
+
+def test_a_keypoint_that_was_moved_is_learned_from(corrected):
+    run(corrected)
+    _, located = dev_and_located(corrected)
+    say(corrected, located, moved(corrected.store.poses(corrected.project.skeleton)[located]))
+    report = run(corrected)
+    assert (report.round, report.is_new) == (2, True)
+
+
+def test_an_answer_that_was_changed_is_learned_from(corrected):
+    run(corrected)
+    dev, located = dev_and_located(corrected)
+    answers = corrected.store.presences(corrected.project.skeleton)
+    other = next(item for item in answers if item not in (dev, located))
+    content = visibility_content(corrected.project.skeleton, ~answers[other])
+    corrected.store.record([Entry(other, VISIBILITY, content, "file:more.csv", other, "1")])
+    assert run(corrected).is_new is True
+
+
+def test_images_that_came_later_are_pre_annotated(corrected):
+    run(corrected, now=True)
+    corrected.store.add_images([make_image("late.png", 96, 96)])
+    write_picture(corrected.images / "late.png", (96, 96))
+    image = next(i for i in corrected.store.images() if i.path == "late.png")
+    (late,) = corrected.store.add_instances([NewInstance(image, Box(0, 0, 90, 90), "given", 1.0)])
+    report = run(corrected, now=True)
+    assert (report.is_new, report.labelled, report.instances) == (True, 2, FIGURES + 1)
+    _, predictions = latest_predictions(corrected.project)
+    assert late.id in predictions
+
+
+def test_another_seed_is_another_round(corrected):
+    run(corrected)
+    assert run(corrected, options=TrainingOptions(seed=5)).round == 2
+
+
+def test_a_killed_round_goes_on_under_its_number(corrected):
+    first = latest_complete(corrected.project)
+    assert first is not None
+    run(corrected)
+    done = latest_complete(corrected.project)
+    assert done is not None
+    # As a kill during the pre-annotation leaves it: trained, but not finished.
+    (done.path / "predictions.parquet").unlink()
+    text = (done.path / "round.json").read_text()
+    (done.path / "round.json").write_text(text.replace('"complete"', '"training"'))
+    lines = Lines()
+    report = run(corrected, progress=lines)
+    assert (report.round, report.is_new) == (1, True)
+    assert lines.said == ["Going on with round 001."]
+    assert (done.path / "predictions.parquet").is_file()
+
+
+def test_a_killed_round_that_is_not_wanted_any_more_is_given_up(corrected):
+    first = latest_complete(corrected.project)
+    assert first is not None
+    begin_round(
+        corrected.project,
+        RoundPlan(1, "location-free", (), 0.0, 1, first.plan.settings, 99),
+    )
+    report = run(corrected)
+    assert report.round == 2
+    assert [item.status for item in rounds(corrected.project)][1] == ABANDONED
+
+
+def test_said_options_win_over_the_last_rounds(corrected):
+    run(corrected, options=TrainingOptions(epochs=2, mirror=False))
+    newest = latest_complete(corrected.project)
+    assert newest is not None
+    assert newest.plan.settings["epochs"] == 2
+    assert newest.plan.settings["mirror"] is False
+    assert newest.plan.settings["preset"] == TINY.preset

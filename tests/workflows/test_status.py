@@ -1,0 +1,59 @@
+from dataclasses import asdict
+
+from builders import make_project
+from trained import FIGURES
+
+from labelkit.store import LabelStore
+from labelkit.workflows.pull import pull_file
+from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.status import status
+
+
+def test_an_empty_project_says_to_ask_what_can_be_seen(tmp_path):
+    project = make_project(tmp_path)
+    with LabelStore.open(project.store_url) as store:
+        report = status(project, store)
+    assert (report.images, report.instances, report.rounds) == (0, 0, ())
+    assert "labelkit push --files, tick what can be seen" in report.text()
+
+
+def test_it_counts_what_humans_said_and_what_waits(trained):
+    report = status(trained.project, trained.store)
+    assert (report.images, report.instances, report.answered) == (FIGURES,) * 3
+    assert (report.located, report.dev_located, report.skipped) == (0, 0, 0)
+    assert report.queued == len(read_queue(trained.project))
+    assert report.annotators == {"": FIGURES}
+    assert "(unnamed) 24" in report.text()
+
+
+def test_it_shows_each_round_with_its_measures(trained):
+    (first,) = status(trained.project, trained.store).rounds
+    assert (first["round"], first["kind"], first["labeled"], first["status"]) == (
+        0,
+        "location-free",
+        "0%",
+        "complete",
+    )
+    assert "Round 000  location-free at 0%, complete; dev: presence_map" in (
+        status(trained.project, trained.store).text()
+    )
+
+
+def test_corrections_count_and_leave_the_queue(trained):
+    queued = len(read_queue(trained.project))
+    pull_file(trained.project, trained.store, trained.corrections())
+    report = status(trained.project, trained.store)
+    assert (report.located, report.queued) == (queued, 0)
+    assert report.dev_located == report.dev
+    assert report.annotators["simulated annotator"] == queued
+    assert "Next: labelkit retrain" in report.text()
+
+
+def test_looking_changes_nothing(trained):
+    files = {p: p.read_bytes() for p in trained.project.root.rglob("*.json")}
+    head = trained.store.head()
+    assert asdict(status(trained.project, trained.store)) == asdict(
+        status(trained.project, trained.store)
+    )
+    assert {p: p.read_bytes() for p in trained.project.root.rglob("*.json")} == files
+    assert trained.store.head() == head

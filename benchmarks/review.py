@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -129,6 +130,8 @@ def against_files(folder: Path, count: int) -> str:
         for keypoint in range(len(project.skeleton)):
             pictures.get(RESPONSE, keypoint, instances[index].image.id)
     looked = time.perf_counter() - started
+
+    print(f"built in {built:.1f} s, looked at {LOOKED_AT} in {looked:.1f} s", file=sys.stderr)
 
     everything = folder / "files"
     everything.mkdir()

@@ -50,6 +50,7 @@ from labelkit.cli_reports import fail as _fail
 from labelkit.cli_reports import finish as _finish
 from labelkit.cli_reports import open_both as _open
 from labelkit.cli_services import serve, studio
+from labelkit.cli_sync import pull, push
 from labelkit.console import Console
 from labelkit.errors import LabelkitError
 
@@ -166,53 +167,6 @@ def retrain(
     found, store = _open(project)
     with lock_project(found), store:
         report = run(found, store, Console(), percent=percent, now=now, options=options)
-    _finish(report, as_json)
-
-
-@app.command()
-def push(
-    files: Annotated[
-        bool,
-        typer.Option("--files", help="Write import files, for a server you import to by hand."),
-    ] = False,
-    project: ProjectOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Send the queue to Label Studio: what can be seen first, corrections later.
-
-    Example: labelkit push --files
-    """
-    from labelkit.errors import UsageError
-    from labelkit.workflows.push import push_files
-
-    if not files:
-        raise UsageError(
-            "labelkit push writes import files; it does not talk to a server yet.",
-            "Type: labelkit push --files",
-        )
-    found, store = _open(project)
-    with store:
-        report = push_files(found, store, dry_run=dry_run)
-    _finish(report, as_json)
-
-
-@app.command()
-def pull(
-    file: Annotated[Path, typer.Option("--file", help="JSON export of a Label Studio project.")],
-    project: ProjectOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take answers and corrections into the label store; each of them once, none ever replaced.
-
-    Example: labelkit pull --file export.json
-    """
-    from labelkit.project import lock_project
-    from labelkit.workflows.pull import pull_file
-
-    found, store = _open(project)
-    with lock_project(found), store:
-        report = pull_file(found, store, file)
     _finish(report, as_json)
 
 
@@ -377,6 +331,8 @@ def demo(
     _finish(run(project, Console(), seed=seed, epochs=epochs), as_json)
 
 
+app.command()(push)
+app.command()(pull)
 app.command()(studio)
 app.command()(serve)
 

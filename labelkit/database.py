@@ -20,11 +20,21 @@ BUSY_SECONDS = 60.0
 #: Number of the PostgreSQL advisory lock that writers queue for.
 WRITER_LOCK = 0x6C61_6265_6C
 
+#: Number of the one that a command holds while it talks to a labelling server.
+SYNC_LOCK = WRITER_LOCK + 1
+
 _AGAIN = "then run the same command again: nothing was lost."
+
+#: Modules of drivers that come with labelkit -> what pip calls them.
+_PACKAGES = {"psycopg": "'labelkit[postgresql]'"}
 
 #: Text of the database -> what it means, what to do.
 _FAILURES = (
-    (("is locked", "is busy"), "is in use by another program", f"Wait until it is done, {_AGAIN}"),
+    (
+        ("is locked", "is busy", "lock timeout"),
+        "is in use by another program",
+        f"Wait until it is done, {_AGAIN}",
+    ),
     (
         ("disk is full", "no space left", "disk i/o error"),
         "cannot be written: the disk is full or failing",
@@ -38,7 +48,13 @@ _FAILURES = (
     (
         ("readonly", "read-only"),
         "is read-only",
-        "Make the file and its folder writable for you.",
+        "Make the file and its folder writable for you, or name a server that takes changes.",
+    ),
+    (
+        ("permission denied", "must be owner"),
+        "does not let this user do that",
+        "Let the user in LABELKIT_DB own the database, and see to it that nobody else has made its "
+        "tables.",
     ),
     (
         ("unable to open",),
@@ -65,6 +81,8 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         try:
             self.url = make_url(url)
+            if self.url.drivername == "postgresql":  # SQLAlchemy 2.0 would take another driver
+                self.url = self.url.set(drivername="postgresql+psycopg")
             self._engine = _engine(self.url)
         except (ArgumentError, NoSuchModuleError, ValueError):  # their text may hold the password
             raise StoreError(
@@ -74,7 +92,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"The database driver {error.name} is not installed.",
-                f"Install it with: pip install {error.name}",
+                f"Install it with: pip install {_PACKAGES.get(str(error.name), error.name)}",
             ) from error
 
     @property
@@ -86,7 +104,8 @@ class Database:
         """For messages: the file, or the URL without its password."""
         if self._is_sqlite:
             return self.url.database or "in memory"
-        return self.url.render_as_string(hide_password=True)
+        hidden = {key: "***" for key in self.url.query if "password" in key}
+        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -100,12 +119,42 @@ class Database:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction of the only writer; all of it happens, or nothing."""
+        # On PostgreSQL every statement has to see what the writer before has left.
+        options = {} if self._is_sqlite else {"isolation_level": "READ COMMITTED"}
         with self._plain_words(), self._engine.connect() as connection:
-            connection = connection.execution_options(labelkit_writes=True)
+            connection = connection.execution_options(labelkit_writes=True, **options)
             with connection.begin():
                 if not self._is_sqlite:
+                    busy_ms = int(BUSY_SECONDS * 1000)
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {busy_ms}")
                     connection.execute(select(func.pg_advisory_xact_lock(WRITER_LOCK)))
                 yield connection
+
+    @contextlib.contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Keep other machines that share a PostgreSQL store from syncing at the same time.
+
+        A SQLite store lies on one machine, where the project's lock does that.
+
+        Raises:
+            StoreError: if another command is at it.
+        """
+        if self._is_sqlite:
+            yield
+            return
+        with self._plain_words(), self._engine.connect() as connection:
+            free = connection.scalar(select(func.pg_try_advisory_lock(SYNC_LOCK)))
+            connection.commit()  # the lock is the connection's, not the transaction's
+            if not free:
+                raise StoreError(
+                    f"Another labelkit command is syncing the label store {self.name}.",
+                    "Wait until it has finished, then run this one again.",
+                )
+            try:
+                yield
+            finally:
+                with contextlib.suppress(DBAPIError):  # the lock went with the connection
+                    connection.scalar(select(func.pg_advisory_unlock(SYNC_LOCK)))
 
     def prepare(self) -> None:
         """Make the tables where there are none, migrate them where they are old."""
@@ -137,10 +186,10 @@ class Database:
                 reason = "the connection was lost"
             elif not self._is_sqlite and "connect" in text:
                 reason = text.strip().splitlines()[0]
+                if self.url.password:
+                    reason = reason.replace(str(self.url.password), "***")
             else:
                 raise  # a bug of ours
-            if self.url.password:
-                reason = reason.replace(str(self.url.password), "***")
             raise StoreError(
                 f"The label store {self.name} cannot be reached ({reason}).",
                 f"See that the database server runs, {_AGAIN}",

@@ -9,6 +9,7 @@
     ├── ProjectError             no project here, or a damaged one
     ├── StoreError               the label store cannot be opened, read or written
     ├── MissingDependencyError   an optional package, download or service is not there
+    ├── ServiceError             a server that is down, refuses the key, or answers nonsense
     ├── UsageError               exit 2: options that contradict each other
     └── WaitingForLabels         exit 3: nothing is wrong, people have to label first
 
@@ -64,6 +65,10 @@ class StoreError(LabelkitError):
 
 class MissingDependencyError(LabelkitError):
     """An optional package, a download or a service that is not there."""
+
+
+class ServiceError(LabelkitError):
+    """A server that is down, refuses the key, or answers what it should not."""
 
 
 class UsageError(LabelkitError):

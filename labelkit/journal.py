@@ -16,7 +16,7 @@ from labelkit.errors import StoreError
 from labelkit.pose import Pose, human_pose
 from labelkit.skeleton import Skeleton
 
-VISIBILITY, KEYPOINTS, SKIP = "visibility", "keypoints", "skip"
+VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,10 @@ class Entry:
 
     Attributes:
         instance_id: of the instance it is about.
-        kind: "visibility", "keypoints", or "skip" (the human declined to answer).
+        kind: "visibility", "keypoints", "skip" (the human declined to answer), or "withdrawn"
+            (the keypoints were deleted where they came from, and the user agreed).
         content: by keypoint name; {"tail": true} for visibility, {"tail": [x, y, v]} for
-            keypoints in upright image pixels, {} for skip.
+            keypoints in upright image pixels, {} for the others.
         source: where it came from: "label-studio", "file:keypoints.json".
         reference: which item of the source: an annotation id.
         version: which edit of that item: updated_at, or `content_version` for files.
@@ -55,7 +56,7 @@ class Entry:
     shown: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in (VISIBILITY, KEYPOINTS, SKIP):
+        if self.kind not in (VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN):
             raise StoreError(f"An answer cannot be of the kind {self.kind!r}.")
         for keypoint, value in self.content.items():
             if not _fits(self.kind, value):

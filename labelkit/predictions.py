@@ -30,7 +30,8 @@ class Prediction:
             keypoint whose visibility is 0 has no place and is scored as lost; doubt about its
             presence belongs into `presence`.
         presence: (K,) float64, 0 surely absent ... 1 surely there; NaN where there is no opinion.
-        score: 0 lost ... 1 sure, of the whole instance; what the queue is sorted by.
+        score: 0 lost ... 1 sure, of the whole instance: the mean score of the keypoints that the
+            model sees as present. The queue is sorted by it; it ranks, and is no probability.
 
     Raises:
         InputError: if the lengths differ or the score is not finite.

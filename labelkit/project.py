@@ -181,10 +181,14 @@ def is_main_process() -> bool:
 
 
 @contextlib.contextmanager
-def lock_project(project: Project) -> Iterator[None]:
+def lock_project(project: Project, work: str = "") -> Iterator[None]:
     """Keep other commands that change the project out; the lock ends with the process.
 
     The processes that a training on several devices starts work under the lock of the first.
+
+    Args:
+        project: to be locked.
+        work: commands keep out those of the same work only: labels come in while a training runs.
 
     Raises:
         ProjectError: if another command holds it.
@@ -192,7 +196,7 @@ def lock_project(project: Project) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    path = project.root / ".lock"
+    path = project.root / (f".lock-{work}" if work else ".lock")
     try:
         opened = path.open("w")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import (
@@ -28,10 +29,7 @@ from sqlalchemy import (
 from labelkit.errors import StoreError
 
 #: Version of the tables below. Raise it together with a step in MIGRATIONS.
-SCHEMA_VERSION = 1
-
-#: From a version to the next one; each step runs in the transaction that records it.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+SCHEMA_VERSION = 2
 
 tables = MetaData()
 
@@ -103,6 +101,30 @@ journal = Table(
     sqlite_autoincrement=True,  # a number is never given twice
 )
 
+#: Projects of ours on Label Studio servers. What is here can be found out again from the servers.
+studio_project = Table(
+    "studio_project",
+    tables,
+    Column("server", String(255), primary_key=True),  # its URL
+    Column("kind", String(16), primary_key=True),  # visibility or correction
+    Column("project_id", Integer, nullable=False),
+    Column("image_url", Text, nullable=False),  # in front of image paths; "" is local storage
+    Column("pulled_until", Text, nullable=False),  # updated_at up to which it was read
+    Column("pulled_task", Integer, nullable=False),  # highest id of a task that was read
+)
+
+#: Their tasks.
+studio_task = Table(
+    "studio_task",
+    tables,
+    Column("server", String(255), primary_key=True),
+    Column("task_id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("instances", Text, nullable=False),  # JSON: ids of the instances
+    Column("control", Text, nullable=False),  # JSON: those served without pre-annotation
+    Column("model_version", Text, nullable=False),  # of the prediction it was sent last
+)
+
 _APPEND_ONLY = "the journal is append-only: what a human said is never changed or deleted"
 
 for _verb in ("UPDATE", "DELETE"):
@@ -121,6 +143,16 @@ for _statement in (
     "FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
 ):
     event.listen(journal, "after_create", DDL(_statement).execute_if(dialect="postgresql"))
+
+
+def _add_sync_state(connection: Connection) -> None:
+    """1 -> 2: which tasks are on which server, and the project's own name for servers."""
+    tables.create_all(connection, tables=[studio_project, studio_task])
+    connection.execute(insert(meta).values(key="project_uid", value=secrets.token_hex(8)))
+
+
+#: From a version to the next one; each step runs in the transaction that records it.
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _add_sync_state}
 
 
 def read_version(connection: Connection) -> int | None:
@@ -145,7 +177,8 @@ def read_version(connection: Connection) -> int | None:
 def create_tables(connection: Connection) -> None:
     """Make an empty store of the current version, in the caller's transaction."""
     tables.create_all(connection, checkfirst=False)
-    connection.execute(insert(meta).values(key="schema_version", value=str(SCHEMA_VERSION)))
+    facts = {"schema_version": str(SCHEMA_VERSION), "project_uid": secrets.token_hex(8)}
+    connection.execute(insert(meta), [{"key": k, "value": v} for k, v in facts.items()])
 
 
 def migrate(

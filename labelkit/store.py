@@ -13,13 +13,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import URL, Connection, Row, Select, delete, func, insert, select, update
 
 from labelkit.database import Database
 from labelkit.errors import StoreError
 from labelkit.images import FileStamp
 from labelkit.instance import Box, Image, Instance
-from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, Recorded, pose_of, presence_of
+from labelkit.journal import (
+    KEYPOINTS,
+    SKIP,
+    VISIBILITY,
+    WITHDRAWN,
+    Entry,
+    Recorded,
+    pose_of,
+    presence_of,
+)
 from labelkit.pose import Pose
 from labelkit.rows import (
     entry_of_row,
@@ -80,7 +89,7 @@ class LabelStore:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     @classmethod
     def open(cls, url: str | URL) -> LabelStore:
@@ -90,12 +99,16 @@ class LabelStore:
             StoreError: if it cannot be opened, or is newer than this program.
         """
         database = Database(url)
-        database.prepare()
+        try:
+            database.prepare()
+        except BaseException:
+            database.close()
+            raise
         return cls(database)
 
     def close(self) -> None:
         """Let go of the database."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> LabelStore:
         return self
@@ -119,7 +132,7 @@ class LabelStore:
         Raises:
             StoreError: if the file of a labelled image now holds another picture.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             paths = {row.id: row.path for row in connection.execute(select(image))}
             known = dict(paths)
             new: dict[str, Image] = {}
@@ -141,20 +154,20 @@ class LabelStore:
 
     def images(self) -> list[Image]:
         """Every registered image, by path."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             found = [image_of_row(row) for row in connection.execute(select(image))]
         return sorted(found, key=lambda item: item.path)
 
     def stamps(self) -> dict[str, FileStamp]:
         """What the last scan saw, by path."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(select(file_stamp))
             return {r.path: FileStamp(r.size, r.mtime_ns, r.sha256, *r[4:6]) for r in rows}
 
     def keep_stamps(self, stamps: Mapping[str, FileStamp]) -> None:
         """Remember what a scan saw, in place of what the one before saw."""
         names = ("size", "mtime_ns", "sha256", "width", "height")
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(delete(file_stamp))
             for chunk in _chunks(stamps.items()):
                 rows = [
@@ -178,7 +191,7 @@ class LabelStore:
         Raises:
             StoreError: if an image is not registered.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
             free = defaultdict(list)  # image id -> instances that no candidate has claimed
             for found in _instances(connection):
@@ -205,7 +218,7 @@ class LabelStore:
 
     def instances(self) -> dict[str, Instance]:
         """Every instance by id, ordered by image path and ordinal."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {item.id: item for item in _instances(connection)}
 
     # The journal
@@ -222,7 +235,7 @@ class LabelStore:
         """
         added = known = 0
         recorded_at = datetime.now(UTC).isoformat()
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             for chunk in _chunks(entries):
                 fresh = _fresh(connection, chunk)
                 added += len(fresh)
@@ -234,7 +247,7 @@ class LabelStore:
 
     def head(self) -> int:
         """Number of the newest entry; 0 for an empty journal."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.scalar(select(func.max(journal.c.seq))) or 0
 
     def entries(self, after: int = 0, as_of: int | None = None) -> Iterator[Recorded]:
@@ -243,7 +256,7 @@ class LabelStore:
             query = select(journal).where(journal.c.seq > after).order_by(journal.c.seq)
             if as_of is not None:
                 query = query.where(journal.c.seq <= as_of)
-            with self._database.reading() as connection:
+            with self.database.reading() as connection:
                 rows = connection.execute(query.limit(_CHUNK)).all()
             for row in rows:
                 yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
@@ -259,9 +272,11 @@ class LabelStore:
         Raises:
             StoreError: if an answer's keypoints are not the skeleton's.
         """
+        latest = self.latest((VISIBILITY, KEYPOINTS, WITHDRAWN), as_of)
         return {
             entry.instance_id: presence_of(entry, skeleton)
-            for entry in self._latest((VISIBILITY, KEYPOINTS), as_of)
+            for entry in latest
+            if entry.kind != WITHDRAWN
         }
 
     def poses(self, skeleton: Skeleton, as_of: int | None = None) -> dict[str, Pose]:
@@ -270,21 +285,23 @@ class LabelStore:
         Raises:
             StoreError: if an answer's keypoints are not the skeleton's.
         """
-        return {e.instance_id: pose_of(e, skeleton) for e in self._latest((KEYPOINTS,), as_of)}
+        latest = self.latest((KEYPOINTS, WITHDRAWN), as_of)
+        return {e.instance_id: pose_of(e, skeleton) for e in latest if e.kind == KEYPOINTS}
 
     def skipped(self, as_of: int | None = None) -> set[str]:
         """Instances that a human declined to answer, and nobody answered since."""
-        latest = self._latest((VISIBILITY, KEYPOINTS, SKIP), as_of)
+        latest = self.latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
         return {entry.instance_id for entry in latest if entry.kind == SKIP}
 
     def counts(self) -> StoreCounts:
         """How much is in the store."""
 
         def having(*kinds: str) -> int:
-            distinct = func.count(journal.c.instance_id.distinct())
-            return connection.scalar(select(distinct).where(journal.c.kind.in_(kinds))) or 0
+            latest = _latest((*kinds, WITHDRAWN)).subquery()
+            query = select(func.count()).select_from(latest).where(latest.c.kind != WITHDRAWN)
+            return connection.scalar(query) or 0
 
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             images, instances, entries = (
                 connection.scalar(select(func.count()).select_from(table)) or 0
                 for table in (image, instance, journal)
@@ -294,15 +311,27 @@ class LabelStore:
             images, instances, entries, with_presence, with_keypoints, len(self.skipped())
         )
 
-    def _latest(self, kinds: Sequence[str], as_of: int | None) -> Iterator[Entry]:
-        newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
-        if as_of is not None:
-            newest = newest.where(journal.c.seq <= as_of)
-        newest = newest.group_by(journal.c.instance_id)
-        query = select(journal).where(journal.c.seq.in_(newest)).order_by(journal.c.seq)
-        with self._database.reading() as connection:
-            for row in connection.execute(query):
+    def latest(self, kinds: Sequence[str], as_of: int | None = None) -> Iterator[Entry]:
+        """The newest entry of each instance among those of some kinds, oldest first."""
+        with self.database.reading() as connection:
+            for row in connection.execute(_latest(kinds, as_of).order_by(journal.c.seq)):
                 yield entry_of_row(row)
+
+    def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
+        """Every entry about some instances, those of an instance in their order."""
+        for chunk in _chunks(sorted(set(instance_ids))):
+            query = select(journal).where(journal.c.instance_id.in_(chunk))
+            with self.database.reading() as connection:
+                rows = connection.execute(query.order_by(journal.c.seq)).all()
+            for row in rows:
+                yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+
+
+def _latest(kinds: Sequence[str], as_of: int | None = None) -> Select[Any]:
+    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
+    if as_of is not None:
+        newest = newest.where(journal.c.seq <= as_of)
+    return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from trained import Trained, copy_trained, make_trained
+from live_studio import live, live_once, synced
+from postgres import postgres, store_url
+from trained import Trained, copy_trained, make_trained, with_store_at
+
+__all__ = ["live", "live_once", "postgres", "store_url", "synced"]
 
 settings.register_profile("labelkit", deadline=None)
 settings.load_profile("labelkit")
@@ -25,5 +29,18 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def trained(trained_once: Trained, tmp_path: Path) -> Iterator[Trained]:
     """A project of 24 figures after its location-free round, all the test's own."""
     copy = copy_trained(trained_once, tmp_path)
+    yield copy
+    copy.store.close()
+
+
+@pytest.fixture
+def trained_anywhere(
+    trained_once: Trained, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Trained]:
+    """The same, its labels once in a file of the project and once on a database server."""
+    copy = copy_trained(trained_once, tmp_path)
+    if not store_url.startswith("sqlite"):
+        monkeypatch.setenv("LABELKIT_DB", store_url)
+        copy = with_store_at(copy, store_url)
     yield copy
     copy.store.close()

@@ -58,14 +58,17 @@ def test_1_for_an_error_with_what_is_wrong_and_what_to_type(tmp_path):
         (["retrain", "--labeled", "ten"], "'ten' is not a percentage"),
         (["retrain", "--labeled", "120%"], "'120%' is not a percentage"),
         (["export", "--format", "voc"], "There is no format 'voc'"),
-        (["push"], "labelkit push writes import files"),
+        (["push"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
+        (["pull"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
+        (["pull", "--take", "mine"], "--take mine: there is theirs (Label Studio's) and ours."),
         (["evaluate", "--images", "x"], "wants both --images DIR and --labels FILE"),
         (["retrain", "--now", "--preset", "huge"], "There is no preset 'huge'"),
         (["retrain", "--now", "--epochs", "0"], "0 epochs train nothing"),
         (["retrain", "--now", "--backbone", "resnet9000"], "timm has no model 'resnet9000'"),
     ],
 )
-def test_2_for_options_that_make_no_sense(trained, arguments, said):
+def test_2_for_options_that_make_no_sense(trained, arguments, said, monkeypatch):
+    monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
     outcome = labelkit(*arguments, *at(trained))
     assert (outcome.code, outcome.out) == (2, "")
     assert said in outcome.err

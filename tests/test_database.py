@@ -11,16 +11,13 @@ from labelkit.instance import Box
 from labelkit.journal import Entry
 from labelkit.store import LabelStore, NewInstance
 
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'labels.db'}"
+on_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def store(url):
+def store(store_url):
     """One image with one instance, and one answer about it."""
-    with LabelStore.open(url) as opened:
+    with LabelStore.open(store_url) as opened:
         opened.add_images([make_image("a.png")])
         opened.add_instances([NewInstance(make_image("a.png"), Box(0, 0, 9, 9), "given", 81.0)])
         opened.record(answers(1))
@@ -34,9 +31,12 @@ def answers(count):
         yield Entry(id_, "visibility", {"nose": True}, "test", f"{count} {number}", "1")
 
 
-def test_openers_that_make_one_store_at_once_all_succeed(tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_openers_that_make_one_store_at_once_all_succeed(kind, tmp_path, request):
     for attempt in range(10):
         url = f"sqlite:///{tmp_path / f'{attempt}.db'}"
+        if kind == "postgresql":
+            url = request.getfixturevalue("postgres").new_url()
         start = threading.Barrier(4)
 
         def open_store(url=url, start=start):
@@ -49,20 +49,25 @@ def test_openers_that_make_one_store_at_once_all_succeed(tmp_path):
             assert [future.result() for future in futures] == [0, 0, 0, 0]
 
 
-def test_a_reader_is_not_kept_waiting_by_a_writer(store, url):
-    with store._database.writing(), LabelStore.open(f"{url}?timeout=0.1") as reader:
+def test_a_reader_is_not_kept_waiting_by_a_writer(store, store_url, monkeypatch):
+    monkeypatch.setattr("labelkit.database.BUSY_SECONDS", 0.1)
+    with store.database.writing(), LabelStore.open(store_url) as reader:
         assert reader.head() == 1
 
 
-def test_a_locked_store_is_said_in_plain_words(store, url):
-    refused = pytest.raises(StoreError, match=r"labels.db is in use by another program")
-    with LabelStore.open(f"{url}?timeout=0.1") as other, store._database.writing(), refused:
+def test_a_locked_store_is_said_in_plain_words(store, store_url, monkeypatch):
+    monkeypatch.setattr("labelkit.database.BUSY_SECONDS", 0.1)
+    refused = pytest.raises(StoreError, match=r"label store .* is in use by another program")
+    with LabelStore.open(store_url) as other, store.database.writing(), refused as caught:
         other.record(answers(2))
+    assert store.database.name in caught.value.problem
+    assert store.head() == 1
 
 
+@on_sqlite
 def test_a_full_disk_is_said_in_plain_words_and_loses_nothing(store):
     full = "the disk is full or failing"
-    with store._database.reading() as connection:
+    with store.database.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StoreError, match=full):
@@ -81,8 +86,9 @@ def test_a_store_in_a_missing_folder_is_named(tmp_path):
         LabelStore.open(f"sqlite:///{tmp_path / 'nowhere' / 'labels.db'}")
 
 
-def test_a_read_only_store_can_be_read_and_says_so_when_written(store, url):
-    path = url.removeprefix("sqlite:///")
+@on_sqlite
+def test_a_read_only_store_can_be_read_and_says_so_when_written(store, store_url):
+    path = store_url.removeprefix("sqlite:///")
     with LabelStore.open(f"sqlite:///file:{path}?mode=ro&uri=true") as readonly:
         assert readonly.head() == 1
         with pytest.raises(StoreError, match="is read-only"):

@@ -1,8 +1,9 @@
 """The commands of README.md run, in their order, as a newcomer types them.
 
-Two things are not as printed. `make` and `pip` are left out, and so is what waits for a person or
-a server. And the first command that trains gets what the README advises for a machine without GPU
-and network (--preset tiny --no-pretrained), with one epoch; later rounds keep those settings.
+Three things are not as printed. `make`, `pip` and `export` are left out, and so is what runs until
+somebody stops it. No server is needed: `push` and `pull` run with the files that stand for one. And
+the first command that trains gets what the README advises for a machine without GPU and network
+(--preset tiny --no-pretrained), with one epoch; later rounds keep those settings.
 """
 
 import json
@@ -38,12 +39,18 @@ def commands() -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def waits_for_somebody(words: list[str]) -> bool:
-    """A command that ends only when a person is done, or that talks to a server."""
-    needs_a_file = {"push": "--files", "pull": "--file"}
-    return words[1] in ("review", "serve") or (
-        words[1] in needs_a_file and needs_a_file[words[1]] not in words
-    )
+def runs_until_it_is_stopped(words: list[str]) -> bool:
+    """A server, or a page that somebody looks at."""
+    return words[1] in ("review", "serve", "studio")
+
+
+def with_files(words: list[str]) -> list[str]:
+    """The same without a server: a push writes files, a pull reads what was exported."""
+    if words[1] == "push":
+        return ["labelkit", "push", "--files"]
+    if words[1] == "pull":
+        return ["labelkit", "pull", "--file", "export.json"]
+    return words
 
 
 def draw_frames(folder: Path) -> None:
@@ -87,8 +94,9 @@ def test_the_commands_of_the_loop_run_in_the_order_of_the_readme(tmp_path, monke
     monkeypatch.chdir(tmp_path / "newcomer")
     asked, printed = False, {}
     for words in commands():
-        if words[0] != "labelkit" or waits_for_somebody(words):
+        if words[0] != "labelkit" or runs_until_it_is_stopped(words):
             continue
+        words = with_files(words)
         if words[1] == "pull":
             annotate(Path.cwd())
         trains_first = words[1] == "bootstrap" and asked
@@ -102,10 +110,13 @@ def test_the_commands_of_the_loop_run_in_the_order_of_the_readme(tmp_path, monke
     assert len(json.loads(Path(written).read_text())["annotations"]) >= 3
 
 
-def test_every_labelkit_command_of_the_readme_exists():
+def test_every_labelkit_command_and_option_of_the_readme_exists():
     for words in commands():
         if words[0] == "labelkit":
-            assert labelkit(words[1], "--help").code == 0, words
+            options = {word for word in words if word.startswith("--")}
+            helped = labelkit(words[1], "--help")
+            assert helped.code == 0, words
+            assert options <= set(re.findall(r"--[a-z-]+", helped.out)), words
 
 
 def test_make_targets_of_the_readme_exist():

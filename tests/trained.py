@@ -18,7 +18,7 @@ from labelkit.pose import Pose
 from labelkit.project import Project, create_project, open_project
 from labelkit.selection import dev_set
 from labelkit.skeleton import load_skeleton
-from labelkit.store import LabelStore
+from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
@@ -95,6 +95,19 @@ def copy_trained(trained: Trained, to: Path) -> Trained:
     """The same project in another place: only relative paths are kept, so it works there."""
     shutil.copytree(trained.folder, to, dirs_exist_ok=True)
     return _opened(to)
+
+
+def with_store_at(trained: Trained, url: str) -> Trained:
+    """The same project with its labels in another database; LABELKIT_DB has to name it."""
+    store, before = LabelStore.open(url), trained.store
+    store.add_images(before.images())
+    store.add_instances(
+        NewInstance(item.image, item.box, item.box_source, item.area)
+        for item in before.instances().values()
+    )
+    store.record(recorded.entry for recorded in before.entries())
+    before.close()
+    return trained._replace(store=store)
 
 
 def _opened(folder: Path) -> Trained:

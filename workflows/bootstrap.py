@@ -22,8 +22,9 @@ from labelkit.rounds import latest_complete
 from labelkit.skeleton import Skeleton, load_skeleton
 from labelkit.store import LabelStore
 from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
+from labelkit.workflows.outgoing import ask_what_can_be_seen
 from labelkit.workflows.progress import Progress
-from labelkit.workflows.push import import_steps, write_visibility_files
+from labelkit.workflows.push import import_steps, write_files
 from labelkit.workflows.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
@@ -131,7 +132,7 @@ def bootstrap(
         )
         known = read_all(project, store)
         if not known.presences:
-            files = write_visibility_files(project, known)
+            files = write_files(ask_what_can_be_seen(project, known))
             return BootstrapReport(project.root, project.images_root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)

@@ -1,8 +1,7 @@
-"""One picture to look at: crops with human keypoints, predictions and response maps."""
+"""One picture to look at: crops with true keypoints, predictions and response maps."""
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image as Pictures
 from PIL import ImageDraw, ImageEnhance, ImageFont
 
 from labelkit.atomic import atomic_path
+from labelkit.colours import keypoint_colours, rgb_of
 from labelkit.pose import Pose
 from labelkit.skeleton import Skeleton
 
@@ -20,7 +20,8 @@ RGB = tuple[int, int, int]
 
 PAGE, INK, QUIET = (250, 250, 248), (28, 30, 34), (112, 116, 124)
 PANEL, GAP, MARGIN = 220, 6, 28
-CAPTIONS = ("human keypoints", "prediction (white: its error)", "response maps")
+CAPTIONS = ("image", "prediction", "response maps")
+CAPTIONS_WITH_TRUTH = ("true keypoints", "prediction (white: its error)", "response maps")
 
 #: Panels are drawn this much larger and then reduced, for smooth edges.
 OVERSAMPLE = 2
@@ -32,7 +33,7 @@ class SheetItem:
 
     Attributes:
         image: the crop around it, RGB.
-        truth: what a human placed, in pixels of the crop; None where nobody did.
+        truth: where the keypoints really are, in pixels of the crop; None where nobody knows.
         prediction: in pixels of the crop.
         maps: (K, h, w) response maps, not negative, stretched over the whole crop.
     """
@@ -41,21 +42,6 @@ class SheetItem:
     truth: Pose | None
     prediction: Pose
     maps: NDArray[np.floating]
-
-
-def keypoint_colours(skeleton: Skeleton) -> tuple[RGB, ...]:
-    """K colours: left keypoints red to yellow, right ones cyan to violet, the others green."""
-    families = ((0.96, 1.15), (0.5, 0.74), (0.27, 0.4))
-    lefts, rights = {left for left, _ in skeleton.pairs}, {right for _, right in skeleton.pairs}
-    side = [0 if k in lefts else 1 if k in rights else 2 for k in range(len(skeleton))]
-    colours = []
-    for k, family in enumerate(side):
-        low, high = families[family]
-        rank, count = side[:k].count(family), side.count(family)
-        hue = low + (high - low) * (rank + 0.5) / count
-        red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, 0.82, 0.98)
-        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return tuple(colours)
 
 
 def contact_sheet(
@@ -69,6 +55,8 @@ def contact_sheet(
 ) -> Path:
     """Write the sheet as PNG: three panels for each item, and a legend of the keypoints.
 
+    The first panel is the plain crop where no truth is known.
+
     Args:
         items: at least one.
         skeleton: of all items.
@@ -77,7 +65,8 @@ def contact_sheet(
         note: a second, quieter line, such as where the corrections came from.
         columns: items side by side.
     """
-    colours = keypoint_colours(skeleton)
+    colours = [rgb_of(colour) for colour in keypoint_colours(skeleton)]
+    captions = CAPTIONS_WITH_TRUTH if any(item.truth is not None for item in items) else CAPTIONS
     columns = min(columns, len(items))
     item_width = 3 * PANEL + 2 * GAP
     width = 2 * MARGIN + columns * item_width + (columns - 1) * MARGIN
@@ -95,7 +84,7 @@ def contact_sheet(
         left = MARGIN + index % columns * (item_width + MARGIN)
         upper = top + 22 + index // columns * (PANEL + 3 * GAP)
         for panel, caption, x in zip(
-            _panels(item, skeleton, colours), CAPTIONS, range(3), strict=True
+            _panels(item, skeleton, colours), captions, range(3), strict=True
         ):
             at = (left + x * (PANEL + GAP), upper)
             sheet.paste(panel, at)
@@ -109,7 +98,7 @@ def contact_sheet(
 def _panels(
     item: SheetItem, skeleton: Skeleton, colours: Sequence[RGB]
 ) -> tuple[Pictures.Image, Pictures.Image, Pictures.Image]:
-    """Human keypoints, prediction and response maps of one item, (PANEL, PANEL) each."""
+    """True keypoints, prediction and response maps of one item, (PANEL, PANEL) each."""
     side = PANEL * OVERSAMPLE
     scale = side / max(item.image.size)
     size = (max(1, round(item.image.width * scale)), max(1, round(item.image.height * scale)))
@@ -125,13 +114,13 @@ def _panels(
     def to_panel(pose: Pose) -> NDArray[np.float64]:
         return pose.xy * scale + offset
 
-    human, predicted, looked = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
+    true, predicted, looked = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
     _draw_pose(predicted, to_panel(item.prediction), item.prediction, skeleton, colours)
     if item.truth is not None:
         both = item.truth.present & item.prediction.present
         _draw_errors(predicted, to_panel(item.truth)[both], to_panel(item.prediction)[both])
-        _draw_pose(human, to_panel(item.truth), item.truth, skeleton, colours)
-    return (human.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), looked.reduce(OVERSAMPLE))
+        _draw_pose(true, to_panel(item.truth), item.truth, skeleton, colours)
+    return (true.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), looked.reduce(OVERSAMPLE))
 
 
 def _draw_pose(
@@ -156,7 +145,7 @@ def _draw_pose(
 def _draw_errors(
     panel: Pictures.Image, true_xy: NDArray[np.float64], predicted_xy: NDArray[np.float64]
 ) -> None:
-    """White lines from where the prediction is to where the human put the keypoint."""
+    """White lines from where the prediction is to where the keypoint really is."""
     draw = ImageDraw.Draw(panel)
     for true, predicted in zip(true_xy, predicted_xy, strict=True):
         ends = [tuple(true), tuple(predicted)]

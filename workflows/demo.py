@@ -15,6 +15,7 @@ from labelkit.errors import ProjectError
 from labelkit.formats.coco import CocoFile, read_coco
 from labelkit.formats.documents import load_json
 from labelkit.formats.visibility_csv import write_visibility_csv
+from labelkit.instance import Instance
 from labelkit.pose import Pose
 from labelkit.project import Project, open_project
 from labelkit.rounds import COMPLETE, rounds
@@ -136,7 +137,7 @@ def demo(
             supervised=True,
             output=folder / "results.json",
         ).table
-    sheet = _contact_sheet(project, folder)
+        sheet = _contact_sheet(project, _true_poses(project, store.instances(), truth), folder)
     return DemoReport(table, folder, sheet, time.monotonic() - started)
 
 
@@ -174,13 +175,7 @@ def _annotate(
     """Push the queue, have it corrected, pull it."""
     pushed = push_files(project, store, dry_run=False)
     labels = read_all(project, store)
-    by_path = {annotation.image_path: annotation.pose for annotation in truth.annotations}
-    order = [truth.skeleton.index(name) for name in project.skeleton.keypoints]
-    poses: Mapping[str, Pose] = {
-        id_: Pose(pose.xy[order], pose.visibility[order], pose.score[order])
-        for id_, instance in labels.instances.items()
-        for pose in [by_path[instance.image.path]]
-    }
+    poses = _true_poses(project, labels.instances, truth)
     tasks = json.loads(pushed.files[1].read_text(encoding="utf-8"))
     export = folder / f"corrected_{percent:g}.json"
     write_json(export, correct(tasks, labels.instances, poses, project.skeleton))
@@ -188,18 +183,31 @@ def _annotate(
     progress.line(f"The {NAME} corrected {report.poses} figures.\n{report.text().splitlines()[1]}")
 
 
-def _contact_sheet(project: Project, folder: Path) -> Path:
+def _true_poses(
+    project: Project, instances: Mapping[str, Instance], truth: CocoFile
+) -> dict[str, Pose]:
+    """Where the keypoints really are, by instance id."""
+    by_path = {annotation.image_path: annotation.pose for annotation in truth.annotations}
+    order = [truth.skeleton.index(name) for name in project.skeleton.keypoints]
+    return {
+        id_: Pose(pose.xy[order], pose.visibility[order], pose.score[order])
+        for id_, instance in instances.items()
+        for pose in [by_path[instance.image.path]]
+    }
+
+
+def _contact_sheet(project: Project, truth: Mapping[str, Pose], folder: Path) -> Path:
     """The first figures as the first and the last round see them."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     items = [
         item
         for found in (complete[0], complete[-1])
-        for item in sheet_items(project, found, SHEET_FIGURES)
+        for item in sheet_items(project, found, SHEET_FIGURES, truth)
     ]
     return contact_sheet(
         items,
         project.skeleton,
         folder / "contact_sheet.png",
         title="Upper half: learned from ticks alone. Lower half: with 10 % corrected.",
-        note=f"Generated figures; corrections by a {NAME}. Image, prediction, response maps.",
+        note=f"Generated figures; corrections by a {NAME}. None of those shown gave a location.",
     )

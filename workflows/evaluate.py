@@ -107,7 +107,7 @@ def evaluate(
     """
     known = read_all(project, store)
     chosen = _one_per_percentage(project)
-    with _evaluation_set(project, known, progress, images, labels) as data:
+    with evaluation_set(project, known, progress, images, labels) as data:
         rows = list(_blind_rows(data, project, known, chosen))
         for found in chosen:
             rows += _rows_of_round(found, data, project, store, progress, supervised)
@@ -119,13 +119,20 @@ def evaluate(
 
 
 @contextmanager
-def _evaluation_set(
+def evaluation_set(
     project: Project,
     known: Labels,
     progress: Progress,
     images: Path | None,
     labels: Path | None,
 ) -> Iterator[EvaluationSet]:
+    """Labelled images that the project does not hold or, without any, its dev set.
+
+    Raises:
+        UsageError: if only one of `images` and `labels` is given.
+        WaitingForLabels: if the dev set has no human keypoints yet.
+        InputError: if there are no keypoints, or an image is also in the project.
+    """
     if (images is None) != (labels is None):
         raise UsageError("An evaluation set wants both --images DIR and --labels FILE.")
     if images is None or labels is None:

@@ -19,7 +19,7 @@ from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.data import PlainCrops, ahead, loader
-from labelkit.workflows.decode import refine
+from labelkit.workflows.decode import certainty, refine
 from labelkit.workflows.training import loader_workers
 
 
@@ -96,7 +96,7 @@ def _answers(
     read_from: str,
     flip: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
-    """A row for each crop of a batch: keypoints in cells, peaks, presence, maps, CAMs, to_cells.
+    """A row for each crop of a batch: keypoints in cells, scores, presence, maps, CAMs, to_cells.
 
     Averaged with the mirror image where `flip` says which keypoint each becomes in it.
     """
@@ -111,7 +111,8 @@ def _answers(
                 cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
                 presence = (presence + mirrored[2][:, flip]) / 2
         xy, peak = refine(maps)
-        numbers = (v.double().cpu().numpy() for v in (xy, peak, presence))
+        score = certainty(maps, xy, peak)
+        numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
         pictures = (v.float().cpu().numpy() for v in (maps, cams))
         to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
         yield list(zip(*numbers, *pictures, to_cells, strict=True))
@@ -137,7 +138,14 @@ def make_prediction(
     score: NDArray[np.float64],
     presence: NDArray[np.float64],
 ) -> Prediction:
-    """One prediction; its instance score is the mean peak of the keypoints seen as present."""
+    """One prediction; its instance score is the mean score of the keypoints seen as present.
+
+    Args:
+        instance_id: of the instance.
+        xy: (K, 2) in image pixels.
+        score: (K,) 0 lost ... 1 sure, see `certainty`.
+        presence: (K,) 0 surely absent ... 1 surely there.
+    """
     seen = presence > PRESENT
     return Prediction(
         instance_id,

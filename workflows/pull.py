@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from labelkit.conflicts import HELD, differing, hold
 from labelkit.errors import FormatError
 from labelkit.formats.documents import load_json
 from labelkit.formats.label_studio_export import (
@@ -18,69 +18,15 @@ from labelkit.formats.label_studio_export import (
     StudioInstance,
     read_export,
 )
-from labelkit.instance import Image
-from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, keypoints_content
+from labelkit.instance import Image, Instance
+from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry, keypoints_content
 from labelkit.predictions import read_predictions
 from labelkit.project import Project
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.store import LabelStore, NewInstance
+from labelkit.workflows.pull_report import PullReport
 
 SOURCE = "label-studio"
-
-#: Bins of correction distances, as shares of the box's long side.
-DISTANCE_BINS = (0.01, 0.02, 0.05, 0.1, 0.2)
-
-
-@dataclass(frozen=True, slots=True)
-class PullReport:
-    """What came.
-
-    Attributes:
-        annotations: in the file.
-        added, known: journal entries that are new, and that were there.
-        answers, poses, skips: new ones, of each kind.
-        new_instances: objects that annotators added.
-        origins: keypoints by what happened to them: untouched, changed, new, removed.
-        moved: changed keypoints by how far, as "<=2%" of the box's long side -> count.
-        median_move_px: of the changed keypoints, in pixels; None without any.
-        lead_time_s: seconds of work, as far as Label Studio says.
-    """
-
-    annotations: int
-    added: int
-    known: int
-    answers: int
-    poses: int
-    skips: int
-    new_instances: int
-    origins: Mapping[str, int]
-    moved: Mapping[str, int]
-    median_move_px: float | None
-    lead_time_s: float
-    exit_code: int = 0
-
-    def text(self) -> str:
-        """For people."""
-        lines = [
-            f"{self.annotations} annotations: {self.added} new entries ({self.known} were known): "
-            f"{self.poses} instances with keypoints, {self.answers} visibility answers, "
-            f"{self.skips} skips, {self.new_instances} new objects."
-        ]
-        shown = sum(self.origins.get(k, 0) for k in ("untouched", "changed", "removed"))
-        if shown:
-            parts = ", ".join(f"{count} {name}" for name, count in self.origins.items())
-            share = self.origins.get("untouched", 0) / shown
-            lines.append(f"Keypoints: {parts}; {share:.0%} of those shown were left untouched.")
-        if self.moved:
-            parts = ", ".join(f"{count} {name}" for name, count in self.moved.items())
-            lines.append(
-                f"Corrections by distance (share of the box): {parts}; "
-                f"median {self.median_move_px:.1f} px."
-            )
-        if self.lead_time_s:
-            lines.append(f"Time at work: {self.lead_time_s / 60:.1f} min.")
-        lines.append("Next: labelkit status, or labelkit retrain --labeled 10%")
-        return "\n".join(lines)
 
 
 def pull_file(project: Project, store: LabelStore, path: Path) -> PullReport:
@@ -89,83 +35,152 @@ def pull_file(project: Project, store: LabelStore, path: Path) -> PullReport:
     Raises:
         FormatError: if the file is no export, or is about other images; nothing is stored then.
     """
-    return record_annotations(
-        project, store, read_export(load_json(path), project.skeleton, str(path)), str(path)
-    )
+    annotations = read_export(load_json(path), project.skeleton, str(path))
+    return Recorder(project, store).record(annotations, str(path))
 
 
-def record_annotations(
-    project: Project, store: LabelStore, annotations: Sequence[StudioAnnotation], origin: str
-) -> PullReport:
-    """Put annotations into the journal, and say what they changed.
+class Recorder:
+    """Puts annotations into the journal, and says what they changed.
 
-    Raises:
-        FormatError: if an annotation is about an image that the project does not have.
+    Args:
+        project: that the annotations are about.
+        store: whose journal gets them.
     """
-    images = {image.id: image for image in store.images()}
-    by_path = {image.path: image for image in images.values()}
-    known = store.instances()
-    of_image: dict[str, list[str]] = defaultdict(list)
-    for instance in known.values():
-        of_image[instance.image.id].append(instance.id)
-    drawn = _drawn_before(store)
 
-    entries: list[Entry] = []
-    unknown: list[tuple[StudioAnnotation, Image, StudioInstance]] = []
-    for annotation in annotations:
-        image = images.get(annotation.image_id) or by_path.get(annotation.image_path)
-        if image is None:
-            raise FormatError(
-                f"{origin}: annotation {annotation.annotation_id} is about "
-                f"{annotation.image_path}, which is not in the project {project.root}.",
-                "Pull the export of the tasks that this project pushed.",
-            )
-        if annotation.skipped:
-            entries += [_entry(project, annotation, item, None) for item in of_image[image.id]]
-        for said in annotation.instances:
-            if said.presence is None and said.pose is None:
-                continue
-            id_ = said.region_id if said.region_id in known else drawn.get(said.region_id)
-            if id_ is None:
-                unknown.append((annotation, image, said))
-            else:
-                entries.append(_entry(project, annotation, id_, said))
-    made = store.add_instances(
-        NewInstance(image, said.box, "human", said.box.w * said.box.h) for _, image, said in unknown
-    )
-    for (annotation, _, said), instance in zip(unknown, made, strict=True):
-        entries.append(_entry(project, annotation, instance.id, said))
+    def __init__(self, project: Project, store: LabelStore) -> None:
+        self.project, self.store = project, store
+        self.images = {image.id: image for image in store.images()}
+        self._by_path = {image.path: image for image in self.images.values()}
+        self._known: set[str] = set()
+        self._of_image: dict[str, list[str]] = defaultdict(list)
+        for instance in store.instances().values():
+            self._add(instance)
+        # Instances that annotators drew, by Label Studio's id of their region.
+        self._drawn = {
+            recorded.entry.shown["region"]: recorded.entry.instance_id
+            for recorded in store.entries()
+            if "region" in recorded.entry.shown
+        }
 
-    before = store.head()
-    report = store.record(entries)
-    fresh = [recorded.entry for recorded in store.entries(after=before)]
-    kinds = Counter(entry.kind for entry in fresh)
-    moves = _moves(project, fresh)
-    shares = np.array([share for _, share in moves])
-    return PullReport(
-        annotations=len(annotations),
-        added=report.added,
-        known=report.known,
-        answers=kinds[VISIBILITY],
-        poses=kinds[KEYPOINTS],
-        skips=kinds[SKIP],
-        new_instances=len(made),
-        origins=dict(
-            Counter(what for entry in fresh for what in entry.shown.get("origins", {}).values())
-        ),
-        moved=_histogram(shares) if moves else {},
-        median_move_px=float(np.median([px for px, _ in moves])) if moves else None,
-        lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
-    )
+    def instances_of(self, image_id: str) -> list[str]:
+        """Ids of the instances in an image."""
+        return self._of_image[image_id]
+
+    def record(self, annotations: Sequence[StudioAnnotation], origin: str) -> PullReport:
+        """Record annotations, in the order in which they were made.
+
+        Raises:
+            FormatError: if one is about an image that the project does not have.
+        """
+        entries: list[Entry] = []
+        unknown: list[tuple[StudioAnnotation, Image, StudioInstance]] = []
+        for annotation in sorted(annotations, key=lambda item: item.updated_at):
+            image = self.images.get(annotation.image_id) or self._by_path.get(annotation.image_path)
+            if image is None:
+                raise FormatError(
+                    f"{origin}: annotation {annotation.annotation_id} is about "
+                    f"{annotation.image_path}, which is not in the project {self.project.root}.",
+                    "Pull the export of the tasks that this project pushed.",
+                )
+            if annotation.skipped:
+                skipped = annotation.asked or self._of_image[image.id]
+                entries += [_entry(self.project, annotation, item, None) for item in skipped]
+            for said in annotation.instances:
+                if said.presence is None and said.pose is None:
+                    continue
+                region = said.region_id
+                id_ = region if region in self._known else self._drawn.get(region)
+                if id_ is None:
+                    unknown.append((annotation, image, said))
+                else:
+                    entries.append(_entry(self.project, annotation, id_, said))
+        made = self._draw(unknown)
+        for (annotation, _, said), instance in zip(unknown, made, strict=True):
+            entries.append(_entry(self.project, annotation, instance.id, said))
+
+        fresh, to_record = _beside_what_is_known(self.store, entries)
+        self.store.record(to_record)
+        kinds = Counter(entry.kind for entry in fresh)
+        return PullReport(
+            annotations=len(annotations),
+            added=len(fresh),
+            known=len(entries) - len(fresh),
+            answers=kinds[VISIBILITY],
+            poses=kinds[KEYPOINTS],
+            skips=kinds[SKIP],
+            new_instances=len(made),
+            conflicts=sum(HELD in entry.shown for entry in to_record),
+            origins=Counter(
+                what for entry in fresh for what in entry.shown.get("origins", {}).values()
+            ),
+            moves=_moves(self.project, fresh),
+            lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
+        )
+
+    def _draw(
+        self, drawn: Sequence[tuple[StudioAnnotation, Image, StudioInstance]]
+    ) -> list[Instance]:
+        """Register the objects that annotators added."""
+        made = self.store.add_instances(
+            NewInstance(image, said.box, "human", said.box.w * said.box.h)
+            for _, image, said in drawn
+        )
+        for (_, _, said), instance in zip(drawn, made, strict=True):
+            self._add(instance)
+            self._drawn[said.region_id] = instance.id
+        return made
+
+    def _add(self, instance: Instance) -> None:
+        if instance.id not in self._known:
+            self._known.add(instance.id)
+            self._of_image[instance.image.id].append(instance.id)
 
 
-def _drawn_before(store: LabelStore) -> dict[str, str]:
-    """Instances that annotators drew, by Label Studio's id of their region."""
-    return {
-        recorded.entry.shown["region"]: recorded.entry.instance_id
-        for recorded in store.entries()
-        if "region" in recorded.entry.shown
-    }
+def _beside_what_is_known(
+    store: LabelStore, entries: Sequence[Entry]
+) -> tuple[list[Entry], list[Entry]]:
+    """Entries that are new, and what to record so that the right label counts in the end.
+
+    A label that came another way meanwhile goes on counting until the user settles the conflict;
+    one that was made later in Label Studio counts although the older one arrives after it.
+    """
+    latest: dict[str, Entry] = {}
+    known = set()
+    for recorded in store.history(entry.instance_id for entry in entries):
+        entry = recorded.entry
+        known.add(_key(entry))
+        if entry.kind in (KEYPOINTS, WITHDRAWN):
+            latest[entry.instance_id] = entry
+    fresh, to_record = [], []
+    for entry in entries:
+        to_record.append(entry)
+        if _key(entry) in known:
+            continue
+        known.add(_key(entry))
+        fresh.append(entry)
+        if entry.kind != KEYPOINTS:
+            continue
+        ours = latest.get(entry.instance_id)
+        if ours is None or ours.kind == WITHDRAWN:
+            latest[entry.instance_id] = entry
+        elif (ours.source != SOURCE or ours.shown.get(HELD)) and differing(ours, entry):
+            to_record.append(hold(ours, entry))
+        elif ours.source == SOURCE and _is_later(ours.made_at, entry.made_at):
+            to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))
+        else:
+            latest[entry.instance_id] = entry
+    return fresh, to_record
+
+
+def _is_later(one: str, other: str) -> bool:
+    try:
+        return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+    except (ValueError, TypeError):  # a source that writes no times
+        return False
+
+
+def _key(entry: Entry) -> tuple[str, ...]:
+    return entry.source, entry.reference, entry.version, entry.instance_id, entry.kind
 
 
 def _entry(
@@ -176,7 +191,7 @@ def _entry(
     shown: dict[str, Any] = {"model_version": annotation.model_version}
     kind = SKIP
     if said is not None:
-        shown |= {"region": said.region_id, "box": list(said.box)}
+        shown |= {"task": annotation.task_id, "region": said.region_id, "box": list(said.box)}
         if said.presence is not None:
             kind, content = VISIBILITY, said.presence
         elif said.pose is not None:
@@ -222,11 +237,3 @@ def _moves(project: Project, entries: Sequence[Entry]) -> list[tuple[float, floa
                     px = math.hypot(x - before[0], y - before[1])
                     result.append((px, px / long_side))
     return result
-
-
-def _histogram(shares: np.ndarray) -> dict[str, int]:
-    """Counts below each of `DISTANCE_BINS`, and beyond."""
-    bins = np.searchsorted(DISTANCE_BINS, shares, side="left")
-    names = [f"<= {edge:.0%}" for edge in DISTANCE_BINS] + [f"> {DISTANCE_BINS[-1]:.0%}"]
-    counts = np.bincount(bins, minlength=len(names)).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}

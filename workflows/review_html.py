@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from labelkit.atomic import write_text
+from labelkit.colours import keypoint_colours, rgb_of
 from labelkit.errors import WaitingForLabels
-from labelkit.formats.label_studio_config import keypoint_colours
 from labelkit.images import image_file, open_upright
 from labelkit.map_images import RESPONSE, MapPictures
 from labelkit.maps import MapReader
@@ -238,8 +238,7 @@ def _dot(xy: NDArray[np.float64], style: str, keypoint: int, label: str) -> str:
 def _coloured(levels: bytes, colour: str) -> bytes:
     """A grey map as one colour that covers more where it is brighter."""
     grey = Pictures.open(io.BytesIO(levels)).convert("L")
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    result = Pictures.new("RGBA", grey.size, (red, green, blue, 0))
+    result = Pictures.new("RGBA", grey.size, (*rgb_of(colour), 0))
     result.putalpha(grey)
     stream = io.BytesIO()
     result.save(stream, format="PNG")

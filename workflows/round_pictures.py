@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from labelkit.images import image_file, open_upright
@@ -22,13 +23,16 @@ from labelkit.workflows.crops import apply_affine, warp
 PIXELS_PER_CELL = 10
 
 
-def sheet_items(project: Project, found: Round, count: int) -> Iterator[SheetItem]:
+def sheet_items(
+    project: Project, found: Round, count: int, truth: Mapping[str, Pose]
+) -> Iterator[SheetItem]:
     """The first instances of a round that gave it no location, cropped.
 
     Args:
         project: whose round it is.
         found: the round.
         count: how many.
+        truth: true poses by instance id, of those where they are known.
     """
     predictions = read_predictions(found.path / "predictions.parquet", project.skeleton)
     with LabelStore.open(project.store_url) as store:
@@ -47,5 +51,9 @@ def sheet_items(project: Project, found: Round, count: int) -> Iterator[SheetIte
                 (size[0], size[1]),
             )
             pose = pre_annotation(predictions[id_], answers.get(id_), image)
-            moved = Pose(apply_affine(affine, pose.xy), pose.visibility, pose.score)
-            yield SheetItem(Pictures.fromarray(crop), None, moved, seen.response)
+            true = _moved(truth[id_], affine) if id_ in truth else None
+            yield SheetItem(Pictures.fromarray(crop), true, _moved(pose, affine), seen.response)
+
+
+def _moved(pose: Pose, affine: NDArray[np.float64]) -> Pose:
+    return Pose(apply_affine(affine, pose.xy), pose.visibility, pose.score)

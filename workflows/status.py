@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labelkit.conflicts import find_conflicts
+from labelkit.formats.label_studio_export import LISTED
 from labelkit.project import Project
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.selection import format_percent
@@ -28,6 +30,7 @@ class StatusReport:
         entries: in the journal.
         annotators: entries by annotator.
         queued: instances that wait for correction.
+        conflicts: keypoints with two values, from `Conflict.rows`.
         rounds: number, kind, status and dev measures of each.
         next_step: what to type.
     """
@@ -44,6 +47,7 @@ class StatusReport:
     entries: int
     annotators: Mapping[str, int]
     queued: int
+    conflicts: tuple[Mapping[str, Any], ...]
     rounds: tuple[Mapping[str, Any], ...]
     next_step: str
     exit_code: int = 0
@@ -67,7 +71,23 @@ class StatusReport:
                 f"Round {item['round']:03d}  {item['kind']} at {item['labeled']}, {item['status']}"
                 + (f"; dev: {', '.join(numbers)}" if numbers else "")
             )
+        for item in self.conflicts[:LISTED]:
+            lines.append(
+                f"Conflict   {item['instance']} {item['keypoint']}: ours {_place(item['ours'])} "
+                f"({item['ours_from']}), theirs {_place(item['theirs'])} ({item['theirs_from']})"
+            )
+        if len(self.conflicts) > LISTED:
+            lines.append(f"           ... and {len(self.conflicts) - LISTED} more (--json: all)")
+        if self.conflicts:
+            lines.append("Ours goes on counting. Settle: labelkit pull --take theirs (or ours)")
         return "\n".join([*lines, self.next_step])
+
+
+def _place(value: Sequence[float] | None) -> str:
+    if value is None:
+        return "deleted"
+    x, y, v = value
+    return f"{x:.1f}, {y:.1f} {('absent', 'occluded', 'visible')[int(v)]}" if v else "absent"
 
 
 def status(project: Project, store: LabelStore) -> StatusReport:
@@ -81,11 +101,11 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     queued = sum(item.instance_id not in labels.poses for item in read_queue(project))
     complete = [item for item in history if item.status == COMPLETE]
     if not labels.presences:
-        step = "Next: labelkit push --files, tick what can be seen, labelkit pull --file EXPORT"
+        step = "Next: labelkit push, tick what can be seen, labelkit pull"
     elif not complete:
         step = f"Next: labelkit bootstrap --images {project.images_root}"
     elif queued:
-        step = "Next: labelkit push --files, correct, labelkit pull --file EXPORT, labelkit retrain"
+        step = "Next: labelkit push, correct, labelkit pull, labelkit retrain"
     else:
         step = "Next: labelkit retrain, labelkit evaluate, or labelkit export --format coco"
     return StatusReport(
@@ -101,6 +121,7 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         entries=counts.entries,
         annotators=annotators,
         queued=queued,
+        conflicts=tuple(row for item in find_conflicts(store) for row in item.rows()),
         rounds=tuple(
             {
                 "round": item.plan.number,

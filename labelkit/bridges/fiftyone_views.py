@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from labelkit.bridges.fiftyone_samples import BOXES, EXCLUDE, HUMAN, LABEL_NEXT, map_fields
-from labelkit.formats.label_studio_config import keypoint_colours
+from labelkit.colours import keypoint_colours
 from labelkit.map_images import CAM, RESPONSE
 from labelkit.skeleton import Skeleton
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import colorsys
 from xml.etree import ElementTree
 
+from labelkit.colours import keypoint_colours
 from labelkit.errors import FormatError
 from labelkit.skeleton import Skeleton
 
@@ -25,8 +25,7 @@ HOTKEYS = "1234567890qwtyipfgjlzxcm"
 BOX_HOTKEY, NOTHING_HOTKEY = "n", "n"
 VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: "d"}
 
-#: (first hue, last hue) in degrees of left, right and centre keypoints; the box is none of them.
-HUES = {"left": (190, 260), "right": (0, 50), "centre": (90, 140)}
+#: A hue that no keypoint has.
 BOX_COLOUR = "#d633ff"
 
 #: One row a keypoint, low enough for 14 of them and the choices to fit on a small screen.
@@ -106,27 +105,6 @@ def correction_config(skeleton: Skeleton) -> str:
     for choice, key in VISIBILITY_HOTKEYS.items():
         _element(choices, "Choice", value=choice, hotkey=key)
     return _text(root)
-
-
-def keypoint_colours(skeleton: Skeleton) -> list[str]:
-    """K hex colours: left keypoints blue, right ones red to orange, the others green.
-
-    Both partners of a pair have the same place in their family, and neighbours differ in
-    lightness.
-    """
-    places: dict[int, tuple[str, int]] = {}
-    for place, (left, right) in enumerate(skeleton.pairs):
-        places[left], places[right] = ("left", place), ("right", place)
-    for index in range(len(skeleton)):
-        places.setdefault(index, ("centre", len(places)))
-    colours = []
-    for index in range(len(skeleton)):
-        side, place = places[index]
-        first, last = HUES[side]
-        hue = first + (last - first) * (place * 0.618 % 1)  # golden ratio: no two hues meet
-        rgb = colorsys.hls_to_rgb(hue / 360, (0.42, 0.55, 0.66)[place % 3], 0.9)
-        colours.append("#" + "".join(f"{round(255 * part):02x}" for part in rgb))
-    return colours
 
 
 def _screen(skeleton: Skeleton) -> tuple[ElementTree.Element, ElementTree.Element]:

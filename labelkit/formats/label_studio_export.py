@@ -64,6 +64,7 @@ class StudioAnnotation:
 
     Attributes:
         annotation_id: Label Studio's; together with `updated_at` it names one version.
+        task_id: Label Studio's; "" where an export leaves it out.
         image_id, image_path: of our task; the id is "" and the path that of the picture where
             the task is not ours.
         created_at, updated_at: as Label Studio writes them (ISO 8601).
@@ -72,10 +73,12 @@ class StudioAnnotation:
         skipped: the annotator refused the task; there are no instances then.
         parent_prediction: Label Studio's id of the prediction it started from; "" if none.
         model_version: of that prediction; "" if none.
+        asked: ids of the instances that our task asked about; empty where it is not ours.
         instances: in the order of their boxes.
     """
 
     annotation_id: str
+    task_id: str
     image_id: str
     image_path: str
     created_at: str
@@ -85,10 +88,26 @@ class StudioAnnotation:
     skipped: bool
     parent_prediction: str
     model_version: str
+    asked: tuple[str, ...]
     instances: tuple[StudioInstance, ...]
 
 
 def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAnnotation]:
+    """Read a JSON export, whole or not at all.
+
+    Raises:
+        FormatError: if anything cannot be understood, naming every task and annotation that has
+            to be corrected, up to `LISTED`.
+    """
+    annotations, bad = read_tasks(document, skeleton, origin)
+    if bad:
+        raise _all_in_one(bad)
+    return annotations
+
+
+def read_tasks(
+    document: Any, skeleton: Skeleton, origin: str
+) -> tuple[list[StudioAnnotation], list[FormatError]]:
     """Read tasks with annotations, as the JSON export and the tasks API give them.
 
     Drafts are left out. A task may hold several annotations.
@@ -98,9 +117,11 @@ def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAn
         skeleton: of the project.
         origin: name of the file or server, for messages.
 
+    Returns:
+        the annotations, and what people have to correct in those that are not among them.
+
     Raises:
-        FormatError: if anything cannot be understood, naming every task and annotation that has
-            to be corrected, up to `LISTED`.
+        FormatError: if the document itself is damaged.
     """
     if not isinstance(document, list):
         raise FormatError(
@@ -134,9 +155,7 @@ def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAn
                     f"{where} is damaged ({type(error).__name__}: {error}).",
                     "Export the project again as JSON.",
                 ) from error
-    if bad:
-        raise _all_in_one(bad)
-    return annotations
+    return annotations, bad
 
 
 def _all_in_one(bad: Sequence[FormatError]) -> FormatError:
@@ -174,6 +193,7 @@ def _annotation(
     version = (parent.get("model_version") or ours.get("model_version", "")) if parent else ""
     return StudioAnnotation(
         annotation_id=str(annotation["id"]),
+        task_id=str(task.get("id") or ""),
         image_id=str(data.get("image_id") or ""),
         image_path=path,
         created_at=str(annotation.get("created_at") or ""),
@@ -183,6 +203,7 @@ def _annotation(
         skipped=skipped,
         parent_prediction=str(parent.get("id") or "") if parent else "",
         model_version=str(version),
+        asked=tuple(map(str, ours.get("instances") or ())),
         instances=instances,
     )
 

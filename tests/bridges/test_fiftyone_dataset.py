@@ -232,7 +232,7 @@ def test_every_view_opens_and_stays_as_the_user_left_it(project: Project):
 
 
 def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(project: Project):
-    from labelkit.formats.label_studio_config import keypoint_colours
+    from labelkit.colours import keypoint_colours
 
     dataset = opened(project)
     bridge.upsert(dataset, documents(), None)

@@ -2,11 +2,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from labelkit.colours import keypoint_colours
 from labelkit.errors import FormatError
 from labelkit.formats.label_studio_config import (
     NOTHING_CHOICE,
     correction_config,
-    keypoint_colours,
     visibility_config,
 )
 from labelkit.skeleton import load_skeleton, make_skeleton
@@ -59,13 +59,6 @@ def test_a_name_that_label_studio_cannot_show_is_refused(name):
         correction_config(make_skeleton("x", (name,)))
 
 
-def test_left_is_blue_right_is_red_and_all_colours_differ():
-    skeleton = load_skeleton("coco17")
-    colours = keypoint_colours(skeleton)
-    assert len(set(colours)) == 17
-    rgb = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours]
-    for left, right in skeleton.pairs:
-        assert max(rgb[left]) == rgb[left][2]
-        assert max(rgb[right]) == rgb[right][0]
-    nose = rgb[skeleton.index("nose")]
-    assert max(nose) == nose[1]
+def test_every_label_has_the_colour_that_its_keypoint_has_everywhere():
+    labels = ElementTree.fromstring(correction_config(MOUSE)).findall(".//KeyPointLabels/Label")
+    assert [label.get("background") for label in labels] == keypoint_colours(MOUSE)

@@ -1,20 +1,20 @@
 """The picture that people look at: sizes, colours, and what is painted where."""
 
-import colorsys
-
 import numpy as np
 import pytest
 from builders import make_pose, stick_skeleton
 from PIL import Image as Pictures
+from PIL import ImageDraw
 
-from labelkit.skeleton import load_skeleton, make_skeleton
+from labelkit.skeleton import make_skeleton
 from labelkit.workflows.contact_sheet import (
+    CAPTIONS,
+    CAPTIONS_WITH_TRUTH,
     PANEL,
     SheetItem,
     _heat,
     _panels,
     contact_sheet,
-    keypoint_colours,
 )
 
 GREY = (90, 90, 90)
@@ -26,22 +26,6 @@ def make_item(truth=True, size=(40, 40), count=4):
     maps = np.zeros((count, 8, 8))
     maps[:, 2, 2] = 1.0
     return SheetItem(Pictures.new("RGB", size, GREY), pose if truth else None, pose, maps)
-
-
-@pytest.mark.parametrize("name", ["coco17", "lsp14"])
-def test_left_keypoints_are_warm_right_ones_cold_and_the_others_green(name):
-    skeleton = load_skeleton(name)
-    hues = [colorsys.rgb_to_hsv(*(c / 255 for c in rgb))[0] for rgb in keypoint_colours(skeleton)]
-    for left, right in skeleton.pairs:
-        assert hues[left] > 0.95 or hues[left] < 0.16
-        assert 0.49 < hues[right] < 0.75
-    middle = set(range(len(skeleton))) - {k for pair in skeleton.pairs for k in pair}
-    assert all(0.26 < hues[k] < 0.41 for k in middle)
-
-
-def test_every_keypoint_has_its_own_colour():
-    colours = keypoint_colours(load_skeleton("coco17"))
-    assert len(set(colours)) == 17
 
 
 def test_the_sheet_is_as_large_as_its_items_need(tmp_path):
@@ -58,7 +42,7 @@ def test_the_sheet_is_as_large_as_its_items_need(tmp_path):
     assert widths[1][1] == widths[2][1]
 
 
-def test_items_without_human_keypoints_show_the_plain_crop():
+def test_items_without_true_keypoints_show_the_plain_crop():
     plain, _, _ = _panels(make_item(truth=False), stick_skeleton(), [GREY] * 4)
     assert plain.getcolors() == [(PANEL * PANEL, GREY)]
 
@@ -96,3 +80,18 @@ def test_names_from_anywhere_and_a_single_keypoint_fit(tmp_path):
     assert contact_sheet([item], skeleton, tmp_path / "a.png", title="x", note="y").is_file()
     single = make_skeleton("one", ["p"])
     assert contact_sheet([make_item(count=1)], single, tmp_path / "b.png", title="x").is_file()
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_only_a_sheet_with_true_keypoints_has_captions_for_them(tmp_path, monkeypatch, truth):
+    written = []
+    plain = ImageDraw.ImageDraw.text
+
+    def text(self, at, words, *more, **named):
+        written.append(words)
+        return plain(self, at, words, *more, **named)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    contact_sheet([make_item(truth=truth)], stick_skeleton(), tmp_path / "a.png", title="x")
+    assert written[-3:] == list(CAPTIONS_WITH_TRUTH if truth else CAPTIONS)
+    assert ("true keypoints" in written) == truth

@@ -9,6 +9,7 @@ from torch import nn
 from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
 from labelkit.workflows.crops import apply_affine
+from labelkit.workflows.decode import certainty, refine
 from labelkit.workflows.inference import look, make_prediction
 
 SIZE_HW = (32, 32)
@@ -106,11 +107,18 @@ def test_the_maps_come_with_the_way_from_the_image_to_their_cells(instances, tmp
     assert there == pytest.approx(np.array(PLACES), abs=1e-3)
 
 
-def test_the_score_is_the_height_of_the_peak(instances, tmp_path):
-    places = [(3.5, 3.5)] * 4  # centres of cells, so that a cell holds the peak
-    item = seen(Scripted(places, peak=0.25), instances, tmp_path)[0]
-    assert item.prediction.pose.score == pytest.approx([0.25] * 4)
-    assert item.prediction.score == pytest.approx(0.25)
+def test_a_keypoint_scores_as_certain_as_its_map_is(instances, tmp_path):
+    item = seen(Scripted(PLACES, peak=0.25), instances, tmp_path)[0]
+    maps = torch.from_numpy(item.response)
+    assert item.prediction.pose.score == pytest.approx(certainty(maps, *refine(maps)).numpy())
+    assert item.prediction.score == pytest.approx(item.prediction.pose.score.mean())
+
+
+def test_a_response_map_scores_by_its_shape_though_every_peak_is_one(instances, tmp_path):
+    network = Scripted(PLACES)
+    network.maps[1] += 0.25  # says more or less everywhere
+    score = seen(network, instances, tmp_path, "response")[0].prediction.pose.score
+    assert score[1] < score.min(initial=1.0, where=[True, False, True, True])
 
 
 def test_response_maps_are_scaled_to_a_peak_of_one(instances, tmp_path):

@@ -30,6 +30,11 @@ def pull(trained, rows):
 
 
 @pytest.fixture
+def trained(trained_anywhere):
+    return trained_anywhere
+
+
+@pytest.fixture
 def export(trained):
     return load(trained.corrections())
 

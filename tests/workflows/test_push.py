@@ -8,8 +8,9 @@ from labelkit.images import scan_images
 from labelkit.instance import Box
 from labelkit.project import Project
 from labelkit.store import LabelStore, NewInstance
+from labelkit.workflows.outgoing import image_url
 from labelkit.workflows.pull import pull_file
-from labelkit.workflows.push import image_url, push_files
+from labelkit.workflows.push import push_files
 from labelkit.workflows.queueing import read_queue
 
 

@@ -28,8 +28,9 @@ from labelkit.selection import QueueItem
 from labelkit.store import NewInstance
 from labelkit.workflows import serve as module
 from labelkit.workflows import task_predictor
+from labelkit.workflows.outgoing import image_url
 from labelkit.workflows.progress import Silent
-from labelkit.workflows.push import image_url, push_files
+from labelkit.workflows.push import push_files
 from labelkit.workflows.queueing import write_queue
 from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, read_secret, serve
 

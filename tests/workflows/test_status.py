@@ -14,7 +14,7 @@ def test_an_empty_project_says_to_ask_what_can_be_seen(tmp_path):
     with LabelStore.open(project.store_url) as store:
         report = status(project, store)
     assert (report.images, report.instances, report.rounds) == (0, 0, ())
-    assert "labelkit push --files, tick what can be seen" in report.text()
+    assert "Next: labelkit push, tick what can be seen" in report.text()
 
 
 def test_it_counts_what_humans_said_and_what_waits(trained):

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from builders import make_project
-from label_studio import free_port, label_studio_python, point_home_at
-from trained import Trained, copy_trained
+from label_studio import free_port
 
 from labelkit.bridges.ports import check_port
 from labelkit.bridges.studio_server import (
@@ -23,13 +18,12 @@ from labelkit.bridges.studio_server import (
     StudioServer,
     check_not_running,
     data_folder,
-    read_log_in,
     served_images,
 )
 from labelkit.errors import ProjectError
 from labelkit.formats.label_studio_config import correction_config
+from labelkit.workflows.outgoing import image_url
 from labelkit.workflows.progress import Silent
-from labelkit.workflows.push import image_url
 from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, serve
 from labelkit.workflows.studio import Studio
 
@@ -46,69 +40,6 @@ def test_people_are_told_where_the_secrets_lie_and_not_what_they_are(tmp_path, h
     assert "the password" not in text
     assert "the key" not in text
     assert ("nothing is encrypted" in text) == (host == "0.0.0.0")
-
-
-@dataclass
-class Live:
-    """A real server, started by the command."""
-
-    process: subprocess.Popen[str]
-    trained: Trained
-    folder: Path
-    port: int
-    said: dict[str, str]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log_in(self) -> LogIn:
-        return read_log_in()
-
-    def get(self, path: str, **how: object) -> httpx.Response:
-        headers = {"Authorization": f"Token {self.log_in.api_key}"}
-        return httpx.get(self.url + path, headers=headers, timeout=60, **how)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """The server; the first start makes its database, which takes about a minute."""
-    python = label_studio_python()
-    folder = tmp_path_factory.mktemp("live")
-    trained = copy_trained(trained_once, folder / "work")
-    port = free_port()
-    with pytest.MonkeyPatch.context() as patch:
-        point_home_at(folder / "home", patch)
-        command = [
-            sys.executable,
-            "-c",
-            "from labelkit.cli import main; main()",
-            "studio",
-            "--json",
-        ]
-        command += ["--project", str(trained.project.root), "--port", str(port)]
-        with (
-            (folder / "err").open("w") as err,
-            subprocess.Popen(
-                [*command, "--python", str(python)], stdout=subprocess.PIPE, stderr=err, text=True
-            ) as process,
-        ):
-            assert process.stdout is not None
-            lines: list[str] = []
-            while not lines or lines[-1] != "}\n":
-                line = process.stdout.readline()
-                assert line, (folder / "err").read_text()
-                lines.append(line)
-            yield Live(process, trained, folder, port, json.loads("".join(lines)))
-            process.terminate()
-    trained.store.close()
-
-
-@pytest.fixture
-def live(live_once: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
-    point_home_at(live_once.folder / "home", monkeypatch)
-    return live_once
 
 
 def test_the_server_knows_its_log_in_and_nobody_else(live):

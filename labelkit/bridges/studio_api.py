@@ -1,0 +1,347 @@
+"""Label Studio's HTTP API, as far as pushing and pulling need it, with its failures in plain words.
+
+The SDK's transport does the talking: it knows both kinds of keys, renews access tokens and tries
+again what may be tried again. Its typed models are left out: they take seconds to import, and more
+time to fill than the server takes to answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from labelkit.errors import ServiceError, UsageError
+
+#: Seconds without an answer after which a server counts as not answering.
+TIMEOUT_SECONDS = 120.0
+
+#: Tasks a page when reading whole tasks, and when reading their numbers only.
+PAGE, LIGHT_PAGE = 200, 10_000
+
+#: Label Studio reads times in this one form.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\d*(?:Z|\+00:00)?")
+
+_AGAIN = "Then run the same command again: nothing is lost and nothing comes twice."
+_HOW = (
+    "Type: export LABEL_STUDIO_URL=http://127.0.0.1:8080 (labelkit studio prints it).\n"
+    "Without a server: labelkit push --files, and labelkit pull --file EXPORT.json"
+)
+
+
+def connect() -> StudioApi:
+    """The server named by LABEL_STUDIO_URL, with the key in LABEL_STUDIO_API_KEY.
+
+    Raises:
+        UsageError: if one of them is not set, or is no URL.
+    """
+    url = os.environ.get("LABEL_STUDIO_URL", "").strip().rstrip("/")
+    key = os.environ.get("LABEL_STUDIO_API_KEY", "").strip()
+    if not url:
+        raise UsageError("LABEL_STUDIO_URL is not set: which Label Studio?", _HOW)
+    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        raise UsageError("LABEL_STUDIO_URL is not the URL of a server.", _HOW)
+    if not key:
+        raise UsageError(
+            "LABEL_STUDIO_API_KEY is not set.",
+            "Take the key from Label Studio, Account & Settings, or from the file that labelkit "
+            "studio names.",
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise UsageError(
+            "LABEL_STUDIO_API_KEY holds characters that no key has.", "Copy it once more."
+        )
+    return StudioApi(url, key)
+
+
+class StudioApi:
+    """One server and one key.
+
+    Every method raises `ServiceError` if the server is down, slow, refuses the key or answers
+    what Label Studio would not; no message holds the key or what a server sent in cookies. To be
+    used in a `with` block, which closes the connections.
+
+    Args:
+        url: of the server, without a slash at its end.
+        key: legacy token or personal access token.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        import httpx
+        from label_studio_sdk.core.client_wrapper import SyncClientWrapper
+
+        self.url = url
+        # A redirect would turn a POST into a GET; it is named instead.
+        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
+        with self._plain_words():
+            self._transport = SyncClientWrapper(
+                api_key=key, base_url=url + "/", max_retries=2, httpx_client=self._client
+            ).httpx_client
+
+    def __enter__(self) -> StudioApi:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    # The server and its projects
+
+    def check(self) -> None:
+        """Make sure that this is a Label Studio that takes the key."""
+        self._get("api/current-user/whoami")
+
+    def users(self) -> dict[int, str]:
+        """E-mail addresses by id."""
+        return {user["id"]: user["email"] for user in self._get("api/users/")}
+
+    def project(self, project_id: int) -> dict[str, Any] | None:
+        """A project, or None where there is none (any more)."""
+        found = self._get(f"api/projects/{project_id}/", missing=None)
+        return None if found is None else dict(found)
+
+    def projects_marked(self, marker: str) -> list[int]:
+        """Ids of the projects with a marker in their description, oldest first."""
+        found = []
+        for page in self._pages("api/projects/", {"include": "id,description"}):
+            found += [item["id"] for item in page["results"] if marker in item["description"]]
+        return sorted(found)
+
+    def create_project(self, **fields: Any) -> dict[str, Any]:
+        """Make a project."""
+        return dict(self._send("POST", "api/projects/", fields, again=False))
+
+    def change_project(self, project_id: int, **fields: Any) -> dict[str, Any]:
+        """Set fields of a project.
+
+        Raises:
+            ServiceError: also if Label Studio refuses them.
+        """
+        return dict(self._send("PATCH", f"api/projects/{project_id}/", fields))
+
+    def local_folders(self, project_id: int) -> list[str]:
+        """Paths of the local storages that a project reads images from."""
+        found = self._get("api/storages/localfiles", {"project": project_id})
+        return [str(item["path"]) for item in found]
+
+    def add_local_folder(self, project_id: int, path: str) -> None:
+        """Let a project read images below a folder of the server's machine."""
+        fields = {"project": project_id, "path": path, "use_blob_urls": True, "title": "labelkit"}
+        self._send("POST", "api/storages/localfiles", fields, again=False)
+
+    # Tasks
+
+    def task_facts(self, project_id: int, include: str) -> Iterator[dict[str, Any]]:
+        """Some fields of every task of a project, by id.
+
+        Args:
+            project_id: Label Studio's.
+            include: names of the fields, with commas.
+        """
+        query = {"project": project_id, "fields": "task_only", "include": include}
+        for page in self._pages("api/tasks/", query):
+            yield from page["tasks"]
+
+    def drafted_tasks(self, project_id: int) -> set[int]:
+        """Ids of the tasks that somebody has begun and not submitted."""
+        begun = [_filter("draft_exists", "equal", "Boolean", True)]
+        query = {
+            "project": project_id,
+            "fields": "task_only",
+            "include": "id",
+            "query": json.dumps({"filters": {"conjunction": "and", "items": begun}}),
+        }
+        return {task["id"] for page in self._pages("api/tasks/", query) for task in page["tasks"]}
+
+    def newest_change(self, project_id: int) -> str:
+        """`updated_at` of the task that was changed last; "" in an empty project."""
+        query = {
+            "project": project_id,
+            "fields": "task_only",
+            "include": "id,updated_at",
+            "page_size": 1,
+            "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
+        }
+        tasks = self._get("api/tasks/", query, missing={"tasks": []})["tasks"]
+        return str(tasks[0]["updated_at"]) if tasks else ""
+
+    def changed_tasks(
+        self, project_id: int, since: str, *conditions: tuple[str, str, int]
+    ) -> Iterator[dict[str, Any]]:
+        """Whole tasks that were changed at or after a time, oldest change first.
+
+        People go on labelling while this reads: every page starts from the last change seen, so
+        that no task slips between two pages. A task may come twice.
+
+        Args:
+            project_id: Label Studio's.
+            since: `updated_at` as Label Studio writes it; "" for the beginning.
+            conditions: further (column, operator, number) that must hold.
+        """
+        since, page = since or "1970-01-01T00:00:00.000000Z", 1
+        while True:
+            items = [_filter("updated_at", "greater_or_equal", "Datetime", _filter_time(since))]
+            items += [_filter(name, how, "Number", value) for name, how, value in conditions]
+            query = {
+                "project": project_id,
+                "fields": "all",
+                "page": page,
+                "page_size": PAGE,
+                "query": json.dumps(
+                    {
+                        "filters": {"conjunction": "and", "items": items},
+                        "ordering": ["tasks:updated_at"],
+                    }
+                ),
+            }
+            # Past the last page Label Studio says 404.
+            tasks = self._get("api/tasks/", query, missing={"tasks": []})["tasks"]
+            yield from tasks
+            if len(tasks) < PAGE:
+                return
+            last = tasks[-1]["updated_at"]
+            since, page = (last, 1) if last != since else (since, page + 1)
+
+    def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Add tasks with their predictions; not tried again by itself, it might add them twice.
+
+        Returns:
+            their ids, in the same order.
+        """
+        where = f"api/projects/{project_id}/import?return_task_ids=true"
+        ids = [int(item) for item in self._send("POST", where, tasks, again=False)["task_ids"]]
+        if len(ids) != len(tasks):
+            raise ServiceError(f"{self.url} took {len(ids)} of {len(tasks)} tasks.", _AGAIN)
+        return ids
+
+    def import_predictions(self, project_id: int, predictions: Sequence[Mapping[str, Any]]) -> None:
+        """Add predictions to tasks; not tried again by itself."""
+        where = f"api/projects/{project_id}/import/predictions"
+        self._send("POST", where, predictions, again=False)
+
+    def delete_predictions(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """Delete every prediction of some tasks."""
+        self._act("delete_tasks_predictions", project_id, task_ids)
+
+    def delete_tasks(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """Delete some tasks, with everything in them."""
+        self._act("delete_tasks", project_id, task_ids)
+
+    def _act(self, action: str, project_id: int, task_ids: Sequence[int]) -> None:
+        fields = {
+            "selectedItems": {"all": False, "included": list(task_ids)},
+            "filters": {"conjunction": "and", "items": []},
+            "ordering": [],
+        }
+        self._send("POST", f"api/dm/actions/?id={action}&project={project_id}", fields)
+
+    # Requests
+
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
+        number = 0
+        while True:
+            number += 1
+            asked = {**query, "page": number, "page_size": LIGHT_PAGE}
+            page = self._get(path, asked, missing={"tasks": (), "results": ()})
+            yield page
+            if len(page.get("tasks", page.get("results"))) < LIGHT_PAGE:
+                return
+
+    def _get(self, path: str, query: Mapping[str, Any] | None = None, **missing: Any) -> Any:
+        with self._plain_words():
+            answer = self._transport.request(path, method="GET", params=dict(query or {}))
+            return self._content(answer, missing)
+
+    def _send(self, method: str, path: str, fields: Any, *, again: bool = True) -> Any:
+        with self._plain_words():
+            answer = self._transport.request(
+                path,
+                method=method,
+                content=json.dumps(fields, allow_nan=False).encode(),
+                headers={"Content-Type": "application/json"},
+                request_options={"max_retries": 2 if again else 0},
+            )
+            return self._content(answer, {})
+
+    def _content(self, answer: Any, missing: Mapping[str, Any]) -> Any:
+        """The JSON of an answer; `missing["missing"]` where a 404 is an answer too."""
+        status, kind = answer.status_code, answer.headers.get("content-type", "")
+        if status == 404 and "missing" in missing and "json" in kind:
+            return missing["missing"]
+        if status in (401, 403):
+            raise ServiceError(
+                f"{self.url} refuses the key in LABEL_STUDIO_API_KEY ({status}).",
+                "Take a fresh one from Label Studio, Account & Settings. Legacy tokens have to be "
+                "switched on there.",
+            )
+        if 300 <= status < 400:
+            raise ServiceError(
+                f"{self.url} sends its visitors elsewhere ({status}).",
+                "Set LABEL_STUDIO_URL to the address that a browser shows in the end.",
+            )
+        if status >= 500:
+            raise ServiceError(f"{self.url} failed: {status} {_detail(answer)}".rstrip(), _AGAIN)
+        if "json" not in kind and status != 204:
+            raise ServiceError(
+                f"{self.url} is no Label Studio: it answers with {kind or 'nothing'} ({status}).",
+                "Set LABEL_STUDIO_URL to the server's address.",
+            )
+        if status >= 400:
+            raise ServiceError(f"{self.url} refuses: {status} {_detail(answer)}".rstrip())
+        return answer.json() if answer.content else None
+
+    @contextlib.contextmanager
+    def _plain_words(self) -> Iterator[None]:
+        """Failures of the transport; their own text may hold cookies and whole pages."""
+        import httpx
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            yield
+        except ApiError:  # while a personal access token is renewed
+            raise ServiceError(
+                f"{self.url} refuses the key in LABEL_STUDIO_API_KEY, or it has expired.",
+                "Take a fresh one from Label Studio, Account & Settings.",
+            ) from None
+        except httpx.TimeoutException:
+            raise ServiceError(
+                f"{self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.",
+                f"See that Label Studio is well. {_AGAIN}",
+            ) from None
+        except httpx.ConnectError:
+            raise ServiceError(
+                f"Nobody answers at {self.url}.", f"Start it: labelkit studio. {_AGAIN}"
+            ) from None
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"The connection to {self.url} broke ({type(error).__name__}).", _AGAIN
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ServiceError(
+                f"{self.url} answers what no Label Studio would ({type(error).__name__}).",
+                "Set LABEL_STUDIO_URL to the server's address.",
+            ) from None
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    name = f"filter:tasks:{column}"
+    return {"filter": name, "operator": operator, "type": kind, "value": value}
+
+
+def _filter_time(text: str) -> str:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ServiceError(f"Label Studio wrote the time {text[:40]!r}, which is none.")
+    return f"{found[1]}.{(found[2] or '0'):0<6}Z"
+
+
+def _detail(answer: Any) -> str:
+    """What a JSON error says, short; nothing of a page."""
+    try:
+        said = answer.json()
+        parts: Iterable[Any] = [said.get("detail"), said.get("validation_errors")]
+        return " ".join(str(part) for part in parts if part)[:300]
+    except (ValueError, AttributeError):
+        return ""

@@ -1,0 +1,145 @@
+"""Keypoints that were changed on two sides: both values are kept, listed, and settled by the user.
+
+Whatever comes is recorded. Where it contradicts a label that came another way, the label that
+counts until then is recorded once more behind it, marked as held; so it goes on counting, and
+nothing is taken away from either side. Settling records one of the two behind that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
+from labelkit.store import LabelStore
+
+#: In `Entry.shown` of a label that is held: which answer it is held against.
+HELD = "held"
+
+#: Pixels within which a keypoint is the same place on both sides.
+SAME_PX = 1e-3
+
+THEIRS, OURS = "theirs", "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One instance with two labels.
+
+    Attributes:
+        ours: counts until this is settled.
+        theirs: came from Label Studio; None where the annotation was deleted there.
+        keypoints: names of those that differ.
+    """
+
+    ours: Entry
+    theirs: Entry | None
+    keypoints: tuple[str, ...]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One a keypoint, with both values as [x, y, v]."""
+        for name in self.keypoints:
+            yield {
+                "instance": self.ours.instance_id,
+                "keypoint": name,
+                "ours": list(self.ours.content[name]),
+                "ours_from": self.ours.source,
+                "theirs": None if self.theirs is None else list(self.theirs.content[name]),
+                "theirs_from": "deleted" if self.theirs is None else self.theirs.annotator,
+            }
+
+
+def differing(ours: Entry, theirs: Entry) -> tuple[str, ...]:
+    """Names of the keypoints that two entries of the kind "keypoints" put elsewhere."""
+    return tuple(
+        name
+        for name, value in ours.content.items()
+        if not _same(value, theirs.content.get(name, value))
+    )
+
+
+def hold(ours: Entry, theirs: Entry) -> Entry:
+    """What to record behind `theirs`, so that `ours` goes on counting."""
+    against = {"source": theirs.source, "reference": theirs.reference, "version": theirs.version}
+    version = f"held against {theirs.reference} {theirs.version}"
+    return replace(ours, version=version, shown={**ours.shown, HELD: against})
+
+
+def hold_deleted(ours: Entry) -> Entry:
+    """What to record where the annotation that a label came from was deleted."""
+    return replace(ours, version="held: deleted", shown={**ours.shown, HELD: {}})
+
+
+def find_conflicts(store: LabelStore) -> list[Conflict]:
+    """Every instance whose label is held."""
+    held = [e for e in store.latest((KEYPOINTS, WITHDRAWN)) if HELD in e.shown]
+    others: dict[tuple[str, ...], Entry] = {}
+    for recorded in store.history(entry.instance_id for entry in held):
+        entry = recorded.entry
+        if entry.kind == KEYPOINTS:
+            others[entry.instance_id, entry.source, entry.reference, entry.version] = entry
+    found = []
+    for ours in held:
+        against = ours.shown[HELD]
+        theirs = None
+        if against:
+            key = (ours.instance_id, against["source"], against["reference"], against["version"])
+            theirs = others.get(key)
+        names = tuple(ours.content) if theirs is None else differing(ours, theirs)
+        found.append(Conflict(ours, theirs, names))
+    return found
+
+
+def settle(store: LabelStore, take: str) -> int:
+    """Let one side count for every conflict there is.
+
+    Args:
+        store: whose journal gets the decisions.
+        take: "theirs" (Label Studio's) or "ours".
+
+    Returns:
+        how many conflicts there were.
+    """
+    found = find_conflicts(store)
+    entries: list[Entry] = []
+    for conflict in found:
+        if take == OURS:
+            entries.append(_again(conflict.ours, "kept"))
+        elif conflict.theirs is not None:
+            entries.append(_again(conflict.theirs, "taken"))
+        else:
+            entries += _without(store, conflict.ours)
+    store.record(entries)
+    return len(found)
+
+
+def _without(store: LabelStore, deleted: Entry) -> list[Entry]:
+    """Withdraw keypoints, and let count what was said before them."""
+    withdrawn = replace(deleted, kind=WITHDRAWN, content={}, version="withdrawn", shown={})
+    before = [
+        recorded.entry
+        for recorded in store.history([deleted.instance_id])
+        if recorded.entry.reference != deleted.reference or recorded.entry.source != deleted.source
+    ]
+    newest: Mapping[str, Entry] = {entry.kind: entry for entry in before}
+    return [
+        withdrawn,
+        *(
+            _again(newest[kind], f"after {deleted.reference} was withdrawn")
+            for kind in ("visibility", KEYPOINTS)
+            if kind in newest
+        ),
+    ]
+
+
+def _again(entry: Entry, why: str) -> Entry:
+    """The same answer once more, under a version of its own."""
+    shown = {key: value for key, value in entry.shown.items() if key != HELD}
+    return replace(entry, version=f"{entry.version}, {why}", shown=shown)
+
+
+def _same(one: Iterable[float], other: Iterable[float]) -> bool:
+    (x, y, v), (other_x, other_y, other_v) = one, other
+    return v == other_v and (v == 0 or math.hypot(x - other_x, y - other_y) <= SAME_PX)

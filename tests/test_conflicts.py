@@ -1,0 +1,102 @@
+"""Labels that two sides changed, on every database a store may be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from builders import make_image, make_instance, make_pose, stick_skeleton
+
+from labelkit.conflicts import differing, find_conflicts, hold, hold_deleted, settle
+from labelkit.journal import Entry, keypoints_content, visibility_content
+from labelkit.store import LabelStore, NewInstance
+
+STICK = stick_skeleton()
+A0 = make_instance(make_image("a.png"))
+HERE = ((1.5, 2.25), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+THERE = ((9.5, 2.25), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[LabelStore]:
+    with LabelStore.open(store_url) as opened:
+        opened.add_images([A0.image])
+        opened.add_instances([NewInstance(A0.image, A0.box, A0.box_source, A0.area)])
+        opened.record([seen()])
+        yield opened
+
+
+def seen() -> Entry:
+    content = visibility_content(STICK, [1, 1, 1, 1])
+    return Entry(A0.id, "visibility", content, "file:v.csv", A0.id, "1")
+
+
+def placed(xy: tuple[tuple[float, float], ...], source: str, visibility=(2, 2, 2, 2)) -> Entry:
+    content = keypoints_content(STICK, make_pose(xy, visibility))
+    return Entry(A0.id, "keypoints", content, source, "17", "1", "ann")
+
+
+OURS, THEIRS = placed(HERE, "file:ours.json"), placed(THERE, "label-studio")
+
+
+def x_of_nose(store: LabelStore) -> float:
+    return float(store.poses(STICK)[A0.id].xy[0, 0])
+
+
+def test_keypoints_differ_by_place_and_by_visibility_and_not_by_rounding():
+    nearly = placed(((1.5004, 2.25), *HERE[1:]), "label-studio")
+    hidden = placed(HERE, "label-studio", (2, 1, 2, 2))
+    assert differing(OURS, THEIRS) == ("nose",)
+    assert differing(OURS, nearly) == ()
+    assert differing(OURS, hidden) == ("left_paw",)
+
+
+def test_without_conflicts_there_is_nothing_to_settle(store):
+    assert find_conflicts(store) == []
+    assert settle(store, "theirs") == 0
+    store.record([OURS])
+    assert find_conflicts(store) == []
+
+
+def test_what_is_held_goes_on_counting_and_both_values_are_shown(store):
+    store.record([OURS, THEIRS, hold(OURS, THEIRS)])
+    assert x_of_nose(store) == 1.5
+    (conflict,) = find_conflicts(store)
+    assert list(conflict.rows()) == [
+        {
+            "instance": A0.id,
+            "keypoint": "nose",
+            "ours": [1.5, 2.25, 2],
+            "ours_from": "file:ours.json",
+            "theirs": [9.5, 2.25, 2],
+            "theirs_from": "ann",
+        }
+    ]
+
+
+@pytest.mark.parametrize(("take", "x"), [("ours", 1.5), ("theirs", 9.5)])
+def test_settling_lets_one_side_count_and_takes_nothing_from_the_journal(store, take, x):
+    store.record([OURS, THEIRS, hold(OURS, THEIRS)])
+    before = [item.entry for item in store.entries()]
+    assert settle(store, take) == 1
+    assert x_of_nose(store) == x
+    assert find_conflicts(store) == []
+    assert settle(store, take) == 0
+    assert [item.entry for item in store.entries()][: len(before)] == before
+
+
+def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
+    store.record([THEIRS, hold_deleted(THEIRS)])
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert [row["theirs_from"] for row in conflict.rows()] == ["deleted"] * 4
+    assert settle(store, "theirs") == 1
+    assert store.poses(STICK) == {}
+    assert store.presences(STICK)[A0.id].all()
+
+
+def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
+    store.record([OURS, replace(THEIRS, version="2"), hold_deleted(replace(THEIRS, version="2"))])
+    settle(store, "theirs")
+    assert x_of_nose(store) == 1.5

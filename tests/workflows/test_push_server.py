@@ -1,0 +1,211 @@
+"""Pushing to the real Label Studio, again and again."""
+
+from __future__ import annotations
+
+import pytest
+from flaky import flaky
+from live_studio import Synced
+from trained import TINY
+
+from labelkit.bridges import studio_api
+from labelkit.bridges.studio_api import StudioApi
+from labelkit.errors import ServiceError
+from labelkit.formats.label_studio_project import lacks
+from labelkit.selection import QueueItem
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.queueing import read_queue, write_queue
+from labelkit.workflows.retrain import retrain
+
+
+@pytest.fixture
+def queued(synced: Synced) -> Synced:
+    """Twelve instances wait for correction, every fourth of them in the control arm."""
+    ids = list(synced.trained.store.instances())[:12]
+    items = [QueueItem(id_, "unsure", number % 4 == 0) for number, id_ in enumerate(ids)]
+    write_queue(synced.trained.project, items)
+    return synced
+
+
+def expected(synced: Synced) -> list[tuple[str, ...]]:
+    return [(item.instance_id,) for item in read_queue(synced.trained.project)]
+
+
+def asked(synced: Synced) -> list[tuple[str, ...]]:
+    return [tuple(task["data"]["labelkit"]["instances"]) for task in synced.tasks()]
+
+
+def test_the_queue_is_on_the_server_with_pre_annotations_that_are_shown(queued):
+    report = queued.push()
+    assert (report.sent, report.instances, report.control) == (12, 12, 3)
+    assert asked(queued) == expected(queued)
+    facts = queued.api.project(queued.project_id)
+    assert facts["model_version"] == "round-000"
+    assert facts["show_collab_predictions"]
+    assert facts["show_instruction"]
+    for number, task in enumerate(queued.tasks()):
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "round-000"
+        kinds = [region["type"] for region in prediction["result"]]
+        assert kinds[-1] == "rectanglelabels"  # behind the keypoints
+        assert ("keypointlabels" in kinds) == (number % 4 != 0)
+        box = prediction["result"][-1]["id"]
+        assert all(region["parentID"] == box for region in prediction["result"][:-1])
+
+
+def test_a_second_push_changes_nothing(queued):
+    queued.push()
+    before = queued.tasks()
+    again = queued.push()
+    assert (again.sent, again.there, again.refreshed, again.doubled) == (0, 12, 0, 0)
+    assert queued.tasks() == before
+    marked = queued.api.projects_marked(queued.sent.uid)
+    assert marked == [queued.project_id]
+
+
+def test_a_dry_run_says_what_a_push_would_do_and_does_nothing(queued):
+    report = queued.push(dry_run=True)
+    assert (report.sent, report.project_id) == (12, None)
+    assert queued.api.projects_marked(queued.sent.uid) == []
+    assert "Would send 12 new correction tasks" in report.text()
+
+
+def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
+    queued.push()
+    finished, begun, *untouched = queued.tasks()[1:5]
+    queued.submit(finished, finished["predictions"][0]["result"])
+    draft = {"result": begun["predictions"][0]["result"], "lead_time": 1.0}
+    queued.send("POST", f"/api/tasks/{begun['id']}/drafts", draft)
+    queued.pull()
+    project, store = queued.trained.project, queued.trained.store
+    retrain(project, store, Silent(), percent=None, now=True, options=TINY)
+    waiting = [item.instance_id for item in read_queue(project)]
+    report = queued.push()
+    versions = {
+        task["id"]: [prediction["model_version"] for prediction in task["predictions"]]
+        for task in queued.tasks()
+    }
+    assert versions[finished["id"]] == versions[begun["id"]] == ["round-000"]
+    assert all(versions[task["id"]] == ["round-001"] for task in untouched)
+    assert (report.started, report.refreshed) == (2, 10)
+    assert queued.api.project(queued.project_id)["model_version"] == "round-001"
+    everything = [id_ for ids in asked(queued) for id_ in ids]
+    assert len(everything) == len(set(everything))
+    assert set(waiting) <= set(everything)
+    # The control arm is still served without pre-annotation.
+    first = queued.tasks()[0]["predictions"][0]["result"]
+    assert [region["type"] for region in first] == ["rectanglelabels"]
+    assert queued.push().refreshed == 0
+
+
+def test_tasks_deleted_on_the_server_are_sent_again_and_said(queued):
+    queued.push()
+    queued.api.delete_tasks(queued.project_id, [task["id"] for task in queued.tasks()[:2]])
+    report = queued.push()
+    assert (report.gone, report.sent, report.there) == (2, 2, 10)
+    assert sorted(asked(queued)) == sorted(
+        (i.instance_id,) for i in read_queue(queued.trained.project)
+    )
+
+
+def test_a_project_deleted_on_the_server_is_made_again_and_said(queued):
+    queued.push()
+    first = queued.project_id
+    queued.send("DELETE", f"/api/projects/{first}/")
+    report = queued.push()
+    assert report.sent == 12
+    assert queued.project_id != first
+    assert f"The project {first} had been deleted on the server." in report.text()
+
+
+def test_another_look_of_the_interface_is_left_and_a_lost_label_is_put_back(queued):
+    queued.push()
+    config = queued.api.project(queued.project_id)["label_config"]
+    (name, *_) = queued.trained.project.skeleton.keypoints
+    prettier = config.replace("<Header", '<Header underline="true"')
+    queued.api.change_project(queued.project_id, label_config=prettier)
+    assert "it is left so" in queued.push().text()
+    assert queued.api.project(queued.project_id)["label_config"] == prettier
+    broken = prettier.replace(f'value="{name}"', 'value="something else"')
+    queued.api.change_project(queued.project_id, label_config=broken)
+    assert f"had lost keypoints {name}; it was put back" in queued.push().text()
+    assert lacks(queued.api.project(queued.project_id)["label_config"], config) == []
+
+
+def test_a_push_killed_before_its_own_note_sends_nothing_twice(queued):
+    queued.push()
+    before = asked(queued)
+    ids = [task["id"] for task in queued.tasks()]
+    queued.sent.forget_tasks("correction", ids[5:])
+    queued.sent.forget_project("correction")
+    report = queued.push()
+    assert (report.sent, report.there, report.doubled) == (0, 12, 0)
+    assert asked(queued) == before
+    assert all(len(task["predictions"]) == 1 for task in queued.tasks())
+
+
+def test_copies_that_nobody_touched_are_removed_and_touched_ones_stay(queued):
+    queued.push()
+    copies = [{"data": task["data"], "predictions": []} for task in queued.tasks()[:3]]
+    made = queued.api.import_tasks(queued.project_id, copies)
+    touched = next(task for task in queued.tasks() if task["id"] == made[0])
+    queued.submit(touched, [], was_cancelled=True)
+    report = queued.push()
+    assert report.doubled == 2
+    left = [task["id"] for task in queued.tasks()]
+    assert made[0] in left
+    assert made[1] not in left
+
+
+def test_tasks_of_other_people_in_the_project_are_left_alone(queued):
+    queued.push()
+    (other,) = queued.api.import_tasks(
+        queued.project_id, [{"data": {"image": "http://127.0.0.1:9/cat.png"}}]
+    )
+    assert queued.push().foreign == 1
+    assert other in [task["id"] for task in queued.tasks()]
+
+
+def test_each_instance_can_have_a_task_of_its_own(queued):
+    assert queued.push(per_instance=True).sent == 12
+    assert all(len(ids) == 1 for ids in asked(queued))
+
+
+def test_an_import_whose_answer_was_lost_is_not_sent_again(queued, monkeypatch):
+    monkeypatch.setattr("labelkit.workflows.push_server.CHUNK", 5)
+    with flaky(queued.live.url) as proxy:
+        imports = [0]
+
+        def lose_the_second_import(method: str, path: str) -> str:
+            imports[0] += "import?" in path
+            return "lost" if "import?" in path and imports[0] == 2 else ""
+
+        proxy.failing = lose_the_second_import
+        with StudioApi(proxy.url, queued.live.log_in.api_key) as api:
+            with pytest.raises(ServiceError, match=r"The connection to .* broke"):
+                queued.push(api)
+            report = queued.push(api)
+    assert (report.there, report.sent) == (10, 2)
+    queued.push()  # the same server by its own address
+    assert sorted(asked(queued)) == sorted(
+        (i.instance_id,) for i in read_queue(queued.trained.project)
+    )
+    assert all(len(task["predictions"]) == 1 for task in queued.tasks())
+
+
+def test_a_server_that_is_too_slow_is_waited_for_next_time(queued, monkeypatch):
+    monkeypatch.setattr(studio_api, "TIMEOUT_SECONDS", 1.0)
+    with flaky(queued.live.url) as proxy:
+        proxy.failing = lambda method, path: "slow" if "import?" in path else ""
+        with StudioApi(proxy.url, queued.live.log_in.api_key) as api:
+            with pytest.raises(ServiceError, match="did not answer within 1 s"):
+                queued.push(api)
+            proxy.failing = lambda method, path: ""
+            report = queued.push(api)
+    assert (report.there, report.sent) == (12, 0)
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # in the SDK
+def test_a_personal_access_token_opens_the_door_too(queued):
+    token = queued.send("POST", "/api/token/")["token"]
+    with StudioApi(queued.live.url, token) as api:
+        assert queued.push(api).sent == 12

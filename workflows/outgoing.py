@@ -1,0 +1,136 @@
+"""What people should be asked next, and the Label Studio tasks that ask it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from labelkit.formats.label_studio_config import correction_config, visibility_config
+from labelkit.formats.label_studio_tasks import (
+    CORRECTION_TASK,
+    VISIBILITY_TASK,
+    correction_task,
+    visibility_task,
+)
+from labelkit.instance import Image, Instance
+from labelkit.pose import Pose
+from labelkit.preannotation import pre_annotation
+from labelkit.predictions import Prediction
+from labelkit.project import Project
+from labelkit.rounds import latest_complete
+from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.run_round import Labels, latest_predictions
+
+#: Version of a prediction that holds nothing but the boxes to be ticked.
+BOXES_VERSION = "boxes"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The questions of the moment.
+
+    Attributes:
+        project: whose questions they are.
+        kind: "visibility" before the first round, "correction" afterwards.
+        model_version: of the predictions that the tasks show.
+        labels: what is known.
+        predictions: of the newest round.
+        wanted: ids of the instances to ask about, in this order.
+        control: those of them that are served without pre-annotation.
+    """
+
+    project: Project
+    kind: str
+    model_version: str
+    labels: Labels
+    predictions: Mapping[str, Prediction]
+    wanted: tuple[str, ...]
+    control: frozenset[str]
+
+    @property
+    def interface(self) -> str:
+        """The labelling interface, as XML."""
+        made = visibility_config if self.kind == VISIBILITY_TASK else correction_config
+        return made(self.project.skeleton)
+
+    def groups(self, ids: Iterable[str], *, per_instance: bool = False) -> list[tuple[str, ...]]:
+        """Instances that share a task: those of an image, in the order they first appear."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for id_ in ids:
+            groups[id_ if per_instance else self.labels.instances[id_].image.id].append(id_)
+        return [tuple(group) for group in groups.values()]
+
+    def task(self, ids: Sequence[str], control: Collection[str], base: str = "") -> dict[str, Any]:
+        """The task that asks about some instances of one image.
+
+        Args:
+            ids: of the instances.
+            control: those that show no pre-annotation.
+            base: see `image_url`.
+        """
+        instances = [self.labels.instances[id_] for id_ in ids]
+        image, skeleton = instances[0].image, self.project.skeleton
+        url = image_url(self.project, image, base)
+        if self.kind == VISIBILITY_TASK:
+            return visibility_task(image, instances, skeleton, url, self.model_version)
+        return correction_task(
+            image,
+            [(item, None if item.id in control else self._shown(item)) for item in instances],
+            skeleton,
+            image_url=url,
+            model_version=self.model_version,
+        )
+
+    def _shown(self, instance: Instance) -> Pose | None:
+        if instance.id in self.labels.poses:
+            return self.labels.poses[instance.id]
+        if instance.id not in self.predictions:
+            return None
+        answer = self.labels.presences.get(instance.id)
+        return pre_annotation(self.predictions[instance.id], answer, instance.image)
+
+
+def outgoing(project: Project, labels: Labels) -> Outgoing:
+    """What to ask: what can be seen until there is a round, then corrections of the queue."""
+    if latest_complete(project) is None:
+        return ask_what_can_be_seen(project, labels)
+    newest, predictions = latest_predictions(project)
+    queued = [
+        item
+        for item in read_queue(project)
+        if item.instance_id in labels.instances and item.instance_id not in labels.poses
+    ]
+    return Outgoing(
+        project,
+        CORRECTION_TASK,
+        f"round-{newest.plan.number:03d}",
+        labels,
+        predictions,
+        tuple(item.instance_id for item in queued),
+        frozenset(item.instance_id for item in queued if item.control),
+    )
+
+
+def ask_what_can_be_seen(project: Project, labels: Labels) -> Outgoing:
+    """The visibility questions that nobody has answered."""
+    waiting = tuple(id_ for id_ in labels.instances if id_ not in labels.presences)
+    return Outgoing(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, waiting, frozenset())
+
+
+def image_url(project: Project, image: Image, base: str = "") -> str:
+    """Where Label Studio finds an image.
+
+    Args:
+        project: of the image.
+        image: of the project.
+        base: what stands in front of the path, such as "https://images.example.org/frames" or
+            "s3://bucket/frames"; "" for files that the server reads from a folder whose parent
+            is its document root.
+    """
+    if not base:
+        return f"/data/local-files/?d={quote(f'{project.images_root.name}/{image.path}')}"
+    path = quote(image.path) if base.startswith("http") else image.path
+    return f"{base.rstrip('/')}/{path}"

@@ -1,0 +1,171 @@
+"""`labelkit pull`: what people did on a server since the last time, into the journal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from labelkit.bridges.studio_api import StudioApi
+from labelkit.conflicts import HELD, hold_deleted
+from labelkit.errors import FormatError, ProjectError
+from labelkit.formats.label_studio_export import read_tasks
+from labelkit.formats.label_studio_tasks import CORRECTION_TASK, VISIBILITY_TASK
+from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
+from labelkit.project import Project
+from labelkit.sent import Sent, SentProject
+from labelkit.store import LabelStore
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.pull import SOURCE, Recorder
+from labelkit.workflows.pull_report import PullReport
+
+#: Tasks whose answers are recorded together.
+BATCH = 200
+
+#: Read again each time: a change becomes visible a little after the time it carries.
+OVERLAP = timedelta(seconds=60)
+
+
+def pull_server(
+    project: Project, store: LabelStore, api: StudioApi, progress: Progress
+) -> PullReport:
+    """Read what was changed on the server; each version of each annotation goes in once.
+
+    An annotation that cannot be used is named, the others are taken; it is looked at again in
+    every pull until somebody has corrected it.
+
+    Raises:
+        ProjectError: if nothing was pushed to this server.
+        ServiceError: if the server cannot be used. Run again: nothing is lost or comes twice.
+    """
+    with store.database.syncing():
+        api.check()
+        sent = Sent(store.database, api.url)
+        known = [sent.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
+        targets = [target for target in known if target is not None]
+        if not targets:
+            raise ProjectError(
+                f"Nothing of this project is on {api.url} yet.", "Type: labelkit push"
+            )
+        report = PullReport()
+        for target in targets:
+            if api.project(target.project_id) is None:
+                report.notes.append(
+                    f"The {target.kind} project {target.project_id} was deleted on the server; "
+                    "what was pulled from it stays."
+                )
+                continue
+            report.add(_Pull(project, store, api, target).run(sent, progress))
+        return report
+
+
+class _Pull:
+    """Reading one Label Studio project."""
+
+    def __init__(
+        self, project: Project, store: LabelStore, api: StudioApi, target: SentProject
+    ) -> None:
+        self.project, self.store, self.api, self.target = project, store, api, target
+        self.recorder = Recorder(project, store)
+        self.foreign = 0
+        self.users: dict[int, str] | None = None
+
+    def run(self, sent: Sent, progress: Progress) -> PullReport:
+        report, since = PullReport(), _earlier(self.target.pulled_until)
+        until = self.api.newest_change(self.target.project_id)
+        unread: list[str] = []  # when what could not be taken was changed
+        last_task = self.target.pulled_task
+        done = 0
+        with progress.bar("Reading answers") as step:
+            for batch in _batches(self._changed(since)):
+                part, bad = self._take(batch)
+                report.add(part)
+                unread += bad
+                last_task = max(last_task, *(task["id"] for task in batch))
+                done += len(batch)
+                step(done, done)  # nobody knows how many there will be
+        if self.foreign:
+            report.notes.append(f"{self.foreign} annotated tasks there are not labelkit's.")
+        until = min((until, *unread)) if until else self.target.pulled_until
+        sent.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
+        return report
+
+    def _changed(self, since: str) -> Iterator[dict[str, Any]]:
+        """Tasks with annotations, with skips, and those that have lost them all."""
+        none = (("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0))
+        for conditions in (
+            (*none, ("id", "less_or_equal", self.target.pulled_task)),
+            (none[0], ("cancelled_annotations", "greater", 0)),
+            (("total_annotations", "greater", 0),),
+        ):
+            yield from self.api.changed_tasks(self.target.project_id, since, *conditions)
+
+    def _take(self, tasks: Sequence[dict[str, Any]]) -> tuple[PullReport, list[str]]:
+        """Record the answers in some tasks; also when those that cannot be taken were changed."""
+        for task in tasks:
+            for annotation in task["annotations"]:
+                annotation["completed_by"] = self._who(annotation.get("completed_by"))
+        good, problems, unread = [], [], []
+        for task in tasks:
+            if not (task["data"] or {}).get("labelkit"):
+                self.foreign += bool(task["annotations"])
+                continue
+            annotations, bad = read_tasks([task], self.project.skeleton, self.api.url)
+            for item in annotations:
+                if item.image_id in self.recorder.images:
+                    good.append(item)
+                else:
+                    what = f"{self.api.url}: task {item.task_id} shows {item.image_path}"
+                    bad.append(FormatError(f"{what}, which is not in this project."))
+            if bad:
+                problems += [f"{error.problem} {error.next_step}".rstrip() for error in bad]
+                unread.append(task["updated_at"])
+        report = self.recorder.record(good, self.api.url)
+        report.problems = problems
+        report.deleted = self._keep_deleted(tasks)
+        return report, unread
+
+    def _keep_deleted(self, tasks: Sequence[Mapping[str, Any]]) -> int:
+        """Hold labels whose annotation is no longer there: whether they go, the user says."""
+        present = {
+            str(task["id"]): {str(item["id"]) for item in task["annotations"]} for task in tasks
+        }
+        images = {(task["data"] or {}).get("image_id", "") for task in tasks}
+        mine = [id_ for image in images for id_ in self.recorder.instances_of(image)]
+        latest: dict[str, Entry] = {}
+        for recorded in self.store.history(mine):
+            if recorded.entry.kind in (KEYPOINTS, WITHDRAWN):
+                latest[recorded.entry.instance_id] = recorded.entry
+        held: dict[str, list[Entry]] = defaultdict(list)
+        for entry in latest.values():
+            there = present.get(entry.shown.get("task", ""))
+            is_held = HELD in entry.shown or entry.kind == WITHDRAWN or entry.source != SOURCE
+            kept = entry.version.endswith(", kept")
+            if there is not None and entry.reference not in there and not is_held and not kept:
+                held[entry.reference].append(hold_deleted(entry))
+        self.store.record(entry for entries in held.values() for entry in entries)
+        return len(held)
+
+    def _who(self, who: Any) -> Any:
+        """An e-mail address for a number, as exported files have it."""
+        if not isinstance(who, int):
+            return who
+        if self.users is None:
+            self.users = self.api.users()
+        return self.users.get(who, who)
+
+
+def _batches(tasks: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(islice(tasks, BATCH)):
+        yield batch
+
+
+def _earlier(time: str) -> str:
+    """A little before a time as Label Studio writes it."""
+    if not time:
+        return ""
+    then = datetime.fromisoformat(time) - OVERLAP
+    return then.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,368 @@
+"""`labelkit push`: the queue and its pre-annotations onto a server, any number of times.
+
+Whatever was interrupted is found again: a project by the mark in its description, a task by the
+instances that its data names. So a push that was killed between the server's answer and our own
+note of it sends nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from labelkit.bridges.studio_api import StudioApi
+from labelkit.bridges.studio_server import served_images
+from labelkit.errors import FormatError, ServiceError
+from labelkit.formats.label_studio_project import lacks, marker, project_fields
+from labelkit.project import Project
+from labelkit.sent import Sent, SentProject, SentTask
+from labelkit.store import LabelStore
+from labelkit.workflows.outgoing import Outgoing, outgoing
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.run_round import read_all
+
+#: Tasks a request: about a second of the server's time, so that the bar moves.
+CHUNK = 250
+
+_FACTS = "id,total_annotations,cancelled_annotations"
+
+
+@dataclass(slots=True)
+class ServerPushReport:
+    """What a push did, or in a dry run would do.
+
+    Attributes:
+        server: URL.
+        kind: "visibility" or "correction".
+        project_id: Label Studio's; None where a dry run found none.
+        url: where people label.
+        sent, instances: new tasks, and the instances in them.
+        control: instances among those that are served without pre-annotation.
+        there: tasks that were there already.
+        refreshed: of those, untouched ones that got the newest predictions.
+        started: of those, started or finished ones, which are left as they are.
+        gone: tasks that were deleted on the server; what they asked is asked again.
+        doubled: untouched copies of tasks, left by an interrupted push, that were removed.
+        foreign: tasks in the project that are not ours.
+        notes: what else was found, and what was done about it.
+        dry_run: nothing was written.
+    """
+
+    server: str
+    kind: str
+    project_id: int | None = None
+    sent: int = 0
+    instances: int = 0
+    control: int = 0
+    there: int = 0
+    refreshed: int = 0
+    started: int = 0
+    gone: int = 0
+    doubled: int = 0
+    foreign: int = 0
+    notes: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    exit_code: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where people label."""
+        return (
+            self.server if self.project_id is None else f"{self.server}/projects/{self.project_id}"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "url": self.url}
+
+    def text(self) -> str:
+        """For people."""
+        would = "Would send" if self.dry_run else "Sent"
+        lines = [
+            *self.notes,
+            f"{would} {self.sent} new {self.kind} tasks with {self.instances} instances"
+            + (f", {self.control} of them without pre-annotation" if self.control else "")
+            + f"; {self.there} were there.",
+        ]
+        counts = (
+            (self.refreshed, "untouched ones have the newest predictions now"),
+            (self.started, "are started or finished, and were left alone"),
+            (self.gone, "had been deleted on the server"),
+            (self.doubled, "copies that an interrupted push had left were removed"),
+            (self.foreign, "tasks are not labelkit's, and were left alone"),
+        )
+        lines += [f"  {count} {what}" for count, what in counts if count]
+        if self.sent or self.there:
+            lines += [f"Label at {self.url}", "Then type: labelkit pull"]
+        else:
+            lines.append("The queue is empty: everything in it is labelled.")
+        return "\n".join(lines)
+
+
+def push_server(
+    project: Project,
+    store: LabelStore,
+    api: StudioApi,
+    progress: Progress,
+    *,
+    per_instance: bool,
+    base: str | None,
+    dry_run: bool,
+) -> ServerPushReport:
+    """Bring the server up to date with the queue.
+
+    Args:
+        project: whose queue.
+        store: its labels, and the ledger of what was sent.
+        api: of the server.
+        progress: told how far it is.
+        per_instance: a task for each instance instead of for each image.
+        base: what stands in front of image paths (see `image_url`); None for what was said last.
+        dry_run: look, and change nothing.
+
+    Raises:
+        ServiceError: if the server cannot be used. Run again: nothing is lost or sent twice.
+    """
+    with store.database.syncing():
+        api.check()
+        asked = outgoing(project, read_all(project, store))
+        sent = Sent(store.database, api.url)
+        push = _Push(api, sent, asked, ServerPushReport(api.url, asked.kind, dry_run=dry_run))
+        push.run(progress, per_instance=per_instance, base=base)
+        return push.report
+
+
+class _Push:
+    """One push of one kind of questions."""
+
+    def __init__(
+        self, api: StudioApi, sent: Sent, asked: Outgoing, report: ServerPushReport
+    ) -> None:
+        self.api, self.sent, self.asked, self.report = api, sent, asked, report
+        self._facts: dict[str, Any] = {}
+
+    def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
+        current, target = self.asked.model_version, self._project(base)
+        if target is None:  # a dry run without a project
+            self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
+            return
+        self.report.project_id = target.project_id
+        tasks, started = self._reconcile(target)
+        there = {id_ for task in tasks.values() for id_ in task.instances}
+        new = [id_ for id_ in self.asked.wanted if id_ not in there]
+        groups = self.asked.groups(new, per_instance=per_instance)
+        old = [
+            task
+            for task in tasks.values()
+            if task.task_id not in started and task.model_version != current
+        ]
+        self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
+        self._count_new(groups)
+        self.report.refreshed = len(old)
+        if self.report.dry_run:
+            return
+        with progress.bar("Sending tasks") as step:
+            for done in self._send(target, groups):
+                step(done, len(groups))
+        with progress.bar("Renewing predictions") as step:
+            for done in self._refresh(target, old):
+                step(done, len(old))
+        renewed = groups or old or any(t.model_version == current for t in tasks.values())
+        if renewed and self._facts.get("model_version") != current:
+            self.api.change_project(target.project_id, model_version=current)
+
+    def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
+        self.report.sent, self.report.instances = len(groups), sum(map(len, groups))
+        self.report.control = sum(id_ in self.asked.control for ids in groups for id_ in ids)
+
+    # The project
+
+    def _project(self, base: str | None) -> SentProject | None:
+        """The Label Studio project: the known one, one that is found by its mark, or a new one."""
+        known, facts = self.sent.project(self.asked.kind), None
+        if known is not None:
+            facts = self.api.project(known.project_id)
+            if facts is None:
+                self._note(f"The project {known.project_id} had been deleted on the server.")
+                if not self.report.dry_run:
+                    self.sent.forget_project(self.asked.kind)
+        if known is None or facts is None:
+            marked = self.api.projects_marked(marker(self.sent.uid, self.asked.kind))
+            if len(marked) > 1:
+                self._note(
+                    f"Several projects carry this project's mark: {marked}; the first is used."
+                )
+            facts = self.api.project(marked[0]) if marked else None
+            if facts is None and self.report.dry_run:
+                return None
+            facts = facts or self._create()
+            known = SentProject(self.asked.kind, facts["id"], known.image_url if known else "")
+        self._facts = facts
+        wanted = known if base is None else replace(known, image_url=base)
+        if not self.report.dry_run:
+            self.sent.keep_project(wanted)
+            self._check_interface(facts)
+            if not wanted.image_url:
+                self._share_images(facts["id"])
+        return wanted
+
+    def _create(self) -> dict[str, Any]:
+        asked = self.asked
+        fields = project_fields(
+            asked.project.name, self.sent.uid, asked.kind, asked.project.skeleton
+        )
+        facts = self.api.create_project(**fields, label_config=asked.interface)
+        self._note(f"Made the Label Studio project {facts['id']}: {fields['title']}")
+        return facts
+
+    def _check_interface(self, facts: dict[str, Any]) -> None:
+        """Put our labelling interface back where somebody took away what our tasks need."""
+        theirs, ours = str(facts.get("label_config") or ""), self.asked.interface
+        missing = lacks(theirs, ours)
+        if missing:
+            what = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            try:
+                self.api.change_project(facts["id"], label_config=ours)
+            except ServiceError as error:
+                raise ServiceError(
+                    f"The labelling interface of the project {facts['id']} was changed: it lacks "
+                    f"{what}; and it cannot be put back: {error.problem}",
+                    "In Label Studio, Settings, Labeling Interface, add what it lacks.",
+                ) from error
+            self._note(f"The labelling interface had lost {what}; it was put back.")
+        elif theirs.split() != ours.split():
+            self._note(
+                "The labelling interface was changed; it is left so, all that is needed is there."
+            )
+        if not facts.get("show_collab_predictions"):
+            self.api.change_project(facts["id"], show_collab_predictions=True)
+            self._note("Showing predictions had been switched off; it is on again.")
+
+    def _share_images(self, project_id: int) -> None:
+        """A local storage is what lets Label Studio read the images from its own disk."""
+        images = self.asked.project.images_root
+        path = str(served_images(self.asked.project, self.api.url) or images)
+        folders = self.api.local_folders(project_id)
+        if path in folders:
+            return
+        try:
+            self.api.add_local_folder(project_id, path)
+        except ServiceError as error:
+            raise ServiceError(
+                f"Label Studio may not read the images in {path}: {error.problem}",
+                "Start it with: labelkit studio; or with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED="
+                f"true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}; or say where "
+                "it finds the images: labelkit push --image-url https://images.example.org/frames",
+            ) from error
+
+    # Tasks
+
+    def _reconcile(self, target: SentProject) -> tuple[dict[int, SentTask], set[int]]:
+        """What is on the server, in agreement with the ledger; ids of tasks that were started."""
+        kind, known = self.asked.kind, self.sent.tasks(self.asked.kind)
+        found = {fact["id"]: fact for fact in self.api.task_facts(target.project_id, _FACTS)}
+        started = self.api.drafted_tasks(target.project_id) | {
+            id_
+            for id_, fact in found.items()
+            if fact["total_annotations"] or fact["cancelled_annotations"]
+        }
+        gone = [id_ for id_ in known if id_ not in found]
+        tasks = {id_: task for id_, task in known.items() if id_ in found}
+        adopted, doubled = self._adopt(target, tasks, found.keys() - known.keys(), started)
+        self.report.gone, self.report.doubled = len(gone), len(doubled)
+        if not self.report.dry_run:
+            self.sent.forget_tasks(kind, gone)
+            self.sent.keep_tasks(kind, adopted)
+            for start in range(0, len(doubled), CHUNK):
+                self.api.delete_tasks(target.project_id, doubled[start : start + CHUNK])
+        return {**tasks, **{task.task_id: task for task in adopted}}, started
+
+    def _adopt(
+        self, target: SentProject, known: dict[int, SentTask], unknown: set[int], started: set[int]
+    ) -> tuple[list[SentTask], list[int]]:
+        """Tasks of ours that the ledger does not have: to be kept, and untouched copies."""
+        adopted: list[SentTask] = []
+        doubled: list[int] = []
+        if not unknown:
+            return adopted, doubled
+        asked_already = {id_ for task in known.values() for id_ in task.instances}
+        for fact in self.api.task_facts(target.project_id, "id,data"):
+            if fact["id"] not in unknown:
+                continue
+            ours = (fact["data"] or {}).get("labelkit") or {}
+            ids = tuple(map(str, ours.get("instances") or ()))
+            if ours.get("kind") != self.asked.kind or not self._knows(ids):
+                self.report.foreign += 1
+            elif asked_already.intersection(ids) and fact["id"] not in started:
+                doubled.append(fact["id"])
+            else:
+                asked_already.update(ids)
+                control = frozenset(ids).difference(ours.get("served") or ())
+                # Its predictions may be missing: a version that is none has them sent again.
+                adopted.append(SentTask(fact["id"], ids, control, ""))
+        return adopted, doubled
+
+    def _knows(self, ids: Sequence[str]) -> bool:
+        return bool(ids) and all(id_ in self.asked.labels.instances for id_ in ids)
+
+    def _send(self, target: SentProject, groups: Sequence[tuple[str, ...]]) -> Iterator[int]:
+        """Import new tasks; the next request is made ready while the server works on this one."""
+        with ThreadPoolExecutor(1) as ahead:
+            chunks = [groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK)]
+            ready = ahead.submit(self._tasks, chunks[0], target.image_url) if chunks else None
+            done = 0
+            for number, chunk in enumerate(chunks):
+                assert ready is not None
+                tasks = ready.result()
+                if number + 1 < len(chunks):
+                    ready = ahead.submit(self._tasks, chunks[number + 1], target.image_url)
+                ids = self.api.import_tasks(target.project_id, tasks)
+                version, control = self.asked.model_version, self.asked.control
+                self.sent.keep_tasks(
+                    self.asked.kind,
+                    (
+                        SentTask(id_, group, control.intersection(group), version)
+                        for id_, group in zip(ids, chunk, strict=True)
+                    ),
+                )
+                done += len(chunk)
+                yield done
+
+    def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
+        """Replace the predictions of tasks that nobody has started."""
+        for start in range(0, len(old), CHUNK):
+            chunk = old[start : start + CHUNK]
+            predictions = [
+                {"task": sent.task_id, **self._task(sent.instances, sent.control)["predictions"][0]}
+                for sent in chunk
+            ]
+            self.api.delete_predictions(target.project_id, [sent.task_id for sent in chunk])
+            self.api.import_predictions(target.project_id, predictions)
+            version = self.asked.model_version
+            self.sent.keep_tasks(
+                self.asked.kind, (replace(sent, model_version=version) for sent in chunk)
+            )
+            yield start + len(chunk)
+
+    def _tasks(self, groups: Sequence[tuple[str, ...]], base: str) -> list[dict[str, Any]]:
+        return [self._task(ids, self.asked.control, base) for ids in groups]
+
+    def _task(self, ids: Sequence[str], control: frozenset[str], base: str = "") -> dict[str, Any]:
+        """A task whose prediction Label Studio's own rules accept; the server checks nothing."""
+        task = self.asked.task(ids, control, base)
+        for prediction in task["predictions"]:
+            if problems := self._interface().validate_prediction(prediction, return_errors=True):
+                raise FormatError(f"The prediction for {ids[0]} would be refused: {problems[0]}")
+        return task
+
+    def _interface(self) -> Any:
+        if not hasattr(self, "_checked"):
+            from label_studio_sdk.label_interface import LabelInterface
+
+            self._checked = LabelInterface(self.asked.interface)
+        return self._checked
+
+    def _note(self, text: str) -> None:
+        self.report.notes.append(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+
+PAGE = b"<html>" + b"welcome " * 20_000 + b"</html>"
+COOKIE = "very-secret-cookie"
 
 #: Method and path of a request -> the name of what goes wrong with it.
 Failing = Callable[[str, str], str]
@@ -20,8 +24,8 @@ class Flaky:
     Attributes:
         url: where it listens.
         failing: decides what happens to each request: "" passes it on, "500", "401", "html",
-            "redirect" and "cut" answer at once, "lost" passes it on and drops the answer, "slow"
-            passes it on and answers late.
+            "redirect", "nonsense", "other", "502", "echo" and "cut" answer at once, "lost" passes
+            it on and drops the answer, "slow" passes it on and answers late.
         slow_seconds: how late.
     """
 
@@ -30,6 +34,10 @@ class Flaky:
         self.url = ""
         self.failing: Failing = lambda method, path: ""
         self.slow_seconds = 3.0
+
+
+def _echo(what: str | None) -> bytes:
+    return json.dumps({"detail": f"bad header: {what}"}).encode()
 
 
 @contextmanager
@@ -44,9 +52,12 @@ def flaky(target: str) -> Iterator[Flaky]:
             said = {
                 "500": (500, "application/json", b'{"detail": "out of memory"}'),
                 "401": (401, "application/json", b'{"detail": "Invalid token."}'),
-                "html": (200, "text/html", b"<html>" + b"welcome " * 20_000 + b"</html>"),
+                "html": (200, "text/html", PAGE),
                 "nonsense": (200, "application/json", b'["what?"'),
                 "redirect": (302, "text/html", b""),
+                "other": (200, "application/json", b'{"hello": "world"}'),
+                "502": (502, "text/html", PAGE),
+                "echo": (400, "application/json", _echo(self.headers["Authorization"])),
             }
             if how == "cut":
                 self.close_connection = True
@@ -73,7 +84,7 @@ def flaky(target: str) -> Iterator[Flaky]:
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
-                self.send_header("Set-Cookie", "sessionid=very-secret-cookie")
+                self.send_header("Set-Cookie", f"sessionid={COOKIE}")
                 self.send_header("Location", "https://login.example.org/")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -89,7 +100,7 @@ def flaky(target: str) -> Iterator[Flaky]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     settings.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield settings

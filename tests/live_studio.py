@@ -52,6 +52,10 @@ class Live:
         headers = {"Authorization": f"Token {self.log_in.api_key}"}
         return httpx.get(self.url + path, headers=headers, timeout=60, **how)  # type: ignore[arg-type]
 
+    def post(self, path: str, fields: object) -> httpx.Response:
+        headers = {"Authorization": f"Token {self.log_in.api_key}"}
+        return httpx.post(self.url + path, headers=headers, json=fields, timeout=60)
+
 
 @pytest.fixture(scope="session")
 def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:

@@ -21,7 +21,7 @@ from labelkit.preannotation import pre_annotation
 from labelkit.predictions import Prediction
 from labelkit.project import Project
 from labelkit.rounds import latest_complete
-from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.queueing import waiting
 from labelkit.workflows.run_round import Labels, latest_predictions
 
 #: Version of a prediction that holds nothing but the boxes to be ticked.
@@ -98,11 +98,7 @@ def outgoing(project: Project, labels: Labels) -> Outgoing:
     if latest_complete(project) is None:
         return ask_what_can_be_seen(project, labels)
     newest, predictions = latest_predictions(project)
-    queued = [
-        item
-        for item in read_queue(project)
-        if item.instance_id in labels.instances and item.instance_id not in labels.poses
-    ]
+    queued = waiting(project, labels)
     return Outgoing(
         project,
         CORRECTION_TASK,
@@ -116,8 +112,10 @@ def outgoing(project: Project, labels: Labels) -> Outgoing:
 
 def ask_what_can_be_seen(project: Project, labels: Labels) -> Outgoing:
     """The visibility questions that nobody has answered."""
-    waiting = tuple(id_ for id_ in labels.instances if id_ not in labels.presences)
-    return Outgoing(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, waiting, frozenset())
+    unanswered = tuple(
+        id_ for id_ in labels.instances if id_ not in labels.presences and id_ not in labels.skipped
+    )
+    return Outgoing(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, unanswered, frozenset())
 
 
 def image_url(project: Project, image: Image, base: str = "") -> str:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -42,7 +43,6 @@ def pull_server(
         ServiceError: if the server cannot be used. Run again: nothing is lost or comes twice.
     """
     with store.database.syncing():
-        api.check()
         sent = Sent(store.database, api.url)
         known = [sent.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
         targets = [target for target in known if target is not None]
@@ -69,9 +69,17 @@ class _Pull:
         self, project: Project, store: LabelStore, api: StudioApi, target: SentProject
     ) -> None:
         self.project, self.store, self.api, self.target = project, store, api, target
-        self.recorder = Recorder(project, store)
         self.foreign = 0
-        self.users: dict[int, str] | None = None
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """It reads the whole store, for which there is no need where nothing came."""
+        return Recorder(self.project, self.store)
+
+    @cached_property
+    def users(self) -> dict[int, str]:
+        """E-mail addresses by Label Studio's number."""
+        return self.api.users()
 
     def run(self, sent: Sent, progress: Progress) -> PullReport:
         report, since = PullReport(), _earlier(self.target.pulled_until)
@@ -151,11 +159,7 @@ class _Pull:
 
     def _who(self, who: Any) -> Any:
         """An e-mail address for a number, as exported files have it."""
-        if not isinstance(who, int):
-            return who
-        if self.users is None:
-            self.users = self.api.users()
-        return self.users.get(who, who)
+        return self.users.get(who, who) if isinstance(who, int) else who
 
 
 def _batches(tasks: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

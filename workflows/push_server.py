@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from labelkit.bridges.studio_api import StudioApi
@@ -23,8 +24,8 @@ from labelkit.workflows.outgoing import Outgoing, outgoing
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.run_round import read_all
 
-#: Tasks a request: about a second of the server's time, so that the bar moves.
-CHUNK = 250
+#: Tasks a request: one or two seconds of the server's time, so that the bar moves.
+CHUNK = 500
 
 _FACTS = "id,total_annotations,cancelled_annotations"
 
@@ -128,14 +129,21 @@ def push_server(
     with store.database.syncing():
         api.check()
         asked = outgoing(project, read_all(project, store))
-        sent = Sent(store.database, api.url)
-        push = _Push(api, sent, asked, ServerPushReport(api.url, asked.kind, dry_run=dry_run))
+        report = ServerPushReport(api.url, asked.kind, dry_run=dry_run)
+        push = Push(api, Sent(store.database, api.url), asked, report)
         push.run(progress, per_instance=per_instance, base=base)
-        return push.report
+        return report
 
 
-class _Push:
-    """One push of one kind of questions."""
+class Push:
+    """One push of one kind of questions.
+
+    Args:
+        api: of the server.
+        sent: the ledger of what is there.
+        asked: the questions.
+        report: filled while it works.
+    """
 
     def __init__(
         self, api: StudioApi, sent: Sent, asked: Outgoing, report: ServerPushReport
@@ -144,6 +152,7 @@ class _Push:
         self._facts: dict[str, Any] = {}
 
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
+        """Bring the server up to date; see `push_server`."""
         current, target = self.asked.model_version, self._project(base)
         if target is None:  # a dry run without a project
             self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
@@ -353,16 +362,15 @@ class _Push:
         """A task whose prediction Label Studio's own rules accept; the server checks nothing."""
         task = self.asked.task(ids, control, base)
         for prediction in task["predictions"]:
-            if problems := self._interface().validate_prediction(prediction, return_errors=True):
+            if problems := self._interface.validate_prediction(prediction, return_errors=True):
                 raise FormatError(f"The prediction for {ids[0]} would be refused: {problems[0]}")
         return task
 
+    @cached_property
     def _interface(self) -> Any:
-        if not hasattr(self, "_checked"):
-            from label_studio_sdk.label_interface import LabelInterface
+        from label_studio_sdk.label_interface import LabelInterface  # takes a second
 
-            self._checked = LabelInterface(self.asked.interface)
-        return self._checked
+        return LabelInterface(self.asked.interface)
 
     def _note(self, text: str) -> None:
         self.report.notes.append(text)

@@ -20,6 +20,7 @@ from labelkit.workflows.queueing import (
     arrange,
     read_choices,
     read_queue,
+    waiting,
     write_choices,
     write_queue,
 )
@@ -160,14 +161,14 @@ def _selected(project: Project) -> list[str]:
 
 
 def _report(project: Project, store: LabelStore, choices: Choices) -> QueueReport:
-    labelled = store.poses(project.skeleton)
-    items = [item for item in read_queue(project) if item.instance_id not in labelled]
+    labels = read_all(project, store)
+    items = waiting(project, labels)
     return QueueReport(
         queued=len(items),
         reasons=dict(Counter(item.reason for item in items)),
         chosen=len(choices.first),
         excluded=len(choices.excluded),
-        labelled=sum(item in labelled for item in choices.first),
+        labelled=sum(item in labels.poses for item in choices.first),
         control=sum(item.control for item in items),
         next_ids=tuple(item.instance_id for item in items[:10]),
     )

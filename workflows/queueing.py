@@ -51,7 +51,7 @@ def fill_queue(
     dev_waiting = sum(item not in labels.poses for item in labels.dev)
     items = queue(
         labels.instances,
-        done=labels.poses.keys(),
+        done=labels.poses.keys() | labels.skipped,
         dev=labels.dev,
         scores={item: prediction.score for item, prediction in predictions.items()},
         seed=project.seed,
@@ -109,6 +109,17 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
         return tuple(QueueItem(r["instance"], r["reason"], r["control"]) for r in items)
     except (KeyError, TypeError) as error:
         raise _damaged(project, QUEUE_FILE, error) from error
+
+
+def waiting(project: Project, labels: Labels) -> list[QueueItem]:
+    """What of the queue still waits; what somebody skipped does only if it was picked out."""
+    return [
+        item
+        for item in read_queue(project)
+        if item.instance_id in labels.instances
+        and item.instance_id not in labels.poses
+        and (item.reason == CHOSEN or item.instance_id not in labels.skipped)
+    ]
 
 
 def write_choices(project: Project, choices: Choices) -> None:

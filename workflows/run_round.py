@@ -58,12 +58,14 @@ class Labels:
         presences: (K,) visibility answers by instance id.
         poses: human keypoints by instance id.
         dev: ids of the dev set.
+        skipped: ids of instances that a human declined to answer.
     """
 
     instances: Mapping[str, Instance]
     presences: Mapping[str, np.ndarray]
     poses: Mapping[str, Pose]
     dev: frozenset[str]
+    skipped: frozenset[str]
 
     @property
     def trainable(self) -> list[str]:
@@ -79,6 +81,7 @@ def read_all(project: Project, store: LabelStore, as_of: int | None = None) -> L
         store.presences(project.skeleton, as_of),
         store.poses(project.skeleton, as_of),
         frozenset(dev_set(instances.values(), project.seed, DEV_SHARE)),
+        frozenset(store.skipped(as_of)),
     )
 
 

@@ -311,8 +311,8 @@ class Serving:
                 f"  metrics   {self.url}/metrics",
                 "In Label Studio: Settings > Model > Connect Model, with this URL and basic "
                 "authentication.",
-                "A server that is not labelkit studio wants LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false "
-                "for an address of its own machine.",
+                "A server that is not labelkit studio calls nobody on its own machine, unless "
+                "started with LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS=false.",
                 "Stop it with Ctrl-C.",
             ]
         )

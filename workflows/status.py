@@ -12,7 +12,7 @@ from labelkit.project import Project
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.selection import format_percent
 from labelkit.store import LabelStore
-from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.queueing import waiting
 from labelkit.workflows.run_round import read_all
 
 
@@ -98,7 +98,7 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     for recorded in store.entries():
         annotators[recorded.entry.annotator] = annotators.get(recorded.entry.annotator, 0) + 1
     history = rounds(project)
-    queued = sum(item.instance_id not in labels.poses for item in read_queue(project))
+    queued = len(waiting(project, labels))
     complete = [item for item in history if item.status == COMPLETE]
     if not labels.presences:
         step = "Next: labelkit push, tick what can be seen, labelkit pull"

@@ -25,6 +25,10 @@ PAGE, LIGHT_PAGE = 200, 10_000
 #: Label Studio reads times in this one form.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\d*(?:Z|\+00:00)?")
 
+_ADDRESS = "Set LABEL_STUDIO_URL to the server's address."
+_EXPIRED = "The key in LABEL_STUDIO_API_KEY is no key of Label Studio's, or it has expired."
+_FRESH = "Take a fresh one from Label Studio, Account & Settings."
+_REFUSED = "See that the user of the key may do that, and that it is Label Studio 1.23.2 or newer."
 _AGAIN = "Then run the same command again: nothing is lost and nothing comes twice."
 _HOW = (
     "Type: export LABEL_STUDIO_URL=http://127.0.0.1:8080 (labelkit studio prints it).\n"
@@ -38,11 +42,18 @@ def connect() -> StudioApi:
     Raises:
         UsageError: if one of them is not set, or is no URL.
     """
+    import httpx
+
     url = os.environ.get("LABEL_STUDIO_URL", "").strip().rstrip("/")
     key = os.environ.get("LABEL_STUDIO_API_KEY", "").strip()
     if not url:
         raise UsageError("LABEL_STUDIO_URL is not set: which Label Studio?", _HOW)
-    if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+    try:
+        httpx.URL(url)
+        plausible = re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url)
+    except httpx.InvalidURL:
+        plausible = None
+    if not plausible:  # it may hold a password, so it is not repeated
         raise UsageError("LABEL_STUDIO_URL is not the URL of a server.", _HOW)
     if not key:
         raise UsageError(
@@ -73,13 +84,20 @@ class StudioApi:
         import httpx
         from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
-        self.url = url
+        self.url, self._key = url, key
         # A redirect would turn a POST into a GET; it is named instead.
-        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=False)
-        with self._plain_words():
+        self._client = httpx.Client(
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=False,
+            event_hooks={"response": [self._look_at_renewal]},
+        )
+        try:
             self._transport = SyncClientWrapper(
                 api_key=key, base_url=url + "/", max_retries=2, httpx_client=self._client
             ).httpx_client
+        except Exception:  # it reads the claims of a personal access token, which may be anything
+            self._client.close()
+            raise ServiceError(_EXPIRED, _FRESH) from None
 
     def __enter__(self) -> StudioApi:
         return self
@@ -91,7 +109,9 @@ class StudioApi:
 
     def check(self) -> None:
         """Make sure that this is a Label Studio that takes the key."""
-        self._get("api/current-user/whoami")
+        who = self._get("api/current-user/whoami")
+        if not isinstance(who, dict) or "email" not in who:
+            raise ServiceError(f"{self.url} is no Label Studio.", _ADDRESS)
 
     def users(self) -> dict[int, str]:
         """E-mail addresses by id."""
@@ -282,29 +302,39 @@ class StudioApi:
                 "Set LABEL_STUDIO_URL to the address that a browser shows in the end.",
             )
         if status >= 500:
-            raise ServiceError(f"{self.url} failed: {status} {_detail(answer)}".rstrip(), _AGAIN)
+            raise ServiceError(f"{self.url} failed: {self._said(answer)}", _AGAIN)
         if "json" not in kind and status != 204:
             raise ServiceError(
                 f"{self.url} is no Label Studio: it answers with {kind or 'nothing'} ({status}).",
-                "Set LABEL_STUDIO_URL to the server's address.",
+                _ADDRESS,
             )
         if status >= 400:
-            raise ServiceError(f"{self.url} refuses: {status} {_detail(answer)}".rstrip())
+            raise ServiceError(f"{self.url} refuses: {self._said(answer)}", _REFUSED)
         return answer.json() if answer.content else None
+
+    def _look_at_renewal(self, answer: Any) -> None:
+        """When a personal access token is renewed, the SDK takes any answer for one of its own."""
+        if answer.request.url.path.endswith("/api/token/refresh/"):
+            answer.read()
+            self._content(answer, {})
+
+    def _said(self, answer: Any) -> str:
+        """Status and what a JSON error says, short; nothing of a page, and never the key."""
+        try:
+            said = answer.json()
+            parts: Iterable[Any] = [said.get("detail"), said.get("validation_errors")]
+            detail = " ".join(str(part) for part in parts if part)
+        except (ValueError, AttributeError):
+            detail = ""
+        return f"{answer.status_code} {detail.replace(self._key, '***')[:300]}".rstrip()
 
     @contextlib.contextmanager
     def _plain_words(self) -> Iterator[None]:
         """Failures of the transport; their own text may hold cookies and whole pages."""
         import httpx
-        from label_studio_sdk.core.api_error import ApiError
 
         try:
             yield
-        except ApiError:  # while a personal access token is renewed
-            raise ServiceError(
-                f"{self.url} refuses the key in LABEL_STUDIO_API_KEY, or it has expired.",
-                "Take a fresh one from Label Studio, Account & Settings.",
-            ) from None
         except httpx.TimeoutException:
             raise ServiceError(
                 f"{self.url} did not answer within {TIMEOUT_SECONDS:.0f} s.",
@@ -321,7 +351,7 @@ class StudioApi:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ServiceError(
                 f"{self.url} answers what no Label Studio would ({type(error).__name__}).",
-                "Set LABEL_STUDIO_URL to the server's address.",
+                _ADDRESS,
             ) from None
 
 
@@ -335,13 +365,3 @@ def _filter_time(text: str) -> str:
     if found is None:
         raise ServiceError(f"Label Studio wrote the time {text[:40]!r}, which is none.")
     return f"{found[1]}.{(found[2] or '0'):0<6}Z"
-
-
-def _detail(answer: Any) -> str:
-    """What a JSON error says, short; nothing of a page."""
-    try:
-        said = answer.json()
-        parts: Iterable[Any] = [said.get("detail"), said.get("validation_errors")]
-        return " ".join(str(part) for part in parts if part)[:300]
-    except (ValueError, AttributeError):
-        return ""

@@ -6,12 +6,14 @@ from builders import make_project
 
 from labelkit.images import scan_images
 from labelkit.instance import Box
+from labelkit.journal import SKIP, Entry
 from labelkit.project import Project
+from labelkit.selection import QueueItem
 from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.outgoing import image_url
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.push import push_files
-from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.queueing import read_queue, write_queue
 
 
 def tasks_of(report):
@@ -99,6 +101,21 @@ def test_what_is_corrected_is_not_sent_again(trained):
     report = push_files(trained.project, trained.store, dry_run=False)
     assert (report.tasks, report.exit_code) == (0, 0)
     assert report.text() == "The queue is empty: everything in it is labelled."
+
+
+def test_what_somebody_skipped_is_not_sent_again_unless_it_is_picked_out(trained):
+    first, second = [item.instance_id for item in read_queue(trained.project)][:2]
+    trained.store.record([Entry(first, SKIP, {}, "label-studio", "1", "1")])
+    sent = [
+        id_
+        for task in tasks_of(push_files(trained.project, trained.store, dry_run=False))
+        for id_ in task["data"]["labelkit"]["instances"]
+    ]
+    assert first not in sent
+    assert second in sent
+    write_queue(trained.project, [QueueItem(first, "chosen", False)])
+    (task,) = tasks_of(push_files(trained.project, trained.store, dry_run=False))
+    assert task["data"]["labelkit"]["instances"] == [first]
 
 
 def test_addresses_are_below_the_folder_above_the_images_and_quoted(tmp_path):

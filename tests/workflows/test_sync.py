@@ -103,5 +103,6 @@ def test_while_one_machine_pushes_another_is_told_to_wait_and_nothing_is_doubled
                 assert "***" in caught.value.problem
             go_on.set()
             assert first.result().sent == 6
-        assert other.push(api).sent == 0
+            assert other.push(api).sent == 0
+        assert queued.push().there == 6  # the same server by its own address
     assert len(queued.tasks()) == 6

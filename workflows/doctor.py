@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labelkit.bridges.mongod import prepare_database
+from labelkit.bridges.studio_api import connect
 from labelkit.errors import LabelkitError
 from labelkit.images import image_file
 from labelkit.project import Project, find_project, open_project
@@ -103,8 +104,20 @@ def _installation() -> Iterator[Check]:
             yield Check("fiftyone database", True, prepare_database())
         except LabelkitError as error:
             yield Check("fiftyone database", None, str(error).replace("\n", " "))
+    yield _label_studio()
     known = "LABELKIT_DB" in os.environ
     yield Check("LABELKIT_DB", None, "set" if known else "not set: SQLite in the project")
+
+
+def _label_studio() -> Check:
+    if not os.environ.get("LABEL_STUDIO_URL"):
+        return Check("label studio", None, "LABEL_STUDIO_URL is not set: push and pull files only")
+    try:
+        with connect() as api:
+            api.check()
+    except LabelkitError as error:
+        return Check("label studio", False, str(error).replace("\n", " "))
+    return Check("label studio", True, f"answers at {api.url} and takes the key")
 
 
 def _project(project: Project) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,13 +56,30 @@ def refused(
     action: Callable[[], Any], match: str, next_step: str, *secrets: str
 ) -> type[LabelkitError]:
     """That it says so in a few words, with what to do, and nothing that has to stay secret."""
-    with pytest.raises((ServiceError, UsageError), match=match) as caught:
+    with pytest.raises((ServiceError, UsageError)) as caught:
         action()
     said = str(caught.value)
+    assert re.search(match, caught.value.problem)
     assert next_step in caught.value.next_step
     assert len(said) < 500
     assert not [word for word in (KEY, COOKIE, "sessionid", "welcome", *secrets) if word in said]
     return caught.type
+
+
+class FailsFrom:
+    """Lets some requests through, and fails in one way from then on."""
+
+    def __init__(self, passed: int, how: str) -> None:
+        self.asked, self.passed, self.how = itertools.count(), passed, how
+        self.over = threading.Event()
+
+    def __call__(self, method: str, path: str) -> str:
+        if next(self.asked) < self.passed:
+            return ""
+        if self.how == "hang":
+            self.over.wait(30)
+            return "cut"
+        return self.how
 
 
 def answering(proxy: Flaky, how: str) -> Callable[[], None]:
@@ -93,13 +111,11 @@ def test_a_server_that_is_down_is_named():
 
 def test_a_server_that_hangs_is_given_up(broken, monkeypatch):
     monkeypatch.setattr(studio_api, "TIMEOUT_SECONDS", 0.3)
-    enough = threading.Event()
+    failing = FailsFrom(0, "hang")
     ask = answering(broken, "")
-    broken.failing = lambda method, path: "cut" if enough.wait(30) else "cut"
-    try:
-        refused(ask, r"did not answer within 0 s|within 0\.3 s", AGAIN)
-    finally:
-        enough.set()
+    broken.failing = failing
+    refused(ask, "did not answer within", AGAIN)
+    failing.over.set()
 
 
 def test_what_was_not_meant_to_be_repeated_is_sent_once(broken):
@@ -133,12 +149,11 @@ def test_a_server_that_takes_some_of_the_tasks_is_noticed(synced):
         "http://a b",
         "http://host:port",
         "http://[::1",
-        "http://a..b",
         "http://host/?next=1",
         f"http://ann:{KEY}@host",
         f"//ann:{KEY}@host",
-        "http://host\n",
-    ][:-1],
+        "http://ä..b",
+    ],
 )
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(url, monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_URL", url)
@@ -159,9 +174,7 @@ def test_an_address_and_a_key_that_are_not_set_are_asked_for(monkeypatch):
         refused(connect, "LABEL_STUDIO_API_KEY is not set", "Account & Settings")
 
 
-@pytest.mark.parametrize(
-    "key", [f"Token {KEY}", f"{KEY}ü", f"{KEY}\n{KEY}", f"{KEY}\x00"[:-1] + "\x7f"]
-)
+@pytest.mark.parametrize("key", [f"Token {KEY}", f"{KEY}ü", f"{KEY}\n{KEY}", f"{KEY}\x7f"])
 def test_a_key_with_characters_that_no_key_has_is_not_sent(key, monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", key)
@@ -186,24 +199,13 @@ def test_a_personal_access_token_that_has_expired_or_is_none_is_not_sent(claims)
     )
 
 
-@pytest.mark.parametrize(
-    ("how", "match"),
-    [
-        ("500", "failed: 500"),
-        ("401", "refuses the key in LABEL_STUDIO_API_KEY, or it has expired"),
-        ("echo", "refuses the key"),
-        ("cut", "broke"),
-        ("html", "answers what no Label Studio would"),
-        ("502", "answers what no Label Studio would"),
-        ("other", "answers what no Label Studio would"),
-        ("redirect", "answers what no Label Studio would"),
-    ],
-)
-def test_a_personal_access_token_that_cannot_be_renewed_says_why(broken, how, match):
+@pytest.mark.parametrize("how", [how for how in SAID if how not in ("echo", "other")])
+def test_a_personal_access_token_that_cannot_be_renewed_says_why(broken, how):
+    match, next_step, _ = SAID[how]
     token = personal_token(exp=4_000_000_000, token_type="refresh")
     broken.failing = lambda method, path: how
     with StudioApi(broken.url, token) as api:
-        refused(api.check, match, "", token)
+        refused(api.check, match, next_step, token)
 
 
 @pytest.mark.parametrize("key", ["0" * 40, "a.b.c", personal_token(exp=4_000_000_000)])
@@ -213,9 +215,6 @@ def test_the_real_server_refuses_a_wrong_key(live, key):
 
 
 # Nothing is lost or doubled
-
-
-WAYS = ("500", "cut", "lost", "401", "html", "hang")
 
 
 @pytest.fixture
@@ -229,50 +228,37 @@ def queued(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> Synced:
     return synced
 
 
-class FailsFrom:
-    """Lets some requests through, and fails in one way from then on."""
-
-    def __init__(self, passed: int, how: str) -> None:
-        self.asked, self.passed, self.how = itertools.count(), passed, how
-        self.over = threading.Event()
-
-    def __call__(self, method: str, path: str) -> str:
-        if next(self.asked) < self.passed:
-            return ""
-        if self.how == "hang":
-            self.over.wait(30)
-            return "cut"
-        return self.how
-
-
-def until_it_works(proxy: Flaky, key: str, how: str, command: Callable[[StudioApi], Any]) -> int:
-    """Run a command that fails at its first request, then at its second, and so on."""
-    for passed in itertools.count():
-        failing = FailsFrom(passed, how)
-        proxy.failing = failing
+def until_it_works(
+    proxy: Flaky, key: str, ways: tuple[str, ...], command: Callable[[StudioApi], Any]
+) -> int:
+    """Run a command that fails from its first request on, then from its second, and so on."""
+    for passed, how in enumerate(itertools.cycle(ways)):
+        assert passed < 60
+        failing = proxy.failing = FailsFrom(passed, how)
+        said = None
         with StudioApi(proxy.url, key) as api:
             try:
                 command(api)
-                return passed
             except ServiceError as error:
-                assert error.next_step
-                assert not [word for word in (key, COOKIE, "welcome") if word in str(error)]
-            finally:
-                failing.over.set()
-        assert passed < 60
+                said = error
+        failing.over.set()
+        if said is None:
+            return passed
+        assert said.next_step
+        assert not [word for word in (key, COOKIE, "welcome") if word in str(said)]
     raise AssertionError
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("ways", [("500", "hang"), ("cut", "html"), ("lost", "401"), ("lost",)])
 def test_whatever_request_fails_the_next_runs_lose_nothing_and_double_nothing(
-    queued, how, monkeypatch
+    queued, ways, monkeypatch
 ):
     store, skeleton = queued.trained.store, queued.trained.project.skeleton
     key = queued.live.log_in.api_key
-    if how == "hang":
+    if "hang" in ways:
         monkeypatch.setattr(studio_api, "TIMEOUT_SECONDS", 0.5)
     with flaky(queued.live.url) as proxy:
-        assert until_it_works(proxy, key, how, queued.push) >= 5
+        assert until_it_works(proxy, key, ways, queued.push) >= 5
         queued.push()  # the same server by its own address
         tasks = queued.tasks()
         asked = Counter(id_ for task in tasks for id_ in task["data"]["labelkit"]["instances"])
@@ -282,7 +268,7 @@ def test_whatever_request_fails_the_next_runs_lose_nothing_and_double_nothing(
 
         for task in tasks:
             queued.submit(task, task["predictions"][0]["result"])
-        assert until_it_works(proxy, key, how, queued.pull) >= 5
+        assert until_it_works(proxy, key, ways, queued.pull) >= 5
     assert store.poses(skeleton).keys() == asked.keys()
     kept = Counter(r.entry.instance_id for r in store.entries() if r.entry.kind == KEYPOINTS)
     assert kept == asked

@@ -90,3 +90,15 @@ def test_the_address_of_the_database_is_not_shown(monkeypatch, tmp_path):
     report = doctor(None)
     assert "secret" not in report.text()
     assert by_name(report)["LABELKIT_DB"].detail == "set"
+
+
+def test_the_label_studio_that_is_set_must_answer_and_take_the_key(live, monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_URL", live.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", live.log_in.api_key)
+    assert by_name(doctor(None))["label studio"].ok
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
+    check = by_name(doctor(None))["label studio"]
+    assert check.ok is False
+    assert "refuses the key" in check.detail
+    monkeypatch.delenv("LABEL_STUDIO_URL")
+    assert by_name(doctor(None))["label studio"].ok is None

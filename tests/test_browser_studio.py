@@ -177,8 +177,8 @@ class Desk:
         self.page.goto(url)
         self.page.get_by_role("button", name="Label All Tasks").click()
         self.page.get_by_text("Labeling Instructions").wait_for()
-        text = str(self.page.get_by_role("dialog").last.inner_text())
-        self.page.keyboard.press("Escape")
+        text = str(self.page.locator("[class*=modal-ls__body]").inner_text())
+        self.page.get_by_role("button", name="Close modal").click()
         self.page.get_by_text("Labeling Instructions").wait_for(state="detached")
         return text
 
@@ -238,7 +238,7 @@ def desk(server: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Des
             headless=True,
             viewport={"width": 1280, "height": 800},
         )
-        browser.set_default_timeout(60_000)
+        browser.set_default_timeout(15_000)
         page = browser.new_page()
         page.goto(f"{server.url}/user/login/")
         page.fill("input[name=email]", server.log_in.username)

@@ -24,7 +24,7 @@ from labelkit.store import LabelStore
 from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
 from labelkit.workflows.outgoing import ask_what_can_be_seen
 from labelkit.workflows.progress import Progress
-from labelkit.workflows.push import import_steps, write_files
+from labelkit.workflows.push import write_files
 from labelkit.workflows.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
@@ -40,14 +40,12 @@ class BootstrapReport:
 
     Attributes:
         project: its folder.
-        images: folder of the images.
         registered: images, instances and labels.
         round: the first round; None while visibility answers are missing.
         files: interface and tasks for the visibility answers while those are missing; else None.
     """
 
     project: Path
-    images: Path
     registered: Registered
     round: RoundReport | None
     files: tuple[Path, Path] | None
@@ -74,9 +72,12 @@ class BootstrapReport:
         return "\n".join(
             [
                 *lines,
-                "Nobody has said yet which keypoints can be seen.",
-                *import_steps("visibility", self.files, self.images),
-                "and this command again.",
+                "Nobody has said yet which keypoints can be seen. Ask people:",
+                "  labelkit studio    in a terminal of its own; or set LABEL_STUDIO_URL",
+                "  labelkit push      makes the Label Studio project and its tasks",
+                "  labelkit pull      when somebody has answered; then this command again",
+                f"By hand: the tasks are in {self.files[1]}; labelkit push --files says how to "
+                "import them.",
             ]
         )
 
@@ -133,16 +134,16 @@ def bootstrap(
         known = read_all(project, store)
         if not known.presences:
             files = write_files(ask_what_can_be_seen(project, known))
-            return BootstrapReport(project.root, project.images_root, registered, None, files)
+            return BootstrapReport(project.root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Later rounds are retrain's: running bootstrap again must not undo them.
             report = report_round(project, known, newest, False)
-            return BootstrapReport(project.root, project.images_root, registered, report, None)
+            return BootstrapReport(project.root, registered, report, None)
         found, is_new = round_at(project, store, known, progress, share, options)
         report = report_round(project, known, found, is_new)
-        return BootstrapReport(project.root, project.images_root, registered, report, None)
+        return BootstrapReport(project.root, registered, report, None)
 
 
 def _project(

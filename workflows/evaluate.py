@@ -177,9 +177,8 @@ def _dev_set(project: Project, known: Labels) -> EvaluationSet:
     if not truth:
         raise WaitingForLabels(
             f"None of the {len(known.dev)} instances of the dev set has human keypoints.",
-            "They are first in the queue: labelkit push --files, correct, labelkit pull --file "
-            "EXPORT.json.\nOr evaluate on labelled images: labelkit evaluate --images DIR "
-            "--labels FILE",
+            "They are first in the queue: labelkit push, correct, labelkit pull.\n"
+            "Or evaluate on labelled images: labelkit evaluate --images DIR --labels FILE",
         )
     instances = {item: known.instances[item] for item in truth}
     return EvaluationSet(project, instances, truth, "the dev set")

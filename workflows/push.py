@@ -48,19 +48,13 @@ class PushReport:
                 f"{verb} {self.tasks} {self.kind} tasks with {self.instances} instances"
                 + (f", {self.control} of them without pre-annotation" if self.control else "")
                 + ".",
-                *import_steps(self.kind, self.files, self.images),
+                *_import_steps(self.kind, self.files, self.images),
             ]
         )
 
 
-def import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
-    """How to get the files into Label Studio and the labels back, for people.
-
-    Args:
-        kind: "visibility" or "correction".
-        files: labelling interface and tasks.
-        images: folder of the images.
-    """
+def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
+    """How to get the files into Label Studio and the labels back, for people."""
     work = {
         "visibility": "Tick what can be seen in each box.",
         "correction": "Correct the keypoints.",

@@ -118,7 +118,7 @@ def retrain(
             len(items),
             False,
             {},
-            "Type: labelkit push --files, correct them, labelkit pull --file EXPORT.json, "
+            "Type: labelkit push, correct them, labelkit pull, "
             f"then labelkit retrain --labeled {format_percent(share)} again.\n"
             f"Or train on what there is: labelkit retrain --labeled {format_percent(share)} --now",
         )
@@ -206,7 +206,7 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
     percent = format_percent(round(at, 3))
     if items:
         following = (
-            "Next: labelkit push --files, correct the queue, labelkit pull --file EXPORT.json,\n"
+            "Next: labelkit push, correct the queue, labelkit pull, "
             f"then labelkit retrain --labeled {percent}"
         )
     elif len(labels.trainable) > len(found.plan.labelled):

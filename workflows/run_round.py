@@ -117,7 +117,7 @@ def run_round(
     if not examples:
         raise WaitingForLabels(
             "Nobody has said yet which keypoints can be seen.",
-            "Type: labelkit push --files, have the boxes ticked, then labelkit pull --file EXPORT",
+            "Type: labelkit push, have the boxes ticked, then labelkit pull",
         )
     path = begin_round(project, plan)
     what = f"Round {plan.number:03d}"

@@ -59,9 +59,10 @@ def test_images_alone_give_a_project_beside_them_and_the_files_that_ask_what_can
     ]
 
 
-def test_the_report_says_what_to_do_with_the_files(frames):
+def test_the_report_says_how_to_ask_people(frames):
     report = run(frames)
-    for said in (*map(str, report.files), "Label Studio", "labelkit pull --file EXPORT.json"):
+    steps = ("labelkit studio", "labelkit push", "labelkit pull", "labelkit push --files")
+    for said in (str(report.files[1]), *steps):
         assert said in report.text()
 
 

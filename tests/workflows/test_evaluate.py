@@ -128,7 +128,7 @@ def test_evaluating_leaves_the_project_as_it_was(trained, others):
 def test_a_dev_set_without_keypoints_waits_for_people(trained):
     with pytest.raises(WaitingForLabels, match="dev set has human keypoints") as caught:
         run(trained)
-    assert "labelkit push --files" in caught.value.next_step
+    assert "labelkit push, correct, labelkit pull" in caught.value.next_step
 
 
 def test_images_that_were_trained_on_are_refused(trained):

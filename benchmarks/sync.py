@@ -149,7 +149,9 @@ def bare_import(project: Project, server: StudioServer) -> float:
 
     with LabelStore.open(project.store_url) as store:
         asked = outgoing(project, read_all(project, store))
-    tasks: list[Any] = [asked.task(ids, (), BASE) for ids in asked.groups(asked.wanted)]
+    tasks: list[Any] = [
+        asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.wanted)
+    ]
     client = LabelStudio(base_url=server.url, api_key=server.log_in.api_key)
     target = client.projects.create(title="bare import", label_config=asked.interface)
     started = time.perf_counter()

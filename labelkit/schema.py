@@ -123,6 +123,7 @@ studio_task = Table(
     Column("instances", Text, nullable=False),  # JSON: ids of the instances
     Column("control", Text, nullable=False),  # JSON: those served without pre-annotation
     Column("model_version", Text, nullable=False),  # of the prediction it was sent last
+    Column("crop", Text, nullable=False),  # JSON: x, y, w, h of what it shows, or null
 )
 
 _APPEND_ONLY = "the journal is append-only: what a human said is never changed or deleted"

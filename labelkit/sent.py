@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, insert, select
 
 from labelkit.database import Database
+from labelkit.instance import Box
 from labelkit.schema import meta, studio_project, studio_task
 
 #: Rows a statement.
@@ -45,12 +46,14 @@ class SentTask:
         instances: ids of the instances it asks about.
         control: those of them that are served without pre-annotation.
         model_version: of the prediction it was sent last; "" where that is not known.
+        crop: the part of the image that it shows; None for all of it.
     """
 
     task_id: int
     instances: tuple[str, ...]
     control: frozenset[str]
     model_version: str
+    crop: Box | None = None
 
 
 class Sent:
@@ -111,6 +114,7 @@ class Sent:
                 tuple(json.loads(row.instances)),
                 frozenset(json.loads(row.control)),
                 row.model_version,
+                Box(*crop) if (crop := json.loads(row.crop)) else None,
             )
             for row in rows
         }
@@ -125,6 +129,7 @@ class Sent:
                 "instances": json.dumps(task.instances),
                 "control": json.dumps(sorted(task.control)),
                 "model_version": task.model_version,
+                "crop": json.dumps(task.crop),
             }
             for task in tasks
         ]

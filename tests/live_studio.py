@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Live:
     folder: Path
     port: int
     said: dict[str, str]
+    python: Path
 
     @property
     def url(self) -> str:
@@ -57,6 +59,30 @@ class Live:
         return httpx.post(self.url + path, headers=headers, json=fields, timeout=60)
 
 
+@contextmanager
+def studio_command(
+    python: Path, project: Path, folder: Path, port: int, *options: str | Path
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """`labelkit studio` in a process of its own, and what it said when it was ready."""
+    command = [sys.executable, "-c", "from labelkit.cli import main; main()", "studio", "--json"]
+    command += ["--python", str(python), "--project", str(project), "--port", str(port)]
+    command += map(str, options)
+    with (
+        (folder / "err").open("w") as err,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            while not lines or lines[-1] != "}\n":
+                line = process.stdout.readline()
+                assert line, (folder / "err").read_text()
+                lines.append(line)
+            yield process, json.loads("".join(lines))
+        finally:
+            process.terminate()
+
+
 @pytest.fixture(scope="session")
 def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The server; the first start makes its database, which takes about a minute."""
@@ -66,28 +92,8 @@ def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         point_home_at(folder / "home", patch)
-        command = [
-            sys.executable,
-            "-c",
-            "from labelkit.cli import main; main()",
-            "studio",
-            "--json",
-        ]
-        command += ["--project", str(trained.project.root), "--port", str(port)]
-        with (
-            (folder / "err").open("w") as err,
-            subprocess.Popen(
-                [*command, "--python", str(python)], stdout=subprocess.PIPE, stderr=err, text=True
-            ) as process,
-        ):
-            assert process.stdout is not None
-            lines: list[str] = []
-            while not lines or lines[-1] != "}\n":
-                line = process.stdout.readline()
-                assert line, (folder / "err").read_text()
-                lines.append(line)
-            yield Live(process, trained, folder, port, json.loads("".join(lines)))
-            process.terminate()
+        with studio_command(python, trained.project.root, folder, port) as (process, said):
+            yield Live(process, trained, folder, port, said, python)
     trained.store.close()
 
 
@@ -150,12 +156,17 @@ class Synced:
         return self.send("POST", f"/api/tasks/{task['id']}/annotations/", fields | more)
 
 
-@pytest.fixture
-def synced(trained: Trained, live: Live) -> Iterator[Synced]:
-    """Nothing is pushed yet; the copied project is another one than its original."""
+def rename(trained: Trained) -> None:
+    """Make a copied project another one than its original in the eyes of servers."""
     with trained.store.database.writing() as connection:
         values = {"key": "project_uid", "value": secrets.token_hex(8)}
         connection.execute(delete(meta).where(meta.c.key == "project_uid"))
         connection.execute(insert(meta).values(values))
+
+
+@pytest.fixture
+def synced(trained: Trained, live: Live) -> Iterator[Synced]:
+    """Nothing is pushed yet."""
+    rename(trained)
     with StudioApi(live.url, live.log_in.api_key) as api:
         yield Synced(trained, live, api)

@@ -207,12 +207,12 @@ class Desk:
         self.page.mouse.move(*self.at(end), steps=8)
         self.page.mouse.up()
 
-    def click(self, percent: Sequence[float], **how: Any) -> None:
-        self.page.mouse.click(*self.at(percent), **how)
+    def click(self, percent: Sequence[float]) -> None:
+        self.page.mouse.click(*self.at(percent))
 
     def submit(self) -> None:
         with self.page.expect_response(_is_submission) as answer:
-            self.page.get_by_role("button", name="Submit", exact=True).click()
+            self.page.get_by_test_id("bottombar-submit-button").click()
         assert answer.value.status == 201
 
     def colour_at(self, percent: Sequence[float]) -> np.ndarray:
@@ -223,7 +223,7 @@ class Desk:
 
 
 def _is_submission(response: Any) -> bool:
-    return response.request.method == "POST" and "/annotations/" in response.url
+    return response.request.method == "POST" and "/annotations" in response.url
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +354,9 @@ def test_a_missing_keypoint_is_added_to_the_person_around_it(pairs: Pairs, desk:
     desk.click(place(removed))
     desk.page.keyboard.press("Backspace")
     desk.page.keyboard.press(key_of(pairs, "Label", name))
-    desk.click(place(removed), modifiers=["Control"])
+    desk.page.keyboard.down("Control")
+    desk.click(place(removed))
+    desk.page.keyboard.up("Control")
     desk.submit()
     report = pairs.synced.pull()
     assert report.problems == []

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,12 +68,13 @@ class Warm:
 
     Args:
         folder: for what they print.
+        also: further modules that they import.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, also: Sequence[str] = ()) -> None:
         self._log = folder / "printed.txt"
         self._parent = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, *also],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,6 +88,7 @@ class Warm:
         *,
         die_at: tuple[str, int] | None = None,
         largest_file: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Running:
         """Start `labelkit ARGUMENTS`.
 
@@ -95,12 +97,14 @@ class Warm:
             die_at: (file name, n): kill it right before the n-th time that it renames a finished
                 file to that name or deletes that file.
             largest_file: bytes after which every file is full, as on a full disk.
+            environment: variables that it finds set otherwise than this process.
         """
         order = {
             "arguments": [str(item) for item in arguments],
             "log": str(self._log),
             "die_at": die_at,
             "largest_file": largest_file,
+            "environment": dict(environment or {}),
         }
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
@@ -119,7 +123,7 @@ class Warm:
 
 def _serve() -> None:
     """Read orders from stdin; answer each with the child's pid and, later, its exit code."""
-    for name in IMPORTED:
+    for name in (*IMPORTED, *sys.argv[1:]):
         importlib.import_module(name)
     from labelkit.cli import main
 
@@ -145,6 +149,7 @@ def _be_a_command(order: dict[str, Any]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
+        os.environ.update(order["environment"])
         if order["die_at"]:
             _die_at(*order["die_at"])
         if order["largest_file"]:

@@ -15,7 +15,7 @@ from labelkit.formats.label_studio_tasks import (
     correction_task,
     visibility_task,
 )
-from labelkit.instance import Image, Instance
+from labelkit.instance import Box, Image, Instance
 from labelkit.pose import Pose
 from labelkit.preannotation import pre_annotation
 from labelkit.predictions import Prediction
@@ -23,6 +23,7 @@ from labelkit.project import Project
 from labelkit.rounds import latest_complete
 from labelkit.workflows.queueing import waiting
 from labelkit.workflows.run_round import Labels, latest_predictions
+from labelkit.workflows.task_crops import crop_around, crop_url
 
 #: Version of a prediction that holds nothing but the boxes to be ticked.
 BOXES_VERSION = "boxes"
@@ -63,26 +64,45 @@ class Outgoing:
             groups[id_ if per_instance else self.labels.instances[id_].image.id].append(id_)
         return [tuple(group) for group in groups.values()]
 
-    def task(self, ids: Sequence[str], control: Collection[str], base: str = "") -> dict[str, Any]:
+    def task(
+        self, ids: Sequence[str], control: Collection[str], url: str, crop: Box | None = None
+    ) -> dict[str, Any]:
         """The task that asks about some instances of one image.
 
         Args:
             ids: of the instances.
             control: those that show no pre-annotation.
-            base: see `image_url`.
+            url: of what is shown (see `url`).
+            crop: the part of the image that is shown (see `crop`); None for all of it.
         """
         instances = [self.labels.instances[id_] for id_ in ids]
         image, skeleton = instances[0].image, self.project.skeleton
-        url = image_url(self.project, image, base)
         if self.kind == VISIBILITY_TASK:
-            return visibility_task(image, instances, skeleton, url, self.model_version)
+            return visibility_task(image, instances, skeleton, url, self.model_version, crop)
         return correction_task(
             image,
             [(item, None if item.id in control else self._shown(item)) for item in instances],
             skeleton,
             image_url=url,
             model_version=self.model_version,
+            crop=crop,
         )
+
+    def url(self, id_: str, base: str = "", crop: Box | None = None) -> str:
+        """Where Label Studio finds the image of an instance, or its crop itself; see `image_url`.
+
+        Raises:
+            ImageError: if a crop is wanted and the image cannot be read.
+        """
+        instance = self.labels.instances[id_]
+        if crop is None:
+            return image_url(self.project, instance.image, base)
+        return crop_url(self.project, instance, crop)
+
+    def crop(self, id_: str) -> Box:
+        """The part of its image that shows an instance and what is known of its keypoints."""
+        instance = self.labels.instances[id_]
+        return crop_around(instance, self._shown(instance))
 
     def _shown(self, instance: Instance) -> Pose | None:
         if instance.id in self.labels.poses:

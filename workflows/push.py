@@ -100,7 +100,9 @@ def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushRep
 def write_files(asked: Outgoing) -> tuple[Path, Path]:
     """Write the labelling interface and the tasks of some questions, and return the two files."""
     files = paths(asked.project, asked.kind)
-    tasks = [asked.task(ids, asked.control) for ids in asked.groups(asked.wanted)]
+    tasks = [
+        asked.task(ids, asked.control, asked.url(ids[0])) for ids in asked.groups(asked.wanted)
+    ]
     write_text(files[0], asked.interface)
     write_json(files[1], tasks)
     return files

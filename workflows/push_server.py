@@ -17,6 +17,7 @@ from labelkit.bridges.studio_api import StudioApi
 from labelkit.bridges.studio_server import served_images
 from labelkit.errors import FormatError, ServiceError
 from labelkit.formats.label_studio_project import lacks, marker, project_fields
+from labelkit.instance import Box
 from labelkit.project import Project
 from labelkit.sent import Sent, SentProject, SentTask
 from labelkit.store import LabelStore
@@ -153,7 +154,7 @@ class Push:
 
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
         """Bring the server up to date; see `push_server`."""
-        current, target = self.asked.model_version, self._project(base)
+        current, target = self.asked.model_version, self._project(base, per_instance)
         if target is None:  # a dry run without a project
             self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
             return
@@ -173,7 +174,7 @@ class Push:
         if self.report.dry_run:
             return
         with progress.bar("Sending tasks") as step:
-            for done in self._send(target, groups):
+            for done in self._send(target, groups, per_instance):
                 step(done, len(groups))
         with progress.bar("Renewing predictions") as step:
             for done in self._refresh(target, old):
@@ -188,7 +189,7 @@ class Push:
 
     # The project
 
-    def _project(self, base: str | None) -> SentProject | None:
+    def _project(self, base: str | None, per_instance: bool) -> SentProject | None:
         """The Label Studio project: the known one, one that is found by its mark, or a new one."""
         known, facts = self.sent.project(self.asked.kind), None
         if known is not None:
@@ -213,7 +214,7 @@ class Push:
         if not self.report.dry_run:
             self.sent.keep_project(wanted)
             self._check_interface(facts)
-            if not wanted.image_url:
+            if not (wanted.image_url or per_instance):
                 self._share_images(facts["id"])
         return wanted
 
@@ -310,42 +311,46 @@ class Push:
                 asked_already.update(ids)
                 control = frozenset(ids).difference(ours.get("served") or ())
                 # Its predictions may be missing: a version that is none has them sent again.
-                adopted.append(SentTask(fact["id"], ids, control, ""))
+                crop = Box(*ours["crop"]) if ours.get("crop") else None
+                adopted.append(SentTask(fact["id"], ids, control, "", crop))
         return adopted, doubled
 
     def _knows(self, ids: Sequence[str]) -> bool:
         return bool(ids) and all(id_ in self.asked.labels.instances for id_ in ids)
 
-    def _send(self, target: SentProject, groups: Sequence[tuple[str, ...]]) -> Iterator[int]:
+    def _send(
+        self, target: SentProject, groups: Sequence[tuple[str, ...]], per_instance: bool
+    ) -> Iterator[int]:
         """Import new tasks; the next request is made ready while the server works on this one."""
+        done = 0
         with ThreadPoolExecutor(1) as ahead:
             chunks = [groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK)]
-            ready = ahead.submit(self._tasks, chunks[0], target.image_url) if chunks else None
-            done = 0
-            for number, chunk in enumerate(chunks):
-                assert ready is not None
-                tasks = ready.result()
-                if number + 1 < len(chunks):
-                    ready = ahead.submit(self._tasks, chunks[number + 1], target.image_url)
+            plans = [[self._plan(ids, per_instance) for ids in chunk] for chunk in chunks]
+            ready = [ahead.submit(self._tasks, plan, target.image_url) for plan in plans[:1]]
+            for number, plan in enumerate(plans):
+                tasks = ready.pop().result()
+                for following in plans[number + 1 : number + 2]:
+                    ready.append(ahead.submit(self._tasks, following, target.image_url))
                 ids = self.api.import_tasks(target.project_id, tasks)
-                version, control = self.asked.model_version, self.asked.control
                 self.sent.keep_tasks(
                     self.asked.kind,
-                    (
-                        SentTask(id_, group, control.intersection(group), version)
-                        for id_, group in zip(ids, chunk, strict=True)
-                    ),
+                    (replace(task, task_id=id_) for id_, task in zip(ids, plan, strict=True)),
                 )
-                done += len(chunk)
+                done += len(plan)
                 yield done
+
+    def _plan(self, ids: tuple[str, ...], per_instance: bool) -> SentTask:
+        """What a task will be; Label Studio gives it its id."""
+        control = self.asked.control.intersection(ids)
+        crop = self.asked.crop(ids[0]) if per_instance else None
+        return SentTask(0, ids, control, self.asked.model_version, crop)
 
     def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
         """Replace the predictions of tasks that nobody has started."""
         for start in range(0, len(old), CHUNK):
             chunk = old[start : start + CHUNK]
             predictions = [
-                {"task": sent.task_id, **self._task(sent.instances, sent.control)["predictions"][0]}
-                for sent in chunk
+                {"task": sent.task_id, **self._task(sent, "")["predictions"][0]} for sent in chunk
             ]
             self.api.delete_predictions(target.project_id, [sent.task_id for sent in chunk])
             self.api.import_predictions(target.project_id, predictions)
@@ -355,12 +360,14 @@ class Push:
             )
             yield start + len(chunk)
 
-    def _tasks(self, groups: Sequence[tuple[str, ...]], base: str) -> list[dict[str, Any]]:
-        return [self._task(ids, self.asked.control, base) for ids in groups]
+    def _tasks(self, plans: Sequence[SentTask], base: str) -> list[dict[str, Any]]:
+        urls = [self.asked.url(plan.instances[0], base, plan.crop) for plan in plans]
+        return [self._task(plan, url) for plan, url in zip(plans, urls, strict=True)]
 
-    def _task(self, ids: Sequence[str], control: frozenset[str], base: str = "") -> dict[str, Any]:
+    def _task(self, plan: SentTask, url: str) -> dict[str, Any]:
         """A task whose prediction Label Studio's own rules accept; the server checks nothing."""
-        task = self.asked.task(ids, control, base)
+        ids = plan.instances
+        task = self.asked.task(ids, plan.control, url, plan.crop)
         for prediction in task["predictions"]:
             if problems := self._interface.validate_prediction(prediction, return_errors=True):
                 raise FormatError(f"The prediction for {ids[0]} would be refused: {problems[0]}")

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from labelkit.errors import FormatError, ImageError, LabelkitError, ProjectError
 from labelkit.formats.label_studio_tasks import VISIBILITY_TASK, correction_task, visibility_task
 from labelkit.images import image_file
-from labelkit.instance import Image, Instance
+from labelkit.instance import Box, Image, Instance
 from labelkit.pose import Pose
 from labelkit.preannotation import pre_annotation
 from labelkit.predictions import Prediction
@@ -134,15 +134,15 @@ class TaskPredictor:
             wanted = {
                 instance.id: instance
                 for task, image in zip(tasks, images, strict=True)
-                if isinstance(image, Image) and _kind(task) != VISIBILITY_TASK
-                for instance in self._known.instances[image.id]
+                if isinstance(image, Image) and _asked(task).kind != VISIBILITY_TASK
+                for instance in self._instances(task, image)
                 if instance.id not in control
             }
             predictions, problems = self._look(wanted)
             return [
                 Answer(problem=image)
                 if isinstance(image, str)
-                else self._answer(_kind(task), image, predictions, problems)
+                else self._answer(task, image, predictions, problems)
                 for task, image in zip(tasks, images, strict=True)
             ]
 
@@ -152,26 +152,34 @@ class TaskPredictor:
 
     def _answer(
         self,
-        kind: str,
+        task: Mapping[str, Any],
         image: Image,
         predictions: Mapping[str, Prediction],
         problems: Mapping[str, str],
     ) -> Answer:
         if image.id in problems:
             return Answer(problem=problems[image.id])
-        instances = self._known.instances[image.id]
-        skeleton = self.project.skeleton
-        if kind == VISIBILITY_TASK:
-            task = visibility_task(image, instances, skeleton, "", self._version)
-            return Answer(tuple(task["predictions"]))
+        instances, asked = self._instances(task, image), _asked(task)
+        skeleton, version = self.project.skeleton, self._version
+        if asked.kind == VISIBILITY_TASK:
+            made = visibility_task(image, instances, skeleton, "", version, asked.crop)
+            return Answer(tuple(made["predictions"]))
         items: list[tuple[Instance, Pose | None]] = []
         for instance in instances:
             found = predictions.get(instance.id)
             answer = self._known.answers.get(instance.id)
             items.append((instance, pre_annotation(found, answer, image) if found else None))
-        task = correction_task(image, items, skeleton, image_url="", model_version=self._version)
+        made = correction_task(
+            image, items, skeleton, image_url="", model_version=version, crop=asked.crop
+        )
         looked_at = sum(pose is not None for _, pose in items)
-        return Answer(tuple(task["predictions"]), looked_at)
+        return Answer(tuple(made["predictions"]), looked_at)
+
+    def _instances(self, task: Mapping[str, Any], image: Image) -> list[Instance]:
+        """Those that our task asks about; all of the image where the task is not ours."""
+        ids = _asked(task).instances
+        there = list(self._known.instances[image.id])
+        return [item for item in there if item.id in ids] or there
 
     def _look(self, wanted: Mapping[str, Instance]) -> tuple[dict[str, Prediction], dict[str, str]]:
         """Predictions by instance id, and what is wrong with images by image id."""
@@ -206,6 +214,7 @@ class TaskPredictor:
     def _image(self, task: Mapping[str, Any]) -> Image | str:
         """The registered image of a task, or what is wrong."""
         try:
+            _asked(task)
             image = self._registered(task["data"])
         except FormatError as error:
             return error.problem
@@ -287,10 +296,33 @@ class TaskPredictor:
             self._look({first[0].id: first[0]})
 
 
-def _kind(task: Mapping[str, Any]) -> str:
-    """What the task asks for; "" for a task that labelkit did not make."""
+class _Asked(NamedTuple):
+    """What a task of ours asks for; nothing for a task that labelkit did not make."""
+
+    kind: str = ""
+    instances: tuple[str, ...] = ()
+    crop: Box | None = None
+
+
+def _asked(task: Mapping[str, Any]) -> _Asked:
     ours = task["data"].get("labelkit")
-    return str(ours.get("kind", "")) if isinstance(ours, Mapping) else ""
+    if not isinstance(ours, Mapping):
+        return _Asked()
+    named, crop = ours.get("instances"), ours.get("crop")
+    return _Asked(
+        str(ours.get("kind", "")),
+        tuple(map(str, named)) if isinstance(named, list) else (),
+        _box(crop) if crop else None,
+    )
+
+
+def _box(crop: Any) -> Box:
+    numbers = crop if isinstance(crop, list) and len(crop) == 4 else [0]
+    if not all(isinstance(part, int | float) and abs(part) < 1e9 for part in numbers):
+        numbers = [0]
+    if min(numbers[2:], default=0) <= 0:
+        raise FormatError("The task's crop is no x, y, width and height.")
+    return Box(*numbers)
 
 
 def _path_of(url: str, images_folder: str) -> str:

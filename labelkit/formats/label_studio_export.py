@@ -19,7 +19,7 @@ from labelkit.formats.label_studio_regions import (
     KeypointRegion,
     read_box,
     read_keypoint,
-    seen_size,
+    seen_frame,
 )
 from labelkit.formats.label_studio_tasks import CORRECTION_TASK, VISIBILITY_TASK
 from labelkit.instance import Box
@@ -263,11 +263,11 @@ def _instances(
             continue
         if not region or region in boxes or region in keypoints:
             raise FormatError(f"{where}: the region id {region!r} is missing or there twice.")
-        size_wh = seen_size(item, ours, where)
+        frame = seen_frame(item, ours, where)
         if kind == "keypointlabels":
-            keypoints[region] = read_keypoint(item, region, size_wh, skeleton, where)
+            keypoints[region] = read_keypoint(item, region, frame, skeleton, where)
         else:
-            boxes[region] = read_box(item, size_wh, image, where)
+            boxes[region] = read_box(item, frame, image, where)
     owned = _by_box(list(keypoints.values()), boxes, where)
     known = set(map(str, ours.get("instances") or ()))
     answered = any(region in boxes for region in choices)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 from xml.etree import ElementTree
 
+from labelkit.formats.label_studio_config import sides
 from labelkit.formats.label_studio_tasks import VISIBILITY_TASK
 from labelkit.skeleton import Skeleton
 
 #: Label Studio's bounds for titles.
 TITLE_CHARACTERS = 50
+
+_MEANINGS = (
+    "<ul><li><b>Visible</b> (a): you see the place itself. Nothing to choose.</li>"
+    "<li><b>Occluded</b> (s): something covers it, and you know where it is.</li>"
+    "<li><b>Absent</b> (d): outside of the picture, or nobody can tell. Deleting it (Backspace) "
+    "says the same.</li></ul>"
+)
 
 _WHAT = {True: "what can be seen", False: "keypoints"}
 
@@ -42,30 +49,30 @@ def project_fields(name: str, uid: str, kind: str, skeleton: Skeleton) -> dict[s
 
 
 def instructions(skeleton: Skeleton, kind: str) -> str:
-    """What annotators are told, as HTML: the keypoints by side, and what the answers mean."""
-    sides = [
-        (title, ", ".join(escape(skeleton.keypoints[k]) for k in members))
-        for title, members in _by_side(skeleton)
-    ]
-    names = "".join(f"<li><b>{title}:</b> {text}</li>" for title, text in sides if text)
-    left_right = (
-        "<p>Left and right are the object's own, not the picture's.</p>" if skeleton.pairs else ""
-    )
+    """What annotators are told, as HTML: what to do, what the answers mean, keypoints by side."""
     if kind == VISIBILITY_TASK:
-        work = (
-            "<p>Click each box and tick every keypoint of that object whose place you can tell: "
+        parts = [
+            "Click each box and tick every keypoint of that object whose place you can tell: "
             "seen, or hidden with its place beyond doubt. Tick <i>(none of them)</i> where there "
-            "is none.</p>"
-        )
+            "is none. Every box wants an answer."
+        ]
     else:
-        work = (
-            "<p>Drag each keypoint that is in the wrong place. Delete it where it is outside of "
-            "the picture or cannot be told. Missing? Choose its name and Ctrl+click its place.</p>"
-            "<ul><li><b>Visible:</b> you see the place itself (nothing to choose).</li>"
-            "<li><b>Occluded:</b> something covers it, and you know where it is.</li>"
-            "<li><b>Absent:</b> outside of the picture, or nobody can tell.</li></ul>"
-        )
-    return f"{work}{left_right}<ul>{names}</ul>"
+        parts = [
+            "<b>Drag</b> each keypoint that is in the wrong place. Ctrl and the mouse wheel zoom.",
+            "<b>Click</b> a keypoint, and say if it is not simply visible:" + _MEANINGS,
+            "<b>Add</b> one that is missing: press Esc, so that nothing is selected, then its key, "
+            "and Ctrl+click its place. While a keypoint is selected, a key gives <i>that one</i> "
+            "another name: this mends left and right that are mixed up.",
+        ]
+    if skeleton.pairs:
+        parts.append("Left and right are the object's own, not the picture's.")
+    names = [
+        f"<li><b>{side}:</b> {', '.join(escape(skeleton.keypoints[k]) for k in members)}</li>"
+        for side, members in sides(skeleton)
+    ]
+    parts.append(f"<ul>{''.join(names)}</ul>")
+    # Empty lines, because Label Studio takes away the space between paragraphs, and styles.
+    return "<br>".join(f"<div>{part}</div>" for part in parts)
 
 
 def lacks(interface: str, ours: str) -> list[str]:
@@ -96,16 +103,9 @@ def _parts(interface: str) -> set[tuple[str, ...]]:
         if name is not None:
             parts.add((element.tag, name))
             parts |= {
-                (name, value) for child in element if (value := child.get("value")) is not None
+                (name, value)
+                for tag in ("Label", "Choice")
+                for child in element.iter(tag)
+                if (value := child.get("value")) is not None
             }
     return parts
-
-
-def _by_side(skeleton: Skeleton) -> list[tuple[str, Sequence[int]]]:
-    left = [pair[0] for pair in skeleton.pairs]
-    right = [pair[1] for pair in skeleton.pairs]
-    both = {*left, *right}
-    middle = [k for k in range(len(skeleton)) if k not in both]
-    if not both:
-        return [("Keypoints", middle)]
-    return [("Left", sorted(left)), ("Right", sorted(right)), ("Middle", middle)]

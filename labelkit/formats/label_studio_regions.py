@@ -35,8 +35,8 @@ class KeypointRegion(NamedTuple):
     origin: str
 
 
-def seen_size(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> tuple[float, float]:
-    """Width and height that percentages refer to: ours, if the browser saw the same picture."""
+def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> Box:
+    """The part of the picture that percentages refer to: ours, if the browser saw the same."""
     if item.get("image_rotation"):
         raise FormatError(
             f"{where}: the image was rotated by {item['image_rotation']} degrees.",
@@ -46,7 +46,7 @@ def seen_size(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> t
     if not ours.get("width"):
         if seen_w <= 0 or seen_h <= 0:
             raise FormatError(f"{where} does not say how large the image is.")
-        return seen_w, seen_h
+        return Box(0, 0, seen_w, seen_h)
     width, height = float(ours["width"]), float(ours["height"])
     # A smaller copy of the picture is fine; a turned or another one is not.
     if seen_w > 0 < seen_h and abs(math.log(seen_w / seen_h * height / width)) > 0.05:
@@ -55,7 +55,8 @@ def seen_size(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> t
             f"the project's has {width:.0f} x {height:.0f}.",
             "The picture behind the task is another one: check the image's address.",
         )
-    return width, height
+    left, top = (ours.get("crop") or (0, 0))[:2]
+    return Box(float(left), float(top), width, height)
 
 
 def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
@@ -65,20 +66,19 @@ def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
     return float(number)
 
 
-def read_box(
-    item: Mapping[str, Any], size_wh: tuple[float, float], image: tuple[str, str], where: str
-) -> Box:
+def read_box(item: Mapping[str, Any], frame: Box, image: tuple[str, str], where: str) -> Box:
     value = item["value"]
     if value.get("rotation"):
         raise FormatError(
             f"{where}: the box {item['id']} is rotated by {value['rotation']} degrees.",
             "In Label Studio, make it upright and submit again.",
         )
-    left, width = (_percent(value, key, where) * size_wh[0] / 100 for key in ("x", "width"))
-    top, height = (_percent(value, key, where) * size_wh[1] / 100 for key in ("y", "height"))
-    picture = Image(image[1], image[0], round(size_wh[0]), round(size_wh[1]))
+    left, width = (_percent(value, key, where) * frame.w / 100 for key in ("x", "width"))
+    top, height = (_percent(value, key, where) * frame.h / 100 for key in ("y", "height"))
+    picture = Image(image[1], image[0], round(frame.w), round(frame.h))
     try:
-        return check_box(Box(left, top, width, height), picture)
+        box = check_box(Box(left, top, width, height), picture)
+        return Box(frame.x + box.x, frame.y + box.y, box.w, box.h)
     except InputError as error:
         raise FormatError(f"{where}: {error.problem}", "Correct it in Label Studio.") from error
 
@@ -86,7 +86,7 @@ def read_box(
 def read_keypoint(
     item: Mapping[str, Any],
     region: str,
-    size_wh: tuple[float, float],
+    frame: Box,
     skeleton: Skeleton,
     where: str,
 ) -> KeypointRegion:
@@ -99,15 +99,16 @@ def read_keypoint(
         )
     xy = []
     percent = (_percent(item["value"], "x", where), _percent(item["value"], "y", where))
-    for key, part, side in zip("xy", percent, size_wh, strict=True):
+    sides = ((frame.x, frame.w), (frame.y, frame.h))
+    for key, part, (first, side) in zip("xy", percent, sides, strict=True):
         pixel = part * side / 100
         if not -SLACK_PX <= pixel <= side + SLACK_PX:
             raise FormatError(
                 f"{where}: {labels[0]!r} lies at {key} = {pixel} pixels, outside the image "
-                f"({size_wh[0]:.0f} x {size_wh[1]:.0f}).",
+                f"({frame.w:.0f} x {frame.h:.0f}).",
                 "Correct it in Label Studio.",
             )
-        xy.append(min(max(pixel, 0.0), side))
+        xy.append(first + min(max(pixel, 0.0), side))
     origin = ORIGINS.get(str(item.get("origin") or "manual"))
     if origin is None:
         raise FormatError(f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.")

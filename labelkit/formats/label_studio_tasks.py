@@ -13,7 +13,7 @@ from labelkit.formats.label_studio_config import (
     OCCLUDED_CHOICE,
     VISIBILITY,
 )
-from labelkit.instance import Image, Instance
+from labelkit.instance import Box, Image, Instance
 from labelkit.pose import OCCLUDED, Pose
 from labelkit.skeleton import Skeleton
 
@@ -30,6 +30,7 @@ def visibility_task(
     skeleton: Skeleton,
     image_url: str,
     model_version: str = "boxes",
+    crop: Box | None = None,
 ) -> dict[str, Any]:
     """A task that shows the boxes of one image, to be ticked.
 
@@ -40,9 +41,11 @@ def visibility_task(
         image_url: where Label Studio finds the picture.
         model_version: of the prediction that holds the boxes; the Label Studio project must
             name the same version to show it.
+        crop: the part of the picture that `image_url` shows; None for all of it.
     """
-    result = [_box(instance) for instance in instances]
-    data = _data(image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version)
+    frame = _frame(image, crop)
+    result = [_box(instance, frame) for instance in instances]
+    data = _data(image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version, crop)
     return {"data": data, "predictions": [{"model_version": model_version, "result": result}]}
 
 
@@ -53,11 +56,12 @@ def correction_task(
     *,
     image_url: str,
     model_version: str,
+    crop: Box | None = None,
 ) -> dict[str, Any]:
     """A task that shows pre-annotated keypoints, to be corrected.
 
-    Absent keypoints are left out; a point outside the image is moved to its border, which is
-    as far as Label Studio can show it. Keypoints come before boxes: the other way round,
+    Absent keypoints are left out; a point outside of what is shown is moved to its border, which
+    is as far as Label Studio can show it. Keypoints come before boxes: the other way round,
     dragging a keypoint would move the box.
 
     Args:
@@ -68,7 +72,9 @@ def correction_task(
         image_url: where Label Studio finds the picture.
         model_version: of the prediction; the Label Studio project must name the same version
             to show it.
+        crop: the part of the picture that `image_url` shows; None for all of it.
     """
+    frame = _frame(image, crop)
     result: list[dict[str, Any]] = []
     served: dict[str, list[str]] = {}
     scores: list[float] = []
@@ -79,13 +85,15 @@ def correction_task(
         served[instance.id] = [skeleton.keypoints[k] for k in shown]
         for k in shown:
             scores.append(float(pose.score[k]))
-            result += _keypoint(instance, pose, k, skeleton.keypoints[k])
+            result += _keypoint(instance, pose, k, skeleton.keypoints[k], frame)
     instances = [instance for instance, _ in items]
-    result += [_box(instance) for instance in instances]
+    result += [_box(instance, frame) for instance in instances]
     prediction: dict[str, Any] = {"model_version": model_version, "result": result}
     if scores:
         prediction["score"] = sum(scores) / len(scores)
-    data = _data(image, instances, skeleton, image_url, CORRECTION_TASK, served, model_version)
+    data = _data(
+        image, instances, skeleton, image_url, CORRECTION_TASK, served, model_version, crop
+    )
     return {"data": data, "predictions": [prediction]}
 
 
@@ -97,16 +105,19 @@ def _data(
     kind: str,
     served: dict[str, list[str]],
     model_version: str,
+    crop: Box | None,
 ) -> dict[str, Any]:
     """What comes back unchanged with every export, whatever became of the prediction."""
+    frame = _frame(image, crop)
     return {
         "image": image_url,
         "image_id": image.id,
         "image_path": image.path,
         "labelkit": {
             "kind": kind,
-            "width": image.width,
-            "height": image.height,
+            "width": frame.w,
+            "height": frame.h,
+            **({"crop": list(crop)} if crop else {}),
             "skeleton": skeleton.name,
             "instances": [instance.id for instance in instances],
             "served": served,
@@ -115,48 +126,55 @@ def _data(
     }
 
 
-def _region(image: Image, region: str, control: str, kind: str) -> dict[str, Any]:
+def _frame(image: Image, crop: Box | None) -> Box:
+    """What the annotator sees of a picture, in its pixels; percentages are of this."""
+    return crop or Box(0, 0, image.width, image.height)
+
+
+def _region(frame: Box, region: str, control: str, kind: str) -> dict[str, Any]:
     return {
         "id": region,
         "from_name": control,
         "to_name": IMAGE,
         "type": kind,
-        "original_width": image.width,
-        "original_height": image.height,
+        "original_width": frame.w,
+        "original_height": frame.h,
         "image_rotation": 0,
     }
 
 
-def _box(instance: Instance) -> dict[str, Any]:
-    image, box = instance.image, instance.box
+def _box(instance: Instance, frame: Box) -> dict[str, Any]:
+    box = instance.box
     value = {
-        "x": 100 * float(box.x) / image.width,
-        "y": 100 * float(box.y) / image.height,
-        "width": 100 * float(box.w) / image.width,
-        "height": 100 * float(box.h) / image.height,
+        "x": 100 * float(box.x - frame.x) / frame.w,
+        "y": 100 * float(box.y - frame.y) / frame.h,
+        "width": 100 * float(box.w) / frame.w,
+        "height": 100 * float(box.h) / frame.h,
         "rotation": 0,
         "rectanglelabels": [OBJECT],
     }
-    return _region(image, instance.id, BOX, "rectanglelabels") | {"value": value}
+    return _region(frame, instance.id, BOX, "rectanglelabels") | {"value": value}
 
 
-def _keypoint(instance: Instance, pose: Pose, k: int, name: str) -> list[dict[str, Any]]:
+def _keypoint(
+    instance: Instance, pose: Pose, k: int, name: str, frame: Box
+) -> list[dict[str, Any]]:
     """The dot, and the choice with the same id where it is occluded."""
-    image, region = instance.image, f"{instance.id}.{k}"
+    region = f"{instance.id}.{k}"
     x, y = pose.xy[k].tolist()
     place = {
-        "x": min(max(100 * x / image.width, 0.0), 100.0),
-        "y": min(max(100 * y / image.height, 0.0), 100.0),
+        "x": min(max(100 * (x - frame.x) / frame.w, 0.0), 100.0),
+        "y": min(max(100 * (y - frame.y) / frame.h, 0.0), 100.0),
         "width": DOT,
     }
-    dot = _region(image, region, KEYPOINTS, "keypointlabels") | {
+    dot = _region(frame, region, KEYPOINTS, "keypointlabels") | {
         "value": place | {"keypointlabels": [name]},
         "parentID": instance.id,
         "score": float(pose.score[k]),
     }
     if pose.visibility[k] != OCCLUDED:
         return [dot]
-    choice = _region(image, region, VISIBILITY, "choices") | {
+    choice = _region(frame, region, VISIBILITY, "choices") | {
         "value": place | {"choices": [OCCLUDED_CHOICE]},
         "parentID": instance.id,
     }

@@ -249,7 +249,7 @@ def until_it_works(
     raise AssertionError
 
 
-@pytest.mark.parametrize("ways", [("500", "hang"), ("cut", "html"), ("lost", "401"), ("lost",)])
+@pytest.mark.parametrize("ways", [("500", "hang"), ("cut", "html", "401"), ("lost",)])
 def test_whatever_request_fails_the_next_runs_lose_nothing_and_double_nothing(
     queued, ways, monkeypatch
 ):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from flaky import flaky
 from live_studio import Synced
+from PIL import Image as Picture
 from trained import TINY
 
 from labelkit.bridges import studio_api
@@ -15,6 +21,7 @@ from labelkit.selection import QueueItem
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.queueing import read_queue, write_queue
 from labelkit.workflows.retrain import retrain
+from labelkit.workflows.run_round import latest_predictions
 
 
 @pytest.fixture
@@ -165,9 +172,41 @@ def test_tasks_of_other_people_in_the_project_are_left_alone(queued):
     assert other in [task["id"] for task in queued.tasks()]
 
 
-def test_each_instance_can_have_a_task_of_its_own(queued):
-    assert queued.push(per_instance=True).sent == 12
-    assert all(len(ids) == 1 for ids in asked(queued))
+def test_each_instance_can_have_a_task_of_its_own_that_shows_its_part_of_the_image(queued):
+    assert queued.push(per_instance=True, base=None).sent == 12
+    instances = queued.trained.store.instances()
+    for task in queued.tasks():
+        ours = task["data"]["labelkit"]
+        (id_,) = ours["instances"]
+        image, (x, y, w, h) = instances[id_].image, ours["crop"]
+        kind, _, content = task["data"]["image"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Picture.open(io.BytesIO(base64.b64decode(content))) as shown:
+            assert shown.size == (w, h)
+            whole = Picture.open(queued.trained.project.images_root / image.path).convert("RGB")
+            part = np.asarray(whole.crop((x, y, x + w, y + h)), dtype=float)
+            assert np.abs(np.asarray(shown, dtype=float) - part).mean() < 6
+        regions = [{**r, "origin": "prediction"} for r in task["predictions"][0]["result"]]
+        queued.submit(task, regions)
+    pulled = queued.pull()
+    assert set(pulled.origins) == {"untouched"}
+    predictions = latest_predictions(queued.trained.project)[1]
+    for id_, pose in queued.trained.store.poses(queued.trained.project.skeleton).items():
+        k = pose.present
+        assert np.allclose(pose.xy[k], predictions[id_].pose.xy[k], rtol=0, atol=1e-6)
+
+
+def test_a_crop_keeps_its_place_when_its_prediction_is_renewed(queued):
+    queued.push(per_instance=True, base=None)
+    before = {task["id"]: task for task in queued.tasks()}
+    queued.sent.keep_tasks(
+        "correction",
+        [replace(task, model_version="older") for task in queued.sent.tasks("correction").values()],
+    )
+    assert queued.push().refreshed == 12
+    for task in queued.tasks():
+        old, new = (t["predictions"][0]["result"] for t in (before[task["id"]], task))
+        assert [r["value"] for r in new] == [r["value"] for r in old]
 
 
 def test_an_import_whose_answer_was_lost_is_not_sent_again(queued, monkeypatch):

@@ -191,6 +191,23 @@ def test_every_object_of_an_image_is_answered(trained):
     assert {region["parentID"] for region in result[:-2]} == boxes
 
 
+def test_a_task_of_one_object_gets_that_object_in_the_pixels_of_its_crop(trained):
+    image = trained.store.images()[0]
+    (other,) = trained.store.add_instances(
+        [NewInstance(image, Box(48, 24, 24, 48), "human", 24.0 * 48)]
+    )
+    ours = {"kind": "correction", "instances": [other.id], "crop": [48, 0, 48, 96]}
+    with serving(trained) as client:
+        answer = predict(client, {"image_id": image.id, "labelkit": ours}).json()
+        broken = predict(client, {"image_id": image.id, "labelkit": {**ours, "crop": [1, 2]}})
+    *points, box = answer["results"][0]["result"]
+    assert box["id"] == other.id
+    assert [box["value"][key] for key in ("x", "y", "width", "height")] == [0, 25, 50, 50]
+    assert {point["parentID"] for point in points} <= {other.id}
+    assert broken.status_code == 404
+    assert "crop is no x, y, width and height" in broken.json()["error"]
+
+
 def test_the_control_arm_gets_boxes_only(trained, client):
     image = trained.store.images()[0]
     write_queue(trained.project, [QueueItem(f"{image.id}-0", "unsure", control=True)])

@@ -40,6 +40,7 @@ pytestmark = pytest.mark.slow
 KILLS, SEED = 30, 20261121
 #: Objects in each of the 24 pictures: several requests a push, several pages a pull.
 OBJECTS = 30
+DATABASE = "label_studio.sqlite3"
 #: What commands import when they sync.
 ALSO = (
     "httpx",
@@ -113,9 +114,9 @@ class Copies:
             synced.trained.store.close()
 
 
-@pytest.fixture
-def copies(site: Site, tmp_path: Path, live: Live) -> Iterator[Copies]:
-    made = Copies(tmp_path / "copies", live)
+@pytest.fixture(scope="module")
+def copies(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copies]:
+    made = Copies(tmp_path_factory.mktemp("copies"), site.live)
     yield made
     made.close()
 
@@ -131,7 +132,11 @@ def pull(synced: Synced) -> list[str | Path]:
 
 def check_server(synced: Synced, said: str) -> None:
     """Every instance is asked about once, and shows one prediction; there is one project."""
-    query = {"project": synced.project_id, "include": "id,data,total_predictions", "page_size": 10_000}
+    query = {
+        "project": synced.project_id,
+        "include": "id,data,total_predictions",
+        "page_size": 10_000,
+    }
     tasks = synced.live.get("/api/tasks/", params={**query, "fields": "task_only"}).json()["tasks"]
     asked = Counter(id_ for task in tasks for id_ in task["data"]["labelkit"]["instances"])
     assert asked == dict.fromkeys(synced.trained.store.instances(), 1), said
@@ -203,6 +208,7 @@ def test_a_push_killed_at_30_random_moments_sends_every_instance_once(site, copi
     kill_again_and_again(site, lambda: copies.renamed(crowded), push, check_server)
 
 
+@pytest.fixture(scope="module")
 def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
     """Every instance has one corrected keypoint on the server; nothing is pulled yet."""
     synced = copies.renamed(crowded)
@@ -219,6 +225,7 @@ def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
     for task in tasks:
         *_, box = task["predictions"][0]["result"]
         dot = copy.deepcopy(shape) | {"id": f"{box['id']}-dot", "parentID": box["id"]}
+        dot |= {key: box[key] for key in ("original_width", "original_height")}
         dot["value"] |= {"x": box["value"]["x"], "y": box["value"]["y"]}
         predictions = [{key: task["predictions"][0][key] for key in ("model_version", "result")}]
         annotations = [{"result": [dot, box], "lead_time": 2.0}]
@@ -234,19 +241,18 @@ def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
     return synced
 
 
-def test_a_pull_killed_at_30_random_moments_brings_every_label_once(site, copies, crowded):
-    done = labelled(site, copies, crowded)
-    kill_again_and_again(site, lambda: copies.of(done.trained), pull, check_labels)
+def test_a_pull_killed_at_30_random_moments_brings_every_label_once(site, copies, labelled):
+    kill_again_and_again(site, lambda: copies.of(labelled.trained), pull, check_labels)
 
 
 @pytest.mark.parametrize("command", [push, pull])
 def test_of_two_at_the_same_time_one_finishes_and_the_other_says_so_or_finishes_too(
-    site, copies, crowded, command
+    site, copies, crowded, labelled, command
 ):
     if command is push:
         synced, check = copies.renamed(crowded), check_server
     else:
-        synced, check = copies.of(labelled(site, copies, crowded).trained), check_labels
+        synced, check = copies.of(labelled.trained), check_labels
     running = [warm.start(command(synced)) for warm in (site.warm, site.other)]
     ended = [one.wait() for one in running]
     codes = sorted(one.code for one in ended)
@@ -262,53 +268,59 @@ def test_of_two_at_the_same_time_one_finishes_and_the_other_says_so_or_finishes_
 def copied_database(live: Live, to: Path) -> Path:
     """A data folder with a copy of the server's database: making one takes a minute."""
     to.mkdir()
-    name = "label_studio.sqlite3"
     with (
-        closing(sqlite3.connect(Path(live.said["data"]) / name)) as source,
-        closing(sqlite3.connect(to / name)) as target,
+        closing(sqlite3.connect(Path(live.said["data"]) / DATABASE)) as source,
+        closing(sqlite3.connect(to / DATABASE)) as target,
     ):
         source.backup(target)
     return to
 
 
-def test_a_server_killed_in_the_middle_of_pushes_costs_a_message_and_a_second_push(
+def wait_until(data: Path, query: str, number: int) -> None:
+    """Until the server's database answers a query with more than a number."""
+    while True:
+        with closing(sqlite3.connect(f"file:{data / DATABASE}?mode=ro", uri=True)) as connection:
+            if connection.execute(query).fetchone()[0] > number:
+                return
+        time.sleep(0.01)
+
+
+def test_a_server_killed_in_the_middle_of_a_push_costs_a_message_and_a_second_push(
     site, copies, crowded, tmp_path
 ):
-    python, data, port = (
-        site.live.python,
-        copied_database(site.live, tmp_path / "data"),
-        free_port(),
-    )
-    served = copies.of(crowded).trained
-    environment = {"LABEL_STUDIO_URL": f"http://127.0.0.1:{port}"}
-    mortal = replace(site.live, port=port)
-    seconds, interrupted = 0.0, None
-    for share in (None, 0.4, 0.65, 0.9, None):
-        with studio_command(python, served.project.root, tmp_path, port, "--data", data) as (
+    data, port = copied_database(site.live, tmp_path / "data"), free_port()
+    served, mortal = copies.of(crowded).trained.project.root, replace(site.live, port=port)
+    there = {"LABEL_STUDIO_URL": mortal.url}
+    interrupted = None
+    # Killed when the project is made, when the first tasks are on their way, when they are there.
+    for query, later in (
+        ("SELECT max(id) FROM project", 0.0),
+        ("SELECT max(id) FROM project", 0.5),
+        ("SELECT max(id) FROM task", 0.1),
+        (None, 0.0),
+    ):
+        with studio_command(site.live.python, served, tmp_path, port, "--data", data) as (
             studio,
             _,
         ):
-            if share is None:
-                whole = copies.renamed(crowded, mortal)
-                ended = site.warm.run(push(whole), environment=environment)
-                assert ended.code == 0, ended.text
-                check_server(whole, ended.text)
-                seconds = ended.seconds
             if interrupted is not None:
-                ended = site.warm.run(push(interrupted), environment=environment)
+                ended = site.warm.run(push(interrupted), environment=there)
                 assert ended.code == 0, ended.text
                 check_server(interrupted, ended.text)
-            if share is not None:
-                interrupted = copies.renamed(crowded, mortal)
-                running = site.warm.start(push(interrupted), environment=environment)
-                time.sleep(share * seconds)
-                server = json.loads((data / "running.json").read_text("utf-8"))["pid"]
-                os.killpg(server, signal.SIGKILL)
-                stopped = running.wait()
-                assert stopped.code == 1, stopped.text
-                said = "Nobody answers at|The connection to .* broke"
-                assert re.search(said, stopped.text), stopped.text
-                assert "run the same command again: nothing is lost" in stopped.text
-                assert "Traceback" not in stopped.text
-                assert studio.wait(60) == 1
-                assert "Label Studio was ended by signal 9" in (tmp_path / "err").read_text()
+            if query is None:
+                break
+            with closing(sqlite3.connect(data / DATABASE)) as connection:
+                (number,) = connection.execute(query).fetchone()
+            interrupted = copies.renamed(crowded, mortal)
+            running = site.warm.start(push(interrupted), environment=there)
+            wait_until(data, query, number)
+            time.sleep(later)
+            os.killpg(json.loads((data / "running.json").read_text("utf-8"))["pid"], signal.SIGKILL)
+            stopped = running.wait()
+            assert stopped.code == 1, stopped.text
+            said = r"(Nobody answers at|The connection to) http://127.0.0.1:\d+"
+            assert len(re.findall(said, stopped.text)) == 1, stopped.text
+            assert "run the same command again: nothing is lost" in stopped.text
+            assert "Traceback" not in stopped.text
+            assert studio.wait(60) == 1
+            assert "Label Studio was ended by signal 9" in (tmp_path / "err").read_text()

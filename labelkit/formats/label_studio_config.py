@@ -32,16 +32,16 @@ VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: 
 BOX_COLOUR = "#d633ff"
 
 #: Above this many keypoints, the sides stand beside each other in smaller type.
-ONE_COLUMN = 20
+ONE_COLUMN = 17
 
 #: Low rows, so that what people need fits on a small screen without scrolling; a stripe of the
 #: colour that the keypoints of a side have.
 STYLE = (
-    ".labelkit-panel .lsf-choices, .labelkit-panel .lsf-labels {margin: 0 0 4px} "
+    ".labelkit-panel .lsf-choices, .labelkit-panel .lsf-labels {display: block; margin: 0 0 4px} "
     ".labelkit-panel .lsf-choice, .labelkit-panel .lsf-choice__item, "
     ".labelkit-panel .lsf-choice__checkbox {line-height: 22px; min-height: 0; margin: 0} "
     ".labelkit-panel .lsf-label {display: flex; width: fit-content; margin: 0 0 1px; "
-    "line-height: 22px} "
+    "line-height: 20px} "
     ".labelkit-panel h4 {margin: 0 0 4px !important; font-size: 15px; line-height: 20px} "
     ".labelkit-side h4 {margin: 2px 0 !important; font-size: 13px; line-height: 16px} "
     ".labelkit-selected {min-height: 72px} "
@@ -56,7 +56,7 @@ STYLE = (
     ".labelkit-wide .labelkit-middle, .labelkit-wide .labelkit-keypoints, .labelkit-side h4 "
     "{grid-column: 1 / -1} "
     ".labelkit-wide .lsf-label, .labelkit-wide .lsf-choice__checkbox "
-    "{font-size: 12px; line-height: 20px} "
+    "{font-size: 12px} "
     ".labelkit-wide .labelkit-selected {min-height: 26px} "
     ".labelkit-wide .labelkit-selected .lsf-choices {display: flex; column-gap: 8px}"
 )

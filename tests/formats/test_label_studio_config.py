@@ -74,7 +74,7 @@ def test_every_one_of_33_keypoints_has_a_hotkey_in_the_order_of_the_screen(confi
 
 
 def test_many_keypoints_get_a_wider_panel_and_few_do_not():
-    for count, wide in ((20, False), (21, True)):
+    for count, wide in ((17, False), (18, True)):
         config = correction_config(make_skeleton("x", [f"k{n}" for n in range(count)]))
         assert ("labelkit-panel labelkit-wide" in config) == wide
 

@@ -74,6 +74,13 @@ class Recorded(NamedTuple):
     entry: Entry
 
 
+class RecordReport(NamedTuple):
+    """How many entries were new, and how many the journal had already."""
+
+    added: int
+    known: int
+
+
 def _fits(kind: str, value: Any) -> bool:
     if kind == VISIBILITY:
         return isinstance(value, bool)

@@ -26,6 +26,7 @@ from labelkit.journal import (
     WITHDRAWN,
     Entry,
     Recorded,
+    RecordReport,
     pose_of,
     presence_of,
 )
@@ -52,13 +53,6 @@ class NewInstance(NamedTuple):
     box: Box
     box_source: str
     area: float
-
-
-class RecordReport(NamedTuple):
-    """How many entries were new, and how many the journal had already."""
-
-    added: int
-    known: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Live:
     def get(self, path: str, **how: object) -> httpx.Response:
         headers = {"Authorization": f"Token {self.log_in.api_key}"}
         return httpx.get(self.url + path, headers=headers, timeout=60, **how)  # type: ignore[arg-type]
+
+    @cached_property
+    def personal_token(self) -> str:
+        """Label Studio has one for each user."""
+        return str(self.post("/api/token/", {}).json()["token"])
 
     def post(self, path: str, fields: object) -> httpx.Response:
         headers = {"Authorization": f"Token {self.log_in.api_key}"}

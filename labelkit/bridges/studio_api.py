@@ -125,8 +125,8 @@ class StudioApi:
     def projects_marked(self, marker: str) -> list[int]:
         """Ids of the projects with a marker in their description, oldest first."""
         found = []
-        for page in self._pages("api/projects/", {"include": "id,description"}):
-            found += [item["id"] for item in page["results"] if marker in item["description"]]
+        for page in self._pages("api/projects/", {"include": "id,description"}, "results"):
+            found += [item["id"] for item in page if marker in item["description"]]
         return sorted(found)
 
     def create_project(self, **fields: Any) -> dict[str, Any]:
@@ -161,8 +161,8 @@ class StudioApi:
             include: names of the fields, with commas.
         """
         query = {"project": project_id, "fields": "task_only", "include": include}
-        for page in self._pages("api/tasks/", query):
-            yield from page["tasks"]
+        for page in self._pages("api/tasks/", query, "tasks"):
+            yield from page
 
     def drafted_tasks(self, project_id: int) -> set[int]:
         """Ids of the tasks that somebody has begun and not submitted."""
@@ -173,7 +173,7 @@ class StudioApi:
             "include": "id",
             "query": json.dumps({"filters": {"conjunction": "and", "items": begun}}),
         }
-        return {task["id"] for page in self._pages("api/tasks/", query) for task in page["tasks"]}
+        return {task["id"] for page in self._pages("api/tasks/", query, "tasks") for task in page}
 
     def newest_change(self, project_id: int) -> str:
         """`updated_at` of the task that was changed last; "" in an empty project."""
@@ -184,7 +184,7 @@ class StudioApi:
             "page_size": 1,
             "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
         }
-        tasks = self._get("api/tasks/", query, missing={"tasks": []})["tasks"]
+        tasks = self._get("api/tasks/", query, "tasks", missing=())
         return str(tasks[0]["updated_at"]) if tasks else ""
 
     def changed_tasks(
@@ -217,7 +217,7 @@ class StudioApi:
                 ),
             }
             # Past the last page Label Studio says 404.
-            tasks = self._get("api/tasks/", query, missing={"tasks": []})["tasks"]
+            tasks = self._get("api/tasks/", query, "tasks", missing=())
             yield from tasks
             if len(tasks) < PAGE:
                 return
@@ -231,7 +231,7 @@ class StudioApi:
             their ids, in the same order.
         """
         where = f"api/projects/{project_id}/import?return_task_ids=true"
-        ids = [int(item) for item in self._send("POST", where, tasks, again=False)["task_ids"]]
+        ids = list(map(int, self._send("POST", where, tasks, "task_ids", again=False)))
         if len(ids) != len(tasks):
             raise ServiceError(f"{self.url} took {len(ids)} of {len(tasks)} tasks.", _AGAIN)
         return ids
@@ -259,22 +259,29 @@ class StudioApi:
 
     # Requests
 
-    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
+    def _pages(self, path: str, query: Mapping[str, Any], of: str) -> Iterator[Any]:
         number = 0
         while True:
             number += 1
             asked = {**query, "page": number, "page_size": LIGHT_PAGE}
-            page = self._get(path, asked, missing={"tasks": (), "results": ()})
+            page = self._get(path, asked, of, missing=())
             yield page
-            if len(page.get("tasks", page.get("results"))) < LIGHT_PAGE:
+            if len(page) < LIGHT_PAGE:
                 return
 
-    def _get(self, path: str, query: Mapping[str, Any] | None = None, **missing: Any) -> Any:
+    def _get(
+        self, path: str, query: Mapping[str, Any] | None = None, of: str = "", **missing: Any
+    ) -> Any:
+        """The answer, or what it holds under a name; `missing` where there is none."""
         with self._plain_words():
             answer = self._transport.request(path, method="GET", params=dict(query or {}))
-            return self._content(answer, missing)
+            if answer.status_code == 404 and missing and "json" in _kind(answer):
+                return missing["missing"]
+            return self._content(answer, of)
 
-    def _send(self, method: str, path: str, fields: Any, *, again: bool = True) -> Any:
+    def _send(
+        self, method: str, path: str, fields: Any, of: str = "", *, again: bool = True
+    ) -> Any:
         with self._plain_words():
             answer = self._transport.request(
                 path,
@@ -283,13 +290,11 @@ class StudioApi:
                 headers={"Content-Type": "application/json"},
                 request_options={"max_retries": 2 if again else 0},
             )
-            return self._content(answer, {})
+            return self._content(answer, of)
 
-    def _content(self, answer: Any, missing: Mapping[str, Any]) -> Any:
-        """The JSON of an answer; `missing["missing"]` where a 404 is an answer too."""
-        status, kind = answer.status_code, answer.headers.get("content-type", "")
-        if status == 404 and "missing" in missing and "json" in kind:
-            return missing["missing"]
+    def _content(self, answer: Any, of: str = "") -> Any:
+        """The JSON of an answer, or what it holds under a name."""
+        status, kind = answer.status_code, _kind(answer)
         if status in (401, 403):
             raise ServiceError(
                 f"{self.url} refuses the key in LABEL_STUDIO_API_KEY ({status}).",
@@ -310,13 +315,14 @@ class StudioApi:
             )
         if status >= 400:
             raise ServiceError(f"{self.url} refuses: {self._said(answer)}", _REFUSED)
-        return answer.json() if answer.content else None
+        content: Any = answer.json() if answer.content else None
+        return content[of] if of else content
 
     def _look_at_renewal(self, answer: Any) -> None:
         """When a personal access token is renewed, the SDK takes any answer for one of its own."""
         if answer.request.url.path.endswith("/api/token/refresh/"):
             answer.read()
-            self._content(answer, {})
+            self._content(answer)
 
     def _said(self, answer: Any) -> str:
         """Status and what a JSON error says, short; nothing of a page, and never the key."""
@@ -358,6 +364,10 @@ class StudioApi:
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     name = f"filter:tasks:{column}"
     return {"filter": name, "operator": operator, "type": kind, "value": value}
+
+
+def _kind(answer: Any) -> str:
+    return str(answer.headers.get("content-type", ""))
 
 
 def _filter_time(text: str) -> str:

@@ -38,6 +38,7 @@ ONE_COLUMN = 17
 #: colour that the keypoints of a side have.
 STYLE = (
     ".labelkit-panel .lsf-choices, .labelkit-panel .lsf-labels {display: block; margin: 0 0 4px} "
+    ".labelkit-panel .lsf-choices_hidden {display: none !important} "
     ".labelkit-panel .lsf-choice, .labelkit-panel .lsf-choice__item, "
     ".labelkit-panel .lsf-choice__checkbox {line-height: 22px; min-height: 0; margin: 0} "
     ".labelkit-panel .lsf-label {display: flex; width: fit-content; margin: 0 0 1px; "
@@ -122,6 +123,7 @@ def correction_config(skeleton: Skeleton) -> str:
         toName=IMAGE,
         choice="single",
         perRegion="true",
+        visibleWhen="region-selected",
         whenTagName=KEYPOINTS,
         layout="vertical",
     )

@@ -130,10 +130,23 @@ def test_what_was_not_meant_to_be_repeated_is_sent_once(broken):
 def test_a_server_that_takes_some_of_the_tasks_is_noticed(synced):
     synced.push()
     with flaky(synced.live.url) as proxy, StudioApi(proxy.url, synced.live.log_in.api_key) as api:
-        whole = api._send
-        api._send = lambda *arguments, **how: whole(*arguments, **how) | {"task_ids": [1]}  # type: ignore[method-assign]
+        api._send = lambda *arguments, **how: [1]  # type: ignore[method-assign]
         tasks = [{"data": {"image": "http://127.0.0.1:9/a.png"}}] * 2
         refused(lambda: api.import_tasks(synced.project_id, tasks), "took 1 of 2 tasks", "again")
+
+
+def test_json_of_another_shape_is_no_answer_wherever_it_comes(broken):
+    broken.failing = lambda method, path: "other"
+    with StudioApi(broken.url, KEY) as api:
+        for action in (
+            lambda: api.projects_marked("mark"),
+            lambda: list(api.task_facts(1, "id")),
+            lambda: api.drafted_tasks(1),
+            lambda: api.newest_change(1),
+            lambda: list(api.changed_tasks(1, "")),
+            lambda: api.import_tasks(1, [{}]),
+        ):
+            refused(action, r"answers what no Label Studio would \(KeyError\)", "Set LABEL_STUDIO")
 
 
 # Addresses and keys

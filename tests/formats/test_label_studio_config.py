@@ -79,6 +79,13 @@ def test_many_keypoints_get_a_wider_panel_and_few_do_not():
         assert ("labelkit-panel labelkit-wide" in config) == wide
 
 
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_what_label_studio_hides_stays_hidden(config):
+    # A tick without a selected box would be lost.
+    style = ElementTree.fromstring(config(MOUSE)).find("Style").text
+    assert ".lsf-choices_hidden {display: none !important}" in style
+
+
 def test_what_a_keypoint_is_stands_above_the_names_where_it_cannot_be_pushed_off_the_screen():
     panel = ElementTree.fromstring(correction_config(load_skeleton("coco17")))[2]
     tags = [e.tag for e in panel.iter() if e.tag in ("Choices", "KeyPointLabels")]

@@ -81,6 +81,8 @@ class ServerPushReport:
 
     def text(self) -> str:
         """For people."""
+        if not (self.sent or self.there):
+            return "\n".join([*self.notes, "The queue is empty: everything in it is labelled."])
         would = "Would send" if self.dry_run else "Sent"
         lines = [
             *self.notes,
@@ -96,11 +98,7 @@ class ServerPushReport:
             (self.foreign, "tasks are not labelkit's, and were left alone"),
         )
         lines += [f"  {count} {what}" for count, what in counts if count]
-        if self.sent or self.there:
-            lines += [f"Label at {self.url}", "Then type: labelkit pull"]
-        else:
-            lines.append("The queue is empty: everything in it is labelled.")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"Label at {self.url}", "Then type: labelkit pull"])
 
 
 def push_server(
@@ -155,7 +153,7 @@ class Push:
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
         """Bring the server up to date; see `push_server`."""
         current, target = self.asked.model_version, self._project(base, per_instance)
-        if target is None:  # a dry run without a project
+        if target is None:  # a dry run without a project, or nothing to ask
             self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
             return
         self.report.project_id = target.project_id
@@ -166,7 +164,9 @@ class Push:
         old = [
             task
             for task in tasks.values()
-            if task.task_id not in started and task.model_version != current
+            if task.task_id not in started
+            and task.model_version != current
+            and self._knows(task.instances)  # their image may have become another one
         ]
         self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
         self._count_new(groups)
@@ -205,7 +205,7 @@ class Push:
                     f"Several projects carry this project's mark: {marked}; the first is used."
                 )
             facts = self.api.project(marked[0]) if marked else None
-            if facts is None and self.report.dry_run:
+            if facts is None and (self.report.dry_run or not self.asked.wanted):
                 return None
             facts = facts or self._create()
             known = SentProject(self.asked.kind, facts["id"], known.image_url if known else "")

@@ -76,6 +76,13 @@ def test_a_dry_run_says_what_a_push_would_do_and_does_nothing(queued):
     assert "Would send 12 new correction tasks" in report.text()
 
 
+def test_nothing_is_made_where_there_is_nothing_to_ask(synced):
+    write_queue(synced.trained.project, [])
+    report = synced.push()
+    assert report.text() == "The queue is empty: everything in it is labelled."
+    assert synced.api.projects_marked(synced.sent.uid) == []
+
+
 def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
     queued.push()
     finished, begun, *untouched = queued.tasks()[1:5]

@@ -296,9 +296,9 @@ def test_a_server_killed_in_the_middle_of_a_push_costs_a_message_and_a_second_pu
     interrupted = None
     # Killed when the project is made, when the first tasks are on their way, when they are there.
     for query, later in (
-        ("SELECT max(id) FROM project", 0.0),
-        ("SELECT max(id) FROM project", 0.5),
-        ("SELECT max(id) FROM task", 0.0),
+        ("SELECT coalesce(max(id), 0) FROM project", 0.0),
+        ("SELECT coalesce(max(id), 0) FROM project", 0.5),
+        ("SELECT coalesce(max(id), 0) FROM task", 0.0),
         (None, 0.0),
     ):
         with studio_command(site.live.python, served, tmp_path, port, "--data", data) as (

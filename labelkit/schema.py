@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import (
     DDL,
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Double,
@@ -111,6 +112,7 @@ studio_project = Table(
     Column("image_url", Text, nullable=False),  # in front of image paths; "" is local storage
     Column("pulled_until", Text, nullable=False),  # updated_at up to which it was read
     Column("pulled_task", Integer, nullable=False),  # highest id of a task that was read
+    Column("sending", Boolean, nullable=False),  # an import has begun and not been noted as done
 )
 
 #: Their tasks.

@@ -28,6 +28,7 @@ class SentProject:
         image_url: what stands in front of image paths; "" where the server reads local files.
         pulled_until: `updated_at` up to which it was read; "" before the first time.
         pulled_task: highest id of a task whose annotations were read.
+        sending: tasks are on their way; where no push is at work, one was interrupted.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class SentProject:
     image_url: str = ""
     pulled_until: str = ""
     pulled_task: int = 0
+    sending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,12 @@ class Sent:
         if row is None:
             return None
         return SentProject(
-            row.kind, row.project_id, row.image_url, row.pulled_until, row.pulled_task
+            row.kind,
+            row.project_id,
+            row.image_url,
+            row.pulled_until,
+            row.pulled_task,
+            row.sending,
         )
 
     def keep_project(self, project: SentProject) -> None:

@@ -173,9 +173,14 @@ class Push:
         self.report.refreshed = len(old)
         if self.report.dry_run:
             return
+        if groups:
+            self.sent.keep_project(replace(target, sending=True))
         with progress.bar("Sending tasks") as step:
             for done in self._send(target, groups, per_instance):
                 step(done, len(groups))
+        if target.sending:  # what the interrupted push sent may have arrived meanwhile
+            self._reconcile(target)
+        self.sent.keep_project(replace(target, sending=False))
         with progress.bar("Renewing predictions") as step:
             for done in self._refresh(target, old):
                 step(done, len(old))
@@ -281,7 +286,8 @@ class Push:
         gone = [id_ for id_ in known if id_ not in found]
         tasks = {id_: task for id_, task in known.items() if id_ in found}
         adopted, doubled = self._adopt(target, tasks, found.keys() - known.keys(), started)
-        self.report.gone, self.report.doubled = len(gone), len(doubled)
+        self.report.gone += len(gone)
+        self.report.doubled += len(doubled)
         if not self.report.dry_run:
             self.sent.forget_tasks(kind, gone)
             self.sent.keep_tasks(kind, adopted)
@@ -297,6 +303,7 @@ class Push:
         doubled: list[int] = []
         if not unknown:
             return adopted, doubled
+        self.report.foreign = 0
         asked_already = {id_ for task in known.values() for id_ in task.instances}
         for fact in self.api.task_facts(target.project_id, "id,data"):
             if fact["id"] not in unknown:

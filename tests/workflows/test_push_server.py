@@ -240,6 +240,30 @@ def test_an_import_whose_answer_was_lost_is_not_sent_again(queued, monkeypatch):
     assert all(len(task["predictions"]) == 1 for task in queued.tasks())
 
 
+class Late(StudioApi):
+    """A server that finishes an import it was interrupted in only while the next one runs."""
+
+    def import_tasks(self, project_id, tasks):
+        super().import_tasks(project_id, tasks)
+        return super().import_tasks(project_id, tasks)
+
+
+def test_an_interrupted_import_that_arrives_late_leaves_no_copies(queued):
+    with flaky(queued.live.url) as proxy:
+        proxy.failing = lambda method, path: "cut" if "import?" in path else ""
+        with (
+            StudioApi(proxy.url, queued.live.log_in.api_key) as api,
+            pytest.raises(ServiceError, match=r"The connection to .* broke"),
+        ):
+            queued.push(api)
+        proxy.failing = lambda method, path: ""
+        with Late(proxy.url, queued.live.log_in.api_key) as api:
+            report = queued.push(api)
+    assert (report.sent, report.doubled) == (12, 12)
+    queued.push()
+    assert sorted(asked(queued)) == sorted(expected(queued))
+
+
 def test_a_server_that_is_too_slow_is_waited_for_next_time(queued, monkeypatch):
     monkeypatch.setattr(studio_api, "TIMEOUT_SECONDS", 1.0)
     with flaky(queued.live.url) as proxy:

@@ -30,7 +30,7 @@ class Conflict:
 
     Attributes:
         ours: counts until this is settled.
-        theirs: came from Label Studio; None where the annotation was deleted there.
+        theirs: came from Label Studio or FiftyOne; None where an annotation was deleted there.
         keypoints: names of those that differ.
     """
 
@@ -47,7 +47,9 @@ class Conflict:
                 "ours": list(self.ours.content[name]),
                 "ours_from": self.ours.source,
                 "theirs": None if self.theirs is None else list(self.theirs.content[name]),
-                "theirs_from": "deleted" if self.theirs is None else self.theirs.annotator,
+                "theirs_from": "deleted"
+                if self.theirs is None
+                else self.theirs.annotator or self.theirs.source,
             }
 
 
@@ -97,7 +99,7 @@ def settle(store: LabelStore, take: str) -> int:
 
     Args:
         store: whose journal gets the decisions.
-        take: "theirs" (Label Studio's) or "ours".
+        take: "theirs" (what came from Label Studio or FiftyOne) or "ours".
 
     Returns:
         how many conflicts there were.

@@ -32,6 +32,7 @@ from labelkit.bridges.fiftyone_samples import (
 )
 from labelkit.bridges.map_server import free_port, is_free, map_url
 from labelkit.bridges.mongod import prepare_database
+from labelkit.conflicts import differing, hold
 from labelkit.errors import UsageError
 from labelkit.images import image_file
 from labelkit.instance import Image
@@ -60,7 +61,7 @@ class ReviewReport:
         samples, instances: in the dataset now, and reviewed this time.
         added, updated, unchanged, removed: samples.
         edits: keypoints that were edited in FiftyOne and are labels now.
-        conflicts: instances that were labelled elsewhere since; the edit is the newer label.
+        conflicts: instances that were labelled elsewhere since; that label goes on counting.
         views: names of the saved views.
         view: the one to open.
         map_port: where the App will ask for response maps; 0 if there are none.
@@ -95,7 +96,8 @@ class ReviewReport:
         if self.conflicts:
             lines.append(
                 f"{len(self.conflicts)} of them had also been labelled elsewhere: "
-                f"{', '.join(self.conflicts)}. The edit is the label now; both are in the journal."
+                f"{', '.join(self.conflicts)}. That label goes on counting. See both: labelkit "
+                "status. Settle: labelkit pull --take theirs (the edit) or ours."
             )
         return "\n".join(lines)
 
@@ -228,8 +230,14 @@ def _take_edits(project: Project, store: LabelStore, found: Review) -> tuple[int
                 )
             )
     entries.sort(key=lambda entry: entry.made_at)
-    report = store.record(entries)
-    return report.added, tuple(conflicts)
+    latest = {entry.instance_id: entry for entry in store.latest((KEYPOINTS,))} if conflicts else {}
+    held = [
+        hold(latest[entry.instance_id], entry)
+        for entry in entries
+        if entry.instance_id in conflicts and differing(latest[entry.instance_id], entry)
+    ]
+    report = store.record([*entries, *held])
+    return report.added - len(held), tuple(conflicts)
 
 
 def _map_port(dataset: Any, serve: bool) -> int:

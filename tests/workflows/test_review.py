@@ -13,6 +13,7 @@ from mongo import start_mongod
 from trained import TINY, Trained
 
 from labelkit.bridges.fiftyone_dataset import quiet_fiftyone
+from labelkit.conflicts import find_conflicts, settle
 from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.map_images import MapPictures
 from labelkit.workflows.progress import Silent
@@ -182,8 +183,15 @@ def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed
         for e in reviewed.store.entries()
         if e.entry.instance_id == label.labelkit_id and e.entry.kind == "keypoints"
     ]
-    assert len(contents) == 3
-    assert contents[-1] == pytest.approx([48.0, 48.0])
+    assert contents[2] == pytest.approx([48.0, 48.0])  # the edit
+    assert contents[3] == contents[1]  # what goes on counting
+    assert len(contents) == 4
+    assert run(reviewed).conflicts == ()
+    (conflict,) = find_conflicts(reviewed.store)
+    assert conflict.ours.instance_id == label.labelkit_id
+    settle(reviewed.store, "theirs")
+    pose = reviewed.store.poses(reviewed.project.skeleton)[label.labelkit_id]
+    assert pose.xy[index] == pytest.approx([48.0, 48.0])
 
 
 def test_dropping_the_database_loses_no_label_and_no_choice(reviewed: Trained):

@@ -77,7 +77,7 @@ class ServerPushReport:
 
     def data(self) -> dict[str, Any]:
         """For machines."""
-        return {**asdict(self), "url": self.url}
+        return {**asdict(self), "tasks": self.sent, "url": self.url}
 
     def text(self) -> str:
         """For people."""

@@ -54,7 +54,8 @@ def test_names_with_xml_and_html_in_them_work_and_come_out_escaped(tmp_path):
     assert asked.code == 3, asked.err
     project = tmp_path / "a&b <frames>-labelkit"
     screen = ElementTree.parse(project / "label_studio" / "visibility_interface.xml")
-    assert [c.get("value") for c in screen.iter("Choice")][:3] == HOSTILE
+    shown = [choice.get("value") for choice in screen.iter("Choice")]
+    assert set(HOSTILE) < set(shown)
     assert "<script>" not in (project / "label_studio" / "visibility_interface.xml").read_text()
     pulled = labelkit("pull", "--file", answer_everything(project), "--project", project)
     assert pulled.code == 0, pulled.err

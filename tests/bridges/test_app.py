@@ -172,11 +172,19 @@ def test_a_browser_shows_grid_maps_and_views_and_runs_an_operator(
         waiting = len(read_queue(trained.project))
         assert page.get_by_text(f"{waiting} samples").count() == 1
 
-        page.keyboard.press("`")
-        page.locator("input[placeholder*='earch']").last.fill("labelkit")
-        page.get_by_text("labelkit: Exclude").last.click()
-        page.get_by_text(f"{waiting} instances (all that is shown) leave the queue").wait_for()
-        page.wait_for_timeout(2000)  # the form is asked for once more before it takes a click
+        says = page.get_by_text(f"{waiting} instances (all that is shown) leave the queue")
+        for _ in range(5):
+            page.keyboard.press("`")
+            page.locator("input[placeholder*='earch']").last.fill("labelkit")
+            page.get_by_text("labelkit: Exclude").last.click()
+            page.get_by_text("instances (all that is shown) leave the queue").wait_for()
+            page.wait_for_timeout(2000)  # the form is asked for once more before it takes a click
+            if says.count() and page.get_by_text(f"{waiting} samples").count():
+                break
+            # On a busy machine the App may go back to all samples by itself, and says so.
+            page.keyboard.press("Escape")
+            visit("?view=queued")
+        assert says.count() == 1
         page.get_by_role("button", name="Execute").click()
         page.get_by_text("Excluded:").last.wait_for()
         assert len(read_choices(trained.project).excluded) == waiting

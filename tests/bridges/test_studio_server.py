@@ -175,6 +175,15 @@ def alive(group: int) -> list[int]:
     return found
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Shells start what runs in the background with Ctrl-C ignored; tests may be there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_start_that_is_interrupted_leaves_no_process(tmp_path, monkeypatch):
     def interrupt() -> None:
         deadline = time.monotonic() + 30

@@ -143,8 +143,8 @@ def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypat
     assert stored["result"][-1]["id"] == f"{image.id}-0"
 
 
+@pytest.mark.ends_the_server
 def test_a_polite_kill_stops_the_server_and_its_children(live):
-    """The last one: it ends the server of the tests above."""
     family = psutil.Process(live.process.pid).children(recursive=True)
     live.process.terminate()
     assert live.process.wait(60) == 0

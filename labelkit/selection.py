@@ -58,8 +58,14 @@ def parse_percent(text: str) -> float:
     Raises:
         UsageError: if it is no number from 0 to 100.
     """
+    written = text.strip()
     try:
-        percent = float(text.strip().removesuffix("%"))
+        percent = float(written.removesuffix("%"))
+        if 0 < percent < 1 and not written.endswith("%"):
+            raise UsageError(
+                f"{text!r}: a share or a percentage?",
+                f"Write {format_percent(100 * percent)} or {format_percent(percent)}.",
+            )
     except ValueError:
         percent = math.nan
     if not 0 <= percent <= 100:

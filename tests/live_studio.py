@@ -26,7 +26,8 @@ from labelkit.sent import Sent
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull_report import PullReport
 from labelkit.workflows.pull_server import pull_server
-from labelkit.workflows.push_server import ServerPushReport, push_server
+from labelkit.workflows.push_report import ServerPushReport
+from labelkit.workflows.push_server import push_server
 
 #: Where tests that look at no picture say the pictures are.
 ELSEWHERE = "http://127.0.0.1:9/frames"

@@ -37,12 +37,20 @@ def test_a_percentage_is_read_and_written(text: str, percent: float, back: str):
     assert format_percent(percent) == back
 
 
-@pytest.mark.parametrize("text", ["", "%", "ten", "10%%", "-1%", "100.1%", "nan", "inf", "0,5%"])
+@pytest.mark.parametrize(
+    "text", ["0.1", "", "%", "ten", "10%%", "-1%", "100.1%", "nan", "inf", "0,5%"]
+)
 def test_what_is_no_percentage_is_a_usage_error_that_quotes_it(text: str):
     with pytest.raises(UsageError) as caught:
         parse_percent(text)
     assert repr(text) in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_fraction_without_a_sign_is_asked_about():
+    with pytest.raises(UsageError) as caught:
+        parse_percent("0.1")
+    assert caught.value.next_step == "Write 10% or 0.1%."
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from labelkit.errors import UsageError
 from labelkit.formats.label_studio_config import correction_config, visibility_config
 from labelkit.formats.label_studio_tasks import (
     CORRECTION_TASK,
@@ -136,6 +138,20 @@ def ask_what_can_be_seen(project: Project, labels: Labels) -> Outgoing:
         id_ for id_ in labels.instances if id_ not in labels.presences and id_ not in labels.skipped
     )
     return Outgoing(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, unanswered, frozenset())
+
+
+def check_base(base: str) -> None:
+    """Make sure that tasks can name images behind this.
+
+    Raises:
+        UsageError: if it is no address that Label Studio or a browser reads from.
+    """
+    if base and not re.fullmatch(r"(https?|s3|gs|azure-blob)://[^\s/]+(/\S*)?", base):
+        raise UsageError(
+            f"--image-url {base!r} is no place that Label Studio reads images from.",
+            'For instance https://images.example.org/frames or s3://bucket/frames; "" for the '
+            "server's own disk.",
+        )
 
 
 def image_url(project: Project, image: Image, base: str = "") -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.conflicts import HELD, differing, hold
 from labelkit.errors import FormatError
@@ -73,6 +76,7 @@ class Recorder:
             FormatError: if one is about an image that the project does not have.
         """
         entries: list[Entry] = []
+        unanswered: dict[str, None] = {}
         unknown: list[tuple[StudioAnnotation, Image, StudioInstance]] = []
         for annotation in sorted(annotations, key=lambda item: item.updated_at):
             image = self.images.get(annotation.image_id) or self._by_path.get(annotation.image_path)
@@ -87,6 +91,7 @@ class Recorder:
                 entries += [_entry(self.project, annotation, item, None) for item in skipped]
             for said in annotation.instances:
                 if said.presence is None and said.pose is None:
+                    unanswered[annotation.task_id] = None
                     continue
                 region = said.region_id
                 id_ = region if region in self._known else self._drawn.get(region)
@@ -99,6 +104,7 @@ class Recorder:
             entries.append(_entry(self.project, annotation, instance.id, said))
 
         fresh, to_record = _beside_what_is_known(self.store, entries)
+        notes = _slips(self.store.presences(self.project.skeleton), fresh, unanswered)
         self.store.record(to_record)
         kinds = Counter(entry.kind for entry in fresh)
         return PullReport(
@@ -114,6 +120,7 @@ class Recorder:
                 what for entry in fresh for what in entry.shown.get("origins", {}).values()
             ),
             moves=_moves(self.project, fresh),
+            notes=notes,
             lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
         )
 
@@ -134,6 +141,30 @@ class Recorder:
         if instance.id not in self._known:
             self._known.add(instance.id)
             self._of_image[instance.image.id].append(instance.id)
+
+
+def _slips(
+    seen: Mapping[str, NDArray[np.bool_]], fresh: Sequence[Entry], unanswered: Iterable[str]
+) -> list[str]:
+    """What is taken as it was said, and looks as if somebody had pressed Submit too early."""
+    empty = dict.fromkeys(
+        entry.shown["task"]
+        for entry in fresh
+        if entry.kind == KEYPOINTS
+        and not any(v for *_, v in entry.content.values())
+        and entry.instance_id in seen
+        and seen[entry.instance_id].any()
+    )
+    again = "If that was a slip, correct them there (Update) and pull again."
+    notes = []
+    if left := [task for task in unanswered if task]:
+        notes.append(f"Boxes were left without an answer in the tasks {', '.join(left)}. {again}")
+    if empty:
+        notes.append(
+            "Submitted without any keypoint, although somebody has ticked some: the tasks "
+            f"{', '.join(empty)}. {again}"
+        )
+    return notes
 
 
 def _beside_what_is_known(

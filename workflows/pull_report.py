@@ -119,5 +119,5 @@ class PullReport:
             lines.append("Correct them there (then Update), and pull again.")
         if self.lead_time_s:
             lines.append(f"Time at work: {self.lead_time_s / 60:.1f} min.")
-        lines.append("Next: labelkit status, or labelkit retrain --labeled 10%")
+        lines.append("Next: labelkit status")
         return "\n".join(lines)

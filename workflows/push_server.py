@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,84 +21,15 @@ from labelkit.instance import Box
 from labelkit.project import Project
 from labelkit.sent import Sent, SentProject, SentTask
 from labelkit.store import LabelStore
-from labelkit.workflows.outgoing import Outgoing, outgoing
+from labelkit.workflows.outgoing import Outgoing, check_base, outgoing
 from labelkit.workflows.progress import Progress
+from labelkit.workflows.push_report import ServerPushReport
 from labelkit.workflows.run_round import read_all
 
 #: Tasks a request: one or two seconds of the server's time, so that the bar moves.
 CHUNK = 500
 
 _FACTS = "id,total_annotations,cancelled_annotations"
-
-
-@dataclass(slots=True)
-class ServerPushReport:
-    """What a push did, or in a dry run would do.
-
-    Attributes:
-        server: URL.
-        kind: "visibility" or "correction".
-        project_id: Label Studio's; None where a dry run found none.
-        url: where people label.
-        sent, instances: new tasks, and the instances in them.
-        control: instances among those that are served without pre-annotation.
-        there: tasks that were there already.
-        refreshed: of those, untouched ones that got the newest predictions.
-        started: of those, started or finished ones, which are left as they are.
-        gone: tasks that were deleted on the server; what they asked is asked again.
-        doubled: untouched copies of tasks, left by an interrupted push, that were removed.
-        foreign: tasks in the project that are not ours.
-        notes: what else was found, and what was done about it.
-        dry_run: nothing was written.
-    """
-
-    server: str
-    kind: str
-    project_id: int | None = None
-    sent: int = 0
-    instances: int = 0
-    control: int = 0
-    there: int = 0
-    refreshed: int = 0
-    started: int = 0
-    gone: int = 0
-    doubled: int = 0
-    foreign: int = 0
-    notes: list[str] = field(default_factory=list)
-    dry_run: bool = False
-    exit_code: int = 0
-
-    @property
-    def url(self) -> str:
-        """Where people label."""
-        return (
-            self.server if self.project_id is None else f"{self.server}/projects/{self.project_id}"
-        )
-
-    def data(self) -> dict[str, Any]:
-        """For machines."""
-        return {**asdict(self), "tasks": self.sent, "url": self.url}
-
-    def text(self) -> str:
-        """For people."""
-        if not (self.sent or self.there):
-            return "\n".join([*self.notes, "The queue is empty: everything in it is labelled."])
-        would = "Would send" if self.dry_run else "Sent"
-        lines = [
-            *self.notes,
-            f"{would} {self.sent} new {self.kind} tasks with {self.instances} instances"
-            + (f", {self.control} of them without pre-annotation" if self.control else "")
-            + f"; {self.there} were there.",
-        ]
-        counts = (
-            (self.refreshed, "untouched ones have the newest predictions now"),
-            (self.started, "are started or finished, and were left alone"),
-            (self.gone, "had been deleted on the server"),
-            (self.doubled, "copies that an interrupted push had left were removed"),
-            (self.foreign, "tasks are not labelkit's, and were left alone"),
-        )
-        lines += [f"  {count} {what}" for count, what in counts if count]
-        return "\n".join([*lines, f"Label at {self.url}", "Then type: labelkit pull"])
 
 
 def push_server(
@@ -123,8 +54,10 @@ def push_server(
         dry_run: look, and change nothing.
 
     Raises:
+        UsageError: if `base` is no such address.
         ServiceError: if the server cannot be used. Run again: nothing is lost or sent twice.
     """
+    check_base(base or "")
     with store.database.syncing():
         api.check()
         asked = outgoing(project, read_all(project, store))
@@ -149,6 +82,7 @@ class Push:
     ) -> None:
         self.api, self.sent, self.asked, self.report = api, sent, asked, report
         self._facts: dict[str, Any] = {}
+        self._base_before: str | None = None  # where images were, if the ledger knows
 
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
         """Bring the server up to date; see `push_server`."""
@@ -158,6 +92,8 @@ class Push:
             return
         self.report.project_id = target.project_id
         tasks, started = self._reconcile(target)
+        if None not in (base, self._base_before) and base != self._base_before:
+            tasks = self._without_moved(target, tasks, started)
         there = {id_ for task in tasks.values() for id_ in task.instances}
         new = [id_ for id_ in self.asked.wanted if id_ not in there]
         groups = self.asked.groups(new, per_instance=per_instance)
@@ -198,6 +134,7 @@ class Push:
         """The Label Studio project: the known one, one that is found by its mark, or a new one."""
         known, facts = self.sent.project(self.asked.kind), None
         if known is not None:
+            self._base_before = known.image_url
             facts = self.api.project(known.project_id)
             if facts is None:
                 self._note(f"The project {known.project_id} had been deleted on the server.")
@@ -294,6 +231,17 @@ class Push:
             for start in range(0, len(doubled), CHUNK):
                 self.api.delete_tasks(target.project_id, doubled[start : start + CHUNK])
         return {**tasks, **{task.task_id: task for task in adopted}}, started
+
+    def _without_moved(
+        self, target: SentProject, tasks: dict[int, SentTask], started: set[int]
+    ) -> dict[int, SentTask]:
+        """Take back untouched tasks whose images are said to be elsewhere; they are sent again."""
+        moved = [id_ for id_, task in tasks.items() if id_ not in started and task.crop is None]
+        if moved:
+            self._note(f"{len(moved)} untouched tasks named the images' former place.")
+        for start in range(0, 0 if self.report.dry_run else len(moved), CHUNK):
+            self.api.delete_tasks(target.project_id, moved[start : start + CHUNK])
+        return {id_: task for id_, task in tasks.items() if id_ not in moved}
 
     def _adopt(
         self, target: SentProject, known: dict[int, SentTask], unknown: set[int], started: set[int]

@@ -58,7 +58,7 @@ class StatusReport:
         lines = [
             f"Project    {self.project} ({self.skeleton})",
             f"Images     {self.images}, instances {self.instances}",
-            f"Answers    {self.answered} instances say what can be seen",
+            f"Answers    {self.answered} of {self.instances} instances say what can be seen",
             f"Keypoints  {self.located} instances ({share:.1f} %), "
             f"dev set {self.dev_located} of {self.dev}",
             f"Journal    {self.entries} entries, {self.skipped} skipped; "
@@ -100,7 +100,9 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     history = rounds(project)
     queued = len(waiting(project, labels))
     complete = [item for item in history if item.status == COMPLETE]
-    if not labels.presences:
+    if not labels.instances:
+        step = f"Next: labelkit bootstrap --images {project.images_root} --boxes whole-image"
+    elif not labels.presences:
         step = "Next: labelkit push, tick what can be seen, labelkit pull"
     elif not complete:
         step = f"Next: labelkit bootstrap --images {project.images_root}"

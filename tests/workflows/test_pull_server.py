@@ -156,6 +156,18 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_taken(pushed):
     assert len(poses(pushed)) == 2
 
 
+def test_what_looks_like_a_slip_is_said_and_taken_as_it_was_said(pushed):
+    first, second = pushed.tasks()[:2]
+    *_, box = shown(first)
+    pushed.submit(first, [box])
+    pushed.submit(second, shown(second))
+    report = pushed.pull()
+    (note,) = report.notes
+    assert note.startswith("Submitted without any keypoint, although somebody has ticked some")
+    assert f"the tasks {first['id']}. " in note
+    assert (report.poses, report.exit_code) == (2, 0)
+
+
 # Deleted on the server
 
 

@@ -15,7 +15,7 @@ from trained import TINY
 
 from labelkit.bridges import studio_api
 from labelkit.bridges.studio_api import StudioApi
-from labelkit.errors import ServiceError
+from labelkit.errors import ServiceError, UsageError
 from labelkit.formats.label_studio_project import lacks
 from labelkit.selection import QueueItem
 from labelkit.workflows.progress import Silent
@@ -177,6 +177,26 @@ def test_tasks_of_other_people_in_the_project_are_left_alone(queued):
     )
     assert queued.push().foreign == 1
     assert other in [task["id"] for task in queued.tasks()]
+
+
+def test_images_that_are_said_to_be_elsewhere_move_the_untouched_tasks(queued):
+    queued.push(base="https://wrong.example.org/frames")
+    started = queued.tasks()[0]
+    queued.submit(started, [], was_cancelled=True)
+    report = queued.push(base="https://right.example.org/frames/")
+    assert (report.there, report.sent) == (1, 11)
+    addresses = {task["id"]: task["data"]["image"] for task in queued.tasks()}
+    assert addresses.pop(started["id"]).startswith("https://wrong.example.org/frames/")
+    assert len(addresses) == 11
+    assert all(a.startswith("https://right.example.org/frames/") for a in addresses.values())
+    assert queued.push(base=None).sent == 0
+
+
+@pytest.mark.parametrize("base", ["ftp://x", "images.example.org", "https://", "s3:bucket"])
+def test_what_is_no_place_for_images_is_refused_before_anything_is_sent(queued, base):
+    with pytest.raises(UsageError, match="is no place that Label Studio reads images from"):
+        queued.push(base=base)
+    assert queued.api.projects_marked(queued.sent.uid) == []
 
 
 def test_each_instance_can_have_a_task_of_its_own_that_shows_its_part_of_the_image(queued):

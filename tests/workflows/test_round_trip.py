@@ -25,7 +25,8 @@ from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.outgoing import Outgoing
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull_server import pull_server
-from labelkit.workflows.push_server import Push, ServerPushReport
+from labelkit.workflows.push_report import ServerPushReport
+from labelkit.workflows.push_server import Push
 from labelkit.workflows.run_round import Labels
 
 #: Width and height of the upright picture; the file lies on its side (EXIF orientation 6).

@@ -9,12 +9,12 @@ from labelkit.workflows.queueing import read_queue
 from labelkit.workflows.status import status
 
 
-def test_an_empty_project_says_to_ask_what_can_be_seen(tmp_path):
+def test_an_empty_project_says_to_find_objects(tmp_path):
     project = make_project(tmp_path)
     with LabelStore.open(project.store_url) as store:
         report = status(project, store)
     assert (report.images, report.instances, report.rounds) == (0, 0, ())
-    assert "Next: labelkit push, tick what can be seen" in report.text()
+    assert "Next: labelkit bootstrap --images" in report.text()
 
 
 def test_it_counts_what_humans_said_and_what_waits(trained):

@@ -7,11 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from labelkit.conflicts import HELD, differing, hold
 from labelkit.errors import FormatError
@@ -58,10 +56,13 @@ class Recorder:
         self._of_image: dict[str, list[str]] = defaultdict(list)
         for instance in store.instances().values():
             self._add(instance)
-        # Instances that annotators drew, by Label Studio's id of their region.
-        self._drawn = {
+
+    @cached_property
+    def _drawn(self) -> dict[str, str]:
+        """Instances that annotators drew, by Label Studio's id of their region."""
+        return {
             recorded.entry.shown["region"]: recorded.entry.instance_id
-            for recorded in store.entries()
+            for recorded in self.store.entries()
             if "region" in recorded.entry.shown
         }
 
@@ -104,7 +105,7 @@ class Recorder:
             entries.append(_entry(self.project, annotation, instance.id, said))
 
         fresh, to_record = _beside_what_is_known(self.store, entries)
-        notes = _slips(self.store.presences(self.project.skeleton), fresh, unanswered)
+        notes = self._slips(fresh, unanswered)
         self.store.record(to_record)
         kinds = Counter(entry.kind for entry in fresh)
         return PullReport(
@@ -128,6 +129,8 @@ class Recorder:
         self, drawn: Sequence[tuple[StudioAnnotation, Image, StudioInstance]]
     ) -> list[Instance]:
         """Register the objects that annotators added."""
+        if not drawn:
+            return []
         made = self.store.add_instances(
             NewInstance(image, said.box, "human", said.box.w * said.box.h)
             for _, image, said in drawn
@@ -137,34 +140,32 @@ class Recorder:
             self._drawn[said.region_id] = instance.id
         return made
 
+    def _slips(self, fresh: Sequence[Entry], unanswered: Iterable[str]) -> list[str]:
+        """What is taken as it was said, and looks as if Submit had been pressed too early."""
+        empty = [
+            entry
+            for entry in fresh
+            if entry.kind == KEYPOINTS and not any(v for *_, v in entry.content.values())
+        ]
+        seen = self.store.presences(self.project.skeleton) if empty else {}
+        odd = [e for e in empty if e.instance_id in seen and seen[e.instance_id].any()]
+        again = "If that was a slip, correct them there (Update) and pull again."
+        notes = []
+        if left := [task for task in unanswered if task]:
+            tasks = ", ".join(left)
+            notes.append(f"Boxes were left without an answer in the tasks {tasks}. {again}")
+        if odd:
+            tasks = ", ".join(dict.fromkeys(entry.shown["task"] for entry in odd))
+            notes.append(
+                "Submitted without any keypoint, although somebody has ticked some: the tasks "
+                f"{tasks}. {again}"
+            )
+        return notes
+
     def _add(self, instance: Instance) -> None:
         if instance.id not in self._known:
             self._known.add(instance.id)
             self._of_image[instance.image.id].append(instance.id)
-
-
-def _slips(
-    seen: Mapping[str, NDArray[np.bool_]], fresh: Sequence[Entry], unanswered: Iterable[str]
-) -> list[str]:
-    """What is taken as it was said, and looks as if somebody had pressed Submit too early."""
-    empty = dict.fromkeys(
-        entry.shown["task"]
-        for entry in fresh
-        if entry.kind == KEYPOINTS
-        and not any(v for *_, v in entry.content.values())
-        and entry.instance_id in seen
-        and seen[entry.instance_id].any()
-    )
-    again = "If that was a slip, correct them there (Update) and pull again."
-    notes = []
-    if left := [task for task in unanswered if task]:
-        notes.append(f"Boxes were left without an answer in the tasks {', '.join(left)}. {again}")
-    if empty:
-        notes.append(
-            "Submitted without any keypoint, although somebody has ticked some: the tasks "
-            f"{', '.join(empty)}. {again}"
-        )
-    return notes
 
 
 def _beside_what_is_known(

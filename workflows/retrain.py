@@ -74,7 +74,8 @@ class RoundReport:
         ]
         numbers = [f"{k} {v:.3f}" for k, v in self.dev.items() if isinstance(v, float)]
         if numbers:
-            lines.append(f"On the dev set: {', '.join(numbers)}.")
+            located = self.dev.get("located", 0)
+            lines.append(f"On the dev set ({located} with keypoints): {', '.join(numbers)}.")
         lines += [f"{self.queued} instances are queued for correction.", self.next_step]
         return "\n".join(lines)
 

@@ -94,7 +94,7 @@ def test_the_dev_set_is_measured_and_never_trained_on(corrected):
     report = run(corrected)
     assert report.dev["located"] == report.dev["answered"] >= 2
     assert 0 <= report.dev["pck@0.2"] <= 1
-    assert "On the dev set: " in report.text()
+    assert "On the dev set (" in report.text()
 
 
 def test_settings_that_are_not_said_stay_as_they_were(corrected):

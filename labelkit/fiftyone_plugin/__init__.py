@@ -27,19 +27,18 @@ def _project_root(context: Any) -> Path:
 
 
 def _chosen(context: Any) -> list[str]:
-    """Instances that are selected, or, where nothing is, all of the view."""
+    """Instances that are selected. Never all of a view: the App may have left it by the click."""
     labels = [row["label_id"] for row in context.selected_labels or ()]
-    samples = list(context.selected or ())
-    if not (labels or samples):
-        samples = context.view.values("id")
-    return instances_of(context.dataset, samples, labels)
+    return instances_of(context.dataset, list(context.selected or ()), labels)
 
 
 def _selection_form(context: Any, label: str, what: str) -> Any:
     inputs = types.Object()
-    count = len(_chosen(context))
-    of = "selected" if context.selected or context.selected_labels else "all that is shown"
-    inputs.view("what", types.Notice(label=f"{count} instances ({of}) {what}"))
+    if count := len(_chosen(context)):
+        inputs.view("what", types.Notice(label=f"{count} instances {what}"))
+    else:
+        label_of = types.Warning(label="Select samples or boxes first, or tag what is shown.")
+        inputs.view("what", label_of, invalid=True)
     return types.Property(inputs, view=types.View(label=label))
 
 

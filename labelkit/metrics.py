@@ -5,21 +5,17 @@ Every number is NaN where it is undefined (nothing to score), never 0 by convent
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labelkit.errors import MissingDependencyError
+from labelkit.official.oks_curves import AT_50, AT_75, LARGEST_AREA, oks_curves
+from labelkit.official.people import People, Results
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-#: The largest object COCO's "all" range knows, in square pixels.
-_COCO_LARGEST_AREA = 1e10
 
 
 def _distance(pred: ArrayLike, true: ArrayLike, present: ArrayLike) -> tuple[Floats, Bools]:
@@ -160,19 +156,7 @@ def coco_scores(
     Raises:
         MissingDependencyError: if pycocotools is not installed.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise MissingDependencyError(
-            "OKS-AP is computed by pycocotools, which is not installed.",
-            "Type: pip install pycocotools",
-        ) from error
-
     _, mask = _distance(pred, true, present)
-    count = mask.sum(axis=1)
-    if not count.any():
-        return CocoScores(*[float("nan")] * 4)
     # Far outside any picture: OKS 0 without NaN in pycocotools' arithmetic.
     pred = np.nan_to_num(np.asarray(pred, dtype=np.float64), nan=1e9)
     true, area = np.asarray(true, dtype=np.float64), np.asarray(area, dtype=np.float64)
@@ -184,55 +168,27 @@ def coco_scores(
         )
     if np.isnan(confidence).any():
         raise ValueError("A score is NaN: COCO sorts predictions by score.")
-    numbers = {image: number for number, image in enumerate(dict.fromkeys(image_ids), start=1)}
-    images = [numbers[image] for image in image_ids]
-
-    def rows(xy: Floats, visible: NDArray[np.int64]) -> list[dict[str, Any]]:
-        triplets = np.concatenate([xy, visible[..., None]], axis=2).reshape(len(xy), -1)
-        return [
-            {
-                "id": index + 1,
-                "image_id": images[index],
-                "category_id": 1,
-                "keypoints": triplets[index].tolist(),
-                "num_keypoints": int(count[index]),
-                "area": float(area[index]),
-                "bbox": boxes[index].tolist(),
-                "iscrowd": 0,
-                "score": float(confidence[index]),
-            }
-            for index in range(len(xy))
-        ]
-
-    def collection(annotations: list[dict[str, Any]]) -> Any:
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": number} for number in numbers.values()],
-            "categories": [{"id": 1}],
-            "annotations": annotations,
-        }
-        coco.createIndex()
-        return coco
-
-    with redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            collection(rows(true, np.where(mask, 2, 0))),
-            collection(rows(pred, np.ones(mask.shape, dtype=np.int64))),
-            "keypoints",
-        )
-        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
-        evaluation.params.areaRng = [[0, _COCO_LARGEST_AREA]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.params.maxDets = [max_detections]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, 0, 0, 0]  # (thresholds, recall levels)
-    recall = evaluation.eval["recall"][:, 0, 0, 0]  # (thresholds,)
+    places = {image: place for place, image in enumerate(dict.fromkeys(image_ids))}
+    image = np.array([places[image] for image in image_ids], dtype=np.int64)
+    people = People(
+        image_ids=tuple(places),
+        crowd_index=np.full(len(places), np.nan),
+        category=1,
+        image=image,
+        keypoints=np.dstack([true, np.where(mask, 2.0, 0.0)]),
+        labelled=mask.sum(axis=1),
+        box_xywh=boxes,
+        area=area,
+        crowd=np.zeros(len(mask), dtype=bool),
+    )
+    found = Results(image, np.dstack([pred, np.ones(mask.shape)]), confidence, area, area)
+    everyone = {"all": (0.0, LARGEST_AREA)}
+    curves = oks_curves(people, found, sigmas, everyone, max_results=max_detections)
     return CocoScores(
-        ap=float(precision.mean()),
-        ap50=float(precision[0].mean()),
-        ap75=float(precision[5].mean()),
-        ar=float(recall.mean()),
+        ap=curves.ap(),
+        ap50=curves.ap(threshold=AT_50),
+        ap75=curves.ap(threshold=AT_75),
+        ar=curves.ar(),
     )
 
 

@@ -46,7 +46,7 @@ def read_coco(document: Mapping[str, Any], origin: str) -> CocoFile:
         FormatError: on the first item that contradicts itself, naming it.
         SkeletonError: if the category's keypoints make no skeleton.
     """
-    images, categories, rows = _tables(document, origin)
+    images, categories, rows = tables(document, origin)
     with_keypoints = {key: c for key, c in categories.items() if c.get("keypoints")}
     if not with_keypoints:
         raise FormatError(
@@ -83,7 +83,7 @@ def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
         FormatError: as `read_coco`; also on annotations of several categories, and on an
             annotation without a box.
     """
-    images, categories, rows = _tables(document, origin)
+    images, categories, rows = tables(document, origin)
     used = {row["category_id"]: row for row, _ in rows}
     if len(used) > 1:
         names = ", ".join(repr(categories[key].get("name", key)) for key in used)
@@ -223,20 +223,25 @@ class _StableIds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Images:
+class Images:
     """Paths by COCO image id, and sizes by path."""
 
     paths: dict[Any, str]
     sizes: dict[str, tuple[int, int]]
 
 
-_Rows = list[tuple[Mapping[str, Any], str]]
+Rows = list[tuple[Mapping[str, Any], str]]
 
 
-def _tables(
+def tables(
     document: Mapping[str, Any], origin: str
-) -> tuple[_Images, dict[Any, Mapping[str, Any]], _Rows]:
-    """Images, categories by id, and annotations, each with its name for messages."""
+) -> tuple[Images, dict[Any, Mapping[str, Any]], Rows]:
+    """Images, categories by id, and annotations, each with its name for messages.
+
+    Raises:
+        FormatError: on a missing or empty list, an id that is missing, wrong or there twice,
+            and an annotation of an image or a category that the file does not list.
+    """
     if not isinstance(document, Mapping):
         raise FormatError(
             f"{origin} is not a COCO file: it holds a {type(document).__name__}, not an object.",
@@ -258,7 +263,7 @@ def _tables(
         if number in categories:
             raise FormatError(f"{origin}: two categories have the id {number}.")
         categories[number] = category
-    rows: _Rows = []
+    rows: Rows = []
     seen = set()
     for place, row in enumerate(document["annotations"], 1):
         reference = _id(row, "id", f"{origin}: annotation number {place}")
@@ -280,8 +285,8 @@ def _tables(
     return images, categories, rows
 
 
-def _images(entries: Sequence[Mapping[str, Any]], origin: str) -> _Images:
-    images = _Images({}, {})
+def _images(entries: Sequence[Mapping[str, Any]], origin: str) -> Images:
+    images = Images({}, {})
     for entry in entries:
         key = _id(entry, "id", f"{origin}: an image")
         name = entry.get("file_name")
@@ -305,23 +310,33 @@ def _id(entry: Mapping[str, Any], key: str, item: str) -> int | str:
     return value
 
 
-def _numbers(values: Any, what: str, item: str) -> list[float]:
+def numbers(
+    values: Any, what: str, item: str, advice: str = "Write absent keypoints as 0, 0, 0."
+) -> list[float]:
+    """A list of finite numbers from JSON.
+
+    Args:
+        values: what should be such a list.
+        what, item: the field and the object that has it, for messages.
+        advice: what to do about a number that is not finite.
+
+    Raises:
+        FormatError: if it is no list, or holds something else.
+    """
     if not isinstance(values, list):
         raise FormatError(f"{item}: {what} must be a list of numbers, not {values!r}.")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise FormatError(f"{item}: {what} holds {value!r}, which is no number.")
         if not abs(value) <= 1e15:  # NaN too
-            raise FormatError(
-                f"{item}: {what} holds {str(value)[:40]}.", "Write absent keypoints as 0, 0, 0."
-            )
+            raise FormatError(f"{item}: {what} holds {str(value)[:40]}.", advice)
     return [float(value) for value in values]
 
 
-def _annotation(row: Mapping[str, Any], images: _Images, pose: Pose, item: str) -> Annotation:
+def _annotation(row: Mapping[str, Any], images: Images, pose: Pose, item: str) -> Annotation:
     box = None
     if row.get("bbox") is not None:
-        values = _numbers(row["bbox"], "bbox", item)
+        values = numbers(row["bbox"], "bbox", item)
         if len(values) != 4:
             raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.")
         box = Box(*values)
@@ -331,7 +346,7 @@ def _annotation(row: Mapping[str, Any], images: _Images, pose: Pose, item: str) 
             )
     area = None
     if row.get("area") is not None:
-        area = _numbers([row["area"]], "area", item)[0]
+        area = numbers([row["area"]], "area", item)[0]
         if area < 0:
             raise FormatError(f"{item} has the negative area {area}.")
     return Annotation(
@@ -348,7 +363,7 @@ def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
     count = len(skeleton)
     if row.get("keypoints") is None:  # a box of this category that nobody has labelled
         return human_pose(np.zeros((count, 2)), np.zeros(count, dtype=np.int64))
-    values = _numbers(row["keypoints"], "keypoints", item)
+    values = numbers(row["keypoints"], "keypoints", item)
     if len(values) != 3 * count:
         raise FormatError(
             f"{item} has {len(values)} keypoint numbers; {count} keypoints need {3 * count}.",
@@ -356,7 +371,7 @@ def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
         )
     triplets = np.array(values).reshape(count, 3)
     scores = row.get("keypoint_scores")
-    score = np.ones(count) if scores is None else _numbers(scores, "keypoint_scores", item)
+    score = np.ones(count) if scores is None else numbers(scores, "keypoint_scores", item)
     try:
         return Pose(triplets[:, :2], triplets[:, 2], np.asarray(score))
     except InputError as error:

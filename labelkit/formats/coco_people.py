@@ -1,0 +1,136 @@
+"""People of a COCO keypoints file, with all that official scores read: COCO, CrowdPose, LSPET."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from labelkit.errors import FormatError
+from labelkit.formats.coco import numbers, tables
+from labelkit.official.people import People
+from labelkit.skeleton import Skeleton
+
+
+def read_people(
+    document: Mapping[str, Any],
+    origin: str,
+    skeleton: Skeleton,
+    *,
+    needs: Collection[str] = (),
+) -> People:
+    """Read a parsed COCO keypoints file as the truth that results are scored against.
+
+    Args:
+        document: the parsed JSON: `images`, `annotations`, `categories`; CrowdPose's images
+            carry `crowdIndex`.
+        origin: name of the file, for messages.
+        skeleton: of the data set; names of keypoints in the file have to agree with it.
+        needs: "area", "crowdIndex": what every annotation or image has to have.
+
+    Raises:
+        FormatError: on the first item that is missing something or contradicts itself.
+    """
+    images, categories, rows = tables(document, origin)
+    category = _category(categories, origin, skeleton)
+    rows = [(row, item) for row, item in rows if row["category_id"] == category]
+    if len({type(key) for key in images.paths}) > 1:
+        raise FormatError(f"{origin}: some image ids are numbers, others are text.")
+    image_ids = tuple(sorted(images.paths))
+    place = {key: index for index, key in enumerate(image_ids)}
+    crowd_index = np.full(len(image_ids), np.nan)
+    for entry in document["images"]:
+        if "crowdIndex" in needs or entry.get("crowdIndex") is not None:
+            crowd_index[place[entry["id"]]] = _crowd_index(entry, origin)
+    keypoints = [_keypoints(row, len(skeleton), item) for row, item in rows]
+    return People(
+        image_ids=image_ids,
+        crowd_index=crowd_index,
+        category=category,
+        image=np.array([place[row["image_id"]] for row, _ in rows], dtype=np.int64),
+        keypoints=np.array(keypoints).reshape(-1, len(skeleton), 3),
+        labelled=np.array(
+            [_labelled(row, xyv, item) for (row, item), xyv in zip(rows, keypoints, strict=True)],
+            dtype=np.int64,
+        ),
+        box_xywh=np.array([_box(row, item) for row, item in rows]).reshape(-1, 4),
+        area=np.array([_area(row, item, "area" in needs) for row, item in rows]),
+        crowd=np.array([bool(row.get("iscrowd", 0)) for row, _ in rows], dtype=bool),
+    )
+
+
+def _category(
+    categories: Mapping[Any, Mapping[str, Any]], origin: str, skeleton: Skeleton
+) -> int | str:
+    """Id of the only category, or of the only one with names of keypoints."""
+    chosen = [key for key, category in categories.items() if category.get("keypoints")]
+    chosen = chosen or list(categories)
+    if len(chosen) > 1:
+        names = ", ".join(repr(categories[key].get("name", key)) for key in chosen)
+        raise FormatError(
+            f"{origin} has several categories with keypoints: {names}.",
+            "Keep the one that the results are of.",
+        )
+    found = categories[chosen[0]].get("keypoints")
+    if found and list(found) != list(skeleton.keypoints):
+        raise FormatError(
+            f"{origin} has the keypoints {', '.join(map(str, found))}, which are not those of "
+            f"{skeleton.name}, in its order: {', '.join(skeleton.keypoints)}.",
+            "Give the data set's own file, or another --metric: coco, crowdpose, mpii, lsp.",
+        )
+    return chosen[0]
+
+
+def _crowd_index(entry: Mapping[str, Any], origin: str) -> float:
+    item = f"{origin}: image {entry['id']}"
+    if entry.get("crowdIndex") is None:
+        raise FormatError(
+            f"{item} has no crowdIndex.",
+            "CrowdPose's own files have one for each image: give one of those.",
+        )
+    value = numbers([entry["crowdIndex"]], "crowdIndex", item, "Correct it.")[0]
+    if value < 0:
+        raise FormatError(f"{item} has the negative crowdIndex {value}.")
+    return value
+
+
+def _keypoints(row: Mapping[str, Any], count: int, item: str) -> np.ndarray:
+    """(K, 3) x, y, v."""
+    if row.get("keypoints") is None:
+        return np.zeros((count, 3))
+    values = numbers(row["keypoints"], "keypoints", item)
+    if len(values) != 3 * count:
+        raise FormatError(
+            f"{item} has {len(values)} keypoint numbers; {count} keypoints need {3 * count}.",
+            "Give the data set's own file, or another --metric: coco, crowdpose, mpii, lsp.",
+        )
+    return np.array(values).reshape(count, 3)
+
+
+def _labelled(row: Mapping[str, Any], keypoints: np.ndarray, item: str) -> int:
+    """As the file counts; CrowdPose counts in a way of its own, and its code goes by it."""
+    if row.get("num_keypoints") is None:
+        return int((keypoints[:, 2] > 0).sum())
+    return int(numbers([row["num_keypoints"]], "num_keypoints", item, "Correct it.")[0])
+
+
+def _box(row: Mapping[str, Any], item: str) -> list[float]:
+    if row.get("bbox") is None:
+        raise FormatError(f"{item} has no bbox.", "Give every annotation its box.")
+    values = numbers(row["bbox"], "bbox", item, "Correct or remove the annotation.")
+    if len(values) != 4:
+        raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.")
+    return values
+
+
+def _area(row: Mapping[str, Any], item: str, needed: bool) -> float:
+    if row.get("area") is None:
+        if needed:
+            raise FormatError(
+                f"{item} has no area.",
+                "COCO scores by the area of the segment: give each annotation its area, in "
+                "square pixels.",
+            )
+        return float("nan")
+    return numbers([row["area"]], "area", item, "Correct it.")[0]

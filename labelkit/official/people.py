@@ -1,0 +1,78 @@
+"""Labelled people, and results to be scored against them, as arrays over all images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class People:
+    """The N labelled people of I images.
+
+    Attributes:
+        image_ids: I ids as the file writes them, ascending; images without people too.
+        crowd_index: (I,) how much the people of an image overlap, 0 alone ... 1 and more; NaN
+            where the file does not say.
+        category: id of the category that the people have; results carry it too.
+        image: (N,) place of each person's image in `image_ids`.
+        keypoints: (N, K, 3) x and y in pixels; v 0 unlabelled, 1 hidden, 2 visible.
+        labelled: (N,) keypoints as the file counts them; a person with 0 is ignored.
+        box_xywh: (N, 4) in pixels.
+        area: (N,) of the segment in square pixels; NaN where the file gives none.
+        crowd: (N,) the annotation covers a group that was not told apart; it is ignored.
+    """
+
+    image_ids: tuple[int | str, ...]
+    crowd_index: Floats
+    category: int | str
+    image: Ints
+    keypoints: Floats
+    labelled: Ints
+    box_xywh: Floats
+    area: Floats
+    crowd: Bools
+
+    @property
+    def counted(self) -> Bools:
+        """(N,) whom results can find; who is not counted is neither missed nor found."""
+        return (self.labelled > 0) & ~self.crowd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """M predicted people of the same images, in the order of the file: it settles ties.
+
+    Attributes:
+        image: (M,) place of each result's image in `People.image_ids`.
+        keypoints: (M, K, 3) x and y in pixels, then the score of the joint.
+        score: (M,) of the person; higher is surer.
+        area: (M,) in square pixels, of the result's box or else of its keypoints' extent; tells
+            which size range a result that found nobody belongs to.
+        crop_area: (M,) in square pixels, of what the network looked at; OKS-NMS divides by it.
+    """
+
+    image: Ints
+    keypoints: Floats
+    score: Floats
+    area: Floats
+    crop_area: Floats
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, order: Ints) -> Results:
+        """The results at these places, in this order."""
+        return Results(
+            self.image[order],
+            self.keypoints[order],
+            self.score[order],
+            self.area[order],
+            self.crop_area[order],
+        )

@@ -1,0 +1,130 @@
+import math
+
+import pytest
+from coco_documents import annotation, truth
+
+from labelkit.errors import FormatError
+from labelkit.formats.coco_people import read_people
+from labelkit.skeleton import load_skeleton
+
+CROWDPOSE14 = load_skeleton("crowdpose14")
+
+
+def document(**changes):
+    """Two images, the second without people; a person with a head and its neighbour, a crowd."""
+    images = [
+        {"id": 9, "file_name": "9.jpg", "crowdIndex": 0.25},
+        {"id": 4, "file_name": "4.jpg", "crowdIndex": 1.5},
+    ]
+    people = [
+        annotation(14, {12: (5.0, 6.0)}, image=9, box=(1.0, 2.0, 30.0, 40.0), area=700.0),
+        annotation(14, {}, image=9, iscrowd=1),
+    ]
+    people[0] |= changes
+    return truth(CROWDPOSE14, people, images)
+
+
+def read(content, needs=()):
+    return read_people(content, "truth.json", CROWDPOSE14, needs=needs)
+
+
+def test_everything_that_a_score_needs_is_read():
+    people = read(document(), {"crowdIndex", "area"})
+    assert people.image_ids == (4, 9)
+    assert people.crowd_index.tolist() == [1.5, 0.25]
+    assert people.image.tolist() == [1, 1]
+    assert people.keypoints.shape == (2, 14, 3)
+    assert people.keypoints[0, 12].tolist() == [5.0, 6.0, 2.0]
+    assert people.labelled.tolist() == [1, 0]
+    assert people.box_xywh[0].tolist() == [1.0, 2.0, 30.0, 40.0]
+    assert people.area.tolist() == [700.0, 1600.0]
+    assert people.counted.tolist() == [True, False]
+
+
+def test_the_number_of_keypoints_is_the_files_own_and_else_counted():
+    assert read(document(num_keypoints=0)).counted.tolist() == [False, False]
+    assert read(document(num_keypoints=None)).labelled.tolist() == [1, 0]
+
+
+def test_what_no_score_needs_may_be_missing():
+    content = document(area=None)
+    del content["images"][0]["crowdIndex"]
+    del content["categories"][0]["keypoints"]
+    people = read(content)
+    assert math.isnan(people.area[0])
+    assert math.isnan(people.crowd_index[1])
+
+
+def test_people_of_other_categories_are_left_out():
+    content = document()
+    content["categories"].append({"id": 2, "name": "ball"})
+    content["annotations"].append(annotation(0, {}, image=4) | {"id": 99, "category_id": 2})
+    assert len(read(content).image) == 2
+
+
+def without(key):
+    content = document()
+    del content[key]
+    return content
+
+
+def with_image(**changes):
+    content = document()
+    content["images"][0] |= changes
+    return content
+
+
+def with_category(**changes):
+    content = document()
+    content["categories"][0] |= changes
+    return content
+
+
+def with_second_category():
+    content = document()
+    content["categories"].append(content["categories"][0] | {"id": 2, "name": "child"})
+    return content
+
+
+def with_same_ids():
+    content = document()
+    content["annotations"][1]["id"] = content["annotations"][0]["id"]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([], "truth.json is not a COCO file: it holds a list, not an object."),
+        (without("annotations"), "truth.json is not a COCO file: it has no list 'annotations'."),
+        (with_same_ids(), "annotation 11: two annotations have this id."),
+        (with_image(id=4), "two images have the id 4."),
+        (with_image(id="9"), "annotation 11 belongs to image 9, which the file does not list."),
+        (document(image_id=7), "annotation 11 belongs to image 7, which the file does not list."),
+        (with_image(crowdIndex=None), "image 9 has no crowdIndex."),
+        (with_image(crowdIndex=-1), "image 9 has the negative crowdIndex -1.0."),
+        (with_image(crowdIndex=math.nan), "image 9: crowdIndex holds nan."),
+        (document(keypoints=[1.0] * 51), "has 51 keypoint numbers; 14 keypoints need 42."),
+        (document(keypoints=[math.nan] * 42), "annotation 11: keypoints holds nan."),
+        (document(bbox=None), "annotation 11 has no bbox."),
+        (document(bbox=[1, 2, 3]), "bbox wants left, top, width, height"),
+        (document(area=None), "annotation 11 has no area."),
+        (with_category(keypoints=["nose"]), "has the keypoints nose, which are not those of"),
+        (with_second_category(), "several categories with keypoints: 'person', 'child'."),
+    ],
+)
+def test_what_cannot_be_scored_is_named(content, said):
+    with pytest.raises(FormatError) as caught:
+        read(content, {"crowdIndex", "area"})
+    assert said in caught.value.problem
+
+
+def test_ids_of_images_may_be_text_but_not_both():
+    content = document()
+    content["images"][0]["id"] = "a"
+    for row in content["annotations"]:
+        row["image_id"] = "a"
+    with pytest.raises(FormatError, match="some image ids are numbers, others are text"):
+        read(content)
+    content["images"][1]["id"] = "b"
+    assert read(content).image_ids == ("a", "b")

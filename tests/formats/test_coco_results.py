@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import pytest
+from coco_documents import annotation, result, truth
+
+from labelkit.errors import FormatError
+from labelkit.formats.coco_people import read_people
+from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
+from labelkit.skeleton import load_skeleton
+
+LSP14 = load_skeleton("lsp14")
+
+
+def people(*images: int):
+    """One labelled person in each of these images; there are three images."""
+    rows = [annotation(14, {0: (1.0, 2.0)}, image=image) for image in images]
+    return read_people(truth(LSP14, rows, 3), "truth.json", LSP14)
+
+
+def read(*rows):
+    return read_results(list(rows), "results.json", people(1, 2))
+
+
+def test_results_keep_the_order_of_the_file():
+    found = read(
+        result(14, {3: (7.0, 8.0)}, 0.25, image=2), result(14, {}, 0.75, image=1), result(14, {})
+    )
+    assert found.image.tolist() == [1, 0, 0]
+    assert found.score.tolist() == [0.25, 0.75, 1.0]
+    assert found.keypoints[0, 3].tolist() == [7.0, 8.0, 0.5]
+
+
+def test_the_area_is_the_boxs_and_else_that_of_the_keypoints_extent():
+    placed = {3: (7.0, 8.0)}  # the others are at (0, 0)
+    assert read(result(14, placed)).area.tolist() == [56.0]
+    assert read(result(14, placed, bbox=[1, 2, 3, 4])).area.tolist() == [12.0]
+
+
+def test_the_crop_is_the_area_or_the_scale_that_the_file_gives_and_else_the_box():
+    box = {"bbox": [1, 2, 3, 4]}
+    found = read(
+        result(14, {}, **box),
+        result(14, {}, scale=[0.5, 0.25], center=[1, 2], **box),
+        result(14, {}, area=99.0, scale=[0.5, 0.25], **box),
+    )
+    assert found.crop_area.tolist() == [12.0, 5000.0, 99.0]  # 100 x 50 px
+    assert found.area.tolist() == [12.0, 12.0, 12.0]
+
+
+def test_who_found_nobody_writes_an_empty_list():
+    assert len(read()) == 0
+    assert read().keypoints.shape == (0, 14, 3)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("person", "results.json: result 1 is 'person', not an object."),
+        (result(14, {}, image=7), "result 1 is of image 7, which the truth does not list."),
+        (result(14, {}, image=True), "result 1 is of image True, which the truth does not list."),
+        (result(14, {}, category_id=2), "has the category_id 2; the people of the truth have 1."),
+        (result(14, {}, math.nan), "result 1: score holds nan."),
+        (result(14, {}, score=None), "result 1 has no score."),
+        (result(14, {}, score="high"), "score holds 'high', which is no number."),
+        (result(17, {}), "has 51 keypoint numbers; 14 keypoints need 42."),
+        (result(14, {0: (math.inf, 0.0)}), "result 1: keypoints holds inf."),
+        (result(14, {}, keypoints=None), "result 1 has no keypoints."),
+        (result(14, {}, bbox=[1, 2, 3]), "bbox wants left, top, width, height"),
+        (result(14, {}, scale=[1.0]), "scale wants two numbers, in 200 pixels."),
+        ({"score": 1.0}, "result 1 has no image_id."),
+    ],
+)
+def test_a_result_that_cannot_be_scored_is_named(row, said):
+    with pytest.raises(FormatError) as caught:
+        read(row)
+    assert said in caught.value.problem
+
+
+def test_boxes_are_for_all_results_or_none():
+    with pytest.raises(FormatError, match=r"1 of 2 results have a bbox\."):
+        read(result(14, {}), result(14, {}, bbox=[1, 2, 3, 4]))
+
+
+def test_a_truth_file_is_not_a_results_file():
+    with pytest.raises(FormatError) as caught:
+        read_results({"annotations": []}, "results.json", people(1))
+    assert caught.value.problem == (
+        "results.json is no results file: it holds an object, not a list."
+    )
+    assert "{image_id, category_id, keypoints" in caught.value.next_step
+
+
+def test_visibility_is_not_taken_for_joint_scores():
+    check_joint_scores(read(result(14, {})), "results.json")
+    check_joint_scores(read(), "results.json")
+    flags = result(14, {}, keypoints=[1.0, 2.0, 1.0] * 14)
+    with pytest.raises(FormatError, match="has no joint scores"):
+        check_joint_scores(read(flags), "results.json")
+
+
+def test_each_person_gets_the_result_of_their_image():
+    found = read(result(14, {}, image=3), result(14, {}, image=2), result(14, {}, image=1))
+    chosen, places = one_result_each(people(2, 1), found, "results.json")
+    assert (chosen.tolist(), places.tolist()) == ([0, 1], [1, 2])
+    nobody = one_result_each(people(1), read(result(14, {})), "results.json")
+    assert np.array_equal(nobody, ([0], [0]))
+
+
+@pytest.mark.parametrize(
+    ("images", "results", "said"),
+    [
+        ((1, 2), (1, 2, 1), "results 1 and 3 are both of image 1."),
+        ((1, 1), (1,), "The truth has several people in image 1."),
+        ((1, 2), (1,), "results.json has no result of image 2."),
+    ],
+)
+def test_pck_wants_one_person_and_one_result_for_each_image(images, results, said):
+    found = read(*(result(14, {}, image=image) for image in results))
+    with pytest.raises(FormatError) as caught:
+        one_result_each(people(*images), found, "results.json")
+    assert said in caught.value.problem

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("labelkit", "models", "workflows")
 HEAVY = {"torch", "torchvision", "timm", "lightning"}
 COMMAND_LINE = {"cli.py", "cli_services.py", "cli_sync.py"}
-OPTIONAL = {"fiftyone", "label_studio_sdk", "pycocotools"}
+OPTIONAL = {"fiftyone", "label_studio_sdk", "pycocotools", "scipy"}
 
 
 def sources(*folders: str) -> list[Path]:

@@ -94,6 +94,7 @@ def _installation() -> Iterator[Check]:
     for name, what, extra in (
         ("label-studio-sdk", "Label Studio by server; files work without", "labelkit"),
         ("fiftyone", "review of response maps", "'labelkit[review]'"),
+        ("scipy", "MATLAB files of MPII and LSP", "'labelkit[benchmarks]'"),
     ):
         try:
             yield Check(name, True, version(name))

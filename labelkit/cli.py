@@ -14,6 +14,7 @@ from labelkit.cli_options import (
     AppOption,
     BackboneOption,
     BoxesOption,
+    CrowdBinsOption,
     DevicesOption,
     DryRunOption,
     EpochsOption,
@@ -29,13 +30,16 @@ from labelkit.cli_options import (
     LabelsOption,
     LimitOption,
     MapsOption,
+    MetricOption,
     MirrorOption,
     OutputOption,
     PortOption,
+    PredictionsFileOption,
     PredictionsOption,
     PresetOption,
     PretrainedOption,
     ProjectOption,
+    RescoreOption,
     RotationOption,
     RoundOption,
     SeedOption,
@@ -44,6 +48,7 @@ from labelkit.cli_options import (
     SkipMissingOption,
     SkipUnreadableOption,
     SupervisedOption,
+    TruthOption,
     ViewOption,
 )
 from labelkit.cli_reports import fail as _fail
@@ -52,7 +57,7 @@ from labelkit.cli_reports import open_both as _open
 from labelkit.cli_services import serve, studio
 from labelkit.cli_sync import pull, push
 from labelkit.console import Console
-from labelkit.errors import LabelkitError
+from labelkit.errors import LabelkitError, UsageError
 
 app = typer.Typer(
     name="labelkit",
@@ -254,6 +259,11 @@ def evaluate(
     images: EvaluationImagesOption = None,
     labels: EvaluationLabelsOption = None,
     supervised: SupervisedOption = True,
+    predictions: PredictionsFileOption = None,
+    truth: TruthOption = None,
+    metric: MetricOption = None,
+    rescore: RescoreOption = False,
+    crowd_bins: CrowdBinsOption = None,
     project: ProjectOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
@@ -261,7 +271,29 @@ def evaluate(
     """Print the table: every round beside the skeleton in the box, the mean pose, supervised-only.
 
     Example: labelkit evaluate --images val/images --labels val/keypoints.json
+
+    Or score a result file, of any origin, as the data set's official code does.
+
+    Example: labelkit evaluate --predictions FILE --truth FILE --metric crowdpose
     """
+    if any((predictions, truth, metric, rescore, crowd_bins)):
+        from labelkit.workflows.evaluate_files import evaluate_files
+
+        if images or labels or project or not supervised:
+            raise UsageError(
+                "A result file is scored on its own, without a project, images or labels.",
+                "Type: labelkit evaluate --predictions FILE --truth FILE --metric NAME",
+            )
+        scores = evaluate_files(
+            predictions,
+            truth,
+            metric,
+            Console(),
+            rescore=rescore,
+            crowd_bins=crowd_bins,
+            output=output,
+        )
+        _finish(scores, as_json)
     from labelkit.project import lock_project
     from labelkit.workflows.evaluate import evaluate as run
 

@@ -123,3 +123,27 @@ FormatOption = Annotated[
 PredictionsOption = Annotated[
     bool, typer.Option("--predictions", help="Also what only the model has posed, with scores.")
 ]
+PredictionsFileOption = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Score this result file, of any origin; needs no project."),
+]
+TruthOption = Annotated[
+    Path | None, typer.Option("--truth", help="The data set's own file of labels.")
+]
+MetricOption = Annotated[
+    str | None, typer.Option("--metric", metavar="NAME", help="coco, crowdpose, mpii or lsp.")
+]
+RescoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--rescore",
+        help="Scores are still those of boxes: multiply them with the joints', and drop duplicates "
+        "(OKS-NMS). Default: the file is scored as it is.",
+    ),
+]
+CrowdBinsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--crowd-bins", metavar="EDGES", help="AP by Crowd Index too, such as 0,0.1,0.8,1."
+    ),
+]

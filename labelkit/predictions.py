@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -141,6 +141,24 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
         FormatError: if the file is missing, damaged or something else.
         SkeletonError: if it was written for other keypoints.
     """
+    for batch in _batches(path, skeleton):
+        yield from _predictions(batch, range(len(batch)), len(skeleton))
+
+
+def find_predictions(
+    path: Path, skeleton: Skeleton, instance_ids: Collection[str]
+) -> dict[str, Prediction]:
+    """The predictions of some instances, those that there are; see `iter_predictions`."""
+    found = {}
+    for batch in _batches(path, skeleton):
+        ids = batch.column("instance_id").to_pylist()
+        rows = [index for index, id_ in enumerate(ids) if id_ in instance_ids]
+        for prediction in _predictions(batch, rows, len(skeleton)):
+            found[prediction.instance_id] = prediction
+    return found
+
+
+def _batches(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
     file, header = open_parquet(path, FORM)
     with file:
         if header["keypoints"] != list(skeleton.keypoints):
@@ -150,8 +168,7 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
                 "Train again with this skeleton: labelkit retrain",
             )
         try:
-            for batch in file.iter_batches(_ROWS_PER_GROUP):
-                yield from _predictions(batch, len(skeleton))
+            yield from file.iter_batches(_ROWS_PER_GROUP)
         except (pa.ArrowInvalid, OSError) as error:
             raise FormatError(
                 f"{path} is damaged: its rows cannot be read.",
@@ -159,17 +176,17 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
             ) from error
 
 
-def _predictions(batch: pa.RecordBatch, count: int) -> Iterator[Prediction]:
+def _predictions(batch: pa.RecordBatch, rows: Iterable[int], count: int) -> Iterator[Prediction]:
     def array(column: str, *shape: int) -> NDArray[np.generic]:
-        flat = batch.column(column).flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(batch), *shape)
+        # Arrow's own to_numpy imports pandas, which takes longer than reading the file.
+        return np.from_dlpack(batch.column(column).flatten()).reshape(len(batch), *shape)
 
     ids, scores = batch.column("instance_id").to_pylist(), batch.column("score").to_pylist()
     xy, presence = array("xy", count, 2), array("presence", count)
     visibility, keypoint_score = array("visibility", count), array("keypoint_score", count)
-    for index, instance_id in enumerate(ids):
-        pose = Pose(xy[index], visibility[index], keypoint_score[index])
-        yield Prediction(instance_id, pose, presence[index], scores[index])
+    for row in rows:
+        pose = Pose(xy[row], visibility[row], keypoint_score[row])
+        yield Prediction(ids[row], pose, presence[row], scores[row])
 
 
 def read_predictions(path: Path, skeleton: Skeleton) -> dict[str, Prediction]:

@@ -16,6 +16,7 @@ from labelkit.pose import Pose
 from labelkit.predictions import (
     Prediction,
     blind_predictions,
+    find_predictions,
     iter_predictions,
     read_predictions,
     write_predictions,
@@ -67,6 +68,14 @@ def test_predictions_are_streamed_in_row_groups_and_in_order(tmp_path: Path):
     assert write_predictions(path, stream, stick_skeleton()) == 1500
     assert pq.ParquetFile(path).num_row_groups == 2
     assert [row.score for row in iter_predictions(path, stick_skeleton())] == list(range(1500))
+
+
+def test_a_few_are_found_among_many(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, (make_prediction(f"{n}-0", n) for n in range(1500)), stick_skeleton())
+    found = find_predictions(path, stick_skeleton(), {"3-0", "1499-0", "of another round"})
+    assert {id_: row.score for id_, row in found.items()} == {"3-0": 3, "1499-0": 1499}
+    assert_same(found["3-0"], make_prediction("3-0", 3))
 
 
 def test_no_predictions_are_a_file_too(tmp_path: Path):

@@ -21,7 +21,7 @@ from labelkit.formats.label_studio_export import (
 )
 from labelkit.instance import Image, Instance
 from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry, keypoints_content
-from labelkit.predictions import read_predictions
+from labelkit.predictions import find_predictions
 from labelkit.project import Project
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.store import LabelStore, NewInstance
@@ -256,7 +256,8 @@ def _moves(project: Project, entries: Sequence[Entry]) -> list[tuple[float, floa
         chosen = [entry for entry in entries if entry.shown.get("model_version") == version]
         if not chosen:
             continue
-        predictions = read_predictions(path, project.skeleton)
+        asked = {entry.instance_id for entry in chosen}
+        predictions = find_predictions(path, project.skeleton, asked)
         for entry in chosen:
             prediction = predictions.get(entry.instance_id)
             if prediction is None:

@@ -29,6 +29,9 @@ BATCH = 200
 #: Read again each time: a change becomes visible a little after the time it carries.
 OVERLAP = timedelta(seconds=60)
 
+#: Tasks that somebody has answered or skipped, one of these holds.
+_ANSWERED = (("total_annotations", "greater", 0), ("cancelled_annotations", "greater", 0))
+
 
 def pull_server(
     project: Project, store: LabelStore, api: StudioApi, progress: Progress
@@ -52,12 +55,6 @@ def pull_server(
             )
         report = PullReport()
         for target in targets:
-            if api.project(target.project_id) is None:
-                report.notes.append(
-                    f"The {target.kind} project {target.project_id} was deleted on the server; "
-                    "what was pulled from it stays."
-                )
-                continue
             report.add(_Pull(project, store, api, target).run(sent, progress))
         return report
 
@@ -83,9 +80,15 @@ class _Pull:
 
     def run(self, sent: Sent, progress: Progress) -> PullReport:
         report, since = PullReport(), _earlier(self.target.pulled_until)
-        until = self.api.newest_change(self.target.project_id)
+        number, last_task = self.target.project_id, self.target.pulled_task
+        # The usual case, nothing, is found out with one question.
+        until = self.api.newest_change(number, *_ANSWERED, ("id", "less_or_equal", last_task))
+        if until is None:
+            gone = f"The {self.target.kind} project {number} was deleted on the server"
+            report.notes.append(f"{gone}; what was pulled from it stays.")
+        if not until or until < since:
+            return report
         unread: list[str] = []  # when what could not be taken was changed
-        last_task = self.target.pulled_task
         done = 0
         with progress.bar("Reading answers") as step:
             for batch in _batches(self._changed(since)):
@@ -97,7 +100,7 @@ class _Pull:
                 step(done, done)  # nobody knows how many there will be
         if self.foreign:
             report.notes.append(f"{self.foreign} annotated tasks there are not labelkit's.")
-        until = min((until, *unread)) if until else self.target.pulled_until
+        until = min((until, *unread))
         sent.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
         return report
 
@@ -168,7 +171,7 @@ def _batches(tasks: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _earlier(time: str) -> str:
-    """A little before a time as Label Studio writes it."""
+    """A little before a time, in the same form."""
     if not time:
         return ""
     then = datetime.fromisoformat(time) - OVERLAP

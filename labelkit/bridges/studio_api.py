@@ -172,21 +172,31 @@ class StudioApi:
             "project": project_id,
             "fields": "task_only",
             "include": "id",
-            "query": json.dumps({"filters": {"conjunction": "and", "items": begun}}),
+            "query": _view(begun),
         }
         return {task["id"] for page in self._pages("api/tasks/", query, "tasks") for task in page}
 
-    def newest_change(self, project_id: int) -> str:
-        """`updated_at` of the task that was changed last; "" in an empty project."""
+    def newest_change(self, project_id: int, *conditions: tuple[str, str, int]) -> str | None:
+        """`updated_at` of the task that was changed last; None where there is no such project.
+
+        Args:
+            project_id: Label Studio's.
+            conditions: (column, operator, number), one of which must hold.
+
+        Returns:
+            in the form that sorts, see `changed_tasks`; "" if there is no such task.
+        """
         query = {
             "project": project_id,
             "fields": "task_only",
             "include": "id,updated_at",
             "page_size": 1,
-            "query": json.dumps({"ordering": ["-tasks:updated_at"]}),
+            "query": _view(_numbers(conditions), "or", "-tasks:updated_at"),
         }
-        tasks = self._get("api/tasks/", query, "tasks", missing=())
-        return str(tasks[0]["updated_at"]) if tasks else ""
+        tasks = self._get("api/tasks/", query, "tasks", missing=None)
+        if tasks is None:
+            return None
+        return _time(tasks[0]["updated_at"]) if tasks else ""
 
     def changed_tasks(
         self, project_id: int, since: str, *conditions: tuple[str, str, int]
@@ -194,31 +204,29 @@ class StudioApi:
         """Whole tasks that were changed at or after a time, oldest change first.
 
         People go on labelling while this reads: every page starts from the last change seen, so
-        that no task slips between two pages. A task may come twice.
+        that no task slips between two pages. A task may come twice. Their `updated_at` is brought
+        into one form, 2026-01-31T23:59:59.000000Z, in which the later time is the greater string.
 
         Args:
             project_id: Label Studio's.
-            since: `updated_at` as Label Studio writes it; "" for the beginning.
+            since: `updated_at` in that form; "" for the beginning.
             conditions: further (column, operator, number) that must hold.
         """
         since, page = since or "1970-01-01T00:00:00.000000Z", 1
         while True:
-            items = [_filter("updated_at", "greater_or_equal", "Datetime", _filter_time(since))]
-            items += [_filter(name, how, "Number", value) for name, how, value in conditions]
+            items = [_filter("updated_at", "greater_or_equal", "Datetime", since)]
+            items += _numbers(conditions)
             query = {
                 "project": project_id,
                 "fields": "all",
                 "page": page,
                 "page_size": PAGE,
-                "query": json.dumps(
-                    {
-                        "filters": {"conjunction": "and", "items": items},
-                        "ordering": ["tasks:updated_at"],
-                    }
-                ),
+                "query": _view(items, "and", "tasks:updated_at"),
             }
             # Past the last page Label Studio says 404.
             tasks = self._get("api/tasks/", query, "tasks", missing=())
+            for task in tasks:
+                task["updated_at"] = _time(task["updated_at"])
             yield from tasks
             if len(tasks) < PAGE:
                 return
@@ -362,17 +370,30 @@ class StudioApi:
             ) from None
 
 
+def _view(items: Sequence[Any], conjunction: str = "and", *ordering: str) -> str:
+    """Which tasks, and in which order, as the data manager is asked."""
+    filters = {"conjunction": conjunction, "items": items}
+    return json.dumps({"filters": filters, "ordering": ordering})
+
+
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     name = f"filter:tasks:{column}"
     return {"filter": name, "operator": operator, "type": kind, "value": value}
+
+
+def _numbers(conditions: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    return [_filter(column, how, "Number", value) for column, how, value in conditions]
 
 
 def _kind(answer: Any) -> str:
     return str(answer.headers.get("content-type", ""))
 
 
-def _filter_time(text: str) -> str:
-    found = _TIME.fullmatch(text)
+def _time(text: Any) -> str:
+    """A time in the one form that Label Studio reads."""
+    found = _TIME.fullmatch(str(text))
     if found is None:
-        raise ServiceError(f"Label Studio wrote the time {text[:40]!r}, which is none.")
+        raise ServiceError(
+            f"Label Studio wrote the time {str(text)[:40]!r}, which is none.", _ADDRESS
+        )
     return f"{found[1]}.{(found[2] or '0'):0<6}Z"

@@ -124,7 +124,7 @@ def install_commands(environment: Path, uv: str | None) -> list[list[str]]:
     if uv:
         return [
             [uv, "venv", "--python", sys.executable, str(environment)],
-            [uv, "pip", "install", "--python", python, wanted],
+            [uv, "pip", "install", "--compile-bytecode", "--python", python, wanted],
         ]
     return [
         [sys.executable, "-m", "venv", str(environment)],

@@ -51,14 +51,14 @@ def test_a_program_that_is_too_old_is_refused(tmp_path, version, usable):
 
 
 def test_the_environment_is_made_with_uv_or_with_pip():
-    python = "/e/bin/python"
+    python, wanted = "/e/bin/python", "label-studio==1.23.2"
     assert install_commands(Path("/e"), "/bin/uv") == [
         ["/bin/uv", "venv", "--python", sys.executable, "/e"],
-        ["/bin/uv", "pip", "install", "--python", python, "label-studio==1.23.2"],
+        ["/bin/uv", "pip", "install", "--compile-bytecode", "--python", python, wanted],
     ]
     assert install_commands(Path("/e"), None) == [
         [sys.executable, "-m", "venv", "/e"],
-        [python, "-m", "pip", "install", "--disable-pip-version-check", "label-studio==1.23.2"],
+        [python, "-m", "pip", "install", "--disable-pip-version-check", wanted],
     ]
 
 

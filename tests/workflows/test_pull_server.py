@@ -98,6 +98,19 @@ def test_nothing_comes_twice_and_drafts_do_not_come(pushed):
     assert pushed.trained.store.skipped() == set(second["data"]["labelkit"]["instances"])
 
 
+def test_that_nothing_came_is_found_out_with_one_question(pushed, monkeypatch):
+    asked = []
+    request = pushed.api._transport.request
+    monkeypatch.setattr(
+        pushed.api._transport, "request", lambda *a, **k: asked.append(a) or request(*a, **k)
+    )
+    assert pushed.pull().annotations == 0
+    assert len(asked) == 1
+    task = pushed.tasks()[0]
+    pushed.submit(task, shown(task))
+    assert pushed.pull().poses == 1
+
+
 def test_an_edit_after_a_pull_counts_and_the_first_answer_stays(pushed):
     task = pushed.tasks()[0]
     (id_,) = task["data"]["labelkit"]["instances"]

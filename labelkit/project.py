@@ -139,7 +139,7 @@ def open_project(root: Path) -> Project:
 
 
 def find_project(start: Path) -> Project:
-    """The project one stands in: in `start`, above it, or the only one right below it.
+    """The project one stands in: in `start`, above it, right below it, or beside its images.
 
     Raises:
         ProjectError: if there is none, or several below.
@@ -155,9 +155,12 @@ def find_project(start: Path) -> Project:
             f"{start} holds {len(below)} labelkit projects: {names}.",
             f"Say which: --project {below[0].name}",
         )
-    if not below:
-        raise ProjectError(f"No labelkit project in {start}, above or right below it.", _MAKE_ONE)
-    return open_project(below[0])
+    if below:
+        return open_project(below[0])
+    made = default_project_root(start)
+    if (made / PROJECT_FILE).is_file():
+        return open_project(made)
+    raise ProjectError(f"No labelkit project in {start}, above or right below it.", _MAKE_ONE)
 
 
 def default_project_root(images: Path) -> Path:

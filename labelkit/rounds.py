@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -125,6 +126,15 @@ def abandon_round(path: Path, reason: str) -> Round:
         ProjectError: if it is finished already.
     """
     return _close(path, ABANDONED, {"reason": reason})
+
+
+def take_back_round(path: Path) -> None:
+    """Undo `begin_round` where the training could not begin: the number is free again."""
+    # First what makes it a round, so that a kill after this line leaves none.
+    (path / ROUND_FILE).unlink()
+    (path / LABELLED_FILE).unlink()
+    with contextlib.suppress(OSError):  # something of the user's lies there
+        path.rmdir()
 
 
 def rounds(project: Project) -> list[Round]:

@@ -62,11 +62,11 @@ def test_images_folder_and_project_folder_cannot_be_the_same_or_missing(tmp_path
         create_project(tmp_path / "p", tmp_path / "nothing", stick_skeleton())
 
 
-def test_the_project_is_found_from_inside_above_and_beside_the_images(tmp_path):
+def test_the_project_is_found_from_inside_above_and_beside_it(tmp_path):
     project = make_project(tmp_path)
     inside = project.root / "rounds" / "000"
     inside.mkdir(parents=True)
-    for start in (project.root, inside, tmp_path):
+    for start in (project.root, inside, tmp_path, project.images_root):
         assert find_project(start) == project
 
 

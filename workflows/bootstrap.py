@@ -133,12 +133,16 @@ def bootstrap(
         )
         known = read_all(project, store)
         if not known.presences:
+            if options.training():
+                progress.line("Nothing is trained yet: say how to train when there are answers.")
             files = write_files(ask_what_can_be_seen(project, known))
             return BootstrapReport(project.root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Later rounds are retrain's: running bootstrap again must not undo them.
+            if options.training():
+                progress.line("Nothing is trained here any more: labelkit retrain takes options.")
             report = report_round(project, known, newest, False)
             return BootstrapReport(project.root, registered, report, None)
         found, is_new = round_at(project, store, known, progress, share, options)

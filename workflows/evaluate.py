@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import numpy as np
 from labelkit.atomic import write_text
 from labelkit.errors import InputError, ProjectError, UsageError, WaitingForLabels
 from labelkit.instance import Instance
+from labelkit.journal import KEYPOINTS
 from labelkit.pose import Pose
 from labelkit.predictions import Prediction, blind_predictions
 from labelkit.priors import MeanPose, skeleton_in_box
@@ -44,6 +46,7 @@ class EvaluateReport:
         instances, keypoints: scored.
         source: where they come from.
         file: the JSON document that was written.
+        note: what to keep in mind, or "".
     """
 
     table: ResultTable
@@ -51,13 +54,14 @@ class EvaluateReport:
     keypoints: int
     source: str
     file: Path
+    note: str = ""
     exit_code: int = 0
 
     def text(self) -> str:
         """For people."""
         return (
             f"{self.instances} instances, {self.keypoints} present keypoints of {self.source}:\n\n"
-            f"{self.table.to_markdown()}\nWritten to {self.file}"
+            f"{self.table.to_markdown()}\n{self.note}Written to {self.file}"
         )
 
     def data(self) -> dict[str, Any]:
@@ -115,7 +119,8 @@ def evaluate(
     file = output or project.root / "reports" / "evaluation.json"
     write_text(file, table.to_json())
     present = sum(int(pose.present.sum()) for pose in data.truth.values())
-    return EvaluateReport(table, len(data.truth), present, data.source, file)
+    note = _anchored(store, data) if images is None else ""
+    return EvaluateReport(table, len(data.truth), present, data.source, file, note)
 
 
 @contextmanager
@@ -182,6 +187,23 @@ def _dev_set(project: Project, known: Labels) -> EvaluationSet:
         )
     instances = {item: known.instances[item] for item in truth}
     return EvaluationSet(project, instances, truth, "the dev set")
+
+
+def _anchored(store: LabelStore, data: EvaluationSet) -> str:
+    """Which rounds the truth leans towards: people leave standing what is nearly right."""
+    shown = Counter(
+        entry.shown.get("model_version")
+        for entry in store.latest((KEYPOINTS,))
+        if entry.instance_id in data.truth
+        and {"untouched", "changed"}.intersection(entry.shown.get("origins", {}).values())
+    )
+    rounds_shown = ", ".join(f"{version} in {count}" for version, count in sorted(shown.items()))
+    return (
+        f"Note: these labels were corrected from pre-annotations ({rounds_shown}), which flatters "
+        "the rounds that made them.\n"
+        if shown
+        else ""
+    )
 
 
 def _one_per_percentage(project: Project) -> list[Round]:

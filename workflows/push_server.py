@@ -106,6 +106,8 @@ class Push:
         ]
         self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
         self._count_new(groups)
+        if per_instance and any(task.crop is None for task in tasks.values()):
+            self._note("Tasks of whole images that are there stay; --per-instance is for new ones.")
         self.report.refreshed = len(old)
         if self.report.dry_run:
             return

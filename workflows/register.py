@@ -102,6 +102,8 @@ def register(
         entries += _keypoint_entries(found, instances, labels)
     covered = {instance.image.id for instance in store.instances().values()}
     bare = [image for image in scan.images if image.id not in covered]
+    if boxes is not None and not bare:
+        notes.append("Every image has its boxes already: --boxes changes nothing.")
     if bare:
         store.add_instances(_boxes(bare, boxes, finder, project, progress))
     if labels is not None and labels.answers:

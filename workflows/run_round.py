@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelkit.atomic import write_json
-from labelkit.errors import ProjectError, WaitingForLabels
+from labelkit.errors import MissingDependencyError, ProjectError, WaitingForLabels
 from labelkit.instance import Instance
 from labelkit.metrics import presence_map
 from labelkit.pose import Pose
@@ -28,6 +28,7 @@ from labelkit.rounds import (
     begin_round,
     finish_round,
     latest_complete,
+    take_back_round,
 )
 from labelkit.selection import dev_set
 from labelkit.skeleton import Skeleton
@@ -127,9 +128,14 @@ def run_round(
         answers = np.stack([example.presence for example in examples])
         for warning in uninformative_keypoints(answers, project.skeleton):
             progress.line(f"note: {warning}")
-        training = train_network(
-            "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
-        )
+        try:
+            training = train_network(
+                "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
+            )
+        except MissingDependencyError:
+            if is_main_process() and not _state_of(model).is_file():
+                take_back_round(path)
+            raise
     if not is_main_process():
         raise SystemExit(0)  # it only helped to train
     _state_of(model).unlink(missing_ok=True)  # where a kill came right before that

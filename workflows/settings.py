@@ -36,6 +36,10 @@ class TrainingOptions:
     seed: int | None = None
     devices: int | None = None
 
+    def training(self) -> bool:
+        """Whether anything was said about the training itself."""
+        return self != TrainingOptions(seed=self.seed, devices=self.devices)
+
 
 def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in full, as a round keeps them: JSON values only.

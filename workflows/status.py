@@ -30,7 +30,7 @@ class StatusReport:
         entries: in the journal.
         annotators: entries by annotator.
         queued: instances that wait for correction.
-        conflicts: keypoints with two values, from `Conflict.rows`.
+        conflicts: keypoints with two values, from `Conflict.rows`, and the image they are in.
         rounds: number, kind, status and dev measures of each.
         next_step: what to type.
     """
@@ -54,13 +54,14 @@ class StatusReport:
 
     def text(self) -> str:
         """For people."""
-        share = 100 * self.located / self.instances if self.instances else 0.0
+        located = self.located - self.dev_located
+        share = 100 * located / self.instances if self.instances else 0.0
         lines = [
             f"Project    {self.project} ({self.skeleton})",
             f"Images     {self.images}, instances {self.instances}",
             f"Answers    {self.answered} of {self.instances} instances say what can be seen",
-            f"Keypoints  {self.located} instances ({share:.1f} %), "
-            f"dev set {self.dev_located} of {self.dev}",
+            f"Keypoints  {located} instances ({share:.1f} %) to train on; and of the dev set, "
+            f"which rounds are compared by, {self.dev_located} of {self.dev}",
             f"Journal    {self.entries} entries, {self.skipped} skipped; "
             + (", ".join(f"{who or '(unnamed)'} {n}" for who, n in self.annotators.items()) or "-"),
             f"Queue      {self.queued} instances",
@@ -73,8 +74,9 @@ class StatusReport:
             )
         for item in self.conflicts[:LISTED]:
             lines.append(
-                f"Conflict   {item['instance']} {item['keypoint']}: ours {_place(item['ours'])} "
-                f"({item['ours_from']}), theirs {_place(item['theirs'])} ({item['theirs_from']})"
+                f"Conflict   {item['image']}, {item['instance']} {item['keypoint']}: "
+                f"ours {_place(item['ours'])} ({item['ours_from']}), "
+                f"theirs {_place(item['theirs'])} ({item['theirs_from']})"
             )
         if len(self.conflicts) > LISTED:
             lines.append(f"           ... and {len(self.conflicts) - LISTED} more (--json: all)")
@@ -123,7 +125,11 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         entries=counts.entries,
         annotators=annotators,
         queued=queued,
-        conflicts=tuple(row for item in find_conflicts(store) for row in item.rows()),
+        conflicts=tuple(
+            {"image": labels.instances[row["instance"]].image.path, **row}
+            for item in find_conflicts(store)
+            for row in item.rows()
+        ),
         rounds=tuple(
             {
                 "round": item.plan.number,

@@ -8,8 +8,9 @@ from command_line import TINY as TINY_FLAGS
 from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
-from labelkit.errors import UsageError
+from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.maps import MapReader
+from labelkit.models import backbone
 from labelkit.predictions import read_predictions
 from labelkit.project import open_project
 from labelkit.rounds import latest_complete, rounds
@@ -80,6 +81,12 @@ def test_running_it_again_changes_nothing(frames):
     with LabelStore.open(open_project(first.project).store_url) as store:
         assert store.instances() == before
     assert again.files == first.files
+
+
+def test_boxes_that_change_nothing_are_said(frames):
+    assert run(frames).registered.notes == ()
+    (note,) = run(frames, boxes="whole-image").registered.notes
+    assert note == "Every image has its boxes already: --boxes changes nothing."
 
 
 def test_images_that_came_later_are_registered_and_known_ones_keep_their_ids(frames):
@@ -181,6 +188,25 @@ def test_the_queue_leads_to_ten_percent_and_begins_with_the_dev_set(trained_once
     # 10 % of 24 is 2.4: 2 besides the dev set.
     assert 2 <= len(dev) <= 4
     assert len(items) == len(dev) + 2
+
+
+def test_weights_that_cannot_be_had_leave_no_round_behind(frames, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone, "_cached_weights", lambda hub_id: None)
+    monkeypatch.setattr(backbone, "_reachable", lambda host: False)
+    project = tmp_path / "another-project"
+    pretrained = replace(TINY, pretrained=True)
+    answers = trained.folder / "visibility.csv"
+    with pytest.raises(MissingDependencyError, match="cannot be fetched"):
+        run(
+            trained.images,
+            project_root=project,
+            skeleton="lsp14",
+            labels=answers,
+            boxes="whole-image",
+            options=pretrained,
+        )
+    assert rounds(open_project(project)) == []
+    assert run(trained.images, project_root=project, skeleton=None).round.round == 0
 
 
 def test_the_round_is_not_trained_twice(trained):

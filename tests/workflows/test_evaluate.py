@@ -104,6 +104,7 @@ def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
     assert newest is not None
     dev = [pose for item, pose in labels.items() if item not in newest.plan.labelled]
     assert report.source == "the dev set"
+    assert f"corrected from pre-annotations (round-000 in {len(dev)})" in report.text()
     assert (report.instances, report.keypoints) == (
         len(dev),
         sum(int(pose.present.sum()) for pose in dev),
@@ -112,6 +113,7 @@ def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
 
 def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, tmp_path):
     report = run(trained, **others, output=tmp_path / "table.json")
+    assert "pre-annotations" not in report.text()
     document = json.loads((tmp_path / "table.json").read_text())
     assert list(document) == ["rows"]
     assert all(list(row) == KEYS for row in document["rows"])

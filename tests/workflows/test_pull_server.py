@@ -264,15 +264,16 @@ def test_what_both_sides_changed_is_a_conflict_that_shows_both_values(pushed):
     assert poses(pushed)[id_].xy[k].tolist() == [10.0, 20.0]
     state = status(pushed.trained.project, pushed.trained.store)
     (row,) = [row for row in state.conflicts if row["keypoint"] == name]
+    assert row["image"] == pushed.trained.store.instances()[id_].image.path
     assert (row["instance"], row["ours"][:2], row["theirs"][:2]) == (
         id_,
         [10.0, 20.0],
         [48.0, 24.0],
     )
     assert (
-        f"{id_} {name}: ours 10.0, 20.0 visible (file:others.json), theirs 48.0, 24.0"
-        in state.text()
-    )
+        f"{row['image']}, {id_} {name}: "
+        "ours 10.0, 20.0 visible (file:others.json), theirs 48.0, 24.0"
+    ) in state.text()
     assert pushed.pull().conflicts == 0  # said once
     assert json.dumps(state.conflicts)
 

@@ -44,7 +44,9 @@ def test_corrections_count_and_leave_the_queue(trained):
     pull_file(trained.project, trained.store, trained.corrections())
     report = status(trained.project, trained.store)
     assert (report.located, report.queued) == (queued, 0)
-    assert report.dev_located == report.dev
+    assert report.dev_located == report.dev == 2
+    assert f"{queued - 2} instances (" in report.text()
+    assert "compared by, 2 of 2" in report.text()
     assert report.annotators["simulated annotator"] == queued
     assert "Next: labelkit retrain" in report.text()
 

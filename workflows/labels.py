@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ def read_labels(path: Path, skeleton: Skeleton | None) -> LabelFile:
             chosen,
             tuple(_in_order(coco.annotations, coco.skeleton.keypoints, chosen, path)),
             (),
+        )
+    if path.suffix.lower() in (".yaml", ".yml", ".toml"):
+        raise FormatError(
+            f"{path} describes a skeleton; it holds no labels.",
+            f"Give it as --skeleton {shlex.quote(str(path))}, and labels as --labels FILE.csv",
         )
     text = load_text(path)
     if text.lstrip("\ufeff").lower().startswith("scorer"):

@@ -21,6 +21,16 @@ def test_coco_with_dangling_ids_is_refused(team, changes, said):
     )
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "stick.toml"])
+def test_a_skeleton_is_no_label_file(team, name):
+    labels = team.write(name, "bodyparts: [nose]")
+    assert_refused(
+        team.bootstrap("--labels", labels),
+        f"{name} describes a skeleton; it holds no labels.",
+        next_step=f"{name}, and labels as --labels FILE.csv",
+    )
+
+
 def test_csv_with_another_order_of_columns_is_read_by_name(team):
     answers = team.write("answers.csv", "tail,right_paw,image,nose,left_paw\n0,1,0.png,1,0\n")
     outcome = team.bootstrap("--labels", answers, "--json")

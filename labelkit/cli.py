@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from labelkit import __version__
+from labelkit.cli_benchmark import benchmark
 from labelkit.cli_options import (
     AppOption,
     BackboneOption,
@@ -363,6 +364,7 @@ def demo(
     _finish(run(project, Console(), seed=seed, epochs=epochs), as_json)
 
 
+app.command()(benchmark)
 app.command()(push)
 app.command()(pull)
 app.command()(studio)

@@ -17,6 +17,7 @@ from labelkit.models.detr_baseline import DetrBaseline
 from labelkit.models.lofr import LOFR
 from labelkit.models.presets import build_model
 from labelkit.models.simple_baseline import SimpleBaseline
+from labelkit.models.twin_baseline import TwinBaseline
 
 FORMAT = 1
 _HEADER_KEY = "labelkit"
@@ -109,7 +110,9 @@ def _parse_header(path: Path, text: str | None) -> dict[str, Any]:
     return header
 
 
-def load_model(path: Path) -> tuple[LOFR | DetrBaseline | SimpleBaseline, dict[str, Any]]:
+def load_model(
+    path: Path,
+) -> tuple[LOFR | DetrBaseline | SimpleBaseline | TwinBaseline, dict[str, Any]]:
     """Rebuild a network and give it its weights.
 
     Returns:

@@ -12,8 +12,9 @@ from labelkit.models.backbone import Backbone
 from labelkit.models.detr_baseline import DetrBaseline
 from labelkit.models.lofr import LOFR, lofr_strides
 from labelkit.models.simple_baseline import SimpleBaseline
+from labelkit.models.twin_baseline import TwinBaseline
 
-KINDS = ("lofr", "detr", "simple")
+KINDS = ("lofr", "detr", "simple", "twin")
 
 _PAPER: dict[str, Any] = {
     "input_size": (256, 192),  # rows, columns
@@ -37,12 +38,13 @@ _PAPER: dict[str, Any] = {
         "dropout": 0.1,
         "stride": 16,
     },
-    "simple": {"channels": 256, "stride": 32},
+    "simple": {"channels": 256, "stride": 32},  # and of each of a "twin"
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),  # CNN, encoder, final classifier, part diversity
         "div_relu": False,
         "lambda_mse": 1.0,
         "lambda_response": 0.0,  # of the response maps' cross entropy with the same targets
+        "lambda_consistency": 0.0,  # of easy-to-hard consistency on crops without locations
         "sigma": 2.0,  # of the heatmap targets, in cells of stride 4
     },
     "training": {
@@ -122,11 +124,12 @@ def build_model(
     preset: Mapping[str, Any],
     pretrained: bool,
     pairs: Sequence[tuple[int, int]] = (),
-) -> LOFR | DetrBaseline | SimpleBaseline:
+) -> LOFR | DetrBaseline | SimpleBaseline | TwinBaseline:
     """A network with random or ImageNet weights.
 
     Args:
-        kind: "lofr", "detr" the paper's baseline, or "simple" the supervised-only one.
+        kind: "lofr", "detr" the paper's baseline, "simple" the supervised-only one, or "twin"
+            the semi-supervised one.
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
         preset: one of `PRESETS`, or a changed copy.
@@ -139,6 +142,9 @@ def build_model(
     """
     if kind not in KINDS:
         raise ValueError(f"Model kind {kind!r} is none of {', '.join(KINDS)}.")
+    if kind == "twin":
+        twins = (build_model("simple", num_keypoints, links, preset, pretrained) for _ in range(2))
+        return TwinBaseline(*twins)  # type: ignore[arg-type]
     settings = dict(preset[kind])
     if kind == "lofr":
         strides = lofr_strides(settings.get("cam_stride", 16))

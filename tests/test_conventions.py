@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("labelkit", "models", "workflows")
 HEAVY = {"torch", "torchvision", "timm", "lightning"}
-COMMAND_LINE = {"cli.py", "cli_services.py", "cli_sync.py"}
+COMMAND_LINE = {"cli.py", "cli_benchmark.py", "cli_services.py", "cli_sync.py"}
 OPTIONAL = {"fiftyone", "label_studio_sdk", "pycocotools", "scipy"}
 
 

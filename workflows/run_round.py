@@ -169,7 +169,7 @@ def train_network(
     """Train one network and keep its weights in `model`; a killed run goes on.
 
     Args:
-        kind: "lofr", "detr" or "simple"; the latter learns from locations only.
+        kind: "lofr", "detr", "simple" or "twin"; the last two know of no presence loss.
         project: images and skeleton.
         examples: to learn from.
         settings: see `resolve`.
@@ -190,7 +190,7 @@ def train_network(
 
     skeleton = project.skeleton
     preset = preset_of(settings)
-    if kind == "simple":
+    if kind in ("simple", "twin"):
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings)

@@ -18,8 +18,11 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
+from labelkit.models.output import PoseOutput
 from labelkit.models.presets import parameter_groups
+from labelkit.models.twin_baseline import TwinBaseline
 from labelkit.skeleton import Skeleton
+from labelkit.workflows.consistency import consistency_loss, hard_view
 from labelkit.workflows.crops import Turns, normalise
 from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
 from labelkit.workflows.progress import Progress
@@ -41,6 +44,8 @@ class Recipe:
         div_relu: see `diversity_loss`.
         lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
         lambda_response: weight of the response maps' cross entropy (0 in the paper).
+        lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
+            twins teach each other, any other network itself.
         sigma: of the target Gaussians, in heatmap cells.
         located_share: part of each batch that has locations, where there are both kinds.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
@@ -59,6 +64,7 @@ class Recipe:
     div_relu: bool
     lambda_mse: float
     lambda_response: float
+    lambda_consistency: float
     sigma: float
     located_share: float
     ema_decay: float
@@ -105,8 +111,25 @@ class PoseTraining(pl.LightningModule):
     def training_step(self, batch: Mapping[str, Tensor], _: int) -> Tensor:
         """Semi-weak loss of one batch (eq. 15): presence on every crop, heatmaps where located."""
         recipe = self.recipe
-        output = self.network(normalise(batch["image"]))
-        presence = batch["presence"]
+        images = normalise(batch["image"])
+        networks = self.network.twins if isinstance(self.network, TwinBaseline) else [self.network]
+        outputs = [network(images) for network in networks]
+        losses = [self._semi_weak(output, batch) for output in outputs]
+        if recipe.lambda_consistency:
+            counts = 1 - batch["located"]
+            if any(recipe.weights):  # it knows of the answers
+                counts = counts * batch["presence"]
+            for network, teacher in zip(networks, reversed(outputs), strict=True):
+                view = hard_view(images, teacher.heatmaps)
+                seen = network(view.images).heatmaps
+                apart = consistency_loss(seen, view.heatmaps, counts)
+                losses.append(recipe.lambda_consistency * apart)
+        loss = torch.stack(losses).sum()
+        self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def _semi_weak(self, output: PoseOutput, batch: Mapping[str, Tensor]) -> Tensor:
+        recipe, presence = self.recipe, batch["presence"]
         loss = output.heatmaps.new_zeros(())
         if any(recipe.weights):
             loss = weak_loss(
@@ -121,7 +144,6 @@ class PoseTraining(pl.LightningModule):
         if recipe.lambda_response and any(recipe.weights):
             surprise = response_loss(output.response, target, batch["located"])
             loss = loss + recipe.lambda_response * surprise
-        self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> Any:

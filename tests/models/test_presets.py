@@ -57,5 +57,7 @@ def test_every_trained_parameter_is_in_exactly_one_group(kind):
     groups = parameter_groups(model, {"lr": 1.0, "transformer_lr": 0.1, "weight_decay": 0.5})
     grouped = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-    assert [group["lr"] for group in groups] == ([1.0] if kind == "simple" else [1.0, 0.1])
+    assert [group["lr"] for group in groups] == (
+        [1.0] if kind in ("simple", "twin") else [1.0, 0.1]
+    )
     assert all(group["weight_decay"] == 0.5 for group in groups)

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from labelkit.calibration import Calibration
+from labelkit.quality import expected_calibration_error
+
+
+def test_scores_that_are_too_sure_become_the_share_that_is_right():
+    # .9 is right in 6 of 10, .1 in 4 of 10.
+    score = np.repeat([0.9, 0.1], 1000)
+    right = np.concatenate([np.arange(1000) % 10 < 6, np.arange(1000) % 10 < 4])
+    found = Calibration.fit(score, right)
+    assert found.apply([0.9, 0.1]) == pytest.approx([0.6, 0.4], abs=1e-3)
+    # log(.6 / .4) / log(.9 / .1)
+    assert found.slope == pytest.approx(0.1845, abs=1e-3)
+    assert expected_calibration_error(score, right) == pytest.approx(0.3)
+    assert expected_calibration_error(found.apply(score), right) < 1e-3
+
+
+def test_what_is_calibrated_already_stays():
+    score = np.repeat([0.8, 0.2], 1000)
+    right = np.concatenate([np.arange(1000) % 10 < 8, np.arange(1000) % 10 < 2])
+    found = Calibration.fit(score, right)
+    assert (found.slope, found.offset) == (
+        pytest.approx(1, abs=1e-3),
+        pytest.approx(0, abs=1e-3),
+    )
+
+
+def test_nothing_to_learn_from_changes_nothing():
+    found = Calibration.fit([], np.zeros(0, dtype=bool))
+    assert (found.slope, found.offset) == (1.0, 0.0)
+    assert found.apply([0.25]) == pytest.approx([0.25])
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_few_samples_that_all_agree_give_finite_numbers_in_their_order(right):
+    found = Calibration.fit([0.3, 0.7, 1.0], [right] * 3)
+    low, high = found.apply([0.0, 1.0])
+    assert np.isfinite([found.slope, found.offset]).all()
+    assert (low > 0.5, high > 0.5) == (right, right)
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(ValueError, match="score and correct"):
+        Calibration.fit([0.1, 0.2], [True])

@@ -1,0 +1,144 @@
+"""`labelkit benchmark`: the same for every row, once each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from labelkit.errors import UsageError
+from labelkit.models.checkpoint import load_checkpoint
+from labelkit.project import open_project
+from labelkit.store import LabelStore
+from labelkit.workflows.benchmark import benchmark
+from labelkit.workflows.benchmark_tables import tables
+from labelkit.workflows.figures import generate
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.run_round import read_all
+from labelkit.workflows.settings import TrainingOptions, preset_of
+
+TINY = TrainingOptions(preset="tiny", epochs=1, pretrained=False)
+SETTINGS = {
+    "preset": "tiny",
+    "backbone": "test_resnet",
+    "epochs": 1,
+    "rotation": 30.0,
+    "mirror": True,
+}
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    generate(folder / "train", 40, seed=0, size=96)
+    generate(folder / "test", 4, seed=1, size=96)
+    return folder
+
+
+def run(root: Path, table: str, figures: Path, test: bool = True, **changes):
+    chosen = {
+        "images": figures / "train" / "images",
+        "labels": figures / "train" / "keypoints.json",
+        "test_images": figures / "test" / "images" if test else None,
+        "test_labels": figures / "test" / "keypoints.json" if test else None,
+        "percent": [],
+        "only": "",
+        "larger": None,
+        "seeds": 1,
+        "options": TINY,
+    }
+    return benchmark(table, Silent(), root=root, **(chosen | changes))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, figures) -> Path:
+    """A quarter of semi-weak, run once."""
+    root = tmp_path_factory.mktemp("bench") / "benchmark"
+    run(root, "semi-weak", figures, percent=[25.0], seeds=2)
+    return root
+
+
+def test_the_rows_that_a_result_has_to_beat_come_first(done, figures):
+    report = run(done, "semi-weak", figures, percent=[25.0], seeds=2)
+    assert [(row["name"], row["labeled"], row["seeds"]) for row in report.data()["rows"]] == [
+        ("skeleton in box", None, 1),
+        ("mean pose", "25%", 2),
+        ("supervised-only", "25%", 2),
+        ("consistency, two networks", "25%", 2),
+        ("LOFR as in the paper", "25%", 2),
+        ("LOFR", "25%", 2),
+        ("LOFR without visibility answers", "25%", 2),
+        ("LOFR with consistency", "25%", 2),
+    ]
+    assert "| LOFR with consistency | 25% | 2 | 0." in report.text()
+    assert "supervised-only ResNet-50 50.3" in report.text()
+
+
+def test_every_row_takes_as_many_steps_and_gets_its_own_labels(done):
+    trials = [json.loads(path.read_text()) for path in done.glob("runs/*/trial.json")]
+    assert len(trials) == 12
+    with LabelStore.open(open_project(done).store_url) as store:
+        count = len(read_all(open_project(done), store).trainable)
+    assert count < 40  # the dev set is left out
+    quarter = round(count / 4)
+    assert {trial["labelled"] for trial in trials} == {quarter}
+    examples = {trial["name"]: trial["examples"] for trial in trials}
+    assert examples["supervised-only"] == examples["LOFR without visibility answers"] == quarter
+    assert examples["LOFR"] == examples["consistency, two networks"] == count
+    steps = {
+        load_checkpoint(path)[1]["training"]["recipe"]["steps"]
+        for path in done.glob("runs/*/model.safetensors")
+    }
+    assert len(steps) == 1
+
+
+def test_what_was_run_is_not_run_again(done, figures):
+    before = {path: path.stat().st_mtime_ns for path in done.glob("runs/*/*")}
+    report = run(done, "semi-weak", figures, percent=[25.0], seeds=2, images=None, labels=None)
+    assert {path: path.stat().st_mtime_ns for path in done.glob("runs/*/*")} == before
+    document = json.loads((done / "reports" / "semi-weak-test.json").read_text())
+    assert document == json.loads(json.dumps(report.data()))
+    assert (done / "reports" / "semi-weak-test.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):
+    report = run(done, "response", figures, test=False, only="LOFR as in the paper")
+    document = report.data()
+    assert document["scored_on"] == "dev"
+    (row,) = [row for row in document["rows"] if row["name"] == "LOFR as in the paper"]
+    assert len(row["response"]) == 14
+    assert all(0 <= value <= 1 for value in row["response"].values())
+    assert "Average response at the true keypoint" in report.text()
+    (maps,) = done.glob("runs/*/maps.png")
+    assert (maps.parent / "parts.png").is_file()
+
+
+def test_every_trial_of_every_table_changes_what_its_preset_knows():
+    for table in tables("resnet18").values():
+        for trial in table.trials:
+            changed = preset_of({**SETTINGS, "changes": trial.changes})
+            for name, changes in trial.changes.items():
+                known = set(preset_of(SETTINGS)[name])
+                if name == "loss":
+                    assert set(changes) <= known, trial.name
+                assert {key: changed[name][key] for key in changes} == dict(changes)
+
+
+def test_no_row_is_there_twice():
+    for table in tables("").values():
+        rows = [(trial.name, trial.percent) for trial in table.trials]
+        assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "message"),
+    [
+        ("table-9", {}, "There is no table 'table-9'"),
+        ("depth", {"percent": [10.0]}, "No row of 'depth' is asked for"),
+        ("depth", {"images": None}, "is no benchmark yet"),
+    ],
+)
+def test_what_cannot_be_run_is_said(tmp_path, figures, table, changes, message):
+    with pytest.raises(UsageError, match=message):
+        run(tmp_path / "new", table, figures, **changes)

@@ -1,0 +1,217 @@
+"""`labelkit benchmark`: a table of the paper on somebody's own labelled images, several seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelkit.atomic import write_json
+from labelkit.errors import UsageError
+from labelkit.predictions import blind_predictions
+from labelkit.priors import MeanPose, skeleton_in_box
+from labelkit.project import PROJECT_FILE, Project, create_project, lock_project, open_project
+from labelkit.selection import format_percent, labelled_set
+from labelkit.store import LabelStore
+from labelkit.workflows.benchmark_report import BenchmarkReport, Line, finished
+from labelkit.workflows.benchmark_scores import blind_scores, scores_of
+from labelkit.workflows.benchmark_tables import Table, Trial, tables
+from labelkit.workflows.evaluate import EvaluationSet, evaluation_set
+from labelkit.workflows.labels import read_labels
+from labelkit.workflows.progress import Progress
+from labelkit.workflows.register import register
+from labelkit.workflows.run_round import Labels, examples_of, read_all, train_network
+from labelkit.workflows.settings import TrainingOptions, load_network, resolve
+
+#: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
+LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every trial of a benchmark has in common.
+
+    Attributes:
+        project: with the labelled images; runs and reports lie in its folder.
+        labels: everything people said, of which a trial may use a part.
+        settings: see `resolve`.
+        test: what is scored.
+        name: of what is scored, for the files.
+    """
+
+    project: Project
+    labels: Labels
+    settings: Mapping[str, Any]
+    test: EvaluationSet
+    name: str
+
+
+def benchmark(
+    table: str,
+    progress: Progress,
+    *,
+    root: Path,
+    images: Path | None,
+    labels: Path | None,
+    test_images: Path | None,
+    test_labels: Path | None,
+    percent: Sequence[float],
+    only: str,
+    larger: str | None,
+    seeds: int,
+    options: TrainingOptions,
+) -> BenchmarkReport:
+    """Run the trials of a table that have not been run, and score all of them.
+
+    Args:
+        table: one of `tables`.
+        progress: told what is done.
+        root: folder of the benchmark; one that exists goes on.
+        images, labels: to learn from; may be left out when the folder exists.
+        test_images, test_labels: to score on; None for both scores on the dev set.
+        percent: labelled percentages to run; empty for all of the table.
+        only: part of the names of the rows to run; "" for all.
+        larger: timm model of the rows with a larger backbone; None takes the preset's.
+        seeds: how many, from 0; each draws its own labelled instances and its own start.
+        options: how to train; `seed` is not looked at.
+
+    Raises:
+        UsageError: on an unknown table, or one that has no such rows.
+        LabelkitError: if images or labels cannot be used.
+    """
+    settings = resolve(options, {})
+    known = tables(LARGER[settings["preset"]] if larger is None else larger)
+    if table not in known:
+        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
+    chosen = known[table]
+    trials = [
+        trial
+        for trial in chosen.trials
+        if only.lower() in trial.name.lower() and (not percent or trial.percent in percent)
+    ]
+    if not trials:
+        raise UsageError(f"No row of {table!r} is asked for.", "Leave out --only and --labeled.")
+    project = _project(root, images, labels, progress)
+    with lock_project(project), LabelStore.open(project.store_url) as store:
+        if images is not None and labels is not None:
+            _register(project, store, labels, progress)
+        everything = read_all(project, store)
+        with evaluation_set(project, everything, progress, test_images, test_labels) as test:
+            name = "dev" if test_labels is None else f"{test_labels.resolve().parent.name}"
+            bench = Bench(project, everything, settings, test, name)
+            lines = [*_blind(bench, trials, seeds)]
+            for trial in trials:
+                runs = [_run(bench, trial, seed, progress, chosen) for seed in range(seeds)]
+                lines.append(Line(trial.name, trial.percent, tuple(runs)))
+    return finished(bench.project, table, chosen, bench.name, bench.settings, lines)
+
+
+def _project(root: Path, images: Path | None, labels: Path | None, progress: Progress) -> Project:
+    if (root / PROJECT_FILE).is_file():
+        return open_project(root)
+    if images is None or labels is None:
+        raise UsageError(
+            f"{root} is no benchmark yet.", "Say what to learn from: --images DIR --labels FILE"
+        )
+    progress.line(f"Made the benchmark {root}.")
+    return create_project(root, images, read_labels(labels, None).skeleton)
+
+
+def _register(project: Project, store: LabelStore, labels: Path, progress: Progress) -> None:
+    register(
+        project,
+        store,
+        progress,
+        labels=read_labels(labels, project.skeleton),
+        boxes="whole-image",  # of images without labels, which teach nothing
+        skip_unreadable=False,
+        skip_duplicates=True,
+        skip_missing=False,
+        can_skip=False,
+    )
+
+
+def _run(
+    bench: Bench, trial: Trial, seed: int, progress: Progress, table: Table
+) -> Mapping[str, Any]:
+    """The scores of one trial and seed; trained and scored once."""
+    settings = {**bench.settings, "changes": trial.changes}
+    if trial.backbone:
+        settings["backbone"] = trial.backbone
+    labelled = labelled_set(
+        bench.labels.trainable, len(bench.labels.trainable), trial.percent, (), seed
+    )
+    examples = examples_of(bench.labels, labelled)
+    crops = len(examples)  # of every row: the number of steps is the same
+    if not trial.answers or trial.kind == "simple":
+        examples = [example for example in examples if example.pose is not None]
+    what = {
+        "kind": trial.kind,
+        "labelled": labelled,
+        "examples": len(examples),
+        "settings": settings,
+        "seed": seed,
+    }
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    folder = bench.project.root / "runs" / key
+    scores = folder / f"scores-{bench.name}.json"
+    if scores.is_file() and (not table.pictures or (folder / "maps.png").is_file()):
+        return dict(json.loads(scores.read_text(encoding="utf-8")))
+    title = f"{trial.name} at {format_percent(trial.percent)}, seed {seed}"
+    model = folder / "model.safetensors"
+    if not model.is_file():
+        write_json(folder / "trial.json", what | {"name": trial.name, "labelled": len(labelled)})
+        train_network(
+            trial.kind,
+            bench.project,
+            examples,
+            settings,
+            seed,
+            model,
+            progress,
+            title,
+            1,
+            crops=crops,
+        )
+    network, header = load_network(model, bench.project.skeleton)
+    result = scores_of(
+        bench.project,
+        network,
+        settings,
+        bool(trial.percent),
+        bench.labels,
+        bench.test,
+        progress,
+        pictures=folder if table.pictures else None,
+    )
+    result["seconds"] = header["training"]["seconds"]
+    result["device"] = header["training"]["device"]
+    write_json(scores, result)
+    return result
+
+
+def _blind(bench: Bench, trials: Sequence[Trial], seeds: int) -> Iterator[Line]:
+    """The rows that a result has to beat: poses that nobody looked up in the picture."""
+    skeleton, test = bench.project.skeleton, bench.test
+    boxes = [instance.box for instance in test.instances.values()]
+    ids = list(test.instances)
+    flat = skeleton_in_box(boxes, skeleton)
+    nothing = [float("nan")] * len(skeleton)
+    yield Line(
+        "skeleton in box",
+        None,
+        (blind_scores(blind_predictions(ids, flat, nothing), test, skeleton),),
+    )
+    for percent in sorted({trial.percent for trial in trials} - {0.0}) or [100.0]:
+        runs = []
+        for seed in range(seeds):
+            poses, trainable = bench.labels.poses, bench.labels.trainable
+            labelled = labelled_set(trainable, len(trainable), percent, (), seed)
+            boxes_of = [bench.labels.instances[item].box for item in labelled]
+            mean = MeanPose.fit([poses[item] for item in labelled], boxes_of, skeleton)
+            guesses = blind_predictions(ids, mean.apply(boxes), mean.share)
+            runs.append(blind_scores(guesses, test, skeleton))
+        yield Line("mean pose", percent, tuple(runs))

@@ -1,0 +1,81 @@
+"""What each backbone costs: parameters, operations and images a second, alone and in LOFR.
+
+Crops of 256x192 with 17 keypoints and the preset `plus`, random weights. A backbone ends at stride 16,
+the coarsest map that LOFR reads. GMAC are thousand million multiply-adds of one crop, as torch counts
+them in convolutions, matrix products and attention.
+
+    python benchmarks/backbones.py [--batch 4] [--turns 5] [--backbone NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from machine import machine, table
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from labelkit.models.backbone import create_backbone
+from labelkit.models.presets import PRESETS, build_model
+from labelkit.skeleton import load_skeleton
+
+BACKBONES = (
+    "resnet50",
+    "hrnet_w32",
+    "hrnet_w48",
+    "resnet18",
+    "hrnet_w18_small",
+    "mobilenetv3_small_100",
+    "test_resnet",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=5, help="of which the best counts")
+    parser.add_argument("--backbone", action="append")
+    said = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"{machine()}; {torch.get_num_threads()} threads, batches of {said.batch}\n")
+    rows = [row(name, said.batch, said.turns, device) for name in said.backbone or BACKBONES]
+    header = ("backbone", "M parameters", "GMAC", "crops/s", "in LOFR: M", "GMAC", "crops/s")
+    print(table(header, rows))
+
+
+def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, ...]:
+    """One backbone."""
+    skeleton = load_skeleton("coco17")
+    preset = {**PRESETS["plus"], "backbone": name}
+    lofr = build_model("lofr", len(skeleton), skeleton.links, preset, False, skeleton.pairs)
+    alone = create_backbone(name, pretrained=False)
+    crops = torch.randn(batch, 3, 256, 192, device=device)
+    return (name, *cost(alone.to(device), crops, turns), *cost(lofr.to(device), crops, turns))
+
+
+@torch.inference_mode()
+def cost(network: nn.Module, crops: torch.Tensor, turns: int) -> tuple[str, str, str]:
+    """Millions of parameters, thousand million multiply-adds a crop, and crops a second."""
+    network.eval()
+    count = sum(parameter.numel() for parameter in network.parameters())
+    with FlopCounterMode(display=False) as counted:
+        network(crops)
+    macs = counted.get_total_flops() / 2 / len(crops)
+    seconds = min(timed(lambda: network(crops), crops.is_cuda) for _ in range(turns))
+    return f"{count / 1e6:.1f}", f"{macs / 1e9:.2f}", f"{len(crops) / seconds:.1f}"
+
+
+def timed(work: Callable[[], object], on_gpu: bool) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Training as `retrain` does it, against the same network fed from memory and the simple baseline.
+
+Each is the seconds of one step, the best of several. From memory: the batches are cut already and
+the loop is nothing but forward, loss, backward and step.
+
+    python benchmarks/training.py [--preset tiny] [--pictures 256] [--steps 16] [--turns 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from machine import machine, table
+
+from labelkit.formats.coco import read_coco
+from labelkit.formats.documents import load_json
+from labelkit.images import scan_images
+from labelkit.instance import Instance
+from labelkit.models.presets import PRESETS, build_model
+from labelkit.workflows.crops import Turns
+from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
+from labelkit.workflows.figure_drawing import SKELETON
+from labelkit.workflows.figures import generate
+from labelkit.workflows.progress import Silent
+from labelkit.workflows.training import PoseTraining, Recipe, loader_workers, make_recipe, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--turns", type=int, default=3, help="of which the best counts")
+    said = parser.parse_args()
+    print(f"{machine()}; {torch.get_num_threads()} threads, preset {said.preset}\n")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate(folder, said.pictures, seed=0)
+        turns = [measure(folder, said.preset, said.steps, turn) for turn in range(said.turns)]
+    whole, memory, simple, simple_memory = (min(each) for each in zip(*turns, strict=True))
+    rows = [
+        ("LOFR, as retrain trains it", f"{1 / whole:.1f}", f"{memory / whole:.2f}"),
+        ("LOFR, fed from memory", f"{1 / memory:.1f}", "1.00"),
+        ("simple baseline, as retrain trains it", f"{1 / simple:.1f}", f"{simple / whole:.2f}"),
+        ("simple baseline, fed from memory", f"{1 / simple_memory:.1f}", ""),
+    ]
+    print(table(("", "crops/s", "LOFR / this"), rows))
+    if torch.cuda.is_available():
+        print(f"\nPeak memory of the GPU: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
+
+
+def measure(folder: Path, preset_name: str, steps: int, turn: int) -> tuple[float, ...]:
+    """Seconds a crop of the four rows."""
+    coco = read_coco(load_json(folder / "keypoints.json"), "")
+    images = {image.path: image for image in scan_images(folder / "images").images}
+    examples = [
+        Example(
+            Instance(images[item.image_path], 0, item.box, "given", 1.0),
+            item.pose.present,
+            item.pose if number % 2 else None,
+        )
+        for number, item in enumerate(coco.annotations)
+    ]
+    preset = PRESETS[preset_name]
+    found = []
+    for kind in ("lofr", "simple"):
+        recipe = make_recipe(preset, len(examples), 1, seed=turn)
+        recipe = replace(recipe, steps=steps, steps_per_epoch=steps)
+        if kind == "simple":
+            recipe = replace(recipe, weights=(0.0, 0.0, 0.0, 0.0))
+        found += [
+            in_earnest(kind, preset, recipe, examples, folder),
+            from_memory(kind, preset, recipe, examples, folder),
+        ]
+    return tuple(found)
+
+
+def in_earnest(
+    kind: str, preset: dict, recipe: Recipe, examples: list[Example], folder: Path
+) -> float:
+    """Seconds a crop of `train`, without what a run costs once."""
+    seconds = []
+    for steps in (2, recipe.steps + 2):
+        network = build_model(kind, len(SKELETON), SKELETON.links, preset, False, SKELETON.pairs)
+        chosen = replace(recipe, steps=steps, steps_per_epoch=steps)
+        state = folder / "state.safetensors"
+        arguments = (examples, SKELETON, folder / "images", preset["input_size"], chosen, state)
+        started = time.perf_counter()
+        train(network, *arguments, Silent(), "", 1)
+        seconds.append(time.perf_counter() - started)
+    return (seconds[1] - seconds[0]) / (recipe.steps * recipe.batch_size)
+
+
+def from_memory(
+    kind: str, preset: dict, recipe: Recipe, examples: list[Example], folder: Path
+) -> float:
+    """Seconds a crop of the bare loop."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    located = [i for i, e in enumerate(examples) if e.pose is not None]
+    answered = [i for i, e in enumerate(examples) if e.pose is None]
+    sampler = MixedSampler(
+        located, answered, recipe.batch_size, 4, recipe.located_share, recipe.seed
+    )
+    turns = Turns(recipe.rotation, recipe.mirror)
+    crops = TrainingCrops(folder / "images", examples, SKELETON, preset["input_size"], turns)
+    batches = [
+        {name: value.to(device) for name, value in batch.items()}
+        for batch in loader(crops, recipe.batch_size, loader_workers(), sampler)
+    ]
+    network = build_model(kind, len(SKELETON), SKELETON.links, preset, False, SKELETON.pairs)
+    module = PoseTraining(network, recipe).to(device)
+    module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    chosen = module.configure_optimizers()
+    optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
+    bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+    def step(number: int) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = module.training_step(batches[number % len(batches)], number)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+    for number in range(2):
+        step(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    for number in range(recipe.steps):
+        step(number)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / (recipe.steps * recipe.batch_size)
+
+
+if __name__ == "__main__":
+    main()

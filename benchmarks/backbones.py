@@ -1,8 +1,8 @@
 """What each backbone costs: parameters, operations and images a second, alone and in LOFR.
 
-Crops of 256x192 with 17 keypoints and the preset `plus`, random weights. A backbone ends at stride 16,
-the coarsest map that LOFR reads. GMAC are thousand million multiply-adds of one crop, as torch counts
-them in convolutions, matrix products and attention.
+Crops of 256x192 with 17 keypoints and the preset `plus`, random weights. A backbone ends at stride
+16, the coarsest map that LOFR reads. GMAC are thousand million multiply-adds of one crop, as torch
+counts them in convolutions, matrix products and attention.
 
     python benchmarks/backbones.py [--batch 4] [--turns 5] [--backbone NAME ...]
 """

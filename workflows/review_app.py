@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +20,7 @@ from urllib.parse import quote
 from labelkit.atomic import write_json
 from labelkit.bridges.fiftyone_dataset import instances_of, quiet_fiftyone
 from labelkit.bridges.map_server import MapServer, free_port, is_free
-from labelkit.errors import MissingDependencyError, UsageError
+from labelkit.errors import MissingDependencyError, ServiceError, UsageError
 from labelkit.map_images import MapPictures
 from labelkit.project import Project
 from labelkit.store import LabelStore
@@ -27,6 +29,10 @@ from labelkit.workflows.queue import SELECTION_FILE
 from labelkit.workflows.review import ReviewReport
 
 APP_PORT = 5151
+
+#: Seconds until the App's server listens, and from then on until it knows of our session.
+START_PATIENCE = 300.0
+CONNECT_PATIENCE = 60.0
 
 #: Ids of samples, and of labels.
 Selection = tuple[frozenset[str], frozenset[str]]
@@ -42,6 +48,7 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
         port: of the App.
 
     Raises:
+        ServiceError: if FiftyOne's server does not take our session.
         UsageError: if something else has the port.
     """
     if not is_free(port):
@@ -62,15 +69,55 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
     view = dataset.load_saved_view(report.view) if report.view else None
     with MapServer(open_round, report.map_port):
         with redirect_stdout(io.StringIO()):  # a welcome, and our stdout is for results
+            _start_server(fo, port)
             session = fo.launch_app(
                 dataset, view=view, port=port, address="127.0.0.1", remote=True, auto=False
             )
+        origin = f"http://127.0.0.1:{port}"
         try:
-            yield App(
-                project, dataset, session, f"http://127.0.0.1:{port}/datasets/{quote(dataset.name)}"
-            )
+            _wait_until_connected(session, origin)
+            yield App(project, dataset, session, f"{origin}/datasets/{quote(dataset.name)}")
         finally:
             session.close()
+
+
+def _start_server(fo: Any, port: int) -> None:
+    """Have FiftyOne's server listen before there is a session.
+
+    A session that finds no server for ten seconds tries again ten seconds later. And FiftyOne
+    gives up on a server after a minute, which a busy machine or a slow disk can take.
+    """
+    servers = importlib.import_module("fiftyone.core.session.session")._server_services
+    service: Any = importlib.import_module("fiftyone.core.service").ServerService
+
+    class PatientService(service):
+        def _wait_for_child_port(self, port: int, timeout: float = START_PATIENCE) -> Any:
+            return super()._wait_for_child_port(port, timeout)
+
+    servers[port] = PatientService(port, address="127.0.0.1", do_not_track=fo.config.do_not_track)
+
+
+def _wait_until_connected(session: Any, origin: str) -> None:
+    """Until the session hears what happens in the App.
+
+    It makes the App show what it shows itself at that moment: a view that somebody opened there
+    before would be left, and a selection lost.
+    """
+    import httpx
+
+    heard = threading.Event()
+    session._client.add_event_listener("close_session", lambda _: heard.set())
+    # Browsers do not listen for this one, and only `session.wait` does something about it.
+    event = {"event": "close_session", "data": {}, "subscription": ""}
+    deadline = time.monotonic() + CONNECT_PATIENCE
+    while not heard.is_set():
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"FiftyOne's App at {origin} does not answer.", "Try again: labelkit review"
+            )
+        with suppress(httpx.TransportError):
+            httpx.post(f"{origin}/event", json=event, trust_env=False)
+        heard.wait(0.3)
 
 
 def show(project: Project, report: ReviewReport, progress: Progress, port: int) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Iterator
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+from annotator import browser
 from command_line import labelkit
 from mongo import chromium, start_mongod
+from PIL import Image as Pictures
 from trained import Trained
 
 from labelkit.bridges.fiftyone_dataset import quiet_fiftyone
@@ -25,15 +31,7 @@ from labelkit.workflows.review import review
 from labelkit.workflows.review_app import App, install_plugin, open_app
 
 PLUGIN = "@labelkit/labelkit"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+VIEW = "queued"
 
 
 @pytest.fixture
@@ -124,87 +122,103 @@ def test_a_dataset_of_somebody_else_is_left_alone(reviewed: Trained):
 
 @pytest.fixture
 def app(reviewed: Trained) -> Iterator[tuple[App, Trained]]:
-    chromium()
-    report = review(reviewed.project, reviewed.store, Silent(), serve=True)
+    report = review(reviewed.project, reviewed.store, Silent(), view=VIEW, serve=True)
     with open_app(reviewed.project, report, free_port()) as running:
         yield running, reviewed
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-@pytest.mark.skipif(
-    os.environ.get("LABELKIT_TEST_APP") != "1",
-    reason="drives the App in a browser, not reliable yet; set LABELKIT_TEST_APP=1",
-)
 # FiftyOne waits for its server with a method that psutil has renamed.
 @pytest.mark.filterwarnings("ignore:connections.. is deprecated:DeprecationWarning")
+def test_the_app_has_the_view_as_soon_as_it_is_open(app: tuple[App, Trained]):
+    running, _ = app
+    events = running.url.replace(f"/datasets/{running.dataset.name}", "/events")
+    tab = {"initializer": {}, "events": [], "subscription": "a tab of a browser"}
+    with httpx.stream("POST", events, json=tab, trust_env=False) as answer:
+        told = next(line for line in answer.iter_lines() if line.startswith("data:"))
+    assert json.loads(told.removeprefix("data:"))["state"].get("view_name") == VIEW
+
+
+@pytest.fixture
+def program() -> Path:
+    return chromium()
+
+
+def until_sent(page: Any, act: Callable[[], None], wanted: Callable[[Any], bool]) -> None:
+    """Act until the App asks its server for that: what meets it while it draws anew is lost."""
+    too_late = importlib.import_module("playwright.sync_api").TimeoutError
+    for _ in range(6):
+        try:
+            with page.expect_request(wanted, timeout=8000) as sent:
+                act()
+        except too_late:
+            continue
+        assert sent.value.response().ok
+        return
+    pytest.fail("The App does not ask its server for it.")
+
+
+def asks(address: str, what: str = "") -> Callable[[Any], bool]:
+    return lambda request: address in request.url and what in (request.post_data or "")
+
+
+def picture(element: Any) -> np.ndarray:
+    """(H, W, 3) of what the browser shows there."""
+    shown = Pictures.open(io.BytesIO(element.screenshot())).convert("RGB")
+    return np.asarray(shown, dtype=float)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.filterwarnings("ignore:connections.. is deprecated:DeprecationWarning")
 def test_a_browser_shows_grid_maps_and_views_and_runs_an_operator(
-    app: tuple[App, Trained], tmp_path: Path
+    program: Path, app: tuple[App, Trained], tmp_path: Path
 ):
-    sync_playwright = importlib.import_module("playwright.sync_api").sync_playwright
     running, trained = app
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch_persistent_context(
-            tmp_path / "chromium",
-            executable_path=chromium(),
-            args=CHROMIUM_OPTIONS,
-            headless=True,
-            viewport={"width": 1400, "height": 850},
-        )
-        browser.set_default_timeout(90_000)
-        page = browser.new_page()
-        maps: list[tuple[int, str]] = []
-        page.on(
-            "response",
-            lambda r: maps.append((r.status, r.url)) if "/maps/000/" in r.url else None,
-        )
+    queued = [item.instance_id for item in read_queue(trained.project)]
+    with browser(program, tmp_path / "chromium") as page:
+        # An advertisement otherwise covers the App a little after it has come up.
+        page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+        page.goto(running.url)
+        page.get_by_text(f"{len(queued)} samples", exact=True).wait_for()
+        assert VIEW in page.locator("[data-cy=saved-views-selection-container]").inner_text()
 
-        def visit(query: str) -> None:
-            page.goto(f"{running.url}{query}")
-            page.wait_for_selector("[data-cy=looker]")
-            page.wait_for_timeout(1500)
-            if page.get_by_text("Dismiss", exact=True).count():
-                page.get_by_text("Dismiss", exact=True).first.click()
-
-        visit("")
-        assert page.get_by_text("24 samples").count() == 1
-        visit("?view=queued")
-        queued = [item.instance_id for item in read_queue(trained.project)]
-        assert page.get_by_text(f"{len(queued)} samples").count() == 1
-
-        page.locator("[data-cy=looker]").first.hover()
-        page.locator("[data-cy=looker]").first.click(position={"x": 12, "y": 12})
-        page.wait_for_timeout(1000)
-        says = page.get_by_text("1 instances leave the queue")
+        corner = {"x": 12, "y": 12}  # the tick; elsewhere a click opens the sample
+        sample = page.locator("[data-cy=looker]").first
+        until_sent(page, lambda: sample.click(position=corner), asks("/graphql", "setSelected"))
         page.keyboard.press("`")
         page.locator("input[placeholder*='earch']").last.fill("labelkit")
-        page.get_by_text("labelkit: Exclude").last.click()
-        says.wait_for()
-        page.wait_for_timeout(2000)  # the form is asked for once more before it takes a click
-        execute = page.get_by_role("button", name="Execute")
-        for _ in range(20):  # a click while the form is asked for once more is lost
-            if execute.count() and execute.first.is_enabled():
-                execute.first.click(timeout=5000, no_wait_after=True)
-            page.wait_for_timeout(3000)
-            if read_choices(trained.project).excluded:
-                break
+        # Until it has been told how it may run the operator, the App's button does nothing.
+        with page.expect_response("**/operators/resolve-execution-options"):
+            page.get_by_text("labelkit: Exclude").last.click()
+        page.get_by_text("1 instances leave the queue").wait_for()
+        execute = page.get_by_role("button", name="Execute").first
+        until_sent(page, execute.click, asks("/operators/execute", f"{PLUGIN}/exclude"))
         (excluded,) = read_choices(trained.project).excluded
         left = [item.instance_id for item in read_queue(trained.project)]
         assert left == [id_ for id_ in queued if id_ != excluded]
 
-        sample = running.dataset.first().id
-        visit(f"?id={sample}")
+        running.session.clear_view()
+        page.get_by_text("24 samples", exact=True).wait_for()
+
+        asked: set[tuple[int, str]] = set()
+        page.on(
+            "response",
+            lambda r: asked.add((r.status, r.url.split("/")[-2])) if "/maps/000/" in r.url else 0,
+        )
+        page.goto(f"{running.url}?id={running.dataset.first().id}")
         modal = page.locator("[data-cy=modal]")
-        modal.locator('canvas[canvas-loaded="true"]').first.wait_for()
+        canvas = modal.locator('canvas[canvas-loaded="true"]').first
+        canvas.wait_for()
         modal.locator('[data-cy="sidebar-group-RESPONSE MAPS"]').click()
-        for name in ("map_left_knee", "map_head_top"):
-            modal.locator(f'[data-cy="checkbox-{name}"]').click()
-            page.wait_for_timeout(1500)
-        skeleton = trained.project.skeleton
-        asked = {(status, url.split("/")[-2]) for status, url in maps}
-        wanted = {str(skeleton.index(name)) for name in ("left_knee", "head_top")}
-        assert asked == {(200, index) for index in wanted}
-        browser.close()
+        for name in ("left_knee", "head_top"):
+            before = picture(canvas)
+            tick = modal.locator(f'[data-cy="checkbox-map_{name}"]')
+            until_sent(page, tick.click, asks("/maps/000/"))
+            deadline = time.monotonic() + 60
+            while np.abs(picture(canvas) - before).mean() < 5:  # of 255
+                assert time.monotonic() < deadline, f"the map of {name} is not drawn"
+        index = trained.project.skeleton.index
+        assert asked == {(200, str(index(name))) for name in ("left_knee", "head_top")}
 
 
 def test_what_is_selected_in_the_app_is_kept_for_the_queue(reviewed: Trained):

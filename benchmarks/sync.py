@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 from machine import machine, table
 
-from labelkit.bridges.map_server import free_port
+from labelkit.bridges.ports import free_port
 from labelkit.bridges.studio_api import StudioApi
 from labelkit.bridges.studio_environment import (
     find_executable,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ def label_studio_python() -> Path:
     if not (environment / "bin" / "label-studio").is_file():
         missing(f"there is no Label Studio in {environment}")
     return environment / "bin" / "python"
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def point_home_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
-from label_studio import free_port, label_studio_python, point_home_at
+from label_studio import label_studio_python, point_home_at
 from sqlalchemy import delete, insert
 from trained import Trained, copy_trained
 
+from labelkit.bridges.ports import free_port
 from labelkit.bridges.studio_api import StudioApi
 from labelkit.bridges.studio_server import LogIn, read_log_in
 from labelkit.schema import meta

@@ -17,8 +17,9 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
-from label_studio import free_port
 from mongo import missing
+
+from labelkit.bridges.ports import free_port
 
 #: Where distributions put the programs; Debian keeps them out of PATH.
 FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from builders import make_image
-from label_studio import free_port
 from postgres import Postgres
 
+from labelkit.bridges.ports import free_port
 from labelkit.database import Database
 from labelkit.errors import MissingDependencyError, StoreError
 from labelkit.instance import Box

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from label_studio import free_port, point_home_at
+from label_studio import point_home_at
 from live_studio import ELSEWHERE, Live, Synced, rename, studio_command
 from trained import Trained, copy_trained
 from warm import KILLED, Warm
 
+from labelkit.bridges.ports import free_port
 from labelkit.bridges.studio_api import StudioApi
 from labelkit.instance import Box
 from labelkit.journal import KEYPOINTS

@@ -14,11 +14,12 @@ import httpx
 import jwt
 import pytest
 from flaky import COOKIE, Flaky, flaky
-from label_studio import free_port
 from live_studio import ELSEWHERE, Live, rename
 from postgres import Postgres
 from trained import Trained, copy_trained, with_store_at
 from warm import Ended, Warm
+
+from labelkit.bridges.ports import free_port
 
 KEY = "the-secret-key-0123456789abcdef"
 PERSONAL = jwt.encode({"exp": 4_000_000_000, "token_type": "refresh"}, KEY * 2, algorithm="HS256")

@@ -30,8 +30,9 @@ from labelkit.bridges.fiftyone_samples import (
     image_document,
     written_points,
 )
-from labelkit.bridges.map_server import free_port, is_free, map_url
+from labelkit.bridges.map_server import map_url
 from labelkit.bridges.mongod import prepare_database
+from labelkit.bridges.ports import free_port, is_free
 from labelkit.conflicts import differing, hold
 from labelkit.errors import UsageError
 from labelkit.images import image_file

@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 from labelkit.atomic import write_json
 from labelkit.bridges.fiftyone_dataset import instances_of, quiet_fiftyone
-from labelkit.bridges.map_server import MapServer, free_port, is_free
+from labelkit.bridges.map_server import MapServer
+from labelkit.bridges.ports import free_port, is_free
 from labelkit.errors import MissingDependencyError, ServiceError, UsageError
 from labelkit.map_images import MapPictures
 from labelkit.project import Project

@@ -7,7 +7,6 @@ App asks for it.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -33,24 +32,6 @@ def map_url(port: int, number: int, kind: str, keypoint: int, id_: str) -> str:
         id_: of an instance (a map over its crop) or an image (over the whole of it).
     """
     return f"http://{HOST}:{port}/maps/{number:03d}/{kind}/{keypoint}/{id_}.png"
-
-
-def is_free(port: int) -> bool:
-    """Whether a server can have this port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class MapServer:

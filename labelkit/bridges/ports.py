@@ -7,6 +7,8 @@ from contextlib import closing
 
 from labelkit.errors import UsageError
 
+LOOPBACK = "127.0.0.1"
+
 
 def check_port(program: str, host: str, port: int) -> None:
     """Make sure that a program can listen on a port.
@@ -36,3 +38,15 @@ def _problem(host: str, port: int) -> str | None:
         # Label Studio asks this one, whatever address it is to listen on.
         taken = probe.connect_ex(("localhost", port)) == 0
     return "another program listens on localhost" if taken else None
+
+
+def is_free(port: int) -> bool:
+    """Whether a server of this machine alone can listen there."""
+    return _problem(LOOPBACK, port) is None
+
+
+def free_port() -> int:
+    """A port of this machine that nobody has."""
+    with closing(socket.socket()) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])

@@ -21,7 +21,8 @@ from PIL import Image as Pictures
 from trained import Trained
 
 from labelkit.bridges.fiftyone_dataset import quiet_fiftyone
-from labelkit.bridges.map_server import MapServer, free_port
+from labelkit.bridges.map_server import MapServer
+from labelkit.bridges.ports import free_port
 from labelkit.errors import UsageError
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.workflows.progress import Silent

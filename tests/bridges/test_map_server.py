@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from builders import make_image, make_instance
 
-from labelkit.bridges.map_server import MapServer, free_port, is_free, map_url
+from labelkit.bridges.map_server import MapServer, map_url
+from labelkit.bridges.ports import free_port, is_free
 from labelkit.errors import FormatError
 from labelkit.map_images import MapPictures
 from labelkit.maps import MapWriter

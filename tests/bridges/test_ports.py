@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from label_studio import free_port
 
-from labelkit.bridges.ports import check_port
+from labelkit.bridges.ports import check_port, free_port
 from labelkit.errors import UsageError
 
 

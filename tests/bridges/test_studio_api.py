@@ -12,10 +12,10 @@ from typing import Any
 import jwt
 import pytest
 from flaky import COOKIE, Flaky, flaky
-from label_studio import free_port
 from live_studio import Synced
 
 from labelkit.bridges import studio_api
+from labelkit.bridges.ports import free_port
 from labelkit.bridges.studio_api import StudioApi, connect
 from labelkit.errors import LabelkitError, ServiceError, UsageError
 from labelkit.journal import KEYPOINTS

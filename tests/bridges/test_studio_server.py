@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 from builders import make_project
-from label_studio import free_port, point_home_at, script
+from label_studio import point_home_at, script
 
+from labelkit.bridges.ports import free_port
 from labelkit.bridges.studio_environment import held
 from labelkit.bridges.studio_server import (
     LogIn,

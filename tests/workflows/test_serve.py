@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from label_studio import free_port
 from trained import Trained
 
+from labelkit.bridges.ports import free_port
 from labelkit.errors import ProjectError, UsageError
 from labelkit.formats.label_studio_tasks import visibility_task
 from labelkit.instance import Box

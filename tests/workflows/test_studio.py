@@ -10,9 +10,8 @@ import httpx
 import psutil
 import pytest
 from builders import make_project
-from label_studio import free_port
 
-from labelkit.bridges.ports import check_port
+from labelkit.bridges.ports import check_port, free_port
 from labelkit.bridges.studio_server import (
     LogIn,
     StudioServer,

@@ -19,7 +19,7 @@ from labelkit.project import Project, create_project, open_project
 from labelkit.selection import dev_set
 from labelkit.skeleton import load_skeleton
 from labelkit.store import LabelStore, NewInstance
-from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.bootstrap import BootstrapReport, bootstrap
 from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.push import push_files
@@ -52,6 +52,20 @@ class Trained(NamedTuple):
         """True poses by instance id."""
         return true_poses(self.truth_file, self.store.instances())
 
+    def bootstrap(self, labels: Path, boxes: Path | None = None) -> BootstrapReport:
+        """Bootstrap with a label file, whose keypoints give no locations."""
+        return bootstrap(
+            self.images,
+            Silent(),
+            project_root=self.folder / "project",
+            skeleton=None,
+            labels=labels,
+            boxes=str(boxes) if boxes else None,
+            percent=0.0,
+            skip=SKIP_NOTHING,
+            options=TINY,
+        )
+
     def corrections(self) -> Path:
         """An export in which every queued instance is corrected."""
         tasks = json.loads(
@@ -77,18 +91,9 @@ def make_trained(folder: Path) -> Trained:
         load_skeleton("lsp14"),
         seed_with_a_dev_set(folder / "images"),
     )
-    bootstrap(
-        folder / "images",
-        Silent(),
-        project_root=folder / "project",
-        skeleton=None,
-        labels=folder / "visibility.csv",
-        boxes=str(folder / "keypoints.json"),
-        percent=0.0,
-        skip=SKIP_NOTHING,
-        options=TINY,
-    )
-    return _opened(folder)
+    found = _opened(folder)
+    found.bootstrap(folder / "visibility.csv", boxes=found.truth_file)
+    return found
 
 
 def copy_trained(trained: Trained, to: Path) -> Trained:

@@ -211,17 +211,7 @@ def test_weights_that_cannot_be_had_leave_no_round_behind(frames, trained, tmp_p
 
 def test_the_round_is_not_trained_twice(trained):
     before = latest_complete(trained.project)
-    report = bootstrap(
-        trained.images,
-        Silent(),
-        project_root=trained.project.root,
-        skeleton=None,
-        labels=trained.folder / "visibility.csv",
-        boxes=None,
-        percent=0.0,
-        skip=SKIP_NOTHING,
-        options=TINY,
-    )
+    report = trained.bootstrap(trained.folder / "visibility.csv")
     assert report.registered.new_labels == 0
     assert report.registered.known_labels == FIGURES
     assert report.round is not None
@@ -243,17 +233,7 @@ def test_a_project_that_was_moved_with_its_images_goes_on(trained, tmp_path):
 
 
 def test_keypoints_can_be_held_back_as_truth(trained, tmp_path):
-    report = bootstrap(
-        trained.images,
-        Silent(),
-        project_root=trained.project.root,
-        skeleton=None,
-        labels=trained.truth_file,
-        boxes=None,
-        percent=0.0,
-        skip=SKIP_NOTHING,
-        options=TINY,
-    )
+    report = trained.bootstrap(trained.truth_file)
     assert report.round is not None
     assert (report.round.kind, report.round.labelled) == ("location-free", 0)
     known = trained.store.poses(trained.project.skeleton)

@@ -5,14 +5,12 @@ import numpy as np
 import pytest
 import yaml
 from builders import make_project
-from trained import FIGURES, SKIP_NOTHING, TINY
+from trained import FIGURES
 
 from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
 from labelkit.store import LabelStore
-from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.export import export
-from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull import pull_file
 
 
@@ -49,17 +47,7 @@ def test_coco_holds_every_human_pose_exactly(corrected):
 
 def test_labels_that_came_in_go_out_unchanged(trained, tmp_path):
     """The way through the store loses no digit, box or area."""
-    bootstrap(
-        trained.images,
-        Silent(),
-        project_root=trained.project.root,
-        skeleton=None,
-        labels=trained.truth_file,
-        boxes=None,
-        percent=0.0,
-        skip=SKIP_NOTHING,
-        options=TINY,
-    )
+    trained.bootstrap(trained.truth_file)
     report = run(trained, output=tmp_path / "out.json")
     first = read_coco(json.loads(trained.truth_file.read_text()), "in")
     second = read_coco(json.loads(report.file.read_text()), "out")
@@ -99,17 +87,7 @@ def test_the_answers_come_as_csv_that_bootstrap_reads(trained):
     for row in rows:
         said = [row[name] == "1" for name in trained.project.skeleton.keypoints]
         assert said == answers[row["instance"]].tolist()
-    again = bootstrap(
-        trained.images,
-        Silent(),
-        project_root=trained.project.root,
-        skeleton=None,
-        labels=report.file,
-        boxes=None,
-        percent=0.0,
-        skip=SKIP_NOTHING,
-        options=TINY,
-    )
+    again = trained.bootstrap(report.file)
     assert again.registered.images == FIGURES
 
 

@@ -38,6 +38,7 @@ class Bench:
         project: with the labelled images; runs and reports lie in its folder.
         labels: everything people said, of which a trial may use a part.
         settings: see `resolve`.
+        head: of the journal: which labels these are.
         test: what is scored.
         name: of what is scored, for the files.
     """
@@ -45,8 +46,17 @@ class Bench:
     project: Project
     labels: Labels
     settings: Mapping[str, Any]
+    head: int
     test: EvaluationSet
     name: str
+
+    @property
+    def truth(self) -> str:
+        """A name that no other truth has, nor this one once it is corrected."""
+        said = hashlib.sha256()
+        for id_, pose in sorted(self.test.truth.items()):
+            said.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
+        return f"{self.name}-{said.hexdigest()[:8]}"
 
 
 def benchmark(
@@ -100,8 +110,8 @@ def benchmark(
             _register(project, store, labels, progress)
         everything = read_all(project, store)
         with evaluation_set(project, everything, progress, test_images, test_labels) as test:
-            name = "dev" if test_labels is None else f"{test_labels.resolve().parent.name}"
-            bench = Bench(project, everything, settings, test, name)
+            name = "dev" if test_labels is None else test_labels.resolve().parent.name
+            bench = Bench(project, everything, settings, store.head(), test, name)
             lines = [*_blind(bench, trials, seeds)]
             for trial in trials:
                 runs = [_run(bench, trial, seed, progress, chosen) for seed in range(seeds)]
@@ -154,10 +164,11 @@ def _run(
         "examples": len(examples),
         "settings": settings,
         "seed": seed,
+        "journal_head": bench.head,
     }
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     folder = bench.project.root / "runs" / key
-    scores = folder / f"scores-{bench.name}.json"
+    scores = folder / f"scores-{bench.truth}.json"
     if scores.is_file() and (not table.pictures or (folder / "maps.png").is_file()):
         return dict(json.loads(scores.read_text(encoding="utf-8")))
     title = f"{trial.name} at {format_percent(trial.percent)}, seed {seed}"

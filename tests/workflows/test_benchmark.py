@@ -102,6 +102,22 @@ def test_what_was_run_is_not_run_again(done, figures):
     assert (done / "reports" / "semi-weak-test.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_has_other_labels_is_scored_again(done, figures, tmp_path):
+    document = json.loads((figures / "test" / "keypoints.json").read_text())
+    for item in document["annotations"]:
+        item["keypoints"][0::3] = [x * 0.9 for x in item["keypoints"][0::3]]
+    (tmp_path / "test").mkdir()
+    moved = tmp_path / "test" / "keypoints.json"
+    moved.write_text(json.dumps(document))
+    only = {"percent": [25.0], "only": "supervised"}
+    before = run(done, "semi-weak", figures, **only).data()["rows"]
+    trained = set(done.glob("runs/*"))
+    after = run(done, "semi-weak", figures, **only, test_labels=moved).data()["rows"]
+    assert [row["name"] for row in before] == [row["name"] for row in after]
+    assert before[-1]["pck@0.2"] != after[-1]["pck@0.2"]
+    assert set(done.glob("runs/*")) == trained
+
+
 def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):
     report = run(done, "response", figures, test=False, only="LOFR as in the paper")
     document = report.data()

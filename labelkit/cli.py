@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +62,9 @@ from labelkit.cli_sync import pull, push
 from labelkit.console import Console
 from labelkit.errors import LabelkitError, UsageError
 
+#: Exit code of a command that was ended with Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="labelkit",
     help="""Keypoint labels for a fraction of the clicks.
@@ -75,8 +80,14 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 0, 1 error, 2 usage or 3 waiting for labels."""
+    # Threads that spin while they wait bring a training to a standstill where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("Interrupted. The same command goes on where it was.", file=sys.stderr)
+        raise
     except LabelkitError as error:
         _fail(error.problem, error.next_step, error.exit_code)
     except OSError as error:

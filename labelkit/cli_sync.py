@@ -96,7 +96,10 @@ def pull(
     from labelkit.workflows.pull_server import pull_server
 
     if take not in (None, "theirs", "ours"):
-        raise UsageError(f"--take {take}: there is theirs (Label Studio's) and ours.")
+        raise UsageError(
+            f"--take {take}: there is theirs and ours.",
+            "theirs: what Label Studio says now. ours: what counts here, as labelkit status shows.",
+        )
     found, store = open_both(project)
     with store, lock_project(found, "sync"):
         if file is not None:

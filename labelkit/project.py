@@ -89,6 +89,15 @@ def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int 
     return project
 
 
+def take_back_project(project: Project) -> None:
+    """Undo `create_project` and the making of its label store, which nobody has labelled in."""
+    (project.root / PROJECT_FILE).unlink()
+    for path in (*project.root.glob("labels.db*"), project.root / ".lock"):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something of the user's lies there
+        project.root.rmdir()
+
+
 def change_skeleton(project: Project, skeleton: Skeleton) -> Project:
     """The same project with another skeleton, on disk too; labels are the caller's concern."""
     changed = replace(project, skeleton=skeleton)

@@ -60,7 +60,7 @@ def test_1_for_an_error_with_what_is_wrong_and_what_to_type(tmp_path):
         (["export", "--format", "voc"], "There is no format 'voc'"),
         (["push"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
         (["pull"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
-        (["pull", "--take", "mine"], "--take mine: there is theirs (Label Studio's) and ours."),
+        (["pull", "--take", "mine"], "--take mine: there is theirs and ours."),
         (["evaluate", "--images", "x"], "wants both --images DIR and --labels FILE"),
         (["retrain", "--now", "--preset", "huge"], "There is no preset 'huge'"),
         (["retrain", "--now", "--epochs", "0"], "0 epochs train nothing"),

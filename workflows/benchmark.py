@@ -92,10 +92,12 @@ def benchmark(
         UsageError: on an unknown table, or one that has no such rows.
         LabelkitError: if images or labels cannot be used.
     """
+    if table not in tables(""):
+        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(tables(''))}.")
+    if (test_images is None) != (test_labels is None):
+        raise UsageError("A test set wants both --test-images DIR and --test-labels FILE.")
     settings = resolve(options, {})
     known = tables(LARGER[settings["preset"]] if larger is None else larger)
-    if table not in known:
-        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
     chosen = known[table]
     trials = [
         trial

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labelkit.errors import ProjectError, UsageError
+from labelkit.errors import LabelkitError, ProjectError, UsageError
 from labelkit.project import (
     PROJECT_FILE,
     Project,
@@ -17,6 +17,7 @@ from labelkit.project import (
     find_project,
     lock_project,
     open_project,
+    take_back_project,
 )
 from labelkit.rounds import latest_complete
 from labelkit.skeleton import Skeleton, load_skeleton
@@ -119,22 +120,29 @@ def bootstrap(
     Raises:
         LabelkitError: if anything given cannot be used.
     """
+    is_new = _existing(images, project_root) is None
     project, label_file = _project(images, project_root, skeleton, labels, options.seed, progress)
     with lock_project(project), LabelStore.open(project.store_url) as store:
-        registered = register(
-            project,
-            store,
-            progress,
-            labels=label_file,
-            boxes=boxes,
-            skip_unreadable=skip["unreadable"],
-            skip_duplicates=skip["duplicates"],
-            skip_missing=skip["missing"],
-        )
+        try:
+            registered = register(
+                project,
+                store,
+                progress,
+                labels=label_file,
+                boxes=boxes,
+                skip_unreadable=skip["unreadable"],
+                skip_duplicates=skip["duplicates"],
+                skip_missing=skip["missing"],
+            )
+        except LabelkitError:
+            if is_new and store.head() == 0:  # a project of nothing would be found later
+                take_back_project(project)
+                progress.line(f"Took the project {project.root} back.")
+            raise
         known = read_all(project, store)
         if not known.presences:
             if options.training():
-                progress.line("Nothing is trained yet: say how to train when there are answers.")
+                progress.line("Nothing is trained yet; how to train is kept with the first round.")
             files = write_files(ask_what_can_be_seen(project, known))
             return BootstrapReport(project.root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent

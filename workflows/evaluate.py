@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from labelkit.atomic import write_text
+from labelkit.conflicts import SAME_PX
 from labelkit.errors import InputError, ProjectError, UsageError, WaitingForLabels
 from labelkit.instance import Instance
-from labelkit.journal import KEYPOINTS
 from labelkit.pose import Pose
-from labelkit.predictions import Prediction, blind_predictions
+from labelkit.predictions import Prediction, blind_predictions, find_predictions
 from labelkit.priors import MeanPose, skeleton_in_box
 from labelkit.project import Project
 from labelkit.rounds import COMPLETE, Round, rounds
@@ -119,7 +118,7 @@ def evaluate(
     file = output or project.root / "reports" / "evaluation.json"
     write_text(file, table.to_json())
     present = sum(int(pose.present.sum()) for pose in data.truth.values())
-    note = _anchored(store, data) if images is None else ""
+    note = _anchored(chosen, data) if images is None else ""
     return EvaluateReport(table, len(data.truth), present, data.source, file, note)
 
 
@@ -189,20 +188,26 @@ def _dev_set(project: Project, known: Labels) -> EvaluationSet:
     return EvaluationSet(project, instances, truth, "the dev set")
 
 
-def _anchored(store: LabelStore, data: EvaluationSet) -> str:
+def _anchored(chosen: list[Round], data: EvaluationSet) -> str:
     """Which rounds the truth leans towards: people leave standing what is nearly right."""
-    shown = Counter(
-        entry.shown.get("model_version")
-        for entry in store.latest((KEYPOINTS,))
-        if entry.instance_id in data.truth
-        and {"untouched", "changed"}.intersection(entry.shown.get("origins", {}).values())
-    )
-    rounds_shown = ", ".join(f"{version} in {count}" for version, count in sorted(shown.items()))
+    present = sum(int(pose.present.sum()) for pose in data.truth.values())
+    kept = {}
+    for found in chosen:
+        guesses = find_predictions(
+            found.path / "predictions.parquet", data.project.skeleton, data.truth.keys()
+        )
+        apart = [
+            np.linalg.norm(guess.pose.xy - data.truth[id_].xy, axis=1)[data.truth[id_].present]
+            for id_, guess in guesses.items()
+        ]
+        if count := int(sum((each <= SAME_PX).sum() for each in apart)):
+            kept[found.plan.number] = count
+    if not kept:
+        return ""
+    rounds_kept = ", ".join(f"{count} where round {n:03d} put them" for n, count in kept.items())
     return (
-        f"Note: these labels were corrected from pre-annotations ({rounds_shown}), which flatters "
-        "the rounds that made them.\n"
-        if shown
-        else ""
+        f"Note: of the {present} keypoints scored on, people left {rounds_kept}, which flatters "
+        "that round.\n"
     )
 
 

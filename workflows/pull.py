@@ -148,7 +148,7 @@ class Recorder:
             if entry.kind == KEYPOINTS and not any(v for *_, v in entry.content.values())
         ]
         seen = self.store.presences(self.project.skeleton) if empty else {}
-        odd = [e for e in empty if e.instance_id in seen and seen[e.instance_id].any()]
+        odd = [e for e in empty if e.instance_id not in seen or seen[e.instance_id].any()]
         again = "If that was a slip, correct them there (Update) and pull again."
         notes = []
         if left := [task for task in unanswered if task]:
@@ -157,8 +157,8 @@ class Recorder:
         if odd:
             tasks = ", ".join(dict.fromkeys(entry.shown["task"] for entry in odd))
             notes.append(
-                "Submitted without any keypoint, although somebody has ticked some: the tasks "
-                f"{tasks}. {again}"
+                "Submitted without any keypoint, although nobody has said that none can be seen: "
+                f"the tasks {tasks}. {again}"
             )
         return notes
 

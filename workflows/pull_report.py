@@ -83,7 +83,8 @@ class PullReport:
         """For people."""
         lines = [
             *self.notes,
-            f"{self.annotations} annotations: {self.added} new entries ({self.known} were known): "
+            f"Looked at {self.annotations} annotations: {self.added} new entries "
+            f"({self.known} were known): "
             f"{self.poses} instances with keypoints, {self.answers} visibility answers, "
             f"{self.skips} skips, {self.new_instances} new objects.",
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.errors import WaitingForLabels
 from labelkit.predictions import Prediction, iter_predictions
 from labelkit.project import Project, is_main_process
 from labelkit.rounds import (
@@ -98,8 +99,17 @@ def retrain(
         percent: of the project's instances that give locations; None for all that have them.
         now: train on what there is, even if that is less.
         options: how to train; what is not said stays as in the last round.
+
+    Raises:
+        WaitingForLabels: if nobody has answered anything yet.
     """
     labels = read_all(project, store)
+    if not labels.presences:
+        raise WaitingForLabels(
+            "Nobody has said yet which keypoints can be seen.",
+            "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
+            f"labelkit bootstrap --images {project.images_root}",
+        )
     share = (
         percent if percent is not None else 100.0 * len(labels.trainable) / len(labels.instances)
     )

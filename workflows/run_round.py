@@ -11,6 +11,7 @@ import numpy as np
 
 from labelkit.atomic import write_json
 from labelkit.errors import MissingDependencyError, ProjectError, WaitingForLabels
+from labelkit.formats.label_studio_export import LISTED
 from labelkit.instance import Instance
 from labelkit.metrics import presence_map
 from labelkit.pose import Pose
@@ -126,8 +127,11 @@ def run_round(
     training: dict[str, Any] = {}
     if not model.is_file():
         answers = np.stack([example.presence for example in examples])
-        for warning in uninformative_keypoints(answers, project.skeleton):
+        warnings = uninformative_keypoints(answers, project.skeleton)
+        for warning in warnings[:LISTED]:
             progress.line(f"note: {warning}")
+        if len(warnings) > LISTED:
+            progress.line(f"note: ... and {len(warnings) - LISTED} more of that kind.")
         try:
             training = train_network(
                 "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices

@@ -51,6 +51,9 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
     """
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
+
     import timm
     import torch
 
@@ -83,8 +86,6 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
             f"timm has no model {settings['backbone']!r}.",
             f"Near that: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
         )
-    if settings["epochs"] < 1:
-        raise UsageError(f"{settings['epochs']} epochs train nothing.", "Give --epochs 1 or more.")
     return settings
 
 

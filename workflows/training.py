@@ -283,11 +283,16 @@ def train(
         # engine's own use of what PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        trainer.fit(
-            PoseTraining(network, recipe),
-            loader(crops, recipe.batch_size, loader_workers(), sampler),
-            ckpt_path=state if state.is_file() else None,
-        )
+        try:
+            trainer.fit(
+                PoseTraining(network, recipe),
+                loader(crops, recipe.batch_size, loader_workers(), sampler),
+                ckpt_path=state if state.is_file() else None,
+            )
+        except SystemExit:
+            if trainer.interrupted:  # the engine makes an error of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
     took = time.monotonic() - started
     return {
         "recipe": asdict(recipe),

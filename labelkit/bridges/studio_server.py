@@ -346,7 +346,9 @@ def _runs_already(data: Path) -> ProjectError:
         where, end_it = f" at {running['url']}", f"Use it, or end it: kill {running['pid']}"
     except (OSError, ValueError, KeyError, TypeError):
         where, end_it = "", "Wait until it is up, or end it."
-    return ProjectError(f"Label Studio runs already for this project{where}.", end_it)
+    return ProjectError(
+        f"Label Studio runs already for this project, or for a copy of it{where}.", end_it
+    )
 
 
 def _kept(path: Path, fresh: str) -> str:

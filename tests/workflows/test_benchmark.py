@@ -153,8 +153,10 @@ def test_no_row_is_there_twice():
         ("table-9", {}, "There is no table 'table-9'"),
         ("depth", {"percent": [10.0]}, "No row of 'depth' is asked for"),
         ("depth", {"images": None}, "is no benchmark yet"),
+        ("depth", {"test_images": None}, "wants both --test-images DIR and --test-labels FILE"),
     ],
 )
 def test_what_cannot_be_run_is_said(tmp_path, figures, table, changes, message):
     with pytest.raises(UsageError, match=message):
         run(tmp_path / "new", table, figures, **changes)
+    assert not (tmp_path / "new").exists()

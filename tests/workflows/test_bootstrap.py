@@ -8,7 +8,7 @@ from command_line import TINY as TINY_FLAGS
 from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
-from labelkit.errors import MissingDependencyError, UsageError
+from labelkit.errors import LabelkitError, MissingDependencyError, UsageError
 from labelkit.maps import MapReader
 from labelkit.models import backbone
 from labelkit.predictions import read_predictions
@@ -98,6 +98,25 @@ def test_images_that_came_later_are_registered_and_known_ones_keep_their_ids(fra
     assert again.registered.images == 4
     with LabelStore.open(open_project(first.project).store_url) as store:
         assert {k: v for k, v in store.instances().items() if k in before} == before
+
+
+@pytest.mark.parametrize("changes", [{"boxes": "whole_image"}, {"labels": "nothing.json"}])
+def test_what_fails_at_once_leaves_no_project_behind(frames, changes):
+    if "labels" in changes:
+        changes = {"labels": frames.parent / changes["labels"]}
+    else:
+        (frames / "0.png").write_bytes(b"no picture")
+    with pytest.raises(LabelkitError):
+        run(frames, **changes)
+    assert not (frames.parent / "frames-labelkit").exists()
+
+
+def test_what_fails_later_keeps_the_project(frames):
+    project = run(frames).project
+    (frames / "0.png").write_bytes(b"no picture any more")
+    with pytest.raises(LabelkitError):
+        run(frames)
+    assert len(LabelStore.open(open_project(project).store_url).instances()) == 3
 
 
 def test_another_skeleton_can_be_named_until_somebody_has_labelled(frames, trained):

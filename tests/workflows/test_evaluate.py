@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from trained import Trained
 
@@ -12,6 +13,9 @@ from labelkit.errors import (
     UsageError,
     WaitingForLabels,
 )
+from labelkit.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.pose import human_pose
+from labelkit.predictions import read_predictions
 from labelkit.rounds import latest_complete
 from labelkit.store import LabelStore
 from labelkit.workflows.evaluate import EvaluateReport, evaluate
@@ -19,6 +23,7 @@ from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.retrain import retrain
+from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions
 
 KEYS = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map"]
@@ -104,16 +109,34 @@ def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
     assert newest is not None
     dev = [pose for item, pose in labels.items() if item not in newest.plan.labelled]
     assert report.source == "the dev set"
-    assert f"corrected from pre-annotations (round-000 in {len(dev)})" in report.text()
+    assert "Note: " not in report.text()  # the annotator moved every keypoint
     assert (report.instances, report.keypoints) == (
         len(dev),
         sum(int(pose.present.sum()) for pose in dev),
     )
 
 
+def test_it_says_where_the_truth_is_what_a_round_had_said(trained):
+    newest = latest_complete(trained.project)
+    assert newest is not None
+    guesses = read_predictions(newest.path / "predictions.parquet", trained.project.skeleton)
+    dev = sorted(read_all(trained.project, trained.store).dev)
+    skeleton = trained.project.skeleton
+    for number, id_ in enumerate(dev):
+        xy = guesses[id_].pose.xy.copy()
+        xy[3 + number :] += 1.0
+        pose = human_pose(xy, np.full(len(skeleton), 2))
+        content = keypoints_content(skeleton, pose)
+        trained.store.record([Entry(id_, KEYPOINTS, content, "file:x.json", str(number), "1")])
+    kept = sum(3 + number for number in range(len(dev)))
+    report = run(trained)
+    assert f"of the {14 * len(dev)} keypoints scored on, people left {kept} where round 000" in (
+        report.text()
+    )
+
+
 def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, tmp_path):
     report = run(trained, **others, output=tmp_path / "table.json")
-    assert "pre-annotations" not in report.text()
     document = json.loads((tmp_path / "table.json").read_text())
     assert list(document) == ["rows"]
     assert all(list(row) == KEYS for row in document["rows"])

@@ -176,7 +176,7 @@ def test_what_looks_like_a_slip_is_said_and_taken_as_it_was_said(pushed):
     pushed.submit(second, shown(second))
     report = pushed.pull()
     (note,) = report.notes
-    assert note.startswith("Submitted without any keypoint, although somebody has ticked some")
+    assert note.startswith("Submitted without any keypoint, although nobody has said")
     assert f"the tasks {first['id']}. " in note
     assert (report.poses, report.exit_code) == (2, 0)
 

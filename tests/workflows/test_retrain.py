@@ -1,7 +1,8 @@
 import pytest
-from builders import make_image, write_picture
+from builders import make_image, make_project, write_picture
 from trained import FIGURES, TINY, Trained
 
+from labelkit.errors import WaitingForLabels
 from labelkit.instance import Box
 from labelkit.journal import (
     KEYPOINTS,
@@ -20,7 +21,7 @@ from labelkit.rounds import (
     rounds,
 )
 from labelkit.selection import labelled_count
-from labelkit.store import NewInstance
+from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.queueing import read_queue
@@ -64,6 +65,16 @@ def test_without_enough_labels_it_says_how_many_are_missing_and_trains_nothing(t
     assert "2 instances more need corrected keypoints" in report.text()
     assert "labelkit retrain --labeled 10%" in report.text()
     assert len(rounds(trained.project)) == 1
+
+
+def test_before_anybody_has_answered_it_says_how_to_ask(tmp_path):
+    project = make_project(tmp_path)
+    with (
+        LabelStore.open(project.store_url) as store,
+        pytest.raises(WaitingForLabels, match="Nobody has said yet") as caught,
+    ):
+        retrain(project, store, Silent(), percent=10.0, now=True, options=TrainingOptions())
+    assert "labelkit push, tick what can be seen" in caught.value.next_step
 
 
 def test_what_is_missing_is_queued_up_to_the_percentage(trained):

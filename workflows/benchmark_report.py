@@ -144,8 +144,8 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
                     row["name"],
                     row["labeled"] or "-",
                     str(row["seeds"]),
-                    *(_cell(row[column]) for column in columns),
-                    _cell(row["minutes"], 1),
+                    *(_cell(row[column], row["seeds"]) for column in columns),
+                    _cell(row["minutes"], row["seeds"], 1),
                 )
                 for row in rows
             ],
@@ -164,8 +164,11 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _cell(spread: tuple[float, float] | None, digits: int = 3) -> str:
-    return "-" if spread is None else f"{spread[0]:.{digits}f} ± {spread[1]:.{digits}f}"
+def _cell(spread: tuple[float, float] | None, seeds: int, digits: int = 3) -> str:
+    if spread is None:
+        return "-"
+    mean, deviation = (f"{value:.{digits}f}" for value in spread)
+    return mean if seeds == 1 else f"{mean} ± {deviation}"
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

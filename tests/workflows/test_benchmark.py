@@ -73,6 +73,10 @@ def test_the_rows_that_a_result_has_to_beat_come_first(done, figures):
     ]
     assert "| LOFR with consistency | 25% | 2 | 0." in report.text()
     assert "supervised-only ResNet-50 50.3" in report.text()
+    (skeleton,) = [line for line in report.text().splitlines() if "skeleton in box" in line]
+    (mean_pose,) = [line for line in report.text().splitlines() if "mean pose" in line]
+    assert "±" not in skeleton  # the same with every seed
+    assert "±" in mean_pose
 
 
 def test_every_row_takes_as_many_steps_and_gets_its_own_labels(done):

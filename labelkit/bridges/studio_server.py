@@ -347,7 +347,7 @@ def _runs_already(data: Path) -> ProjectError:
     except (OSError, ValueError, KeyError, TypeError):
         where, end_it = "", "Wait until it is up, or end it."
     return ProjectError(
-        f"Label Studio runs already for this project, or for a copy of it{where}.", end_it
+        f"Label Studio runs already for this project or a copy of it{where}.", end_it
     )
 
 

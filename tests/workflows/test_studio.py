@@ -91,7 +91,9 @@ def test_it_listens_on_this_machine_only(live):
 
 
 def test_a_second_start_says_where_the_first_one_is(live):
-    with pytest.raises(ProjectError, match=f"runs already for this project at {live.url}"):
+    with pytest.raises(
+        ProjectError, match=f"runs already for this project or a copy of it at {live.url}"
+    ):
         check_not_running(data_folder(live.trained.project))
 
 

@@ -80,8 +80,9 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; end the process with 0, 1 error, 2 usage or 3 waiting for labels."""
-    # Threads that spin while they wait bring a training to a standstill where cores are shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin for long while they wait bring a training to a standstill where other
+    # programs want the cores; this many turns cost nothing where they do not.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(args=arguments)
     except SystemExit as stop:

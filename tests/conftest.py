@@ -17,7 +17,7 @@ settings.load_profile("labelkit")
 
 # Small networks on small pictures: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ from labelkit.official.lsp import lsp_scores, torso_lengths
 from labelkit.official.mpii import head_sizes, mpii_scores
 from labelkit.official.people import Bools, Floats, People, Results
 from labelkit.official.rescoring import rescored, without_duplicates
-from labelkit.skeleton import Skeleton, load_skeleton
+from labelkit.skeleton import load_skeleton
 from labelkit.table import markdown
 from labelkit.workflows.progress import Progress
 
@@ -152,9 +152,7 @@ def evaluate_files(
 def _coco(
     predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
 ) -> EvaluateFilesReport:
-    skeleton = load_skeleton("coco17")
-    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={"area"})
-    results, notes = _results(predictions, people, rescore, skeleton)
+    people, results, notes = _people(predictions, truth, rescore, "coco17", "area")
     table = ScoreTable("predictions", ((predictions.name, coco_keypoint_scores(people, results)),))
     return EvaluateFilesReport(
         "coco", f"COCO keypoints, {_amount(people, results, truth)}", "0 to 1", (table,), notes
@@ -164,9 +162,7 @@ def _coco(
 def _crowdpose(
     predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
 ) -> EvaluateFilesReport:
-    skeleton = load_skeleton("crowdpose14")
-    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={"crowdIndex"})
-    results, notes = _results(predictions, people, rescore, skeleton)
+    people, results, notes = _people(predictions, truth, rescore, "crowdpose14", "crowdIndex")
     levels = list(zip(("easy", "medium", "hard"), crowd_bin_scores(people, results), strict=True))
     numbers = crowdpose_scores(people, results)
     numbers |= {f"AP({level[0].upper()})": found.ap for level, found in levels}
@@ -265,18 +261,24 @@ def _lsp_row(
     return {"people": int((~np.isnan(length)).sum()), **scores}
 
 
-def _results(
-    predictions: Path, people: People, rescore: bool, skeleton: Skeleton
-) -> tuple[Results, tuple[str, ...]]:
-    """Results as they are to be scored, and what was done to them."""
+def _people(
+    predictions: Path, truth: Path, rescore: bool, skeleton_name: str, needs: str
+) -> tuple[People, Results, tuple[str, ...]]:
+    """The truth, the results as they are to be scored, and what was done to them."""
+    skeleton = load_skeleton(skeleton_name)
+    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={needs})
     results = read_results(_json(predictions, _COCO), str(predictions), people)
     if not rescore:
-        return results, ()
+        return people, results, ()
     check_joint_scores(results, str(predictions))
     kept = without_duplicates(rescored(results), skeleton.sigmas)
-    return kept, (
-        "Scores are box score x mean score of the joints above 0.2; OKS-NMS at 0.9 dropped "
-        f"{len(results) - len(kept)} of {len(results)} results.",
+    return (
+        people,
+        kept,
+        (
+            "Scores are box score x mean score of the joints above 0.2; OKS-NMS at 0.9 dropped "
+            f"{len(results) - len(kept)} of {len(results)} results.",
+        ),
     )
 
 

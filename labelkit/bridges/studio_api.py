@@ -54,7 +54,7 @@ def connect() -> StudioApi:
     except httpx.InvalidURL:
         plausible = None
     if not plausible:  # it may hold a password, so it is not repeated
-        raise UsageError("LABEL_STUDIO_URL is not the URL of a server (http://... ).", _HOW)
+        raise UsageError("LABEL_STUDIO_URL is not the URL of a server (http://...).", _HOW)
     if not key:
         raise UsageError(
             "LABEL_STUDIO_API_KEY is not set.",

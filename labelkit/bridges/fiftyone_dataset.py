@@ -14,7 +14,9 @@ from typing import Any
 from labelkit.bridges.fiftyone_samples import BOXES, HUMAN, STATE_TAGS, digest, map_fields
 from labelkit.map_images import KINDS
 from labelkit.project import PROJECT_FILE, Project
+from labelkit.sent import Sent
 from labelkit.skeleton import Skeleton
+from labelkit.store import LabelStore
 
 #: Key of what is ours in a dataset's info.
 INFO = "labelkit"
@@ -80,11 +82,18 @@ def dataset_name(project: Project, instances: bool) -> str:
 
 
 def _is_ours(dataset: Any, project: Project) -> bool:
-    root = dataset.info.get(INFO, {}).get("project")
-    if root is None:
-        return False
-    moved_here = not (Path(root) / PROJECT_FILE).is_file()
-    return root == str(project.root) or moved_here
+    """Whether a dataset is of this project, or was before the project moved here."""
+    info = dataset.info.get(INFO, {})
+    root = info.get("project")
+    if root is None or root == str(project.root):
+        return root is not None
+    moved = not (Path(root) / PROJECT_FILE).is_file()
+    return moved and info.get("uid") == _uid(project)
+
+
+def _uid(project: Project) -> str:
+    with LabelStore.open(project.store_url) as store:
+        return Sent(store.database, "").uid
 
 
 def find_dataset(project: Project, instances: bool) -> Any | None:
@@ -127,7 +136,12 @@ def open_dataset(
         dataset.create_index("labelkit_id", unique=True)
     _declare(dataset, project.skeleton, rounds, with_maps)
     info = dict(dataset.info)
-    info[INFO] = {**info.get(INFO, {}), "project": str(project.root), "instances": instances}
+    info[INFO] = {
+        **info.get(INFO, {}),
+        "project": str(project.root),
+        "uid": _uid(project),
+        "instances": instances,
+    }
     dataset.info = info
     links = [list(link) for link in project.skeleton.links]
     dataset.default_skeleton = fo.KeypointSkeleton(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,16 @@ def test_a_project_that_was_moved_keeps_its_dataset(project: Project, tmp_path: 
     moved.root.parent.mkdir()
     project.root.rename(moved.root)
     assert opened(moved).name == name
+
+
+def test_a_project_that_is_gone_keeps_its_dataset_from_others_of_its_name(
+    project: Project, tmp_path: Path
+):
+    name = opened(project).name
+    shutil.rmtree(project.root)
+    other = replace(project, root=tmp_path / "another" / "frames-labelkit")
+    other.root.mkdir(parents=True)
+    assert opened(other).name != name
 
 
 @pytest.mark.parametrize("name", ["Ω", "<b>&", "a" * 150])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labelkit.models.cam import pool_classes
@@ -95,3 +98,37 @@ class DeconvHead(nn.Sequential):
         if last.bias is not None:
             nn.init.zeros_(last.bias)
         super().__init__(*layers, last)
+
+
+class PyramidHead(nn.Module):
+    """Maps of several scales brought together from coarse to fine, then read as heatmaps.
+
+    A feature pyramid (Lin et al., CVPR 2017) whose levels already know of their context.
+
+    Args:
+        dim: channels of every level.
+        num_keypoints: K.
+        levels: how many.
+    """
+
+    def __init__(self, dim: int, num_keypoints: int, levels: int) -> None:
+        super().__init__()
+        self.smooth = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(dim, dim, 3, padding=1, bias=False),
+                nn.BatchNorm2d(dim),
+                nn.ReLU(inplace=True),
+            )
+            for _ in range(levels + 1)
+        )
+        self.last = nn.Conv2d(dim, num_keypoints, 1)
+        nn.init.normal_(self.last.weight, std=0.001)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """(B, K, h, w) heatmaps from (B, dim, h / 2^i, w / 2^i) maps, finest first."""
+        *finer, merged = levels
+        first, *others = self.smooth
+        merged = first(merged)
+        for smooth, level in zip(others, reversed(finer), strict=False):
+            merged = smooth(F.interpolate(merged, scale_factor=2.0, mode="bilinear") + level)
+        return self.last(self.smooth[-1](merged))

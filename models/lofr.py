@@ -16,7 +16,13 @@ from labelkit.models.backbone import Backbone
 from labelkit.models.cam import CamBranch
 from labelkit.models.decoder import PartClassifier, PartDecoder
 from labelkit.models.encoder import ContextEncoder
-from labelkit.models.heads import AttentionHeatmap, DeconvHead, DotHeatmap, HeatmapPresence
+from labelkit.models.heads import (
+    AttentionHeatmap,
+    DeconvHead,
+    DotHeatmap,
+    HeatmapPresence,
+    PyramidHead,
+)
 from labelkit.models.output import PoseOutput
 from labelkit.models.prototypes import PosePrototypes, adjacency
 from labelkit.models.response import fuse_scales, scale_mass
@@ -39,7 +45,7 @@ ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "proto_init": ("cam_learned", "cam", "learned"),
     "read_layer": ("last", "mean"),
     "read_scale": ("fuse", "4", "8", "16"),
-    "sup_map": ("attn_scaled", "dot", "deconv"),
+    "sup_map": ("attn_scaled", "dot", "deconv", "pyramid"),
     "top_down": (False, True),
     "cam_input": ("backbone", "merged"),
     "heat_presence": (False, True),
@@ -71,7 +77,8 @@ class LOFR(nn.Module):
         read_scale: see `fuse_scales`.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
-            on the backbone's coarsest map of the three.
+            on the backbone's coarsest map of the three; "pyramid" the encoded tokens of all
+            scales, brought together from coarse to fine.
         top_down: add each coarser map to the next finer one before anything else reads it, so
             that fine cells know what is around them. Not in the paper.
         cam_input: "backbone" lets the CNN branch read its map of the backbone, "merged" the one
@@ -157,11 +164,13 @@ class LOFR(nn.Module):
             dim, heads, decoder_layers, ffn, dropout, read_layer, answers=sup_map == "dot"
         )
         self.classify = PartClassifier(num_keypoints, dim)
-        self.heatmap: AttentionHeatmap | DotHeatmap | DeconvHead
+        self.heatmap: AttentionHeatmap | DotHeatmap | DeconvHead | PyramidHead
         if sup_map == "attn_scaled":
             self.heatmap = AttentionHeatmap(num_keypoints)
         elif sup_map == "dot":
             self.heatmap = DotHeatmap(num_keypoints, dim)
+        elif sup_map == "pyramid":
+            self.heatmap = PyramidHead(dim, num_keypoints, len(MEMORY_STRIDES))
         else:
             self.heatmap = DeconvHead(
                 backbone.channels[2], num_keypoints, doublings=2, channels=dim
@@ -211,7 +220,7 @@ class LOFR(nn.Module):
         guide = self._guide(scores, memory, sizes)  # (B, K, L)
         features, attention, queries = self.decoder(queries, memory, guide)
         response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
-        heatmaps = self._heatmaps(response, queries, scales[0], sizes[0], maps[2]).float()
+        heatmaps = self._heatmaps(response, queries, scales, sizes, maps[2]).float()
         aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
         if self.heat_presence is not None:
             aux_logits = (*aux_logits, self.heat_presence(heatmaps))
@@ -252,14 +261,17 @@ class LOFR(nn.Module):
         self,
         response: Tensor,
         queries: Tensor,
-        fine: Tensor,
-        fine_hw: tuple[int, int],
+        scales: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
         coarse: Tensor,
     ) -> Tensor:
         if isinstance(self.heatmap, AttentionHeatmap):
             return self.heatmap(response)
         if isinstance(self.heatmap, DotHeatmap):
-            return self.heatmap(queries, fine, fine_hw)
+            return self.heatmap(queries, scales[0], sizes[0])
+        if isinstance(self.heatmap, PyramidHead):
+            tokens = zip(scales, sizes, strict=True)
+            return self.heatmap([t.transpose(1, 2).unflatten(2, size) for t, size in tokens])
         return self.heatmap(coarse)
 
 

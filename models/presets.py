@@ -11,6 +11,7 @@ from torch import nn
 from labelkit.models.backbone import Backbone
 from labelkit.models.detr_baseline import DetrBaseline
 from labelkit.models.lofr import LOFR, lofr_strides
+from labelkit.models.reading import MapReader
 from labelkit.models.simple_baseline import SimpleBaseline
 from labelkit.models.twin_baseline import TwinBaseline
 
@@ -78,8 +79,10 @@ _PLUS = _changed(
         "cam_input": "merged",
         "top_down": True,
         "guide": "both",
-        "sup_map": "deconv",
+        "sup_map": "pyramid",
         "heat_presence": True,
+        "turned": 20.0,  # degrees of the views that are looked at besides the upright one
+        "kinematics": True,  # labelled poses tell which peaks go together
     },
     loss={"lambda_mse": 50.0, "lambda_response": 0.1},
     training={"optimizer": "adamw", "lr": 5e-4, "transformer_lr": 1e-4, "located_share": 0.5},
@@ -142,18 +145,35 @@ def build_model(
     """
     if kind not in KINDS:
         raise ValueError(f"Model kind {kind!r} is none of {', '.join(KINDS)}.")
-    if kind == "twin":
-        twins = (build_model("simple", num_keypoints, links, preset, pretrained) for _ in range(2))
-        return TwinBaseline(*twins)  # type: ignore[arg-type]
-    settings = dict(preset[kind])
+    settings = dict(preset["simple" if kind == "twin" else kind])
+    reading = {key: settings.pop(key) for key in ("turned", "kinematics") if key in settings}
+
+    def build() -> Any:
+        return _build(kind, num_keypoints, links, pairs, settings, preset["backbone"], pretrained)
+
+    network = TwinBaseline(build(), build()) if kind == "twin" else build()
+    height, width = preset["input_size"]
+    network.reader = MapReader(num_keypoints, (height // 4, width // 4), **reading)
+    return network
+
+
+def _build(
+    kind: str,
+    num_keypoints: int,
+    links: Sequence[tuple[int, int]],
+    pairs: Sequence[tuple[int, int]],
+    settings: Mapping[str, Any],
+    backbone_name: str,
+    pretrained: bool,
+) -> LOFR | DetrBaseline | SimpleBaseline:
     if kind == "lofr":
         strides = lofr_strides(settings.get("cam_stride", 16))
-        backbone = Backbone(preset["backbone"], strides, pretrained)
+        backbone = Backbone(backbone_name, strides, pretrained)
         return LOFR(backbone, num_keypoints, links, pairs, **settings)
-    backbone = Backbone(preset["backbone"], (settings.pop("stride"),), pretrained)
-    if kind == "detr":
-        return DetrBaseline(backbone, num_keypoints, **settings)
-    return SimpleBaseline(backbone, num_keypoints, **settings)
+    others = {key: value for key, value in settings.items() if key != "stride"}
+    backbone = Backbone(backbone_name, (settings["stride"],), pretrained)
+    make = DetrBaseline if kind == "detr" else SimpleBaseline
+    return make(backbone, num_keypoints, **others)
 
 
 def parameter_groups(model: nn.Module, training: Mapping[str, Any]) -> list[dict[str, Any]]:

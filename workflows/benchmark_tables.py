@@ -16,6 +16,8 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "guide": "none",
         "sup_map": "attn_scaled",
         "heat_presence": False,
+        "turned": 0.0,
+        "kinematics": False,
     },
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),

@@ -121,6 +121,37 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         }
 
 
+def poses_in_cells(
+    examples: Sequence[Example], skeleton: Skeleton, map_hw: tuple[int, int], mirror: bool
+) -> tuple[Tensor, Tensor]:
+    """Labelled poses as they lie in upright crops.
+
+    Args:
+        examples: those without locations are left out.
+        skeleton: of the examples.
+        map_hw: rows and columns of a crop.
+        mirror: also their mirror images, sides renamed.
+
+    Returns:
+        xy: (N, K, 2) in cells; NaN where a keypoint is absent.
+        present: (N, K) bool.
+    """
+    xy, present = [], []
+    for example in examples:
+        if example.pose is not None:
+            affine = crop_affine(example.instance.box, map_hw)
+            xy.append(apply_affine(affine, example.pose.xy))
+            present.append(example.pose.present)
+            if mirror:
+                xy.append(mirror_keypoints(xy[-1] * (-1, 1) + (map_hw[1], 0), skeleton))
+                present.append(mirror_keypoints(present[-1], skeleton))
+    keypoints = len(skeleton)
+    return (
+        torch.from_numpy(np.reshape(xy, (-1, keypoints, 2))),
+        torch.from_numpy(np.reshape(present, (-1, keypoints)).astype(bool)),
+    )
+
+
 def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Random brightness, contrast and colour strength of an (H, W, 3) crop."""
     values = crop.astype(np.float32)

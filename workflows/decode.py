@@ -45,6 +45,14 @@ def refine(maps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack((column + 0.5 + dx, row + 0.5 + dy), dim=-1), peak
 
 
+def height_at(maps: Tensor, xy: Tensor) -> Tensor:
+    """(...) the value of each (..., h, w) map in the cell of its (..., 2) place."""
+    height, width = maps.shape[-2:]
+    column, row = xy.long().unbind(dim=-1)
+    index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    return maps.flatten(-2).gather(-1, index[..., None])[..., 0]
+
+
 def certainty(maps: Tensor, xy: Tensor, peak: Tensor) -> Tensor:
     """0 lost ... 1 sure: whether a map says one place, and that place alone.
 
@@ -61,8 +69,8 @@ def certainty(maps: Tensor, xy: Tensor, peak: Tensor) -> Tensor:
 
     Args:
         maps: (..., h, w) in 0 ... 1; a map of zeros has certainty 0.
-        xy: (..., 2) peaks in map cells, see `refine`.
-        peak: (...) their heights.
+        xy: (..., 2) places in map cells, see `refine`.
+        peak: (...) the maps' heights there.
 
     Returns:
         (...) certainty.

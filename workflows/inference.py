@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labelkit.instance import Instance
+from labelkit.models.reading import MapReader, turn
 from labelkit.pose import VISIBLE, Pose
 from labelkit.preannotation import PRESENT
 from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.data import PlainCrops, ahead, loader
-from labelkit.workflows.decode import certainty, refine
+from labelkit.workflows.decode import certainty, height_at, refine
 from labelkit.workflows.training import loader_workers
 
 
@@ -54,7 +55,7 @@ def look(
     """Predict instance by instance, in the order given.
 
     Args:
-        network: returns a `PoseOutput`.
+        network: returns a `PoseOutput`; its `reader` says how its heatmaps are read.
         instances: what to look at.
         images_root: folder below which the images lie.
         skeleton: of the network.
@@ -96,31 +97,44 @@ def _answers(
     read_from: str,
     flip: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
-    """A row for each crop of a batch: keypoints in cells, scores, presence, maps, CAMs, to_cells.
-
-    Averaged with the mirror image where `flip` says which keypoint each becomes in it.
-    """
+    """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells."""
+    reader: MapReader = network.reader  # type: ignore[assignment]
     autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     for batch in batches:
-        image = batch["image"].to(device, non_blocking=True)
+        image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
-            maps, cams, presence = _forward(network, image, read_from)
-            if flip is not None:
-                mirrored = _forward(network, image.flip(-1), read_from)
-                maps = (maps + mirrored[0].flip(-1)[:, flip]) / 2
-                cams = (cams + mirrored[1].flip(-1)[:, flip]) / 2
-                presence = (presence + mirrored[2][:, flip]) / 2
-        xy, peak = refine(maps)
-        score = certainty(maps, xy, peak)
+            maps, cams, presence = _forward(network, image, read_from, flip)
+            believed = maps
+            if read_from == "heatmaps":
+                for angle in reader.turns:
+                    turned = _forward(network, turn(image, angle), read_from, flip)[0]
+                    maps = maps + turn(turned, -angle)
+                maps = maps / (1 + len(reader.turns))
+                believed = reader(maps)
+        xy, _ = refine(believed)
+        score = certainty(maps, xy, height_at(maps, xy))
         numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
         pictures = (v.float().cpu().numpy() for v in (maps, cams))
         to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
         yield list(zip(*numbers, *pictures, to_cells, strict=True))
 
 
-def _forward(network: nn.Module, image: Tensor, read_from: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1."""
-    output = network(normalise(image))
+def _forward(
+    network: nn.Module, image: Tensor, read_from: str, flip: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1.
+
+    Averaged with the mirror image where `flip` says which keypoint each becomes in it.
+    """
+    if flip is not None:
+        straight = _forward(network, image, read_from, None)
+        maps, cams, presence = _forward(network, image.flip(-1), read_from, None)
+        mirrored = maps.flip(-1)[:, flip], cams.flip(-1)[:, flip], presence[:, flip]
+        maps, cams, presence = (
+            (one + other) / 2 for one, other in zip(straight, mirrored, strict=True)
+        )
+        return maps, cams, presence
+    output = network(image)
     if read_from == "heatmaps":
         maps = output.heatmaps.float().clamp(0, 1)
     else:

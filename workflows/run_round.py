@@ -190,6 +190,7 @@ def train_network(
     import torch
 
     from labelkit.models.checkpoint import network_header, save_checkpoint
+    from labelkit.workflows.data import poses_in_cells
     from labelkit.workflows.training import make_recipe, train
 
     skeleton = project.skeleton
@@ -198,6 +199,10 @@ def train_network(
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings)
+    if network.reader.tree is not None:
+        map_hw = network.reader.tree.size_hw
+        mirror = preset["training"]["mirror"]
+        network.reader.tree.fit(*poses_in_cells(examples, skeleton, map_hw, mirror))
     state = _state_of(model)
     state.parent.mkdir(parents=True, exist_ok=True)
     record = train(

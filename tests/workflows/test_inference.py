@@ -8,6 +8,7 @@ from torch import nn
 
 from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
+from labelkit.models.reading import MapReader
 from labelkit.workflows.crops import apply_affine
 from labelkit.workflows.decode import certainty, refine
 from labelkit.workflows.inference import look, make_prediction
@@ -33,6 +34,7 @@ class Scripted(nn.Module):
         self.maps = peak * torch.exp(-(dx**2 + dy**2) / 2)
         self.logits = torch.tensor(logits)
         self.seen = []
+        self.reader = MapReader(len(cells), (8, 8))
 
     def forward(self, image):
         self.seen.append(image)

@@ -1,0 +1,133 @@
+"""Reading maps with labelled poses and turned views."""
+
+import itertools
+
+import pytest
+import torch
+
+from labelkit.models.reading import _EVIDENCE, KinematicTree, MapReader, turn
+from labelkit.workflows.decode import refine
+
+
+def bump(size_hw, *places):
+    """(h, w) with a Gaussian of the given height at each (x, y, height)."""
+    row = torch.arange(size_hw[0])[:, None] + 0.5
+    column = torch.arange(size_hw[1]) + 0.5
+    heights = [h * torch.exp(-((column - x) ** 2 + (row - y) ** 2) / 2) for x, y, h in places]
+    return torch.stack(heights).amax(dim=0)
+
+
+def fitted(size_hw, offsets, count=40, seed=0):
+    """A tree of poses whose keypoints lie at `offsets` from the first, give or take .3 cells."""
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.tensor([(0.0, 0.0), *offsets])
+    start = torch.rand(count, 1, 2, generator=generator) * 5
+    jitter = 0.3 * torch.randn(count, len(offsets), 2, generator=generator)
+    tree = KinematicTree(len(offsets), size_hw)
+    tree.fit(start + offsets + jitter, torch.ones(count, len(offsets), dtype=torch.bool))
+    return tree
+
+
+def test_beliefs_are_the_marginals_of_every_way_to_place_the_keypoints():
+    size_hw, keypoints = (3, 4), 4
+    torch.manual_seed(0)
+    tree = KinematicTree(keypoints, size_hw)
+    tree.edges.copy_(torch.tensor([(0, 2), (2, 1), (2, 3)]))
+    tree.log_density.copy_(torch.randn(tree.log_density.shape))
+    maps = torch.rand(1, keypoints, *size_hw) + 0.05
+
+    cells = list(itertools.product(range(size_hw[0]), range(size_hw[1])))
+    expected = torch.zeros(keypoints, *size_hw, dtype=torch.float64)
+    for pose in itertools.product(cells, repeat=keypoints):
+        weight = 1.0
+        for keypoint, (row, column) in enumerate(pose):
+            weight *= float(maps[0, keypoint, row, column]) ** _EVIDENCE
+        for (parent, child), density in zip(tree.edges.tolist(), tree.log_density, strict=True):
+            (r0, c0), (r1, c1) = pose[parent], pose[child]
+            weight *= float(density[r1 - r0 + size_hw[0] - 1, c1 - c0 + size_hw[1] - 1].exp())
+        for keypoint, (row, column) in enumerate(pose):
+            expected[keypoint, row, column] += weight
+    expected /= expected.amax(dim=(1, 2), keepdim=True)
+    assert torch.allclose(tree(maps)[0].double(), expected, atol=1e-4)
+
+
+def test_before_it_knows_a_pose_every_peak_stays_where_it_is():
+    torch.manual_seed(0)
+    maps = torch.rand(5, 6, 8, 6)
+    believed = KinematicTree(6, (8, 6))(maps)
+    assert torch.equal(believed.flatten(2).argmax(2), maps.flatten(2).argmax(2))
+    assert torch.allclose(refine(believed)[0], refine(maps)[0], atol=1e-2)
+
+
+def test_of_two_peaks_the_one_that_fits_the_other_keypoint_is_believed():
+    size_hw = (24, 24)
+    tree = fitted(size_hw, [(6.0, 0.0)])
+    beside = bump(size_hw, (12.5, 9.5, 0.5), (3.5, 20.5, 0.6))  # right of the first; far below
+    maps = torch.stack((bump(size_hw, (6.5, 9.5, 0.8)), beside))[None]
+    assert refine(maps)[0][0, 1] == pytest.approx(torch.tensor([3.5, 20.5]), abs=0.1)
+    assert refine(tree(maps))[0][0, 1] == pytest.approx(torch.tensor([12.5, 9.5]), abs=0.5)
+
+
+def test_a_clear_picture_is_believed_against_all_poses():
+    size_hw = (24, 24)
+    tree = fitted(size_hw, [(6.0, 0.0)])
+    maps = torch.stack((bump(size_hw, (6.5, 9.5, 0.9)), bump(size_hw, (3.5, 20.5, 0.9))))[None]
+    assert refine(tree(maps))[0][0] == pytest.approx(refine(maps)[0][0], abs=0.5)
+
+
+def test_the_tree_joins_what_lies_predictably_to_each_other():
+    generator = torch.Generator().manual_seed(1)
+    wrist = 3 * torch.randn(200, 2, generator=generator)
+    knee = 3 * torch.randn(200, 2, generator=generator)
+    near = 0.2 * torch.randn(2, 200, 2, generator=generator)
+    xy = torch.stack((wrist, knee, wrist + near[0], knee + near[1]), dim=1)
+    tree = KinematicTree(4, (24, 24))
+    tree.fit(xy, torch.ones(200, 4, dtype=torch.bool))
+    joined = {frozenset(edge) for edge in tree.edges.tolist()}
+    assert {frozenset((0, 2)), frozenset((1, 3))} < joined
+    assert len(joined) == 3
+
+
+def test_a_handful_of_poses_says_nothing():
+    tree = KinematicTree(3, (8, 8))
+    tree.fit(torch.rand(6, 3, 2) * 8, torch.ones(6, 3, dtype=torch.bool))
+    assert not tree.log_density.any()
+    tree.fit(torch.full((0, 3, 2), 0.0), torch.zeros(0, 3, dtype=torch.bool))
+    assert not tree.log_density.any()
+
+
+def test_absent_keypoints_may_lie_nowhere():
+    xy = torch.rand(50, 3, 2) * 8
+    present = torch.ones(50, 3, dtype=torch.bool)
+    present[::2, 1] = False
+    xy[::2, 1] = float("nan")
+    tree = KinematicTree(3, (8, 8))
+    tree.fit(xy, present)
+    assert tree.log_density.isfinite().all()
+    assert tree.log_density.abs().amax(dim=(1, 2)).min() > 0
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="not"):
+        KinematicTree(3, (8, 8))(torch.rand(1, 3, 8, 6))
+
+
+def test_empty_maps_give_finite_beliefs():
+    tree = fitted((8, 8), [(2.0, 0.0), (0.0, 2.0)])
+    assert tree(torch.zeros(2, 3, 8, 8)).isfinite().all()
+
+
+def test_a_reader_without_a_tree_leaves_maps_alone():
+    maps = torch.rand(1, 3, 8, 8)
+    assert MapReader(3, (8, 8))(maps) is maps
+    assert MapReader(3, (8, 8), turned=20.0).turns == (20.0, -20.0)
+
+
+def test_what_is_turned_and_turned_back_lies_where_it_was():
+    maps = bump((24, 18), (11.5, 9.5, 1.0))[None, None]
+    turned = turn(maps, 20.0)
+    assert refine(turned)[0][0, 0] != pytest.approx(torch.tensor([11.5, 9.5]), abs=0.5)
+    assert refine(turn(turned, -20.0))[0][0, 0] == pytest.approx(torch.tensor([11.5, 9.5]), abs=0.2)
+    # a quarter about the centre (9, 12): 2.5 to the right becomes 2.5 up
+    quarter = refine(turn(bump((24, 18), (11.5, 12.0, 1.0))[None, None], 90.0))[0][0, 0]
+    assert quarter == pytest.approx(torch.tensor([9.0, 9.5]), abs=0.2)

@@ -23,11 +23,11 @@ from labelkit.images import scan_images
 from labelkit.instance import Instance
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.workflows.crops import Turns
-from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
+from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader, loader_workers
 from labelkit.workflows.figure_drawing import SKELETON
 from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
-from labelkit.workflows.training import PoseTraining, Recipe, loader_workers, make_recipe, train
+from labelkit.workflows.training import PoseTraining, Recipe, make_recipe, train
 
 
 def main() -> None:

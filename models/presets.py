@@ -56,6 +56,8 @@ _PAPER: dict[str, Any] = {
         "batch_size": 64,
         "epochs": 160,
         "located_share": 0.25,  # of a batch, where some crops have locations and some do not
+        "guess_at": (),  # parts of the training after which the network guesses locations
+        "sure": 0.6,  # part of its guesses that count
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
         "rotation": 30.0,  # degrees by which training crops turn, either way
         "mirror": True,  # mirror images, left and right renamed
@@ -85,7 +87,14 @@ _PLUS = _changed(
         "kinematics": True,  # labelled poses tell which peaks go together
     },
     loss={"lambda_mse": 50.0, "lambda_response": 0.1},
-    training={"optimizer": "adamw", "lr": 5e-4, "transformer_lr": 1e-4, "located_share": 0.5},
+    training={
+        "optimizer": "adamw",
+        "lr": 5e-4,
+        "transformer_lr": 1e-4,
+        "weight_decay": 0.1,
+        "located_share": 0.5,
+        "guess_at": (0.4, 0.6, 0.8),
+    },
 )
 
 _TINY = _changed(

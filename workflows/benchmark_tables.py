@@ -25,6 +25,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "lambda_response": 0.0,
         "lambda_consistency": 0.0,
     },
+    "training": {"guess_at": ()},
 }
 
 SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
@@ -130,7 +131,7 @@ def _depths() -> tuple[Trial, ...]:
 def _departures(percent: float) -> tuple[Trial, ...]:
     """`plus` with one of its departures from the paper taken back at a time."""
     rows = [Trial("LOFR", percent=percent)]
-    for table in ("lofr", "loss"):
+    for table in PAPER:
         for key, value in PAPER[table].items():
             if key != "lambda_consistency":  # of no preset
                 name = f"LOFR, {key} as in the paper"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,11 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         skeleton: for mirror images.
         size_hw: height and width of a crop in pixels.
         turns: which views are allowed.
+
+    Attributes:
+        guesses: (N, K, 3) float32, where an example without locations is taken to have its
+            keypoints: x, y in image pixels, and 1 where that counts. All 0 at first. It lies in
+            shared memory: whoever changes it in place changes it for workers too.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         self.skeleton = skeleton
         self.size_hw = size_hw
         self.turns = turns
+        self.guesses = torch.zeros(len(examples), len(skeleton), 3).share_memory_()
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -86,7 +93,8 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             presence: (K,) float, 1 where the keypoint is present in the crop.
             xy: (K, 2) float, crop pixels; 0 where unknown.
             located: (K,) float, 1 where the supervised term counts: every keypoint of an
-                object with locations, present (a peak) or absent (an empty map).
+                object with locations or with guesses, present (a peak) or absent (an empty map),
+                except guesses that do not count.
         """
         number, seed = index
         example = self.examples[number]
@@ -102,14 +110,18 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
 
         presence = example.presence
         xy: NDArray = np.zeros((len(presence), 2))
-        located = np.zeros(len(presence))
+        located: NDArray = np.zeros(len(presence))
         if example.pose is not None:
             xy = apply_affine(affine, example.pose.xy)
-            height, width = self.size_hw
-            inside = ((xy >= 0) & (xy <= (width, height))).all(axis=1)
+            inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
             presence = example.pose.present & inside
             xy[~presence] = 0.0
             located[:] = 1.0
+        elif (guess := self.guesses[number].numpy().astype(np.float64)).any():
+            xy = apply_affine(affine, guess[:, :2])
+            inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
+            located = np.where(presence, guess[:, 2] * inside, 1.0)
+            xy[located * presence == 0] = 0.0
         if view.mirrored:
             presence = mirror_keypoints(presence, self.skeleton)
             xy = mirror_keypoints(xy, self.skeleton)
@@ -290,3 +302,9 @@ def loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
     )
+
+
+def loader_workers() -> int:
+    """Processes that cut crops: none where there are hardly cores for the network itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if (cores or 1) <= 2 else min((cores or 1) - 1, 8)

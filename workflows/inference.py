@@ -19,9 +19,8 @@ from labelkit.preannotation import PRESENT
 from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
-from labelkit.workflows.data import PlainCrops, ahead, loader
+from labelkit.workflows.data import PlainCrops, ahead, loader, loader_workers
 from labelkit.workflows.decode import certainty, height_at, refine
-from labelkit.workflows.training import loader_workers
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -173,7 +173,8 @@ def train_network(
     """Train one network and keep its weights in `model`; a killed run goes on.
 
     Args:
-        kind: "lofr", "detr", "simple" or "twin"; the last two know of no presence loss.
+        kind: "lofr", "detr", "simple" or "twin"; the last two know of no presence
+            loss and make no guesses.
         project: images and skeleton.
         examples: to learn from.
         settings: see `resolve`.
@@ -197,6 +198,7 @@ def train_network(
     preset = preset_of(settings)
     if kind in ("simple", "twin"):
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
+        preset["training"]["guess_at"] = ()
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings)
     if network.reader.tree is not None:

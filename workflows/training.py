@@ -24,7 +24,14 @@ from labelkit.models.twin_baseline import TwinBaseline
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.consistency import consistency_loss, hard_view
 from labelkit.workflows.crops import Turns, normalise
-from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader
+from labelkit.workflows.data import (
+    Example,
+    MixedSampler,
+    TrainingCrops,
+    loader,
+    loader_workers,
+)
+from labelkit.workflows.guesses import Guesses
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.resume import SafetensorsIO
 
@@ -48,6 +55,7 @@ class Recipe:
             twins teach each other, any other network itself.
         sigma: of the target Gaussians, in heatmap cells.
         located_share: part of each batch that has locations, where there are both kinds.
+        guess_at, sure: see `Guesses`.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
         rotation, mirror: see `Turns`.
         seed: of the run.
@@ -67,6 +75,8 @@ class Recipe:
     lambda_consistency: float
     sigma: float
     located_share: float
+    guess_at: tuple[float, ...]
+    sure: float
     ema_decay: float
     rotation: float
     mirror: bool
@@ -246,7 +256,10 @@ def train(
     bf16 = gpu and torch.cuda.is_bf16_supported()
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
-    callbacks: list[pl.Callback] = [line]
+    turns = Turns(recipe.rotation, recipe.mirror)
+    crops = TrainingCrops(images_root, examples, skeleton, size_hw, turns)
+    guesses = Guesses(crops, recipe.guess_at, recipe.epochs, recipe.sure, recipe.mirror)
+    callbacks: list[pl.Callback] = [line, guesses]
     if recipe.ema_decay:
         callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema_decay))
     trainer = pl.Trainer(
@@ -275,8 +288,6 @@ def train(
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
-    turns = Turns(recipe.rotation, recipe.mirror)
-    crops = TrainingCrops(images_root, examples, skeleton, size_hw, turns)
     started = time.monotonic()
     with warnings.catch_warnings():
         # More loader workers than small machines have cores are advised; the rest is the
@@ -305,9 +316,3 @@ def train(
         "located": len(located),
         "answered": len(answered),
     }
-
-
-def loader_workers() -> int:
-    """Processes that cut crops: none where there are hardly cores for the network itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if (cores or 1) <= 2 else min((cores or 1) - 1, 8)

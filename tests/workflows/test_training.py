@@ -46,7 +46,8 @@ def examples(tmp_path):
 
 def make_tiny(kind="lofr", seed=0):
     torch.manual_seed(seed)
-    return build_model(kind, 4, SKELETON.links, PRESETS["tiny"], pretrained=False)
+    preset = {**PRESETS["tiny"], "input_size": SIZE_HW}
+    return build_model(kind, 4, SKELETON.links, preset, pretrained=False)
 
 
 def recipe(**changes) -> Recipe:
@@ -103,6 +104,23 @@ def test_the_last_weights_without_averaging_resume_alike(examples, tmp_path):
     resumed = make_tiny(seed=5)
     run(resumed, examples, tmp_path, plan)
     assert_same(weights(resumed), weights(through))
+
+
+def test_what_a_killed_run_had_guessed_is_learned_from_when_it_goes_on(examples, tmp_path):
+    def plan(*guess_at):
+        return recipe(training={"guess_at": guess_at}, epochs=4)
+
+    through, without = make_tiny(), make_tiny()
+    run(through, examples, tmp_path, plan(0.25), name="through.safetensors")
+    run(without, examples, tmp_path, plan(), name="without.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, plan(0.25), KilledAfter(3))
+    resumed = make_tiny(seed=5)
+    run(resumed, examples, tmp_path, plan(0.25))
+    assert_same(weights(resumed), weights(through))
+    pair = (through.parameters(), without.parameters())
+    same = [torch.equal(a, b) for a, b in zip(*pair, strict=True)]
+    assert not all(same)
 
 
 def test_a_kill_before_the_weights_are_kept_costs_the_last_epoch_and_nothing_else(

@@ -1,0 +1,117 @@
+"""Self-training: what is guessed, what counts, and what crops make of it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from builders import stick_skeleton
+from PIL import Image
+from torch import nn
+
+from labelkit.images import scan_images
+from labelkit.instance import Box, Instance
+from labelkit.models.reading import MapReader
+from labelkit.pose import human_pose
+from labelkit.workflows.crops import Turns
+from labelkit.workflows.data import Example, TrainingCrops, loader
+from labelkit.workflows.guesses import Guesses, guess
+
+SIZE_HW = (32, 32)
+SKELETON = stick_skeleton()
+STILL = Turns(0.0, False)
+CELLS = torch.tensor([(2.5, 3.5), (4.5, 4.5), (5.5, 1.5), (3.5, 6.5)])
+
+
+class Peaks(nn.Module):
+    """Sees every keypoint of every crop at CELLS, the surer the brighter the crop."""
+
+    def __init__(self):
+        super().__init__()
+        self.reader = MapReader(4, (8, 8))
+
+    def forward(self, image):
+        row = torch.arange(8)[:, None] + 0.5
+        column = torch.arange(8) + 0.5
+        x, y = CELLS[:, 0, None, None], CELLS[:, 1, None, None]
+        maps = torch.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
+        height = image.mean(dim=(1, 2, 3)).sigmoid()[:, None, None, None]
+        return SimpleNamespace(
+            heatmaps=maps * height,
+            response=maps.expand(len(image), -1, -1, -1),
+            cams=maps.new_zeros(len(image), 4, 0, 0),
+            logits=maps.new_zeros(len(image), 4),
+        )
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Ten objects without locations, the third keypoint of each absent, and one with them."""
+    examples = []
+    for number in range(11):
+        Image.new("RGB", (32, 32), (20 * number,) * 3).save(tmp_path / f"{number:02d}.png")
+    for number, image in enumerate(scan_images(tmp_path).images):
+        pose = human_pose([(2, 3), (4, 4), (5, 1), (3, 6)], [2, 2, 0, 2])
+        instance = Instance(image, 0, Box(0, 0, 32, 32), "given", 1024.0)
+        examples.append(Example(instance, pose.present, pose if number == 10 else None))
+    return TrainingCrops(tmp_path, examples, SKELETON, SIZE_HW, STILL)
+
+
+def test_the_surest_guesses_of_present_keypoints_count(crops):
+    made = guess(Peaks(), crops, sure=0.3, flip_test=False)
+    plain = made[0, :, :2]  # a plain crop has the box .8 of its width: see `plain_scale`
+    assert (made[:10, :, :2] == plain).all()
+    assert made[:7, :, 2].sum() == 0  # the darker ones
+    assert made[7:10, [0, 1, 3], 2].min() == 1
+    assert made[:, 2, 2].sum() == 0  # people said it is absent
+    assert not made[10].any()  # people said where it is
+
+
+def test_guesses_lie_in_image_pixels(crops):
+    xy = guess(Peaks(), crops, sure=1.0, flip_test=False)[0, :, :2]
+    # the centre of the crop is that of the box; all else is scaled about it
+    scale = (xy[1, 0] - xy[0, 0]) / (CELLS[1, 0] - CELLS[0, 0])
+    assert xy == pytest.approx(16 + (CELLS - 4) * scale, abs=0.3)
+    assert 3 < scale < 6
+
+
+def test_where_everything_has_locations_nothing_is_guessed(crops):
+    crops.examples = crops.examples[10:]
+    crops.guesses = crops.guesses[10:]
+    assert not guess(Peaks(), crops, 0.5, flip_test=False).any()
+
+
+@pytest.mark.parametrize(("at", "epochs", "expected"), [((0.4, 0.8), 10, {4, 8}), ((), 10, set())])
+def test_guesses_are_made_after_parts_of_the_training(crops, at, epochs, expected):
+    assert Guesses(crops, at, epochs, 0.5, flip_test=False).at == expected
+    crops.examples = crops.examples[:10]  # nothing has locations: what would it guess from?
+    assert not Guesses(crops, at, epochs, 0.5, flip_test=False).at
+
+
+def test_a_guess_that_counts_is_a_target_and_others_are_left_alone(crops):
+    before = crops[0, 7]
+    crops.guesses[0] = torch.tensor([(16, 16, 1), (10, 10, 0), (0, 0, 0), (99, 10, 1)])
+    after = crops[0, 7]
+    assert torch.equal(after["image"], before["image"])  # views never depend on guesses
+    assert before["located"].tolist() == [0, 0, 0, 0]
+    # counts; does not; absent as people said, so an empty map; outside the crop
+    assert after["located"].tolist() == [1, 0, 1, 0]
+    assert after["presence"].tolist() == before["presence"].tolist() == [1, 1, 0, 1]
+    assert after["xy"][1:].abs().sum() == 0
+    assert after["xy"][0] == pytest.approx(torch.tensor([16.0, 16.0]), abs=6)  # shifted view
+
+
+def test_a_mirrored_crop_has_mirrored_guesses(crops):
+    crops.turns = Turns(0.0, True)
+    crops.guesses[0] = torch.tensor([(4, 16, 1), (10, 10, 0), (0, 0, 0), (28, 16, 0)])
+    swapped = list(SKELETON.flip_indices)
+    drawn = [crops[0, seed] for seed in range(20)]
+    seen = {int(item["xy"][:, 0].argmax()) for item in drawn}
+    assert seen == {0, swapped[0]}
+
+
+def test_workers_that_run_already_see_new_guesses(crops):
+    sampler = [(0, 1), (0, 1)]
+    batches = loader(crops, 2, 1, sampler)  # type: ignore[arg-type]
+    assert next(iter(batches))["located"].sum() == 0
+    crops.guesses[0] = torch.tensor([(16, 16, 1.0)] * 4)
+    assert next(iter(batches))["located"].sum() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +18,15 @@ def _linear(dim: int, bias: bool = True) -> nn.Linear:
 def _check_heads(dim: int, heads: int) -> None:
     if dim % heads:
         raise ValueError(f"{heads} heads do not divide {dim} channels.")
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
+    """PyTorch's attention; in full precision on CPUs, where its half-precision gradient is slow."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
+        return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 class SelfAttention(nn.Module):
@@ -42,7 +52,7 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor | None = None) -> Tensor:
         """Mix (B, L, dim) tokens; `position` is added where they are queries and keys."""
         placed = tokens if position is None else tokens + position
-        mixed = F.scaled_dot_product_attention(
+        mixed = _attend(
             self._split(self.query(placed)),
             self._split(self.key(placed)),
             self._split(self.value(tokens)),
@@ -100,12 +110,8 @@ class CrossAttention(nn.Module):
         """
         keys = memory if position is None else memory + position
         # one head: the folded queries of all heads are just more queries
-        pooled = F.scaled_dot_product_attention(
-            self._fold(query)[:, None],
-            keys[:, None],
-            memory[:, None],
-            scale=self.scale,
-        )[:, 0]  # (B, h*K, d)
+        folded = self._fold(query)[:, None]
+        pooled = _attend(folded, keys[:, None], memory[:, None], self.scale)[:, 0]  # (B, h*K, d)
         return self._unfold(pooled)
 
     def weights(

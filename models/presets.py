@@ -57,7 +57,7 @@ _PAPER: dict[str, Any] = {
         "epochs": 160,
         "located_share": 0.25,  # of a batch, where some crops have locations and some do not
         "guess_at": (),  # parts of the training after which the network guesses locations
-        "sure": 0.6,  # part of its guesses that count
+        "sure": 0.5,  # part of its guesses that count
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
         "rotation": 30.0,  # degrees by which training crops turn, either way
         "mirror": True,  # mirror images, left and right renamed
@@ -81,19 +81,20 @@ _PLUS = _changed(
         "cam_input": "merged",
         "top_down": True,
         "guide": "both",
+        "spe_plus_sine": True,
         "sup_map": "pyramid",
         "heat_presence": True,
         "turned": 20.0,  # degrees of the views that are looked at besides the upright one
         "kinematics": True,  # labelled poses tell which peaks go together
     },
-    loss={"lambda_mse": 50.0, "lambda_response": 0.1},
+    loss={"lambda_mse": 200.0, "lambda_response": 0.1},
     training={
         "optimizer": "adamw",
         "lr": 5e-4,
         "transformer_lr": 1e-4,
         "weight_decay": 0.1,
-        "located_share": 0.5,
-        "guess_at": (0.4, 0.6, 0.8),
+        "located_share": 0.75,
+        "guess_at": (0.5, 0.75),
     },
 )
 
@@ -122,7 +123,7 @@ _TINY = _changed(
     },
     simple={"channels": 64, "stride": 16},
     loss={"sigma": 1.5, "weights": (0.5, 0.1, 0.5, 0.05)},
-    training={"lr": 3e-3, "transformer_lr": 1e-3, "batch_size": 16, "epochs": 34},
+    training={"lr": 3e-3, "transformer_lr": 3e-3, "batch_size": 16, "epochs": 34},
 )
 
 #: "paper" follows the paper, "plus" is what was measured to be better, "tiny" is "plus" for CPUs.

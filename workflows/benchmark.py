@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from labelkit.selection import format_percent, labelled_set
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark_report import BenchmarkReport, Line, finished
 from labelkit.workflows.benchmark_scores import blind_scores, scores_of
-from labelkit.workflows.benchmark_tables import Table, Trial, tables
+from labelkit.workflows.benchmark_tables import (
+    LEFT_OUT,
+    SIMPLE,
+    UNANSWERED,
+    Table,
+    Trial,
+    tables,
+)
 from labelkit.workflows.evaluate import EvaluationSet, evaluation_set
 from labelkit.workflows.labels import read_labels
 from labelkit.workflows.progress import Progress
@@ -158,12 +165,14 @@ def _run(
     )
     examples = examples_of(bench.labels, labelled)
     crops = len(examples)  # of every row: the number of steps is the same
-    if not trial.answers or trial.kind == "simple":
+    if trial.others == LEFT_OUT or trial.kind == SIMPLE:
         examples = [example for example in examples if example.pose is not None]
+    elif trial.others == UNANSWERED:
+        examples = [e if e.pose is not None else replace(e, presence=None) for e in examples]
     what = {
         "kind": trial.kind,
         "labelled": labelled,
-        "examples": len(examples),
+        "others": trial.others,
         "settings": settings,
         "seed": seed,
         "journal_head": bench.head,

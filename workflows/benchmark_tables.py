@@ -14,6 +14,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "cam_input": "backbone",
         "top_down": False,
         "guide": "none",
+        "spe_plus_sine": False,
         "sup_map": "attn_scaled",
         "heat_presence": False,
         "turned": 0.0,
@@ -29,7 +30,11 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
 }
 
 SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
-SEMI_WEAK_PERCENT = (5.0, 10.0, 25.0, 100.0)
+SEMI_WEAK_PERCENT = (1.0, 5.0, 10.0, 25.0, 100.0)
+
+#: How a row takes the instances that do not give their locations: with their visibility answers,
+#: without them as pictures of which nothing is known, or not at all.
+ANSWERED, UNANSWERED, LEFT_OUT = "answered", "unanswered", "left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Trial:
         name: of its row.
         kind: of the network, see `build_model`.
         percent: of the training instances that give their locations.
-        answers: the others give their visibility answers; False leaves them out.
+        others: `ANSWERED`, `UNANSWERED` or `LEFT_OUT`. The simple baseline leaves them out.
         changes: what differs from the preset, table by table.
         backbone: a timm model; "" for the preset's.
     """
@@ -48,7 +53,7 @@ class Trial:
     name: str
     kind: str = LOFR
     percent: float = 0.0
-    answers: bool = True
+    others: str = ANSWERED
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backbone: str = ""
 
@@ -75,21 +80,27 @@ def _paper(**changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: {**PAPER[name], **changes.get(name, {})} for name in PAPER}
 
 
+#: Easy-to-hard consistency, of two networks or of one with itself.
+_TAUGHT = {"loss": {"lambda_consistency": 50.0}}
+
+
 def _semi_weak(percent: float, larger: str) -> list[Trial]:
-    rows = [
-        Trial("supervised-only", SIMPLE, percent),
+    read_alike = {"simple": {"turned": 20.0, "kinematics": True}}
+    rows = [Trial("supervised-only", SIMPLE, percent)]
+    if larger:
+        rows += [Trial(f"supervised-only, {larger}", SIMPLE, percent, backbone=larger)]
+    rows += [Trial("supervised-only, read like LOFR", SIMPLE, percent, changes=read_alike)]
+    if percent < 100:
+        rows += [Trial("consistency, two networks", TWIN, percent, changes=_TAUGHT)]
+    rows += [
         Trial("LOFR as in the paper", percent=percent, changes=_paper()),
         Trial("LOFR", percent=percent),
     ]
     if percent < 100:
-        taught = {"loss": {"lambda_consistency": 50.0}}
-        rows[1:1] = [Trial("consistency, two networks", TWIN, percent, changes=taught)]
         rows += [
-            Trial("LOFR without visibility answers", percent=percent, answers=False),
-            Trial("LOFR with consistency", percent=percent, changes=taught),
+            Trial("LOFR without visibility answers", percent=percent, others=UNANSWERED),
+            Trial("LOFR without the other images", percent=percent, others=LEFT_OUT),
         ]
-    if larger:
-        rows[1:1] = [Trial(f"supervised-only, {larger}", SIMPLE, percent, backbone=larger)]
     return rows
 
 
@@ -136,6 +147,8 @@ def _departures(percent: float) -> tuple[Trial, ...]:
             if key != "lambda_consistency":  # of no preset
                 name = f"LOFR, {key} as in the paper"
                 rows.append(Trial(name, percent=percent, changes={table: {key: value}}))
+    if percent:
+        rows.append(Trial("LOFR with consistency", percent=percent, changes=_TAUGHT))
     return (*rows, Trial("LOFR as in the paper", percent=percent, changes=_paper()))
 
 

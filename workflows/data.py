@@ -1,4 +1,4 @@
-"""Crops and targets for training: objects with locations and objects with answers only, mixed."""
+"""Crops and targets for training: objects with locations and objects without, mixed."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Example:
 
     Attributes:
         instance: where it is.
-        presence: (K,) bool, the visibility answer.
+        presence: (K,) bool, the visibility answer; None where nobody has given one.
         pose: its keypoints; None where only the answer may be used.
     """
 
     instance: Instance
-    presence: NDArray[np.bool_]
+    presence: NDArray[np.bool_] | None
     pose: Pose | None
 
 
@@ -91,6 +91,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         Returns:
             image: (3, H, W) uint8.
             presence: (K,) float, 1 where the keypoint is present in the crop.
+            answered: (K,) float, 1 where people have said whether it is; 0 where that is a guess.
             xy: (K, 2) float, crop pixels; 0 where unknown.
             located: (K,) float, 1 where the supervised term counts: every keypoint of an
                 object with locations or with guesses, present (a peak) or absent (an empty map),
@@ -108,9 +109,11 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         image = open_upright(self.images_root / example.instance.image.path)
         crop = jitter_colours(rng, warp(image, affine, self.size_hw))
 
-        presence = example.presence
-        xy: NDArray = np.zeros((len(presence), 2))
-        located: NDArray = np.zeros(len(presence))
+        xy: NDArray = np.zeros((len(self.skeleton), 2))
+        located: NDArray = np.zeros(len(self.skeleton))
+        presence, answered = example.presence, True
+        if presence is None:
+            presence, answered = self.guesses[number, :, 2].numpy() > 0, example.pose is not None
         if example.pose is not None:
             xy = apply_affine(affine, example.pose.xy)
             inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
@@ -120,7 +123,8 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         elif (guess := self.guesses[number].numpy().astype(np.float64)).any():
             xy = apply_affine(affine, guess[:, :2])
             inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
-            located = np.where(presence, guess[:, 2] * inside, 1.0)
+            # Who says that a keypoint is absent has said where it is: nowhere.
+            located = np.where(presence, guess[:, 2] * inside, float(answered))
             xy[located * presence == 0] = 0.0
         if view.mirrored:
             presence = mirror_keypoints(presence, self.skeleton)
@@ -128,6 +132,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
             "presence": torch.from_numpy(presence.astype(np.float32)),
+            "answered": torch.full((len(presence),), float(answered)),
             "xy": torch.from_numpy(xy.astype(np.float32)),
             "located": torch.from_numpy(located.astype(np.float32)),
         }
@@ -165,13 +170,12 @@ def poses_in_cells(
 
 
 def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Random brightness, contrast and colour strength of an (H, W, 3) crop."""
-    values = crop.astype(np.float32)
-    grey = values.mean(axis=2, keepdims=True)
-    values = grey + (values - grey) * np.float32(rng.uniform(0.8, 1.2))
-    middle = np.float32(values.mean())
-    values = middle + (values - middle) * np.float32(rng.uniform(0.8, 1.2))
-    values *= np.float32(rng.uniform(0.8, 1.2))
+    """Random colour strength, contrast and brightness of an (H, W, 3) crop."""
+    colour, contrast, brightness = rng.uniform(0.8, 1.2, size=3)
+    # Each changes colours linearly, about the grey of a pixel, of the crop and black.
+    matrix = brightness * contrast * (colour * np.eye(3) + (1 - colour) / 3)
+    offset = brightness * (1 - contrast) * crop.mean()
+    values = crop.astype(np.float32) @ matrix.astype(np.float32) + np.float32(offset)
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
@@ -180,7 +184,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
 
     Args:
         located: indices of examples with locations.
-        answered: indices of examples with answers only.
+        others: indices of examples without.
         batch_size: of the batches that are cut from this order, on every device.
         steps: batches an epoch.
         located_share: part of each batch that has locations, where there are both kinds.
@@ -191,7 +195,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
     def __init__(
         self,
         located: Sequence[int],
-        answered: Sequence[int],
+        others: Sequence[int],
         batch_size: int,
         steps: int,
         located_share: float,
@@ -201,7 +205,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
     ) -> None:
         super().__init__()
         self.located = list(located)
-        self.answered = list(answered)
+        self.others = list(others)
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
@@ -209,7 +213,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
         self.world_size = world_size
         self.epoch = 0
         total = batch_size * world_size
-        if not self.answered:
+        if not self.others:
             self.located_per_batch = total
         elif not self.located:
             self.located_per_batch = 0
@@ -226,11 +230,11 @@ class MixedSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         located = _endless(self.located, rng)
-        answered = _endless(self.answered, rng)
+        others = _endless(self.others, rng)
         total = self.batch_size * self.world_size
         for _ in range(self.steps):
             batch = [next(located) for _ in range(self.located_per_batch)]
-            batch += [next(answered) for _ in range(total - self.located_per_batch)]
+            batch += [next(others) for _ in range(total - self.located_per_batch)]
             seeds = rng.integers(2**62, size=total)
             # Interleaved over devices, so that each gets its share of both kinds.
             for index, seed in list(zip(batch, seeds, strict=True))[self.rank :: self.world_size]:

@@ -13,9 +13,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelkit.workflows.data import TrainingCrops
+from labelkit.preannotation import PRESENT
+from labelkit.predictions import Prediction
+from labelkit.workflows.data import Example, TrainingCrops
 from labelkit.workflows.inference import look
 
 
@@ -57,6 +60,8 @@ class Guesses(pl.Callback):
 def guess(network: nn.Module, crops: TrainingCrops, sure: float, flip_test: bool) -> Tensor:
     """Where the network sees keypoints that people said are there, without having said where.
 
+    Where they have not said that either, the network has to see them present.
+
     Args:
         network: returns a `PoseOutput` and reads it with its `reader`; left in evaluation mode.
         crops: of the training.
@@ -86,10 +91,15 @@ def guess(network: nn.Module, crops: TrainingCrops, sure: float, flip_test: bool
     score = np.stack([prediction.pose.score for prediction in predictions])  # (M, K)
     # A pose that is unsure as a whole is a bad place to look for single sure keypoints.
     score = score * score.mean(axis=1, keepdims=True)
-    there = np.stack([examples[n].presence for n in wanted])
+    there = np.stack([_present(examples[n], p) for n, p in zip(wanted, predictions, strict=True)])
     counts = there.copy()
     for keypoint in np.flatnonzero(there.any(axis=0)):
         column = score[:, keypoint]
         counts[:, keypoint] &= column >= np.quantile(column[there[:, keypoint]], 1 - sure)
     result[wanted] = torch.from_numpy(np.dstack((xy, counts))).to(result.dtype)
     return result
+
+
+def _present(example: Example, prediction: Prediction) -> NDArray[np.bool_]:
+    """(K,) as people have said, or else as the network sees it."""
+    return prediction.presence > PRESENT if example.presence is None else example.presence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def _answers(
 ) -> Iterator[list[tuple[NDArray, ...]]]:
     """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells."""
     reader: MapReader = network.reader  # type: ignore[assignment]
-    autocast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
@@ -143,6 +142,13 @@ def _forward(
     if cams.numel():
         cams = cams / cams.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     return maps, cams, output.logits.float().sigmoid()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a machine computes in bfloat16 faster than in full precision."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def make_prediction(

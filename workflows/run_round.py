@@ -126,7 +126,7 @@ def run_round(
     model = path / "model.safetensors"
     training: dict[str, Any] = {}
     if not model.is_file():
-        answers = np.stack([example.presence for example in examples])
+        answers = np.stack([e.presence for e in examples if e.presence is not None])
         warnings = uninformative_keypoints(answers, project.skeleton)
         for warning in warnings[:LISTED]:
             progress.line(f"note: {warning}")

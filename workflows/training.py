@@ -32,6 +32,7 @@ from labelkit.workflows.data import (
     loader_workers,
 )
 from labelkit.workflows.guesses import Guesses
+from labelkit.workflows.inference import has_bf16
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.resume import SafetensorsIO
 
@@ -128,7 +129,7 @@ class PoseTraining(pl.LightningModule):
         if recipe.lambda_consistency:
             counts = 1 - batch["located"]
             if any(recipe.weights):  # it knows of the answers
-                counts = counts * batch["presence"]
+                counts = counts * torch.where(batch["answered"] > 0, batch["presence"], 1.0)
             for network, teacher in zip(networks, reversed(outputs), strict=True):
                 view = hard_view(images, teacher.heatmaps)
                 seen = network(view.images).heatmaps
@@ -139,11 +140,11 @@ class PoseTraining(pl.LightningModule):
         return loss
 
     def _semi_weak(self, output: PoseOutput, batch: Mapping[str, Tensor]) -> Tensor:
-        recipe, presence = self.recipe, batch["presence"]
+        recipe, presence, answered = self.recipe, batch["presence"], batch["answered"]
         loss = output.heatmaps.new_zeros(())
         if any(recipe.weights):
             loss = weak_loss(
-                output, presence, weights=recipe.weights, div_relu=recipe.div_relu
+                output, presence, answered, weights=recipe.weights, div_relu=recipe.div_relu
             ).total
         height, width = output.heatmaps.shape[-2:]
         cells = batch["xy"] * (width / batch["image"].shape[-1])
@@ -234,7 +235,7 @@ def train(
 
     Args:
         network: one of `labelkit.models`.
-        examples: objects with locations and with answers only; at least one.
+        examples: objects with locations, with answers only and without any; at least one.
         skeleton: of the examples.
         images_root: folder below which the images lie.
         size_hw: crop size in pixels.
@@ -251,9 +252,9 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
-    answered = [i for i, e in enumerate(examples) if e.pose is None]
+    others = [i for i, e in enumerate(examples) if e.pose is None]
     gpu = torch.cuda.is_available()
-    bf16 = gpu and torch.cuda.is_bf16_supported()
+    bf16 = has_bf16(torch.device("cuda" if gpu else "cpu"))
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
     turns = Turns(recipe.rotation, recipe.mirror)
@@ -280,7 +281,7 @@ def train(
     )
     sampler = MixedSampler(
         located,
-        answered,
+        others,
         recipe.batch_size,
         recipe.steps_per_epoch,
         recipe.located_share,
@@ -314,5 +315,6 @@ def train(
         "precision": precision,
         "world_size": trainer.world_size,
         "located": len(located),
-        "answered": len(answered),
+        "answered": sum(examples[i].presence is not None for i in others),
+        "unanswered": sum(examples[i].presence is None for i in others),
     }

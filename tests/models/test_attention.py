@@ -2,7 +2,7 @@
 
 import torch
 
-from labelkit.models.attention import CrossAttention
+from labelkit.models.attention import CrossAttention, SelfAttention
 
 
 def textbook(attention, query, memory):
@@ -43,3 +43,13 @@ def test_a_position_moves_the_attention_and_not_what_is_read():
     torch.testing.assert_close(
         attention(query, memory, position), attention.answer(weights, memory)
     )
+
+
+def test_on_a_cpu_attention_itself_stays_in_full_precision():
+    attention = SelfAttention(8, 2)
+    seen = []
+    attention.out.register_forward_pre_hook(lambda module, given: seen.append(given[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attention(torch.randn(2, 5, 8))
+    assert seen == [torch.float32]
+    assert mixed.dtype == torch.bfloat16

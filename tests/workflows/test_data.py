@@ -125,6 +125,16 @@ def test_an_object_without_locations_gives_its_answer_and_no_location(tmp_path, 
         assert item["located"].tolist() == [0, 0, 0, 0]
 
 
+def test_of_an_object_without_any_answer_nothing_is_known(tmp_path, picture):
+    item = crops(tmp_path, Example(picture, None, None))[0, 0]
+    for known in ("presence", "answered", "xy", "located"):
+        assert not item[known].any()
+    assert crops(tmp_path, Example(picture, np.zeros(4, bool), None))[0, 0]["answered"].all()
+    # Who gives the locations has answered.
+    located = make_pose(((40, 40), (0, 0), (40, 42), (40, 38)), [2, 0, 1, 2])
+    assert crops(tmp_path, Example(picture, None, located))[0, 0]["answered"].all()
+
+
 def test_views_without_locations_keep_the_whole_box_so_that_the_answer_stays_true(
     tmp_path, picture, monkeypatch
 ):

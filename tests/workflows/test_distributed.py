@@ -28,5 +28,4 @@ def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path, monkeypatch):
     together = losses(*TORCHRUN, SCRIPT, str(tmp_path), "8", "2")
     assert len(together) == 4
     assert alone[3] < 0.9 * alone[0]
-    # A located keypoint that is absent weighs a little otherwise in each half of a batch.
     assert together == pytest.approx(alone, rel=2e-3)

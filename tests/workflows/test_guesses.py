@@ -1,5 +1,6 @@
 """Self-training: what is guessed, what counts, and what crops make of it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +29,7 @@ class Peaks(nn.Module):
     def __init__(self):
         super().__init__()
         self.reader = MapReader(4, (8, 8))
+        self.presence_logit = 0.0
 
     def forward(self, image):
         row = torch.arange(8)[:, None] + 0.5
@@ -39,7 +41,7 @@ class Peaks(nn.Module):
             heatmaps=maps * height,
             response=maps.expand(len(image), -1, -1, -1),
             cams=maps.new_zeros(len(image), 4, 0, 0),
-            logits=maps.new_zeros(len(image), 4),
+            logits=maps.new_full((len(image), 4), self.presence_logit),
         )
 
 
@@ -98,6 +100,26 @@ def test_a_guess_that_counts_is_a_target_and_others_are_left_alone(crops):
     assert after["presence"].tolist() == before["presence"].tolist() == [1, 1, 0, 1]
     assert after["xy"][1:].abs().sum() == 0
     assert after["xy"][0] == pytest.approx(torch.tensor([16.0, 16.0]), abs=6)  # shifted view
+
+
+def test_where_nobody_answered_the_network_has_to_see_a_keypoint(crops):
+    crops.examples = [replace(example, presence=None) for example in crops.examples]
+    seeing = Peaks()
+    made = guess(seeing, crops, sure=1.0, flip_test=False)
+    assert not made[:, :, 2].any()  # its logits are 0: as likely absent
+    seeing.presence_logit = 1.0
+    made = guess(seeing, crops, sure=0.3, flip_test=False)
+    assert made[7:10, :, 2].min() == 1
+    assert not made[10].any()
+
+
+def test_guesses_teach_locations_but_no_presence_where_nobody_answered(crops):
+    crops.examples[0] = replace(crops.examples[0], presence=None)
+    crops.guesses[0] = torch.tensor([(16, 16, 1), (10, 10, 0), (0, 0, 0), (99, 10, 1)])
+    item = crops[0, 7]
+    assert item["located"].tolist() == [1, 0, 0, 0]  # no empty map: nobody said absent
+    assert item["presence"].tolist() == [1, 0, 0, 1]
+    assert not item["answered"].any()
 
 
 def test_a_mirrored_crop_has_mirrored_guesses(crops):

@@ -184,7 +184,7 @@ def test_without_any_location_it_trains_on_answers_alone(examples, tmp_path):
     network = make_tiny()
     free = [Example(e.instance, e.presence, None) for e in examples]
     record = run(network, free, tmp_path, recipe(epochs=1))
-    assert (record["located"], record["answered"]) == (0, 6)
+    assert (record["located"], record["answered"], record["unanswered"]) == (0, 6, 0)
     assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
@@ -192,6 +192,7 @@ def batch_of(located, xy=16.0):
     return {
         "image": torch.zeros(2, 3, *SIZE_HW, dtype=torch.uint8),
         "presence": torch.ones(2, 4),
+        "answered": torch.ones(2, 4),
         "xy": torch.full((2, 4, 2), xy),
         "located": torch.tensor(located),
     }
@@ -208,6 +209,14 @@ def test_locations_of_objects_that_give_none_change_no_loss():
     network = make_tiny().eval()
     nowhere = batch_of([[0.0] * 4] * 2)
     assert loss_of(network, nowhere) == loss_of(network, {**nowhere, "xy": nowhere["xy"] + 20})
+
+
+def test_presence_that_nobody_answered_changes_no_loss():
+    network = make_tiny().eval()
+    unknown = {**batch_of([[0.0] * 4] * 2), "answered": torch.zeros(2, 4)}
+    assert loss_of(network, unknown) == loss_of(network, {**unknown, "presence": torch.zeros(2, 4)})
+    known = batch_of([[0.0] * 4] * 2)
+    assert loss_of(network, known) != loss_of(network, {**known, "presence": torch.zeros(2, 4)})
 
 
 def test_locations_of_located_objects_do():

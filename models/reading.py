@@ -138,14 +138,28 @@ class MapReader(nn.Module):
         return maps if self.tree is None else self.tree(maps)
 
 
-def turn(maps: Tensor, degrees: float) -> Tensor:
-    """(B, C, h, w) maps turned about their centres, 0 where nothing is known."""
-    angle = math.radians(degrees)
-    cos, sin = math.cos(angle), math.sin(angle)
-    height, width = maps.shape[2:]
-    theta = maps.new_tensor(((cos, -sin * height / width, 0.0), (sin * width / height, cos, 0.0)))
-    grid = F.affine_grid(theta.expand(len(maps), 2, 3), list(maps.shape), align_corners=False)
-    return F.grid_sample(maps, grid, align_corners=False)
+def turn(maps: Tensor, degrees: Tensor | float, scale: Tensor | float = 1.0) -> Tensor:
+    """Maps turned and magnified about their centres, 0 where nothing is known.
+
+    Args:
+        maps: (B, C, h, w).
+        degrees: counter-clockwise on the screen, (B,) or one for all.
+        scale: magnification, (B,) or one for all.
+
+    Returns:
+        (B, C, h, w) float32.
+    """
+    batch, _, height, width = maps.shape
+    angle = torch.deg2rad(torch.as_tensor(degrees, device=maps.device).expand(batch))
+    # From places of the new view to places of the old one, both -1 ... 1 over the map.
+    cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(angle)
+    rows = (
+        torch.stack((cos, -sin * height / width, zero), dim=1),
+        torch.stack((sin * width / height, cos, zero), dim=1),
+    )
+    theta = torch.stack(rows, dim=1).float()  # (B, 2, 3)
+    grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
+    return F.grid_sample(maps.float(), grid, align_corners=False)
 
 
 def _between(xy: Tensor, present: Tensor, first: int, second: int) -> Tensor:

@@ -7,20 +7,20 @@ methods add. Nothing here reads a true location: squares are cut where keypoints
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from labelkit.models.losses import heatmap_mse
+from labelkit.models.reading import turn
 
 #: A teacher's map whose peak is lower says nothing: it is no example of an empty map either.
 SURE = 0.3
 
-ROTATION, SCALES = math.radians(30.0), (0.75, 1.25)
+#: Degrees either way, and magnifications.
+ROTATION, SCALES = 30.0, (0.75, 1.25)
 #: Squares that are cut out of a crop, and their side as a share of its width.
 CUTS, CUT_SIDE = 3, 0.15
 
@@ -45,20 +45,13 @@ def hard_view(images: Tensor, heatmaps: Tensor) -> HardView:
         images: (B, 3, H, W), normalised: 0 is ImageNet's mean colour.
         heatmaps: (B, K, h, w) of the same crops, about 1 at a keypoint.
     """
-    batch, _, height, width = images.shape
-    angle = (torch.rand(batch, device=images.device) * 2 - 1) * ROTATION
+    batch = len(images)
+    degrees = (torch.rand(batch, device=images.device) * 2 - 1) * ROTATION
     low, high = SCALES
     scale = low + torch.rand(batch, device=images.device) * (high - low)
-    # From places of the new view to places of the old one, both -1 ... 1 over the crop.
-    cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(scale)
-    rows = (
-        torch.stack((cos, -sin * height / width, zero), dim=1),
-        torch.stack((sin * width / height, cos, zero), dim=1),
-    )
-    theta = torch.stack(rows, dim=1)  # (B, 2, 3)
-    turned = _move(images, theta)
-    maps = _move(heatmaps.detach(), theta)
-    return HardView(turned * _uncut(maps, (height, width)), maps)
+    turned = turn(images, degrees, scale)
+    maps = turn(heatmaps.detach(), degrees, scale)
+    return HardView(turned * _uncut(maps, images.shape[2:]), maps)
 
 
 def consistency_loss(student: Tensor, teacher: Tensor, counts: Tensor) -> Tensor:
@@ -70,11 +63,6 @@ def consistency_loss(student: Tensor, teacher: Tensor, counts: Tensor) -> Tensor
     """
     sure = teacher.amax(dim=(2, 3)) > SURE
     return heatmap_mse(student, teacher, counts * sure)
-
-
-def _move(maps: Tensor, theta: Tensor) -> Tensor:
-    grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
-    return F.grid_sample(maps.float(), grid, align_corners=False)
 
 
 def _uncut(maps: Tensor, size_hw: Sequence[int]) -> Tensor:

@@ -38,7 +38,7 @@ def test_heatmaps_move_with_the_picture(monkeypatch):
 
 def test_a_right_angle_on_a_crop_that_is_no_square_keeps_lengths(monkeypatch):
     monkeypatch.setattr(consistency, "SCALES", (1.0, 1.0))
-    monkeypatch.setattr(consistency, "ROTATION", torch.pi / 2)
+    monkeypatch.setattr(consistency, "ROTATION", 90.0)
     monkeypatch.setattr(torch, "rand", lambda *size, device=None: torch.ones(size))
     # 4 cells right of the middle (24, 32) become 4 cells above or below it.
     maps = torch.zeros(1, 1, 64, 48)

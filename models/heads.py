@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labelkit.models.cam import pool_classes
+from labelkit.models.spe import sine_position
 
 
 class AttentionHeatmap(nn.Module):
@@ -103,7 +104,9 @@ class DeconvHead(nn.Sequential):
 class PyramidHead(nn.Module):
     """Maps of several scales brought together from coarse to fine, then read as heatmaps.
 
-    A feature pyramid (Lin et al., CVPR 2017) whose levels already know of their context.
+    A feature pyramid (Lin et al., CVPR 2017) whose levels already know of their context. The
+    coarsest is told where each of its cells lies. The tokens themselves had better not know:
+    presence could then be read off places instead of what is there.
 
     Args:
         dim: channels of every level.
@@ -126,9 +129,11 @@ class PyramidHead(nn.Module):
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """(B, K, h, w) heatmaps from (B, dim, h / 2^i, w / 2^i) maps, finest first."""
-        *finer, merged = levels
+        *finer, coarsest = levels
         first, *others = self.smooth
-        merged = first(merged)
+        rows, columns = coarsest.shape[2:]
+        place = sine_position((rows, columns), coarsest.shape[1], coarsest.device)
+        merged = first(coarsest + place.T.unflatten(1, (rows, columns)))
         for smooth, level in zip(others, reversed(finer), strict=False):
             merged = smooth(F.interpolate(merged, scale_factor=2.0, mode="bilinear") + level)
         return self.last(self.smooth[-1](merged))

@@ -81,7 +81,6 @@ _PLUS = _changed(
         "cam_input": "merged",
         "top_down": True,
         "guide": "both",
-        "spe_plus_sine": True,
         "sup_map": "pyramid",
         "heat_presence": True,
         "turned": 20.0,  # degrees of the views that are looked at besides the upright one

@@ -14,7 +14,6 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "cam_input": "backbone",
         "top_down": False,
         "guide": "none",
-        "spe_plus_sine": False,
         "sup_map": "attn_scaled",
         "heat_presence": False,
         "turned": 0.0,

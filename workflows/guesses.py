@@ -38,7 +38,8 @@ class Guesses(pl.Callback):
     ) -> None:
         self.crops = crops
         located = any(example.pose is not None for example in crops.examples)
-        self.at = {round(part * epochs) for part in at} if located else set()
+        # Before the first epoch there is nothing to guess from either.
+        self.at = {round(part * epochs) for part in at} - {0} if located else set()
         self.sure = sure
         self.flip_test = flip_test
 

@@ -82,7 +82,9 @@ def test_where_everything_has_locations_nothing_is_guessed(crops):
     assert not guess(Peaks(), crops, 0.5, flip_test=False).any()
 
 
-@pytest.mark.parametrize(("at", "epochs", "expected"), [((0.4, 0.8), 10, {4, 8}), ((), 10, set())])
+@pytest.mark.parametrize(
+    ("at", "epochs", "expected"), [((0.4, 0.8), 10, {4, 8}), ((), 10, set()), ((0.4, 0.8), 1, {1})]
+)
 def test_guesses_are_made_after_parts_of_the_training(crops, at, epochs, expected):
     assert Guesses(crops, at, epochs, 0.5, flip_test=False).at == expected
     crops.examples = crops.examples[:10]  # nothing has locations: what would it guess from?

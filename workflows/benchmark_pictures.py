@@ -90,7 +90,7 @@ def plot(
         rows: name -> (percent, mean, deviation) of pck@0.2; None where labels play no part.
         path: of the PNG.
     """
-    axes, save = _figure(7.5, 4.6)
+    axes, save = _figure(9.5, 4.6)
     shares = sorted({p for points in rows.values() for p, *_ in points if p is not None})
     if len(shares) > 1:
         for name, points in rows.items():
@@ -103,7 +103,8 @@ def plot(
         axes.set_xticks(range(len(shares)), [f"{share:g} %" for share in shares])
         axes.set_xlabel("instances with locations")
         axes.set_ylabel("PCK@0.2")
-        axes.legend(fontsize="small")
+        # Beside the curves: as many rows as a table has would hide some of them.
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
         values = [points[0] for points in rows.values()]
         spreads = [spread for *_, spread in values]

@@ -31,7 +31,7 @@ from labelkit.workflows.labels import read_labels
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.register import register
 from labelkit.workflows.run_round import Labels, examples_of, read_all, train_network
-from labelkit.workflows.settings import TrainingOptions, load_network, resolve
+from labelkit.workflows.settings import TrainingOptions, load_network, preset_of, resolve
 
 #: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
 LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
@@ -99,12 +99,12 @@ def benchmark(
         UsageError: on an unknown table, or one that has no such rows.
         LabelkitError: if images or labels cannot be used.
     """
-    if table not in tables(""):
-        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(tables(''))}.")
     if (test_images is None) != (test_labels is None):
         raise UsageError("A test set wants both --test-images DIR and --test-labels FILE.")
     settings = resolve(options, {})
-    known = tables(LARGER[settings["preset"]] if larger is None else larger)
+    known = tables(preset_of(settings), LARGER[settings["preset"]] if larger is None else larger)
+    if table not in known:
+        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
     chosen = known[table]
     trials = [
         trial
@@ -171,6 +171,7 @@ def _run(
         examples = [e if e.pose is not None else replace(e, presence=None) for e in examples]
     what = {
         "kind": trial.kind,
+        "preset": preset_of(settings),  # the same name may mean something else tomorrow
         "labelled": labelled,
         "others": trial.others,
         "settings": settings,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from labelkit.errors import UsageError
 from labelkit.models.checkpoint import load_checkpoint
+from labelkit.models.presets import PRESETS
 from labelkit.project import open_project
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark import benchmark
@@ -118,6 +120,18 @@ def test_what_was_run_is_not_run_again(done, figures):
     assert (done / "reports" / "semi-weak-test.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_preset_that_has_changed_since_is_trained_anew(done, figures, monkeypatch):
+    only = {"percent": [25.0], "only": "read like"}
+    before = set(done.glob("runs/*"))
+    monkeypatch.setitem(PRESETS["tiny"]["lofr"], "turned", 10.0)
+    run(done, "semi-weak", figures, **only)
+    (new,) = set(done.glob("runs/*")) - before
+    assert json.loads((new / "trial.json").read_text())["preset"]["simple"]["turned"] == 10.0
+    run(done, "semi-weak", figures, **only)
+    assert len(set(done.glob("runs/*")) - before) == 1
+    shutil.rmtree(new)
+
+
 def test_what_has_other_labels_is_scored_again(done, figures, tmp_path):
     document = json.loads((figures / "test" / "keypoints.json").read_text())
     for item in document["annotations"]:
@@ -147,7 +161,7 @@ def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):
 
 
 def test_every_trial_of_every_table_changes_what_its_preset_knows():
-    for table in tables("resnet18").values():
+    for table in tables(PRESETS["tiny"], "resnet18").values():
         for trial in table.trials:
             changed = preset_of({**SETTINGS, "changes": trial.changes})
             for name, changes in trial.changes.items():
@@ -158,9 +172,25 @@ def test_every_trial_of_every_table_changes_what_its_preset_knows():
 
 
 def test_no_row_is_there_twice():
-    for table in tables("").values():
+    for table in tables(PRESETS["tiny"], "").values():
         rows = [(trial.name, trial.percent) for trial in table.trials]
         assert len(rows) == len(set(rows))
+
+
+def test_only_what_departs_from_the_paper_is_taken_back():
+    tiny = tables(PRESETS["tiny"], "")
+    located = {trial.name for trial in tiny["plus"].trials}
+    alone = {trial.name for trial in tiny["plus-location-free"].trials}
+    assert "LOFR, cam_input as in the paper" not in located  # it is, in "tiny"
+    assert {"LOFR, lambda_mse as in the paper", "LOFR, cam_pool as in the paper"} < located
+    assert "LOFR, cam_pool as in the paper" in alone
+    assert "LOFR, lambda_mse as in the paper" not in alone  # there is nothing to weigh
+    paper = tables(PRESETS["paper"], "hrnet_w32")
+    assert [trial.name for trial in paper["plus-location-free"].trials] == [
+        "LOFR",
+        "LOFR as in the paper",
+    ]
+    assert "supervised-only, read like LOFR" not in {t.name for t in paper["semi-weak"].trials}
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ _PLUS = _changed(
         "lr": 5e-4,
         "transformer_lr": 1e-4,
         "weight_decay": 0.1,
-        "located_share": 0.75,
-        "guess_at": (0.5, 0.75),
+        "located_share": 0.6,
+        "guess_at": (0.33, 0.67),
     },
 )
 

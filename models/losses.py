@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from labelkit.models.output import PoseOutput
 
@@ -32,7 +32,7 @@ def classification_loss(logits: Tensor, presence: Tensor, answered: Tensor | Non
     if answered is None:
         return each.mean()
     weight = answered.to(each.dtype)
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return _weighted_mean(each, weight)
 
 
 def diversity_loss(features: Tensor, relu: bool = False) -> Tensor:
@@ -71,7 +71,7 @@ def heatmap_mse(heatmaps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """
     each = (heatmaps.float() - target).square().mean(dim=(2, 3))  # (B, K)
     weight = weight.to(each.dtype)
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return _weighted_mean(each, weight)
 
 
 def response_loss(response: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def response_loss(response: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     mass = target.sum(dim=(2, 3))  # (B, K)
     each = -(target * (response.float() + 1e-6).log()).sum(dim=(2, 3)) / mass.clamp(min=1e-6)
     weight = weight * (mass > 0)
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return _weighted_mean(each, weight)
 
 
 class WeakLoss(NamedTuple):
@@ -165,3 +165,14 @@ def render_heatmaps(
     along_y = (sharpness * (row - xy[..., 1:2]) ** 2).exp()  # (B, K, rows)
     along_y = along_y * valid[..., None]
     return along_y[..., :, None] * along_x[..., None, :]
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """0 where all weights are 0. Of several processes each gives its part of the mean over all
+    of them: averaged, as their gradients are, the parts are the mean of one large batch."""
+    total = weight.sum()
+    if distributed.is_available() and distributed.is_initialized():
+        total = total.clone()
+        distributed.all_reduce(total)
+        total = total / distributed.get_world_size()
+    return (values * weight).sum() / total.clamp(min=1)

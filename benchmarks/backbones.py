@@ -29,6 +29,7 @@ BACKBONES = (
     "resnet18",
     "hrnet_w18_small",
     "mobilenetv3_small_100",
+    "resnet10t",
     "test_resnet",
 )
 

@@ -102,38 +102,56 @@ class DeconvHead(nn.Sequential):
 
 
 class PyramidHead(nn.Module):
-    """Maps of several scales brought together from coarse to fine, then read as heatmaps.
+    """Tokens and backbone maps of several scales brought together, from coarse to fine.
 
-    A feature pyramid (Lin et al., CVPR 2017) whose levels already know of their context. The
-    coarsest is told where each of its cells lies. The tokens themselves had better not know:
-    presence could then be read off places instead of what is there.
+    A feature pyramid (Lin et al., CVPR 2017). The tokens know of their context and of presence,
+    the backbone's own maps keep what presence had no use for. The coarsest level is told where
+    each of its cells lies. The tokens themselves had better not know: presence could then be
+    read off places instead of what is there.
 
     Args:
-        dim: channels of every level.
+        dim: channels of every level's tokens.
+        channels: of the backbone's map of each level, finest first.
         num_keypoints: K.
-        levels: how many.
     """
 
-    def __init__(self, dim: int, num_keypoints: int, levels: int) -> None:
+    def __init__(self, dim: int, channels: Sequence[int], num_keypoints: int) -> None:
         super().__init__()
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(dim, dim, 3, padding=1, bias=False),
-                nn.BatchNorm2d(dim),
-                nn.ReLU(inplace=True),
-            )
-            for _ in range(levels + 1)
+        *finer, coarsest = channels
+        self.first = nn.Sequential(
+            *_smooth(dim + coarsest, 2 * dim), nn.Conv2d(2 * dim, dim, 1, bias=False)
         )
+        self.lateral = nn.ModuleList(nn.Conv2d(c, dim, 1, bias=False) for c in finer)
+        self.smooth = nn.ModuleList(nn.Sequential(*_smooth(dim, dim)) for _ in finer)
         self.last = nn.Conv2d(dim, num_keypoints, 1)
         nn.init.normal_(self.last.weight, std=0.001)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """(B, K, h, w) heatmaps from (B, dim, h / 2^i, w / 2^i) maps, finest first."""
-        *finer, coarsest = levels
-        first, *others = self.smooth
+    def forward(self, levels: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+        """Heatmaps.
+
+        Args:
+            levels: (B, dim, h / 2^i, w / 2^i) tokens, finest first.
+            maps: (B, channels[i], h / 2^i, w / 2^i) of the backbone.
+
+        Returns:
+            (B, K, h, w).
+        """
+        coarsest = levels[-1]
         rows, columns = coarsest.shape[2:]
         place = sine_position((rows, columns), coarsest.shape[1], coarsest.device)
-        merged = first(coarsest + place.T.unflatten(1, (rows, columns)))
-        for smooth, level in zip(others, reversed(finer), strict=False):
-            merged = smooth(F.interpolate(merged, scale_factor=2.0, mode="bilinear") + level)
-        return self.last(self.smooth[-1](merged))
+        placed = coarsest + place.T.unflatten(1, (rows, columns))
+        merged = self.first(torch.cat([placed, maps[-1]], dim=1))
+        for index in reversed(range(len(self.smooth))):
+            merged = F.interpolate(merged, scale_factor=2.0, mode="bilinear")
+            merged = merged + levels[index] + self.lateral[index](maps[index])
+            merged = self.smooth[index](merged)
+        return self.last(merged)
+
+
+def _smooth(in_channels: int, channels: int) -> list[nn.Module]:
+    """A 3x3 convolution, normalised and rectified."""
+    return [
+        nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    ]

@@ -77,8 +77,8 @@ class LOFR(nn.Module):
         read_scale: see `fuse_scales`.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
-            on the backbone's coarsest map of the three; "pyramid" the encoded tokens of all
-            scales, brought together from coarse to fine.
+            on the backbone's coarsest map of the three; "pyramid" the encoded tokens and the
+            backbone's maps of all scales, brought together from coarse to fine.
         top_down: add each coarser map to the next finer one before anything else reads it, so
             that fine cells know what is around them. Not in the paper.
         cam_input: "backbone" lets the CNN branch read its map of the backbone, "merged" the one
@@ -170,7 +170,7 @@ class LOFR(nn.Module):
         elif sup_map == "dot":
             self.heatmap = DotHeatmap(num_keypoints, dim)
         elif sup_map == "pyramid":
-            self.heatmap = PyramidHead(dim, num_keypoints, len(MEMORY_STRIDES))
+            self.heatmap = PyramidHead(dim, backbone.channels[: len(MEMORY_STRIDES)], num_keypoints)
         else:
             self.heatmap = DeconvHead(
                 backbone.channels[2], num_keypoints, doublings=2, channels=dim
@@ -220,7 +220,7 @@ class LOFR(nn.Module):
         guide = self._guide(scores, memory, sizes)  # (B, K, L)
         features, attention, queries = self.decoder(queries, memory, guide)
         response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
-        heatmaps = self._heatmaps(response, queries, scales, sizes, maps[2]).float()
+        heatmaps = self._heatmaps(response, queries, scales, sizes, maps).float()
         aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
         if self.heat_presence is not None:
             aux_logits = (*aux_logits, self.heat_presence(heatmaps))
@@ -263,7 +263,7 @@ class LOFR(nn.Module):
         queries: Tensor,
         scales: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
-        coarse: Tensor,
+        maps: Sequence[Tensor],
     ) -> Tensor:
         if isinstance(self.heatmap, AttentionHeatmap):
             return self.heatmap(response)
@@ -271,8 +271,9 @@ class LOFR(nn.Module):
             return self.heatmap(queries, scales[0], sizes[0])
         if isinstance(self.heatmap, PyramidHead):
             tokens = zip(scales, sizes, strict=True)
-            return self.heatmap([t.transpose(1, 2).unflatten(2, size) for t, size in tokens])
-        return self.heatmap(coarse)
+            levels = [t.transpose(1, 2).unflatten(2, size) for t, size in tokens]
+            return self.heatmap(levels, maps[: len(MEMORY_STRIDES)])
+        return self.heatmap(maps[2])
 
 
 def lofr_strides(cam_stride: int) -> tuple[int, ...]:

@@ -100,7 +100,7 @@ _PLUS = _changed(
 _TINY = _changed(
     _PLUS,
     input_size=(96, 96),
-    backbone="test_resnet",
+    backbone="resnet10t",
     lofr={
         "dim": 64,
         "heads": 4,

@@ -83,7 +83,7 @@ def plot(
     rows: Mapping[str, Sequence[tuple[float | None, float, float]]],
     path: Path,
 ) -> None:
-    """Draw a table: curves over the labelled percentage, or bars where there is only one.
+    """Draw a table: curves over the labelled percentage, or bars where no row has several.
 
     Args:
         title: of the picture.
@@ -91,8 +91,8 @@ def plot(
         path: of the PNG.
     """
     axes, save = _figure(9.5, 4.6)
-    shares = sorted({p for points in rows.values() for p, *_ in points if p is not None})
-    if len(shares) > 1:
+    if any(len(points) > 1 for points in rows.values()):
+        shares = sorted({p for points in rows.values() for p, *_ in points if p is not None})
         for name, points in rows.items():
             x, y, spread = zip(*points, strict=True)
             if None in x:

@@ -9,7 +9,7 @@ from typing import Any
 from labelkit.conflicts import find_conflicts
 from labelkit.formats.label_studio_export import LISTED
 from labelkit.project import Project
-from labelkit.rounds import COMPLETE, rounds
+from labelkit.rounds import COMPLETE, rounds, unfinished
 from labelkit.selection import format_percent
 from labelkit.store import LabelStore
 from labelkit.workflows.queueing import waiting
@@ -102,7 +102,11 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     history = rounds(project)
     queued = len(waiting(project, labels))
     complete = [item for item in history if item.status == COMPLETE]
-    if not labels.instances:
+    begun = unfinished(project)
+    if begun is not None:
+        step = f"Next: if round {begun.plan.number:03d} is not training now, repeat its command; "
+        step += "it goes on where it was"
+    elif not labels.instances:
         step = f"Next: labelkit bootstrap --images {project.images_root} --boxes whole-image"
     elif not labels.presences:
         step = "Next: labelkit push, tick what can be seen, labelkit pull"

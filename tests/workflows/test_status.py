@@ -1,8 +1,9 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from builders import make_project
 from trained import FIGURES
 
+from labelkit.rounds import begin_round, rounds
 from labelkit.store import LabelStore
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.queueing import read_queue
@@ -37,6 +38,14 @@ def test_it_shows_each_round_with_its_measures(trained):
     assert "Round 000  location-free at 0%, complete; dev: presence_map" in (
         status(trained.project, trained.store).text()
     )
+
+
+def test_a_round_that_was_interrupted_is_the_next_thing_to_do(trained):
+    (first,) = rounds(trained.project)
+    begin_round(trained.project, replace(first.plan, number=1))
+    text = status(trained.project, trained.store).text()
+    assert "Round 001  location-free at 0%, training" in text
+    assert text.endswith("not training now, repeat its command; it goes on where it was")
 
 
 def test_corrections_count_and_leave_the_queue(trained):

@@ -35,7 +35,7 @@ from labelkit.workflows.simulated_annotator import NAME, correct
 from labelkit.workflows.training import duration
 
 TRAIN_FIGURES, TEST_FIGURES = 400, 300
-EPOCHS = 20  # figures are learned sooner than photographs
+EPOCHS = 28  # figures are learned sooner than photographs
 PERCENTAGES = (5.0, 10.0)
 SHEET_FIGURES = 4
 

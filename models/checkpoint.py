@@ -19,7 +19,8 @@ from labelkit.models.presets import build_model
 from labelkit.models.simple_baseline import SimpleBaseline
 from labelkit.models.twin_baseline import TwinBaseline
 
-FORMAT = 1
+#: Goes up whenever the weights of before no longer fit the networks of today.
+FORMAT = 2
 _HEADER_KEY = "labelkit"
 _RETRAIN = "Train it again with this version of labelkit."
 

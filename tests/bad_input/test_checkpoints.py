@@ -48,7 +48,7 @@ def of_another_skeleton(path):
     ("spoil", "said"),
     [
         (without_header, "was not written by labelkit"),
-        (of_another_version, "has format 99; this labelkit reads format 1"),
+        (of_another_version, "has format 99; this labelkit reads format 2"),
         (a_pickle, "is not a readable safetensors file"),
         (cut_off, "is not a readable safetensors file"),
         (of_another_skeleton, "was trained for the skeleton 'animal', not for 'lsp14'"),

@@ -106,9 +106,9 @@ def plot(
         # Beside the curves: as many rows as a table has would hide some of them.
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
-        values = [points[0] for points in rows.values()]
-        spreads = [spread for *_, spread in values]
-        axes.barh(list(rows), [mean for _, mean, _ in values], xerr=spreads, color="#4c78a8")
+        percents, means, spreads = zip(*(points[0] for points in rows.values()), strict=True)
+        names = [f"{row}, {p:g} %" if p else row for row, p in zip(rows, percents, strict=True)]
+        axes.barh(names, means, xerr=spreads, color="#4c78a8")
         axes.invert_yaxis()
         axes.set_xlabel("PCK@0.2")
     axes.set_title(title)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from labelkit.atomic import atomic_path
 from labelkit.errors import CheckpointError
+from labelkit.models.checkpoint import FORMAT
 
 
 class SafetensorsIO(CheckpointIO):
@@ -31,7 +32,8 @@ class SafetensorsIO(CheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(Path(path)) as beside:
             try:
-                save_file(tensors, beside, metadata={"labelkit-resume": json.dumps(tree)})
+                metadata = {"labelkit-resume": json.dumps(tree), "format": str(FORMAT)}
+                save_file(tensors, beside, metadata=metadata)
             except safetensors.SafetensorError as error:
                 raise CheckpointError(
                     f"The training state {path} could not be written ({error}).",
@@ -44,15 +46,18 @@ class SafetensorsIO(CheckpointIO):
         """Read what `save_checkpoint` wrote.
 
         Raises:
-            CheckpointError: if the file is anything else.
+            CheckpointError: if the file is anything else, or its networks are not today's.
         """
         try:
             with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-                tree = json.loads((file.metadata() or {})["labelkit-resume"])
+                metadata = file.metadata() or {}
+                tree = json.loads(metadata["labelkit-resume"])
+                if metadata.get("format") != str(FORMAT):
+                    raise ValueError("it is of a labelkit with other networks")
                 return _unpack(tree, file.get_tensor)
         except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise CheckpointError(
-                f"{path} is not a training state of labelkit ({error}).",
+                f"{path} is not a training state of this labelkit ({error}).",
                 "Delete it and run the same command again: training starts afresh.",
             ) from error
 

@@ -129,6 +129,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         if view.mirrored:
             presence = mirror_keypoints(presence, self.skeleton)
             xy = mirror_keypoints(xy, self.skeleton)
+            located = mirror_keypoints(located, self.skeleton)
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
             "presence": torch.from_numpy(presence.astype(np.float32)),

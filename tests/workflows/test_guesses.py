@@ -126,11 +126,15 @@ def test_guesses_teach_locations_but_no_presence_where_nobody_answered(crops):
 
 def test_a_mirrored_crop_has_mirrored_guesses(crops):
     crops.turns = Turns(0.0, True)
-    crops.guesses[0] = torch.tensor([(4, 16, 1), (10, 10, 0), (0, 0, 0), (28, 16, 0)])
-    swapped = list(SKELETON.flip_indices)
+    crops.guesses[0] = torch.tensor([(10, 10, 0), (4, 16, 1), (0, 0, 0), (28, 16, 0)])
     drawn = [crops[0, seed] for seed in range(20)]
-    seen = {int(item["xy"][:, 0].argmax()) for item in drawn}
-    assert seen == {0, swapped[0]}
+    placed = [int(item["xy"][:, 0].argmax()) for item in drawn]
+    left, right = 1, SKELETON.flip_indices[1]
+    assert set(placed) == {left, right}
+    for item, keypoint in zip(drawn, placed, strict=True):
+        # What counts goes with the name; nothing is taught about the keypoint of the other side.
+        counts = item["located"] * item["presence"]
+        assert counts.nonzero().flatten().tolist() == [keypoint]
 
 
 def test_workers_that_run_already_see_new_guesses(crops):

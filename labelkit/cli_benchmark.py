@@ -11,8 +11,10 @@ from labelkit.cli_options import (
     BackboneOption,
     EpochsOption,
     JsonOption,
+    MirrorOption,
     PresetOption,
     PretrainedOption,
+    RotationOption,
 )
 from labelkit.cli_reports import finish
 from labelkit.console import Console
@@ -65,6 +67,8 @@ def benchmark(
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
     pretrained: PretrainedOption = None,
+    rotation: RotationOption = None,
+    mirror: MirrorOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train and score the rows of a table of the paper on your labelled images.
@@ -79,7 +83,12 @@ def benchmark(
     from labelkit.workflows.settings import TrainingOptions
 
     options = TrainingOptions(
-        preset=preset, backbone=backbone, epochs=epochs, pretrained=pretrained
+        preset=preset,
+        backbone=backbone,
+        epochs=epochs,
+        pretrained=pretrained,
+        rotation=rotation,
+        mirror=mirror,
     )
     report = run(
         table,

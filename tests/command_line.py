@@ -8,7 +8,7 @@ from typing import NamedTuple
 from labelkit.cli import main
 
 #: Training options that are quick and need no network.
-TINY = ("--preset", "tiny", "--no-pretrained", "--epochs", "1")
+TINY = ("--preset", "tiny", "--backbone", "test_resnet", "--no-pretrained", "--epochs", "1")
 
 
 class Outcome(NamedTuple):

@@ -33,7 +33,7 @@ from labelkit.store import LabelStore
 pytestmark = pytest.mark.slow
 
 #: Three epochs, so that the state of a training is kept and gone on from.
-TRAINING = ("--preset", "tiny", "--no-pretrained", "--epochs", "3")
+TRAINING = ("--preset", "tiny", "--backbone", "test_resnet", "--no-pretrained", "--epochs", "3")
 #: How often each command is killed, and what draws the moments.
 KILLS, SEED = 20, 20261120
 #: How often a busy team has saved each task of the large export.

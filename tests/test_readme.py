@@ -3,7 +3,8 @@
 Three things are not as printed. `make`, `pip` and `export` are left out, and so is what runs until
 somebody stops it. No server is needed: `push` and `pull` run with the files that stand for one. And
 the first command that trains gets what the README advises for a machine without GPU and network
-(--preset tiny --no-pretrained), with one epoch; later rounds keep those settings.
+(--preset tiny --no-pretrained), with one epoch and the smallest backbone; later rounds keep those
+settings.
 """
 
 import json

@@ -28,7 +28,7 @@ from labelkit.workflows.settings import TrainingOptions
 from labelkit.workflows.simulated_annotator import correct
 
 FIGURES = 24
-TINY = TrainingOptions(preset="tiny", epochs=1, pretrained=False)
+TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
 SKIP_NOTHING = dict.fromkeys(("unreadable", "duplicates", "missing"), False)
 
 

@@ -135,7 +135,8 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     parts = [
         f"# {document['title']}\n",
         f"Scored on {document['scored_on']}; preset {settings['preset']}, {settings['backbone']} "
-        f"from {start}, {settings['epochs']} epochs; mean ± standard deviation of the seeds; "
+        f"from {start}, {settings['epochs']} epochs, crops turned by up to "
+        f"{settings['rotation']:g} degrees; mean ± standard deviation of the seeds; "
         f"{', '.join(document['devices']) or 'nothing was trained'}.\n",
         _grid(
             ("row", "labeled", "seeds", *columns, "minutes"),

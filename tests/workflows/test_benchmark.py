@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_line import TINY as TINY_OPTIONS
+from command_line import labelkit
 
 from labelkit.errors import UsageError
 from labelkit.models.checkpoint import load_checkpoint
@@ -20,7 +22,7 @@ from labelkit.workflows.progress import Silent
 from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions, preset_of
 
-TINY = TrainingOptions(preset="tiny", epochs=1, pretrained=False)
+TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
 SETTINGS = {
     "preset": "tiny",
     "backbone": "test_resnet",
@@ -129,6 +131,19 @@ def test_a_preset_that_has_changed_since_is_trained_anew(done, figures, monkeypa
     assert json.loads((new / "trial.json").read_text())["preset"]["simple"]["turned"] == 10.0
     run(done, "semi-weak", figures, **only)
     assert len(set(done.glob("runs/*")) - before) == 1
+    shutil.rmtree(new)
+
+
+def test_how_crops_turn_is_said_once_for_every_row(done, figures):
+    before = set(done.glob("runs/*"))
+    turns = ("--rotation", "180", "--no-mirror")
+    only = ("--labeled", "25%", "--only", "read like", "--seeds", "1")
+    outcome = labelkit("benchmark", "semi-weak", "--project", done, *only, *turns, *TINY_OPTIONS)
+    assert outcome.code == 0
+    assert "crops turned by up to 180 degrees" in outcome.out
+    (new,) = set(done.glob("runs/*")) - before
+    recipe = load_checkpoint(new / "model.safetensors")[1]["training"]["recipe"]
+    assert (recipe["rotation"], recipe["mirror"]) == (180.0, False)
     shutil.rmtree(new)
 
 

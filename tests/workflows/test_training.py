@@ -46,7 +46,7 @@ def examples(tmp_path):
 
 def make_tiny(kind="lofr", seed=0):
     torch.manual_seed(seed)
-    preset = {**PRESETS["tiny"], "input_size": SIZE_HW}
+    preset = {**PRESETS["tiny"], "backbone": "test_resnet", "input_size": SIZE_HW}
     return build_model(kind, 4, SKELETON.links, preset, pretrained=False)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -136,7 +136,9 @@ def bootstrap(
     """
     from labelkit.selection import parse_percent
     from labelkit.workflows.bootstrap import bootstrap as run
+    from labelkit.workflows.settings import TrainingOptions
 
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
     report = run(
         images,
         Console(),
@@ -150,7 +152,7 @@ def bootstrap(
             "duplicates": skip_duplicates,
             "missing": skip_missing,
         },
-        options=_training(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices),
+        options=options,
     )
     _finish(report, as_json)
 
@@ -179,9 +181,10 @@ def retrain(
     from labelkit.project import lock_project
     from labelkit.selection import parse_percent
     from labelkit.workflows.retrain import retrain as run
+    from labelkit.workflows.settings import TrainingOptions
 
     percent = parse_percent(labeled) if labeled else None
-    options = _training(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
     found, store = _open(project)
     with lock_project(found), store:
         report = run(found, store, Console(), percent=percent, now=now, options=options)
@@ -381,9 +384,3 @@ app.command()(push)
 app.command()(pull)
 app.command()(studio)
 app.command()(serve)
-
-
-def _training(*said: Any) -> Any:
-    from labelkit.workflows.settings import TrainingOptions
-
-    return TrainingOptions(*said)

@@ -82,14 +82,7 @@ def benchmark(
     from labelkit.workflows.benchmark import benchmark as run
     from labelkit.workflows.settings import TrainingOptions
 
-    options = TrainingOptions(
-        preset=preset,
-        backbone=backbone,
-        epochs=epochs,
-        pretrained=pretrained,
-        rotation=rotation,
-        mirror=mirror,
-    )
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror)
     report = run(
         table,
         Console(),

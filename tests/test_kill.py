@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import labelkit
+from command_line import TINY, labelkit
 from trained import Trained, copy_trained
 from warm import KILLED, Warm
 
@@ -33,7 +33,7 @@ from labelkit.store import LabelStore
 pytestmark = pytest.mark.slow
 
 #: Three epochs, so that the state of a training is kept and gone on from.
-TRAINING = ("--preset", "tiny", "--backbone", "test_resnet", "--no-pretrained", "--epochs", "3")
+TRAINING = (*TINY[:-1], "3")
 #: How often each command is killed, and what draws the moments.
 KILLS, SEED = 20, 20261120
 #: How often a busy team has saved each task of the large export.

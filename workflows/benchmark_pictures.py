@@ -13,6 +13,7 @@ from labelkit.atomic import atomic_path
 from labelkit.images import image_file, open_upright
 from labelkit.pose import Pose
 from labelkit.project import Project
+from labelkit.selection import format_percent
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.contact_sheet import SheetItem, contact_sheet
 from labelkit.workflows.crops import apply_affine, normalise, warp
@@ -100,14 +101,15 @@ def plot(
             else:
                 places = [shares.index(share) for share in x]
                 axes.errorbar(places, y, spread, marker="o", label=name, capsize=3)
-        axes.set_xticks(range(len(shares)), [f"{share:g} %" for share in shares])
+        axes.set_xticks(range(len(shares)), [format_percent(share) for share in shares])
         axes.set_xlabel("instances with locations")
         axes.set_ylabel("PCK@0.2")
         # Beside the curves: as many rows as a table has would hide some of them.
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
         percents, means, spreads = zip(*(points[0] for points in rows.values()), strict=True)
-        names = [f"{row}, {p:g} %" if p else row for row, p in zip(rows, percents, strict=True)]
+        pairs = zip(rows, percents, strict=True)
+        names = [f"{row}, {format_percent(p)}" if p else row for row, p in pairs]
         axes.barh(names, means, xerr=spreads, color="#4c78a8")
         axes.invert_yaxis()
         axes.set_xlabel("PCK@0.2")

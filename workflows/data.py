@@ -127,9 +127,8 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             located = np.where(presence, guess[:, 2] * inside, float(answered))
             xy[located * presence == 0] = 0.0
         if view.mirrored:
-            presence = mirror_keypoints(presence, self.skeleton)
-            xy = mirror_keypoints(xy, self.skeleton)
-            located = mirror_keypoints(located, self.skeleton)
+            rows = (presence, xy, located)
+            presence, xy, located = (mirror_keypoints(each, self.skeleton) for each in rows)
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
             "presence": torch.from_numpy(presence.astype(np.float32)),

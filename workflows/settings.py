@@ -94,11 +94,11 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     from labelkit.models.presets import PRESETS
 
     preset = deepcopy(PRESETS[settings["preset"]])
-    for table, changes in settings.get("changes", {}).items():  # of a benchmark's row
-        preset[table] |= changes
     preset["backbone"] = settings["backbone"]
     for key in ("epochs", "rotation", "mirror"):
         preset["training"][key] = settings[key]
+    for table, changes in settings.get("changes", {}).items():  # of a benchmark's row
+        preset[table] |= changes
     return preset
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import TINY as TINY_OPTIONS
 from command_line import labelkit
+from trained import TINY
 
 from labelkit.errors import UsageError
 from labelkit.models.checkpoint import load_checkpoint
@@ -20,9 +21,8 @@ from labelkit.workflows.benchmark_tables import tables
 from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions, preset_of
+from labelkit.workflows.settings import preset_of
 
-TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
 SETTINGS = {
     "preset": "tiny",
     "backbone": "test_resnet",
@@ -184,6 +184,12 @@ def test_every_trial_of_every_table_changes_what_its_preset_knows():
                 if name == "loss":
                     assert set(changes) <= known, trial.name
                 assert {key: changed[name][key] for key in changes} == dict(changes)
+
+
+def test_what_a_row_changes_counts_more_than_what_was_asked_of_all_rows():
+    changed = preset_of({**SETTINGS, "changes": {"training": {"epochs": 7, "rotation": 5.0}}})
+    assert (changed["training"]["epochs"], changed["training"]["rotation"]) == (7, 5.0)
+    assert changed["training"]["mirror"] is True
 
 
 def test_no_row_is_there_twice():

@@ -74,7 +74,7 @@ def benchmark(
     """Train and score the rows of a table of the paper on your labelled images.
 
     Every row has the same split, labels, seeds and number of steps. Run again, it goes on where it
-    was; a row that another table has trained is not trained again.
+    was and trains as it did; a row that another table has trained is not trained again.
 
     Example: labelkit benchmark semi-weak --images frames --labels keypoints.json --labeled 10%
     """

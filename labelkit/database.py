@@ -25,8 +25,8 @@ SYNC_LOCK = WRITER_LOCK + 1
 
 _AGAIN = "then run the same command again: nothing was lost."
 
-#: Modules of drivers that come with labelkit -> what pip calls them.
-_PACKAGES = {"psycopg": "'labelkit[postgresql]'"}
+#: Modules of drivers that come with labelkit -> how they are installed.
+_INSTALL = {"psycopg": "In labelkit's source folder type: pip install '.[postgresql]'"}
 
 #: Text of the database -> what it means, what to do.
 _FAILURES = (
@@ -92,7 +92,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"The database driver {error.name} is not installed.",
-                f"Install it with: pip install {_PACKAGES.get(str(error.name), error.name)}",
+                _INSTALL.get(str(error.name), f"Type: pip install {error.name}"),
             ) from error
 
     @property

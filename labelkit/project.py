@@ -17,6 +17,8 @@ from labelkit.skeleton import Skeleton, skeleton_from_table
 
 #: The file that makes a folder a project.
 PROJECT_FILE = "labelkit.toml"
+#: Lies in the folder of a benchmark, which is a project that nobody labels.
+BENCHMARK_FILE = "benchmark.json"
 
 #: Version of that file; a newer labelkit may raise it.
 PROJECT_FORMAT = 1
@@ -126,7 +128,7 @@ def open_project(root: Path) -> Project:
     if file_format > PROJECT_FORMAT:
         raise ProjectError(
             f"{path} has format {file_format}; this labelkit reads up to {PROJECT_FORMAT}.",
-            "Install a newer labelkit: pip install --upgrade labelkit",
+            "Install a newer labelkit: in its source folder type: git pull && pip install .",
         )
     images = PurePosixPath(_value(table, "images", str, path))
     if images.is_absolute():
@@ -150,6 +152,8 @@ def open_project(root: Path) -> Project:
 def find_project(start: Path) -> Project:
     """The project one stands in: in `start`, above it, right below it, or beside its images.
 
+    Benchmarks below are left out.
+
     Raises:
         ProjectError: if there is none, or several below.
     """
@@ -158,18 +162,22 @@ def find_project(start: Path) -> Project:
         if (folder / PROJECT_FILE).is_file():
             return open_project(folder)
     below = sorted(path.parent for path in start.glob(f"*/{PROJECT_FILE}") if path.is_file())
+    below = [folder for folder in below if not (folder / BENCHMARK_FILE).exists()]
     if len(below) > 1:
         names = ", ".join(folder.name for folder in below)
         raise ProjectError(
             f"{start} holds {len(below)} labelkit projects: {names}.",
-            f"Say which: --project {below[0].name}",
+            f"Say which, such as: --project {below[0].name}",
         )
     if below:
         return open_project(below[0])
     made = default_project_root(start)
     if (made / PROJECT_FILE).is_file():
         return open_project(made)
-    raise ProjectError(f"No labelkit project in {start}, above or right below it.", _MAKE_ONE)
+    raise ProjectError(
+        f"No labelkit project in {start}, above or right below it.",
+        f"Go to where it is, or add: --project DIR\n{_MAKE_ONE}",
+    )
 
 
 def default_project_root(images: Path) -> Path:

@@ -198,7 +198,7 @@ def migrate(
     if version > target:
         raise StoreError(
             f"The label store has schema version {version}; this labelkit knows up to {target}.",
-            "Install a newer labelkit: pip install --upgrade labelkit",
+            "Install a newer labelkit: in its source folder type: git pull && pip install .",
         )
     for step in range(version, target):
         if step not in steps:

@@ -76,7 +76,7 @@ class Postgres:
 def programs() -> Path:
     """Folder of initdb and postgres, or skip the test that asks with the reason."""
     if find_spec("psycopg") is None:
-        missing("psycopg is not installed; type: pip install 'labelkit[postgresql]'")
+        missing("psycopg is not installed; type: pip install '.[postgresql]'")
     found = [path for pattern in FOLDERS for path in Path("/").glob(f"{pattern[1:]}/initdb")]
     if on_path := shutil.which("initdb"):
         found.append(Path(on_path))

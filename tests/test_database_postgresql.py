@@ -73,7 +73,9 @@ def test_a_missing_driver_says_how_to_install_it(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingDependencyError, match="psycopg is not installed") as caught:
         LabelStore.open(url)
-    assert caught.value.next_step == "Install it with: pip install 'labelkit[postgresql]'"
+    assert caught.value.next_step == (
+        "In labelkit's source folder type: pip install '.[postgresql]'"
+    )
 
 
 def test_a_user_who_may_not_make_tables_is_told_so(postgres, url):

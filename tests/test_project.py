@@ -7,6 +7,7 @@ from builders import make_project, stick_skeleton
 
 from labelkit.errors import ProjectError
 from labelkit.project import (
+    BENCHMARK_FILE,
     create_project,
     default_project_root,
     find_project,
@@ -73,6 +74,7 @@ def test_the_project_is_found_from_inside_above_and_beside_it(tmp_path):
 def test_without_a_project_the_error_says_what_to_type(tmp_path):
     with pytest.raises(ProjectError, match="No labelkit project in") as caught:
         find_project(tmp_path)
+    assert "--project DIR" in caught.value.next_step
     assert "labelkit bootstrap --images DIR" in caught.value.next_step
     with pytest.raises(ProjectError, match="is not a labelkit project") as caught:
         open_project(tmp_path / "nowhere")
@@ -84,6 +86,8 @@ def test_of_several_projects_one_has_to_be_chosen(tmp_path):
     create_project(tmp_path / "other", project.images_root, stick_skeleton())
     with pytest.raises(ProjectError, match=r"2 labelkit projects: frames-labelkit, other"):
         find_project(tmp_path)
+    (tmp_path / "other" / BENCHMARK_FILE).write_text("{}")
+    assert find_project(tmp_path) == project
 
 
 @pytest.mark.parametrize(

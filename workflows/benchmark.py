@@ -13,7 +13,14 @@ from labelkit.atomic import write_json
 from labelkit.errors import UsageError
 from labelkit.predictions import blind_predictions
 from labelkit.priors import MeanPose, skeleton_in_box
-from labelkit.project import PROJECT_FILE, Project, create_project, lock_project, open_project
+from labelkit.project import (
+    BENCHMARK_FILE,
+    PROJECT_FILE,
+    Project,
+    create_project,
+    lock_project,
+    open_project,
+)
 from labelkit.selection import format_percent, labelled_set
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark_report import BenchmarkReport, Line, finished
@@ -93,7 +100,7 @@ def benchmark(
         only: part of the names of the rows to run; "" for all.
         larger: timm model of the rows with a larger backbone; None takes the preset's.
         seeds: how many, from 0; each draws its own labelled instances and its own start.
-        options: how to train; `seed` is not looked at.
+        options: how to train, kept where nothing is said; `seed` is not looked at.
 
     Raises:
         UsageError: on an unknown table, or one that has no such rows.
@@ -101,7 +108,7 @@ def benchmark(
     """
     if (test_images is None) != (test_labels is None):
         raise UsageError("A test set wants both --test-images DIR and --test-labels FILE.")
-    settings = resolve(options, {})
+    settings = resolve(options, _kept(root))
     known = tables(preset_of(settings), LARGER[settings["preset"]] if larger is None else larger)
     if table not in known:
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
@@ -114,6 +121,7 @@ def benchmark(
     if not trials:
         raise UsageError(f"No row of {table!r} is asked for.", "Leave out --only and --labeled.")
     project = _project(root, images, labels, progress)
+    write_json(root / BENCHMARK_FILE, settings)
     with lock_project(project), LabelStore.open(project.store_url) as store:
         if images is not None and labels is not None:
             _register(project, store, labels, progress)
@@ -126,6 +134,12 @@ def benchmark(
                 runs = [_run(bench, trial, seed, progress, chosen) for seed in range(seeds)]
                 lines.append(Line(trial.name, trial.percent, tuple(runs)))
     return finished(bench.project, table, chosen, bench.name, bench.settings, lines)
+
+
+def _kept(root: Path) -> dict[str, Any]:
+    """How the benchmark was trained the last time."""
+    path = root / BENCHMARK_FILE
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def _project(root: Path, images: Path | None, labels: Path | None, progress: Progress) -> Project:

@@ -131,12 +131,14 @@ def _responses(line: Line) -> dict[str, float]:
 def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     rows = document["rows"]
     settings = document["settings"]
+    several = any(row["seeds"] > 1 for row in rows)
+    spread = "mean ± standard deviation of the seeds" if several else "one seed"
     start = "ImageNet weights" if settings["pretrained"] else "random weights"
     parts = [
         f"# {document['title']}\n",
         f"Scored on {document['scored_on']}; preset {settings['preset']}, {settings['backbone']} "
         f"from {start}, {settings['epochs']} epochs, crops turned by up to "
-        f"{settings['rotation']:g} degrees; mean ± standard deviation of the seeds; "
+        f"{settings['rotation']:g} degrees; {spread}; "
         f"{', '.join(document['devices']) or 'nothing was trained'}.\n",
         _grid(
             ("row", "labeled", "seeds", *columns, "minutes"),

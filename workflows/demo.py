@@ -212,5 +212,5 @@ def _contact_sheet(project: Project, truth: Mapping[str, Pose], folder: Path) ->
         project.skeleton,
         folder / "contact_sheet.png",
         title="Upper half: learned from ticks alone. Lower half: with 10 % corrected.",
-        note=f"Generated figures; corrections by a {NAME}. None of those shown gave a location.",
+        note=f"Generated figures; corrections by a {NAME}. None of these figures was corrected.",
     )

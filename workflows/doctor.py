@@ -78,6 +78,9 @@ def doctor(root: Path | None) -> DoctorReport:
     return DoctorReport(tuple(checks))
 
 
+_IN_SOURCE = "In labelkit's source folder type: pip install"
+
+
 def _installation() -> Iterator[Check]:
     python = sys.version.split()[0]
     yield Check("python", sys.version_info >= (3, 11), python)
@@ -85,21 +88,21 @@ def _installation() -> Iterator[Check]:
         try:
             yield Check(name, True, version(name))
         except PackageNotFoundError:
-            yield Check(name, False, "not installed. Type: pip install labelkit")
+            yield Check(name, False, f"not installed. {_IN_SOURCE} .")
     if find_spec("torch"):
         import torch
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         yield Check("gpu", True if device else None, device or "none: --preset tiny is for CPUs")
     for name, what, extra in (
-        ("label-studio-sdk", "Label Studio by server; files work without", "labelkit"),
-        ("fiftyone", "review of response maps", "'labelkit[review]'"),
-        ("scipy", "MATLAB files of MPII and LSP", "'labelkit[benchmarks]'"),
+        ("label-studio-sdk", "Label Studio by server; files work without", "."),
+        ("fiftyone", "review of response maps", "'.[review]'"),
+        ("scipy", "MATLAB files of MPII and LSP", "'.[benchmarks]'"),
     ):
         try:
             yield Check(name, True, version(name))
         except PackageNotFoundError:
-            yield Check(name, None, f"not installed ({what}). Type: pip install {extra}")
+            yield Check(name, None, f"not installed ({what}). {_IN_SOURCE} {extra}")
     if find_spec("fiftyone"):
         try:
             yield Check("fiftyone database", True, prepare_database())

@@ -217,7 +217,7 @@ def _one_per_percentage(project: Project) -> list[Round]:
     if not newest:
         raise ProjectError(
             "No round is complete: there is nothing to evaluate.",
-            "Type: labelkit bootstrap --images DIR",
+            "What comes first is said by: labelkit status",
         )
     return [newest[count] for count in sorted(newest)]
 

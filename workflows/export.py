@@ -113,6 +113,7 @@ def _report(form: str, labelled: int, predicted: int, target: Path, dry_run: boo
     if not labelled + predicted:
         raise WaitingForLabels(
             "There is nothing to export: no human has labelled anything.",
-            "Pre-annotations alone are written by: labelkit export --predictions",
+            "Type: labelkit push, then labelkit pull.\n"
+            "Pre-annotations alone, once there are any: labelkit export --predictions",
         )
     return ExportReport(form, labelled, predicted, target, dry_run)

@@ -191,7 +191,8 @@ def install_plugin(plugins: Path) -> Path:
     spec = find_spec("labelkit.fiftyone_plugin")
     if spec is None or spec.origin is None:
         raise MissingDependencyError(
-            "labelkit's FiftyOne plugin is not installed.", "Type: pip install --force labelkit"
+            "labelkit's FiftyOne plugin is not installed.",
+            "In labelkit's source folder type: pip install --force-reinstall --no-deps .",
         )
     source = Path(spec.origin).resolve().parent
     link = plugins / "labelkit"

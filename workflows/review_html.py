@@ -84,7 +84,8 @@ def review_html(
     found = gather(project, store, progress, number=number)
     if found.looked_into is None:
         raise WaitingForLabels(
-            "There are no predictions to review yet.", "Type: labelkit bootstrap --images DIR"
+            "There are no predictions to review yet.",
+            "What comes first is said by: labelkit status",
         )
     chosen = found.least_sure_first[: limit or WORST]
     maps = map_file(found.looked_into)

@@ -320,6 +320,6 @@ def latest_predictions(project: Project) -> tuple[Round, dict[str, Prediction]]:
     if newest is None:
         raise ProjectError(
             "No round is complete: there are no pre-annotations yet.",
-            "Type: labelkit bootstrap --images DIR",
+            "What comes first is said by: labelkit status",
         )
     return newest, read_predictions(newest.path / "predictions.parquet", project.skeleton)

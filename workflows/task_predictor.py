@@ -275,7 +275,7 @@ class TaskPredictor:
             if newest is None:
                 raise ProjectError(
                     "No round is complete: there is no model to serve yet.",
-                    "Type: labelkit bootstrap --images DIR",
+                    "What comes first is said by: labelkit status",
                 )
             if self._round is None or newest.plan.number != self._round.plan.number:
                 path = newest.path / "model.safetensors"

@@ -12,6 +12,8 @@ from labelkit.skeleton import Skeleton
 
 UNCERTAIN = "most uncertain"
 
+_WHITE, _YELLOW, _GREY = "#ffffff", "#ffd166", "#9aa0a6"
+
 
 def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """(name, view) of each question that a lead asks; they follow the data."""
@@ -86,7 +88,6 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
                 fields.append({"path": name, "fieldColor": colour})
                 stops = [{"value": 0, "color": "rgb(0, 0, 0)"}, {"value": 1, "color": _rgb(colour)}]
                 scales.append({"path": name, "list": stops})
-        fields.append({"path": BOXES, "fieldColor": "#9aa0a6"})
         config.color_scheme = fo.ColorScheme(
             color_by="field",
             color_pool=colours,
@@ -97,6 +98,7 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
             colorscales=scales,
         )
     schema = dataset.get_field_schema()
+    _colour_fields(config.color_scheme, schema, rounds)
     facts = ["uncertainty", "error", "oks", "correction", "instances", "annotators"]
     facts += ["swaps", "map_disagrees", "not_found", "said_absent"]
     newest = list(rounds[-1:])
@@ -123,6 +125,19 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
         }
         dataset.info = dataset_info
     dataset.save()
+
+
+def _colour_fields(scheme: Any, schema: Iterable[str], rounds: Sequence[str]) -> None:
+    """Colour every field that has none.
+
+    The App takes their colours from the pool, in the order in which it meets fields, and the
+    keypoints get what is left: their colours would not be those of `keypoint_colours`.
+    """
+    known = {field["path"] for field in scheme.fields}
+    colours = {HUMAN: _WHITE, **dict.fromkeys(rounds, _YELLOW)}
+    new = [name for name in schema if name not in known]
+    scheme.fields += [{"path": name, "fieldColor": colours.get(name, _GREY)} for name in new]
+    scheme.label_tags = scheme.label_tags or {"fieldColor": _GREY}
 
 
 def _rgb(colour: str) -> str:

@@ -45,7 +45,7 @@ def prepare_database() -> str:
     if find_spec("fiftyone") is None:
         raise MissingDependencyError(
             "FiftyOne is not installed.",
-            f"Type: pip install 'labelkit[review]'\n{_WITHOUT}",
+            f"In labelkit's source folder type: pip install '.[review]'\n{_WITHOUT}",
         )
     uri = _setting("database_uri")
     if uri:

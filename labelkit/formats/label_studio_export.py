@@ -301,7 +301,8 @@ def _by_box(
             raise FormatError(
                 f"{where}: {point.label!r} belongs to the box {point.parent}, which is not there.",
                 "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
-                "of regions.",
+                "of regions. Was the box deleted by mistake? Delete the annotation: the task "
+                "starts anew from its pre-annotation.",
             )
     for point in drawn:
         has_it = {k for k, theirs in owned.items() if point.label in {p.label for p in theirs}}

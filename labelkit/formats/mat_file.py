@@ -24,7 +24,7 @@ def load_mat(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} is a MATLAB file, which scipy reads, and scipy is not installed.",
-            "Type: pip install 'labelkit[benchmarks]'",
+            "In labelkit's source folder type: pip install '.[benchmarks]'",
         ) from error
     if not path.exists():
         raise FormatError(f"There is no file {path}.", "Check the path.")

@@ -252,6 +252,9 @@ def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(proje
     assert config.color_scheme.color_pool == list(keypoint_colours(SKELETON))
     fields = {row["path"]: row["fieldColor"] for row in config.color_scheme.fields}
     assert fields["map_nose"] == fields["cam_nose"] == keypoint_colours(SKELETON)[0]
+    # The pool is for keypoints: a field without a colour of its own would take one first.
+    assert fields.keys() >= set(dataset.get_field_schema())
+    assert config.color_scheme.label_tags
     groups = {group.name: group for group in config.sidebar_groups}
     assert groups["response maps"].paths == [
         "map_nose",
@@ -271,5 +274,9 @@ def test_what_the_user_ticked_stays_until_there_is_a_new_round(project: Project)
     dress(dataset, SKELETON, ["round_000"], True)
     assert dataset.app_config.active_fields.paths == ["human"]
     dataset = opened(project, rounds=["round_000", "round_001"])
+    dataset.app_config.color_scheme.fields[0]["fieldColor"] = "#123456"
     dress(dataset, SKELETON, ["round_000", "round_001"], True)
+    fields = {row["path"]: row["fieldColor"] for row in dataset.app_config.color_scheme.fields}
+    assert "round_001" in fields
+    assert "#123456" in fields.values()
     assert dataset.app_config.active_fields.paths == ["boxes", "human", "round_001"]

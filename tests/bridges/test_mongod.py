@@ -99,4 +99,4 @@ def test_without_fiftyone_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mongod, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match="FiftyOne is not installed") as caught:
         mongod.prepare_database()
-    assert "pip install 'labelkit[review]'" in caught.value.next_step
+    assert "pip install '.[review]'" in caught.value.next_step

@@ -209,4 +209,6 @@ def test_without_scipy_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(MissingDependencyError) as caught:
         load_mat(tmp_path / "gt.mat")
-    assert caught.value.next_step == "Type: pip install 'labelkit[benchmarks]'"
+    assert caught.value.next_step == (
+        "In labelkit's source folder type: pip install '.[benchmarks]'"
+    )

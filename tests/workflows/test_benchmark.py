@@ -11,17 +11,17 @@ from command_line import TINY as TINY_OPTIONS
 from command_line import labelkit
 from trained import TINY
 
-from labelkit.errors import UsageError
+from labelkit.errors import ProjectError, UsageError
 from labelkit.models.checkpoint import load_checkpoint
 from labelkit.models.presets import PRESETS
-from labelkit.project import open_project
+from labelkit.project import BENCHMARK_FILE, find_project, open_project
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark import benchmark
 from labelkit.workflows.benchmark_tables import tables
 from labelkit.workflows.figures import generate
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import preset_of
+from labelkit.workflows.settings import TrainingOptions, preset_of
 
 SETTINGS = {
     "preset": "tiny",
@@ -135,7 +135,7 @@ def test_a_preset_that_has_changed_since_is_trained_anew(done, figures, monkeypa
 
 
 def test_how_crops_turn_is_said_once_for_every_row(done, figures):
-    before = set(done.glob("runs/*"))
+    before, kept = set(done.glob("runs/*")), (done / BENCHMARK_FILE).read_text()
     turns = ("--rotation", "180", "--no-mirror")
     only = ("--labeled", "25%", "--only", "read like", "--seeds", "1")
     outcome = labelkit("benchmark", "semi-weak", "--project", done, *only, *turns, *TINY_OPTIONS)
@@ -145,6 +145,15 @@ def test_how_crops_turn_is_said_once_for_every_row(done, figures):
     recipe = load_checkpoint(new / "model.safetensors")[1]["training"]["recipe"]
     assert (recipe["rotation"], recipe["mirror"]) == (180.0, False)
     shutil.rmtree(new)
+    (done / BENCHMARK_FILE).write_text(kept)
+
+
+def test_it_goes_on_as_it_was_trained_and_is_no_project_to_label(done, figures):
+    before = set(done.glob("runs/*"))
+    run(done, "semi-weak", figures, percent=[25.0], seeds=2, options=TrainingOptions())
+    assert set(done.glob("runs/*")) == before
+    with pytest.raises(ProjectError, match="No labelkit project in"):
+        find_project(done.parent)
 
 
 def test_what_has_other_labels_is_scored_again(done, figures, tmp_path):

@@ -80,8 +80,8 @@ def test_what_is_not_installed_is_told_with_the_command_that_installs_it(monkeyp
     report = doctor(None)
     checks = by_name(report)
     assert (checks["torch"].ok, checks["fiftyone"].ok) == (False, None)
-    assert "pip install 'labelkit[review]'" in checks["fiftyone"].detail
-    assert "pip install 'labelkit[benchmarks]'" in checks["scipy"].detail
+    assert "pip install '.[review]'" in checks["fiftyone"].detail
+    assert "pip install '.[benchmarks]'" in checks["scipy"].detail
     assert report.exit_code == 1
 
 

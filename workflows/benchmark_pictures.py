@@ -110,7 +110,9 @@ def plot(
         percents, means, spreads = zip(*(points[0] for points in rows.values()), strict=True)
         pairs = zip(rows, percents, strict=True)
         names = [f"{row}, {format_percent(p)}" if p else row for row, p in pairs]
-        axes.barh(names, means, xerr=spreads, color="#4c78a8")
+        bars = axes.barh(names, means, xerr=spreads, color="#4c78a8")
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+        axes.margins(x=0.12)
         axes.invert_yaxis()
         axes.set_xlabel("PCK@0.2")
     axes.set_title(title)

@@ -92,7 +92,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"The database driver {error.name} is not installed.",
-                _INSTALL.get(str(error.name), f"Type: pip install {error.name}"),
+                _INSTALL.get(str(error.name), f"Install it with: pip install {error.name}"),
             ) from error
 
     @property

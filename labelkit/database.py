@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
 
 from labelkit import schema
-from labelkit.errors import MissingDependencyError, StoreError
+from labelkit.errors import INSTALL, MissingDependencyError, StoreError
 
 #: How long to wait for another process that writes; `?timeout=` in the URL says otherwise.
 BUSY_SECONDS = 60.0
@@ -26,7 +26,7 @@ SYNC_LOCK = WRITER_LOCK + 1
 _AGAIN = "then run the same command again: nothing was lost."
 
 #: Modules of drivers that come with labelkit -> how they are installed.
-_INSTALL = {"psycopg": "In labelkit's source folder type: pip install '.[postgresql]'"}
+_INSTALL = {"psycopg": f"{INSTALL} '.[postgresql]'"}
 
 #: Text of the database -> what it means, what to do.
 _FAILURES = (

@@ -18,6 +18,11 @@ Anything else that escapes is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+#: How labelkit and its extras are installed. Not by name: the package index has another labelkit.
+INSTALL = "In labelkit's source folder type: pip install"
+#: What to do about a file that a newer labelkit wrote.
+INSTALL_NEWER = "Install a newer labelkit: in its source folder type: git pull && pip install ."
+
 
 class LabelkitError(Exception):
     """What went wrong, with the offending value, and what to type next.

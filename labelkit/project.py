@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelkit.atomic import write_text
-from labelkit.errors import ProjectError, SkeletonError
+from labelkit.errors import INSTALL_NEWER, ProjectError, SkeletonError
 from labelkit.skeleton import Skeleton, skeleton_from_table
 
 #: The file that makes a folder a project.
@@ -128,7 +128,7 @@ def open_project(root: Path) -> Project:
     if file_format > PROJECT_FORMAT:
         raise ProjectError(
             f"{path} has format {file_format}; this labelkit reads up to {PROJECT_FORMAT}.",
-            "Install a newer labelkit: in its source folder type: git pull && pip install .",
+            INSTALL_NEWER,
         )
     images = PurePosixPath(_value(table, "images", str, path))
     if images.is_absolute():

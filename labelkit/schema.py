@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from labelkit.errors import StoreError
+from labelkit.errors import INSTALL_NEWER, StoreError
 
 #: Version of the tables below. Raise it together with a step in MIGRATIONS.
 SCHEMA_VERSION = 2
@@ -198,7 +198,7 @@ def migrate(
     if version > target:
         raise StoreError(
             f"The label store has schema version {version}; this labelkit knows up to {target}.",
-            "Install a newer labelkit: in its source folder type: git pull && pip install .",
+            INSTALL_NEWER,
         )
     for step in range(version, target):
         if step not in steps:

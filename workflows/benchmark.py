@@ -121,8 +121,8 @@ def benchmark(
     if not trials:
         raise UsageError(f"No row of {table!r} is asked for.", "Leave out --only and --labeled.")
     project = _project(root, images, labels, progress)
-    write_json(root / BENCHMARK_FILE, settings)
     with lock_project(project), LabelStore.open(project.store_url) as store:
+        write_json(root / BENCHMARK_FILE, settings)
         if images is not None and labels is not None:
             _register(project, store, labels, progress)
         everything = read_all(project, store)

@@ -102,10 +102,11 @@ def demo(
     _figures(folder / "test", test_figures, seed + 1_000_003, progress)
     answers = folder / "visibility.csv"
     write_text(answers, _ticks(truth))
+    first, later = (LOCATION_FREE_EPOCHS, EPOCHS) if epochs is None else (epochs, epochs)
     options = TrainingOptions(
         preset="tiny",
         backbone=BACKBONE,
-        epochs=EPOCHS if epochs is None else epochs,
+        epochs=later,
         pretrained=False,
         rotation=180.0,
         mirror=False,
@@ -122,7 +123,7 @@ def demo(
         boxes=str(folder / "train" / "keypoints.json"),
         percent=0.0,
         skip=dict.fromkeys(("unreadable", "duplicates", "missing"), False),
-        options=replace(options, epochs=LOCATION_FREE_EPOCHS if epochs is None else epochs),
+        options=replace(options, epochs=first),
     )
     project = open_project(folder / "project")
     with LabelStore.open(project.store_url) as store:

@@ -14,7 +14,7 @@ from typing import Any
 
 from labelkit.bridges.mongod import prepare_database
 from labelkit.bridges.studio_api import connect
-from labelkit.errors import LabelkitError
+from labelkit.errors import INSTALL, LabelkitError
 from labelkit.images import image_file
 from labelkit.project import Project, find_project, open_project
 from labelkit.rounds import rounds
@@ -78,9 +78,6 @@ def doctor(root: Path | None) -> DoctorReport:
     return DoctorReport(tuple(checks))
 
 
-_IN_SOURCE = "In labelkit's source folder type: pip install"
-
-
 def _installation() -> Iterator[Check]:
     python = sys.version.split()[0]
     yield Check("python", sys.version_info >= (3, 11), python)
@@ -88,7 +85,7 @@ def _installation() -> Iterator[Check]:
         try:
             yield Check(name, True, version(name))
         except PackageNotFoundError:
-            yield Check(name, False, f"not installed. {_IN_SOURCE} .")
+            yield Check(name, False, f"not installed. {INSTALL} .")
     if find_spec("torch"):
         import torch
 
@@ -102,7 +99,7 @@ def _installation() -> Iterator[Check]:
         try:
             yield Check(name, True, version(name))
         except PackageNotFoundError:
-            yield Check(name, None, f"not installed ({what}). {_IN_SOURCE} {extra}")
+            yield Check(name, None, f"not installed ({what}). {INSTALL} {extra}")
     if find_spec("fiftyone"):
         try:
             yield Check("fiftyone database", True, prepare_database())

@@ -21,7 +21,7 @@ from labelkit.atomic import write_json
 from labelkit.bridges.fiftyone_dataset import instances_of, quiet_fiftyone
 from labelkit.bridges.map_server import MapServer
 from labelkit.bridges.ports import free_port, is_free
-from labelkit.errors import MissingDependencyError, ServiceError, UsageError
+from labelkit.errors import INSTALL, MissingDependencyError, ServiceError, UsageError
 from labelkit.map_images import MapPictures
 from labelkit.project import Project
 from labelkit.store import LabelStore
@@ -192,7 +192,7 @@ def install_plugin(plugins: Path) -> Path:
     if spec is None or spec.origin is None:
         raise MissingDependencyError(
             "labelkit's FiftyOne plugin is not installed.",
-            "In labelkit's source folder type: pip install --force-reinstall --no-deps .",
+            f"{INSTALL} --force-reinstall --no-deps .",
         )
     source = Path(spec.origin).resolve().parent
     link = plugins / "labelkit"

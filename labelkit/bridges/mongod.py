@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labelkit.errors import MissingDependencyError
+from labelkit.errors import INSTALL, MissingDependencyError
 
 #: How long a database may take to answer before it counts as not there.
 PROBE_SECONDS = 2.0
@@ -45,7 +45,7 @@ def prepare_database() -> str:
     if find_spec("fiftyone") is None:
         raise MissingDependencyError(
             "FiftyOne is not installed.",
-            f"In labelkit's source folder type: pip install '.[review]'\n{_WITHOUT}",
+            f"{INSTALL} '.[review]'\n{_WITHOUT}",
         )
     uri = _setting("database_uri")
     if uri:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.errors import FormatError, MissingDependencyError
+from labelkit.errors import INSTALL, FormatError, MissingDependencyError
 from labelkit.official.people import Floats
 
 
@@ -24,7 +24,7 @@ def load_mat(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise MissingDependencyError(
             f"{path} is a MATLAB file, which scipy reads, and scipy is not installed.",
-            "In labelkit's source folder type: pip install '.[benchmarks]'",
+            f"{INSTALL} '.[benchmarks]'",
         ) from error
     if not path.exists():
         raise FormatError(f"There is no file {path}.", "Check the path.")

@@ -44,7 +44,8 @@ PercentOption = Annotated[
     typer.Option("--labeled", metavar="P%", help="Only rows of this percentage; may be repeated."),
 ]
 OnlyOption = Annotated[
-    str, typer.Option("--only", metavar="TEXT", help="Only rows whose names hold this.")
+    str,
+    typer.Option("--only", metavar="TEXT", help="Only the row of this name, or all that hold it."),
 ]
 LargerOption = Annotated[
     str | None, typer.Option("--larger", help="The second backbone of semi-weak: a timm model.")

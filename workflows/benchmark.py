@@ -97,7 +97,7 @@ def benchmark(
         images, labels: to learn from; may be left out when the folder exists.
         test_images, test_labels: to score on; None for both scores on the dev set.
         percent: labelled percentages to run; empty for all of the table.
-        only: part of the names of the rows to run; "" for all.
+        only: name of the rows to run, or a part of their names; "" for all.
         larger: timm model of the rows with a larger backbone; None takes the preset's.
         seeds: how many, from 0; each draws its own labelled instances and its own start.
         options: how to train, kept where nothing is said; `seed` is not looked at.
@@ -113,10 +113,12 @@ def benchmark(
     if table not in known:
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
     chosen = known[table]
+    names = {trial.name.lower() for trial in chosen.trials}
+    asked = {only.lower()} if only.lower() in names else {n for n in names if only.lower() in n}
     trials = [
         trial
         for trial in chosen.trials
-        if only.lower() in trial.name.lower() and (not percent or trial.percent in percent)
+        if trial.name.lower() in asked and (not percent or trial.percent in percent)
     ]
     if not trials:
         raise UsageError(f"No row of {table!r} is asked for.", "Leave out --only and --labeled.")

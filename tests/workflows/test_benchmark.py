@@ -122,6 +122,19 @@ def test_what_was_run_is_not_run_again(done, figures):
     assert (done / "reports" / "semi-weak-test.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("only", "rows"),
+    [
+        ("lofr", ["LOFR"]),  # one row has this name, and others hold it
+        ("supervised-only", ["supervised-only"]),
+        ("without", ["LOFR without visibility answers", "LOFR without the other images"]),
+    ],
+)
+def test_a_row_is_asked_for_by_its_name_and_several_by_a_part(done, figures, only, rows):
+    report = run(done, "semi-weak", figures, percent=[25.0], seeds=2, only=only)
+    assert [row["name"] for row in report.data()["rows"][2:]] == rows
+
+
 def test_a_preset_that_has_changed_since_is_trained_anew(done, figures, monkeypatch):
     only = {"percent": [25.0], "only": "read like"}
     before = set(done.glob("runs/*"))

@@ -148,7 +148,7 @@ def show(project: Project, report: ReviewReport, progress: Progress, port: int) 
                     running.keep(now)
                     known = now
         except KeyboardInterrupt:
-            progress.line("Next: labelkit queue --from-review")
+            progress.line("To queue what is selected or tagged: labelkit queue --from-review")
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,9 @@ def demo(
     )
     progress.line(
         "Five trainings in all: from ticks alone, with 5 % and 10 % corrected, and supervised-only "
-        "on the same two for comparison.\nBootstrap: no locations, only which keypoints can be seen."
+        "on the same two for comparison."
     )
+    progress.line("Bootstrap: no locations, only which keypoints can be seen.")
     bootstrap(
         folder / "train" / "images",
         progress,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from labelkit.atomic import atomic_path
 from labelkit.errors import CheckpointError
-from labelkit.models.checkpoint import FORMAT
 
 
 class SafetensorsIO(CheckpointIO):
@@ -32,8 +31,7 @@ class SafetensorsIO(CheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(Path(path)) as beside:
             try:
-                metadata = {"labelkit-resume": json.dumps(tree), "format": str(FORMAT)}
-                save_file(tensors, beside, metadata=metadata)
+                save_file(tensors, beside, metadata={"labelkit-resume": json.dumps(tree)})
             except safetensors.SafetensorError as error:
                 raise CheckpointError(
                     f"The training state {path} could not be written ({error}).",
@@ -46,14 +44,11 @@ class SafetensorsIO(CheckpointIO):
         """Read what `save_checkpoint` wrote.
 
         Raises:
-            CheckpointError: if the file is anything else, or its networks are not today's.
+            CheckpointError: if the file is anything else.
         """
         try:
             with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-                metadata = file.metadata() or {}
-                tree = json.loads(metadata["labelkit-resume"])
-                if metadata.get("format") != str(FORMAT):
-                    raise ValueError("it is of a labelkit with other networks")
+                tree = json.loads((file.metadata() or {})["labelkit-resume"])
                 return _unpack(tree, file.get_tensor)
         except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise CheckpointError(

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
+from labelkit.errors import CheckpointError
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.output import PoseOutput
 from labelkit.models.presets import parameter_groups
@@ -54,7 +55,7 @@ class Recipe:
         lambda_response: weight of the response maps' cross entropy (0 in the paper).
         lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
             twins teach each other, any other network itself.
-        sigma: of the target Gaussians, in heatmap cells.
+        sigma: of the target Gaussians, in cells of stride 4; one cell of any map at the least.
         located_share: part of each batch that has locations, where there are both kinds.
         guess_at, sure: see `Guesses`.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
@@ -139,6 +140,23 @@ class PoseTraining(pl.LightningModule):
         self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the state of another network: a preset may change between two versions.
+
+        Raises:
+            CheckpointError: if names or shapes of weights differ.
+        """
+        theirs, ours = (
+            {name: value.shape for name, value in state.items()}
+            for state in (checkpoint["state_dict"], self.state_dict())
+        )
+        if theirs != ours:
+            raise CheckpointError(
+                f"{self.trainer.ckpt_path} is the state of another network than this labelkit "
+                "trains.",
+                "Delete it and run the same command again: training starts afresh.",
+            )
+
     def _semi_weak(self, output: PoseOutput, batch: Mapping[str, Tensor]) -> Tensor:
         recipe, presence, answered = self.recipe, batch["presence"], batch["answered"]
         loss = output.heatmaps.new_zeros(())
@@ -146,12 +164,15 @@ class PoseTraining(pl.LightningModule):
             loss = weak_loss(
                 output, presence, answered, weights=recipe.weights, div_relu=recipe.div_relu
             ).total
-        height, width = output.heatmaps.shape[-2:]
-        cells = batch["xy"] * (width / batch["image"].shape[-1])
-        target = render_heatmaps(cells, presence > 0, (height, width), recipe.sigma)
-        # Zero, with zero gradients, where nothing in the batch has a location.
-        supervised = heatmap_mse(output.heatmaps, target, batch["located"])
-        loss = loss + recipe.lambda_mse * supervised
+        for heatmaps in (*output.drafts, output.heatmaps):
+            height, width = heatmaps.shape[-2:]
+            share = width / output.heatmaps.shape[-1]  # a map half as wide counts half
+            cells = batch["xy"] * (width / batch["image"].shape[-1])
+            sigma = max(recipe.sigma * share, 1.0)
+            target = render_heatmaps(cells, presence > 0, (height, width), sigma)
+            # Zero, with zero gradients, where nothing in the batch has a location.
+            supervised = heatmap_mse(heatmaps, target, batch["located"])
+            loss = loss + recipe.lambda_mse * share * supervised
         if recipe.lambda_response and any(recipe.weights):
             surprise = response_loss(output.response, target, batch["located"])
             loss = loss + recipe.lambda_response * surprise

@@ -36,16 +36,6 @@ def test_a_pickle_is_refused_without_being_run(tmp_path):
         SafetensorsIO().load_checkpoint(path)
 
 
-def test_a_state_of_other_networks_says_to_start_afresh(tmp_path, monkeypatch):
-    path = tmp_path / "state.safetensors"
-    monkeypatch.setattr("labelkit.workflows.resume.FORMAT", 1)
-    SafetensorsIO().save_checkpoint({"epoch": 3}, path)
-    monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="other networks") as refused:
-        SafetensorsIO().load_checkpoint(path)
-    assert "Delete it and run the same command again" in str(refused.value)
-
-
 def test_what_json_cannot_keep_is_refused_when_saving(tmp_path):
     with pytest.raises(TypeError, match="set"):
         SafetensorsIO().save_checkpoint({"ids": {1, 2}}, tmp_path / "state.safetensors")

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import stick_skeleton, write_picture
 
+from labelkit.errors import CheckpointError
 from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
+from labelkit.models.losses import render_heatmaps
+from labelkit.models.output import PoseOutput
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.pose import human_pose
 from labelkit.workflows.data import Example
@@ -93,6 +98,15 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(exampl
 
     assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
     assert_same(weights(resumed), weights(through))
+
+
+def test_a_state_of_another_network_says_to_start_afresh(examples, tmp_path):
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=KilledAfter(1))
+    with pytest.raises(CheckpointError, match="another network") as refused:
+        run(make_tiny("simple"), examples, tmp_path)
+    assert str(tmp_path / "state.safetensors") in str(refused.value)
+    assert "Delete it and run the same command again" in str(refused.value)
 
 
 def test_the_last_weights_without_averaging_resume_alike(examples, tmp_path):
@@ -198,8 +212,8 @@ def batch_of(located, xy=16.0):
     }
 
 
-def loss_of(network, batch):
-    module = PoseTraining(network, recipe())
+def loss_of(network, batch, **changes):
+    module = PoseTraining(network, replace(recipe(), **changes))
     module.log = lambda *args, **kwargs: None  # there is no trainer to log to
     torch.manual_seed(0)
     return float(module.training_step(batch, 0).detach())
@@ -217,6 +231,34 @@ def test_presence_that_nobody_answered_changes_no_loss():
     assert loss_of(network, unknown) == loss_of(network, {**unknown, "presence": torch.zeros(2, 4)})
     known = batch_of([[0.0] * 4] * 2)
     assert loss_of(network, known) != loss_of(network, {**known, "presence": torch.zeros(2, 4)})
+
+
+class Drawn(torch.nn.Module):
+    """Answers with heatmaps that are given."""
+
+    def __init__(self, heatmaps, *drafts):
+        super().__init__()
+        none = torch.zeros(2, 4, 0)
+        self.output = PoseOutput(torch.zeros(2, 4), (), none, none, heatmaps, none, none, drafts)
+
+    def forward(self, images):
+        return self.output
+
+
+def test_a_draft_is_fitted_to_the_same_places_and_counts_by_its_width():
+    # sigma 1.5 in cells of stride 4 is .75 in the draft's; no target is narrower than one cell
+    batch = batch_of([[1.0] * 4] * 2, xy=20.0)
+    cells, there = torch.full((2, 4, 2), 5.0), torch.ones(2, 4)
+    fine = render_heatmaps(cells, there, (16, 16), 1.5)
+    draft = render_heatmaps(cells / 2, there, (8, 8), 1.0)
+    plan = {"weights": (0.0, 0.0, 0.0, 0.0)}
+
+    def loss(*heatmaps):
+        return loss_of(Drawn(*heatmaps), batch, **plan)
+
+    assert loss(fine, draft) == 0
+    assert loss(fine, 0 * draft) == pytest.approx(200 * 0.5 * draft.square().mean().item())
+    assert loss(0 * fine, draft) == loss(0 * fine) > 0
 
 
 def test_locations_of_located_objects_do():

@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from labelkit.models.cam import pool_classes
 from labelkit.models.spe import sine_position
 
-#: Rows and columns of a draft that lie around each of its cells.
-_AROUND = 11
-
 
 class AttentionHeatmap(nn.Module):
     """A response map brought to the height of a Gaussian target.
@@ -116,14 +113,9 @@ class PyramidHead(nn.Module):
         dim: channels of every level's tokens.
         channels: of the backbone's map of each level, finest first.
         num_keypoints: K.
-        draft: draw heatmaps at the second finest level first, and let the finest one know what
-            they have, for all keypoints, around each of its cells: a knee then knows of the hips
-            and of the other knee (after convolutional pose machines, Wei et al., CVPR 2016).
     """
 
-    def __init__(
-        self, dim: int, channels: Sequence[int], num_keypoints: int, draft: bool = False
-    ) -> None:
+    def __init__(self, dim: int, channels: Sequence[int], num_keypoints: int) -> None:
         super().__init__()
         *finer, coarsest = channels
         self.first = nn.Sequential(
@@ -131,13 +123,10 @@ class PyramidHead(nn.Module):
         )
         self.lateral = nn.ModuleList(nn.Conv2d(c, dim, 1, bias=False) for c in finer)
         self.smooth = nn.ModuleList(nn.Sequential(*_smooth(dim, dim)) for _ in finer)
-        self.last = _drawn(dim, num_keypoints)
-        self.draft = _drawn(dim, num_keypoints) if draft else None
-        self.relate = nn.Sequential(*_smooth(num_keypoints, dim, _AROUND)) if draft else None
+        self.last = nn.Conv2d(dim, num_keypoints, 1)
+        nn.init.normal_(self.last.weight, std=0.001)
 
-    def forward(
-        self, levels: Sequence[Tensor], maps: Sequence[Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(self, levels: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
         """Heatmaps.
 
         Args:
@@ -145,36 +134,24 @@ class PyramidHead(nn.Module):
             maps: (B, channels[i], h / 2^i, w / 2^i) of the backbone.
 
         Returns:
-            heatmaps: (B, K, h, w).
-            drafts: one (B, K, h / 2, w / 2), or none without `draft`.
+            (B, K, h, w).
         """
         coarsest = levels[-1]
         rows, columns = coarsest.shape[2:]
         place = sine_position((rows, columns), coarsest.shape[1], coarsest.device)
         placed = coarsest + place.T.unflatten(1, (rows, columns))
         merged = self.first(torch.cat([placed, maps[-1]], dim=1))
-        drafts: tuple[Tensor, ...] = ()
         for index in reversed(range(len(self.smooth))):
             merged = F.interpolate(merged, scale_factor=2.0, mode="bilinear")
             merged = merged + levels[index] + self.lateral[index](maps[index])
             merged = self.smooth[index](merged)
-            if index == 1 and self.draft is not None and self.relate is not None:
-                drafts = (self.draft(merged),)
-                merged = merged + self.relate(drafts[0])
-        return self.last(merged), drafts
+        return self.last(merged)
 
 
-def _drawn(dim: int, num_keypoints: int) -> nn.Conv2d:
-    """Heatmaps of features, about 0 at first."""
-    conv = nn.Conv2d(dim, num_keypoints, 1)
-    nn.init.normal_(conv.weight, std=0.001)
-    return conv
-
-
-def _smooth(in_channels: int, channels: int, size: int = 3) -> list[nn.Module]:
-    """A convolution that keeps the size of the map, normalised and rectified."""
+def _smooth(in_channels: int, channels: int) -> list[nn.Module]:
+    """A 3x3 convolution, normalised and rectified."""
     return [
-        nn.Conv2d(in_channels, channels, size, padding=size // 2, bias=False),
+        nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(inplace=True),
     ]

@@ -46,7 +46,6 @@ ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "read_layer": ("last", "mean"),
     "read_scale": ("fuse", "4", "8", "16"),
     "sup_map": ("attn_scaled", "dot", "deconv", "pyramid"),
-    "draft": (False, True),
     "top_down": (False, True),
     "cam_input": ("backbone", "merged"),
     "heat_presence": (False, True),
@@ -80,8 +79,6 @@ class LOFR(nn.Module):
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
             on the backbone's coarsest map of the three; "pyramid" the encoded tokens and the
             backbone's maps of all scales, brought together from coarse to fine.
-        draft: let sup_map="pyramid" draw coarser heatmaps first, see `PyramidHead`. Not in the
-            paper.
         top_down: add each coarser map to the next finer one before anything else reads it, so
             that fine cells know what is around them. Not in the paper.
         cam_input: "backbone" lets the CNN branch read its map of the backbone, "merged" the one
@@ -122,7 +119,6 @@ class LOFR(nn.Module):
         read_layer: str = "last",
         read_scale: str = "fuse",
         sup_map: str = "attn_scaled",
-        draft: bool = False,
         top_down: bool = False,
         cam_input: str = "backbone",
         heat_presence: bool = False,
@@ -174,8 +170,7 @@ class LOFR(nn.Module):
         elif sup_map == "dot":
             self.heatmap = DotHeatmap(num_keypoints, dim)
         elif sup_map == "pyramid":
-            channels = backbone.channels[: len(MEMORY_STRIDES)]
-            self.heatmap = PyramidHead(dim, channels, num_keypoints, draft)
+            self.heatmap = PyramidHead(dim, backbone.channels[: len(MEMORY_STRIDES)], num_keypoints)
         else:
             self.heatmap = DeconvHead(
                 backbone.channels[2], num_keypoints, doublings=2, channels=dim
@@ -225,8 +220,7 @@ class LOFR(nn.Module):
         guide = self._guide(scores, memory, sizes)  # (B, K, L)
         features, attention, queries = self.decoder(queries, memory, guide)
         response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
-        heatmaps, drafts = self._heatmaps(response, queries, scales, sizes, maps)
-        heatmaps = heatmaps.float()
+        heatmaps = self._heatmaps(response, queries, scales, sizes, maps).float()
         aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
         if self.heat_presence is not None:
             aux_logits = (*aux_logits, self.heat_presence(heatmaps))
@@ -238,7 +232,6 @@ class LOFR(nn.Module):
             heatmaps=heatmaps,
             part_features=features,
             scale_mass=scale_mass(attention, sizes),
-            drafts=tuple(draft.float() for draft in drafts),
         )
 
     def _guide(
@@ -271,16 +264,16 @@ class LOFR(nn.Module):
         scales: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
         maps: Sequence[Tensor],
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> Tensor:
         if isinstance(self.heatmap, AttentionHeatmap):
-            return self.heatmap(response), ()
+            return self.heatmap(response)
         if isinstance(self.heatmap, DotHeatmap):
-            return self.heatmap(queries, scales[0], sizes[0]), ()
+            return self.heatmap(queries, scales[0], sizes[0])
         if isinstance(self.heatmap, PyramidHead):
             tokens = zip(scales, sizes, strict=True)
             levels = [t.transpose(1, 2).unflatten(2, size) for t, size in tokens]
             return self.heatmap(levels, maps[: len(MEMORY_STRIDES)])
-        return self.heatmap(maps[2]), ()
+        return self.heatmap(maps[2])
 
 
 def lofr_strides(cam_stride: int) -> tuple[int, ...]:

@@ -24,8 +24,6 @@ class PoseOutput(NamedTuple):
         part_features: (B, K, d), one feature a keypoint; d = 0 for networks without.
         scale_mass: (B, K, S) float32, share of the attention that each memory scale holds, finest
             first; each row sums to 1. S = 1 for networks with one scale.
-        drafts: (B, K, h, w) float32 coarser heatmaps that `heatmaps` were drawn from, fitted to the
-            same targets; empty for networks that draw none.
     """
 
     logits: Tensor
@@ -35,4 +33,3 @@ class PoseOutput(NamedTuple):
     heatmaps: Tensor
     part_features: Tensor
     scale_mass: Tensor
-    drafts: tuple[Tensor, ...] = ()

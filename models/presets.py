@@ -82,7 +82,6 @@ _PLUS = _changed(
         "top_down": True,
         "guide": "both",
         "sup_map": "pyramid",
-        "draft": True,
         "heat_presence": True,
         "turned": 20.0,  # degrees of the views that are looked at besides the upright one
         "kinematics": True,  # labelled poses tell which peaks go together

@@ -15,7 +15,6 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "top_down": False,
         "guide": "none",
         "sup_map": "attn_scaled",
-        "draft": False,
         "heat_presence": False,
         "turned": 0.0,
         "kinematics": False,

@@ -55,7 +55,7 @@ class Recipe:
         lambda_response: weight of the response maps' cross entropy (0 in the paper).
         lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
             twins teach each other, any other network itself.
-        sigma: of the target Gaussians, in cells of stride 4; one cell of any map at the least.
+        sigma: of the target Gaussians, in heatmap cells.
         located_share: part of each batch that has locations, where there are both kinds.
         guess_at, sure: see `Guesses`.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
@@ -164,15 +164,12 @@ class PoseTraining(pl.LightningModule):
             loss = weak_loss(
                 output, presence, answered, weights=recipe.weights, div_relu=recipe.div_relu
             ).total
-        for heatmaps in (*output.drafts, output.heatmaps):
-            height, width = heatmaps.shape[-2:]
-            share = width / output.heatmaps.shape[-1]  # a map half as wide counts half
-            cells = batch["xy"] * (width / batch["image"].shape[-1])
-            sigma = max(recipe.sigma * share, 1.0)
-            target = render_heatmaps(cells, presence > 0, (height, width), sigma)
-            # Zero, with zero gradients, where nothing in the batch has a location.
-            supervised = heatmap_mse(heatmaps, target, batch["located"])
-            loss = loss + recipe.lambda_mse * share * supervised
+        height, width = output.heatmaps.shape[-2:]
+        cells = batch["xy"] * (width / batch["image"].shape[-1])
+        target = render_heatmaps(cells, presence > 0, (height, width), recipe.sigma)
+        # Zero, with zero gradients, where nothing in the batch has a location.
+        supervised = heatmap_mse(output.heatmaps, target, batch["located"])
+        loss = loss + recipe.lambda_mse * supervised
         if recipe.lambda_response and any(recipe.weights):
             surprise = response_loss(output.response, target, batch["located"])
             loss = loss + recipe.lambda_response * surprise

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from builders import stick_skeleton, write_picture
@@ -7,8 +5,6 @@ from builders import stick_skeleton, write_picture
 from labelkit.errors import CheckpointError
 from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
-from labelkit.models.losses import render_heatmaps
-from labelkit.models.output import PoseOutput
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.pose import human_pose
 from labelkit.workflows.data import Example
@@ -212,8 +208,8 @@ def batch_of(located, xy=16.0):
     }
 
 
-def loss_of(network, batch, **changes):
-    module = PoseTraining(network, replace(recipe(), **changes))
+def loss_of(network, batch):
+    module = PoseTraining(network, recipe())
     module.log = lambda *args, **kwargs: None  # there is no trainer to log to
     torch.manual_seed(0)
     return float(module.training_step(batch, 0).detach())
@@ -231,34 +227,6 @@ def test_presence_that_nobody_answered_changes_no_loss():
     assert loss_of(network, unknown) == loss_of(network, {**unknown, "presence": torch.zeros(2, 4)})
     known = batch_of([[0.0] * 4] * 2)
     assert loss_of(network, known) != loss_of(network, {**known, "presence": torch.zeros(2, 4)})
-
-
-class Drawn(torch.nn.Module):
-    """Answers with heatmaps that are given."""
-
-    def __init__(self, heatmaps, *drafts):
-        super().__init__()
-        none = torch.zeros(2, 4, 0)
-        self.output = PoseOutput(torch.zeros(2, 4), (), none, none, heatmaps, none, none, drafts)
-
-    def forward(self, images):
-        return self.output
-
-
-def test_a_draft_is_fitted_to_the_same_places_and_counts_by_its_width():
-    # sigma 1.5 in cells of stride 4 is .75 in the draft's; no target is narrower than one cell
-    batch = batch_of([[1.0] * 4] * 2, xy=20.0)
-    cells, there = torch.full((2, 4, 2), 5.0), torch.ones(2, 4)
-    fine = render_heatmaps(cells, there, (16, 16), 1.5)
-    draft = render_heatmaps(cells / 2, there, (8, 8), 1.0)
-    plan = {"weights": (0.0, 0.0, 0.0, 0.0)}
-
-    def loss(*heatmaps):
-        return loss_of(Drawn(*heatmaps), batch, **plan)
-
-    assert loss(fine, draft) == 0
-    assert loss(fine, 0 * draft) == pytest.approx(200 * 0.5 * draft.square().mean().item())
-    assert loss(0 * fine, draft) == loss(0 * fine) > 0
 
 
 def test_locations_of_located_objects_do():

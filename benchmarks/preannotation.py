@@ -32,7 +32,8 @@ from labelkit.workflows.crops import normalise
 from labelkit.workflows.data import PlainCrops, loader
 from labelkit.workflows.figure_drawing import SKELETON
 from labelkit.workflows.figures import generate
-from labelkit.workflows.inference import has_bf16, look
+from labelkit.workflows.inference import look
+from labelkit.workflows.precision import faster_in_bf16
 from labelkit.workflows.run_round import _keep_maps
 from labelkit.workflows.settings import TrainingOptions, build_network, preset_of, resolve
 
@@ -80,7 +81,7 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
     @torch.inference_mode()
     def bare() -> None:
         for batch in in_memory:
-            with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device)):
                 network(batch)
                 if flip_test:
                     network(batch.flip(-1))

@@ -26,7 +26,7 @@ from labelkit.workflows.crops import Turns
 from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader, loader_workers
 from labelkit.workflows.figure_drawing import SKELETON
 from labelkit.workflows.figures import generate
-from labelkit.workflows.inference import has_bf16
+from labelkit.workflows.precision import faster_in_bf16
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.training import PoseTraining, Recipe, make_recipe, train
 
@@ -118,7 +118,7 @@ def from_memory(
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     chosen = module.configure_optimizers()
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
-    bf16 = has_bf16(device)
+    bf16 = faster_in_bf16(device)
 
     def step(number: int) -> None:
         optimizer.zero_grad()

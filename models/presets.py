@@ -161,9 +161,22 @@ def build_model(
         return _build(kind, num_keypoints, links, pairs, settings, preset["backbone"], pretrained)
 
     network = TwinBaseline(build(), build()) if kind == "twin" else build()
-    height, width = preset["input_size"]
-    network.reader = MapReader(num_keypoints, (height // 4, width // 4), **reading)
+    network.reader = build_reader(num_keypoints, preset, reading)
     return network
+
+
+def build_reader(
+    num_keypoints: int, preset: Mapping[str, Any], reading: Mapping[str, Any]
+) -> MapReader:
+    """A reader of the heatmaps of a preset's networks.
+
+    Args:
+        num_keypoints: K.
+        preset: see `build_model`.
+        reading: "turned" and "kinematics" of `MapReader`; what is missing is off.
+    """
+    height, width = preset["input_size"]
+    return MapReader(num_keypoints, (height // 4, width // 4), **reading)
 
 
 def _build(

@@ -37,7 +37,13 @@ from labelkit.workflows.evaluate import EvaluationSet, evaluation_set
 from labelkit.workflows.labels import read_labels
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.register import register
-from labelkit.workflows.run_round import Labels, examples_of, read_all, train_network
+from labelkit.workflows.run_round import (
+    Labels,
+    examples_of,
+    fit_reader,
+    read_all,
+    train_network,
+)
 from labelkit.workflows.settings import TrainingOptions, load_network, preset_of, resolve
 
 #: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
@@ -173,6 +179,8 @@ def _run(
     bench: Bench, trial: Trial, seed: int, progress: Progress, table: Table
 ) -> Mapping[str, Any]:
     """The scores of one trial and seed; trained and scored once."""
+    from labelkit.models.presets import build_reader
+
     settings = {**bench.settings, "changes": trial.changes}
     if trial.backbone:
         settings["backbone"] = trial.backbone
@@ -185,9 +193,10 @@ def _run(
         examples = [example for example in examples if example.pose is not None]
     elif trial.others == UNANSWERED:
         examples = [e if e.pose is not None else replace(e, presence=None) for e in examples]
+    preset = preset_of(settings)
     what = {
         "kind": trial.kind,
-        "preset": preset_of(settings),  # the same name may mean something else tomorrow
+        "preset": preset,  # the same name may mean something else tomorrow
         "labelled": labelled,
         "others": trial.others,
         "settings": settings,
@@ -196,7 +205,8 @@ def _run(
     }
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     folder = bench.project.root / "runs" / key
-    scores = folder / f"scores-{bench.truth}.json"
+    read = "".join(f"{name}-{value}-" for name, value in sorted(trial.reading.items()))
+    scores = folder / f"scores-{read}{bench.truth}.json"
     if scores.is_file() and (not table.pictures or (folder / "maps.png").is_file()):
         return dict(json.loads(scores.read_text(encoding="utf-8")))
     title = f"{trial.name} at {format_percent(trial.percent)}, seed {seed}"
@@ -215,7 +225,11 @@ def _run(
             1,
             crops=crops,
         )
-    network, header = load_network(model, bench.project.skeleton)
+    skeleton = bench.project.skeleton
+    network, header = load_network(model, skeleton)
+    if trial.reading:
+        network.reader = build_reader(len(skeleton), preset, trial.reading)
+        fit_reader(network, examples, skeleton, settings["mirror"])
     result = scores_of(
         bench.project,
         network,

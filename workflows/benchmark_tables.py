@@ -43,7 +43,7 @@ ANSWERED, UNANSWERED, LEFT_OUT = "answered", "unanswered", "left out"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training of a table; runs of equal trials are shared between tables.
+    """One row of a table; equal trainings are shared between rows and tables.
 
     Attributes:
         name: of its row.
@@ -52,6 +52,7 @@ class Trial:
         others: `ANSWERED`, `UNANSWERED` or `LEFT_OUT`. The simple baseline leaves them out.
         changes: what differs from the preset, table by table.
         backbone: a timm model; "" for the preset's.
+        reading: how the trained network's heatmaps are read; empty for what its preset says.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Trial:
     others: str = ANSWERED
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backbone: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def _semi_weak(percent: float, preset: Mapping[str, Any], larger: str) -> list[T
         rows += [Trial(f"supervised-only, {larger}", SIMPLE, percent, backbone=larger)]
     if reading:
         name = "supervised-only, read like LOFR"
-        rows += [Trial(name, SIMPLE, percent, changes={SIMPLE: reading})]
+        rows += [Trial(name, SIMPLE, percent, reading=reading)]
     if percent < 100:
         rows += [Trial("consistency, two networks", TWIN, percent, changes=_TAUGHT)]
     rows += [

@@ -20,6 +20,7 @@ from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.data import PlainCrops, ahead, loader, loader_workers
 from labelkit.workflows.decode import certainty, height_at, refine
+from labelkit.workflows.precision import faster_in_bf16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ def _answers(
 ) -> Iterator[list[tuple[NDArray, ...]]]:
     """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells."""
     reader: MapReader = network.reader  # type: ignore[assignment]
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device))
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
@@ -142,13 +143,6 @@ def _forward(
     if cams.numel():
         cams = cams / cams.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     return maps, cams, output.logits.float().sigmoid()
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether a machine computes in bfloat16 faster than in full precision."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def make_prediction(

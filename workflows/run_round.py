@@ -191,7 +191,6 @@ def train_network(
     import torch
 
     from labelkit.models.checkpoint import network_header, save_checkpoint
-    from labelkit.workflows.data import poses_in_cells
     from labelkit.workflows.training import make_recipe, train
 
     skeleton = project.skeleton
@@ -201,10 +200,7 @@ def train_network(
         preset["training"]["guess_at"] = ()
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings)
-    if network.reader.tree is not None:
-        map_hw = network.reader.tree.size_hw
-        mirror = preset["training"]["mirror"]
-        network.reader.tree.fit(*poses_in_cells(examples, skeleton, map_hw, mirror))
+    fit_reader(network, examples, skeleton, preset["training"]["mirror"])
     state = _state_of(model)
     state.parent.mkdir(parents=True, exist_ok=True)
     record = train(
@@ -228,6 +224,22 @@ def train_network(
         save_checkpoint(model, network, header)
         state.unlink(missing_ok=True)
     return record
+
+
+def fit_reader(network: Any, examples: Sequence[Example], skeleton: Skeleton, mirror: bool) -> None:
+    """Tell a network's reader how keypoints lie to each other, where it wants to know.
+
+    Args:
+        network: see `build_network`.
+        examples: of which those with locations are learned from.
+        skeleton: of the examples.
+        mirror: whether mirror images of poses are poses.
+    """
+    from labelkit.workflows.data import poses_in_cells
+
+    tree = network.reader.tree
+    if tree is not None:
+        tree.fit(*poses_in_cells(examples, skeleton, tree.size_hw, mirror))
 
 
 def _state_of(model: Path) -> Path:

@@ -33,7 +33,7 @@ from labelkit.workflows.data import (
     loader_workers,
 )
 from labelkit.workflows.guesses import Guesses
-from labelkit.workflows.inference import has_bf16
+from labelkit.workflows.precision import faster_in_bf16
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.resume import SafetensorsIO
 
@@ -272,7 +272,7 @@ def train(
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     others = [i for i, e in enumerate(examples) if e.pose is None]
     gpu = torch.cuda.is_available()
-    bf16 = has_bf16(torch.device("cuda" if gpu else "cpu"))
+    bf16 = faster_in_bf16(torch.device("cuda" if gpu else "cpu"))
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
     turns = Turns(recipe.rotation, recipe.mirror)

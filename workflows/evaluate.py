@@ -13,7 +13,13 @@ import numpy as np
 
 from labelkit.atomic import write_text
 from labelkit.conflicts import SAME_PX
-from labelkit.errors import InputError, ProjectError, UsageError, WaitingForLabels
+from labelkit.errors import (
+    CheckpointError,
+    InputError,
+    ProjectError,
+    UsageError,
+    WaitingForLabels,
+)
 from labelkit.instance import Instance
 from labelkit.pose import Pose
 from labelkit.predictions import Prediction, blind_predictions, find_predictions
@@ -107,18 +113,30 @@ def evaluate(
     Raises:
         WaitingForLabels: if the dev set has no human keypoints yet.
         InputError: if the evaluation set holds images of the project.
+        CheckpointError: if no round's network can be read.
     """
     known = read_all(project, store)
     chosen = _one_per_percentage(project)
     with evaluation_set(project, known, progress, images, labels) as data:
         rows = list(_blind_rows(data, project, known, chosen))
+        unread: dict[int, CheckpointError] = {}
         for found in chosen:
-            rows += _rows_of_round(found, data, project, store, progress, supervised)
+            try:
+                rows += _rows_of_round(found, data, project, store, progress, supervised)
+            except CheckpointError as error:  # trained by an older labelkit, say
+                unread[found.plan.number] = error
+        if len(unread) == len(chosen):
+            raise unread[chosen[-1].plan.number]
     table = ResultTable(tuple(rows))
     file = output or project.root / "reports" / "evaluation.json"
     write_text(file, table.to_json())
     present = sum(int(pose.present.sum()) for pose in data.truth.values())
-    note = _anchored(chosen, data) if images is None else ""
+    note = "".join(
+        f"Note: round {number:03d} is left out. {error.problem}\n"
+        for number, error in unread.items()
+    )
+    if images is None:
+        note += _anchored(chosen, data)
     return EvaluateReport(table, len(data.truth), present, data.source, file, note)
 
 

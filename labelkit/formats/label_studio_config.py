@@ -63,7 +63,7 @@ STYLE = (
 )
 
 #: What to do, above the names.
-TICKING = "Click a box: which keypoints can you see?"
+TICKING = "Click a box, then tick what you could point at."
 
 #: How to add is said because a plain click inside a box selects the box; and Esc, because choosing
 #: a name gives it to the keypoint that is selected.
@@ -94,7 +94,7 @@ def visibility_config(skeleton: Skeleton) -> str:
         perRegion="true",
         whenTagName=BOX,
         required="true",
-        requiredMessage="Answer for every box: tick what can be seen, or (none of them).",
+        requiredMessage="Answer for every box: tick what you could point at, or (none of them).",
         layout="vertical",
     )
     for group, keypoints in _groups(choices, skeleton):

@@ -213,6 +213,18 @@ def test_weights_of_another_skeleton_are_refused(trained, others):
         run(trained, **others)
 
 
+def test_a_round_whose_network_cannot_be_read_is_left_out(retrained, others):
+    path = retrained.project.rounds_root / "000" / "model.safetensors"
+    path.write_bytes(b"from another time")
+    report = run(retrained, **others)
+    assert names(report) == [
+        ("skeleton in box", None),
+        ("mean pose", "8.3%"),
+        ("LOFR semi-weak", "8.3%"),
+    ]
+    assert f"Note: round 000 is left out. {path} is not a readable" in report.text()
+
+
 def test_another_store_url_does_not_get_evaluation_images(trained, others, monkeypatch, tmp_path):
     url = f"sqlite:///{tmp_path}/team.db"
     with LabelStore.open(url):

@@ -18,7 +18,7 @@ lint: $(READY)  ## format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## what benchmarks/README.md reports; an hour on two CPU cores
+bench: $(READY)  ## what benchmarks/*.md report, but for the long trainings; an hour on two CPU cores
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 # Stamped, so that it is done once and again only when the dependencies change.

@@ -119,13 +119,16 @@ def evaluate(
     chosen = _one_per_percentage(project)
     with evaluation_set(project, known, progress, images, labels) as data:
         rows = list(_blind_rows(data, project, known, chosen))
-        unread: dict[int, CheckpointError] = {}
+        scored, unread = [], {}
         for found in chosen:
             try:
-                rows += _rows_of_round(found, data, project, store, progress, supervised)
+                network, _ = load_network(found.path / "model.safetensors", project.skeleton)
             except CheckpointError as error:  # trained by an older labelkit, say
                 unread[found.plan.number] = error
-        if len(unread) == len(chosen):
+                continue
+            scored.append(found)
+            rows += _rows_of_round(found, network, data, project, store, progress, supervised)
+        if not scored:
             raise unread[chosen[-1].plan.number]
     table = ResultTable(tuple(rows))
     file = output or project.root / "reports" / "evaluation.json"
@@ -136,7 +139,7 @@ def evaluate(
         for number, error in unread.items()
     )
     if images is None:
-        note += _anchored(chosen, data)
+        note += _anchored(scored, data)
     return EvaluateReport(table, len(data.truth), present, data.source, file, note)
 
 
@@ -206,11 +209,11 @@ def _dev_set(project: Project, known: Labels) -> EvaluationSet:
     return EvaluationSet(project, instances, truth, "the dev set")
 
 
-def _anchored(chosen: list[Round], data: EvaluationSet) -> str:
+def _anchored(scored: list[Round], data: EvaluationSet) -> str:
     """Which rounds the truth leans towards: people leave standing what is nearly right."""
     present = sum(int(pose.present.sum()) for pose in data.truth.values())
     kept = {}
-    for found in chosen:
+    for found in scored:
         guesses = find_predictions(
             found.path / "predictions.parquet", data.project.skeleton, data.truth.keys()
         )
@@ -267,6 +270,7 @@ def _blind_rows(
 
 def _rows_of_round(
     found: Round,
+    network: Any,
     data: EvaluationSet,
     project: Project,
     store: LabelStore,
@@ -276,8 +280,7 @@ def _rows_of_round(
     plan = found.plan
     share = format_percent(round(100 * plan.labelled_share, 1))
 
-    def row(name: str, model: Path, located: bool) -> ResultRow:
-        network, _ = load_network(model, project.skeleton)
+    def row(name: str, network: Any, located: bool) -> ResultRow:
         seen = look_at(data.project, network, plan.settings, located, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in seen
@@ -301,6 +304,6 @@ def _rows_of_round(
                 1,
                 crops=len(examples),
             )
-        yield row("supervised-only", model, True)
+        yield row("supervised-only", load_network(model, project.skeleton)[0], True)
     name = "LOFR semi-weak" if plan.labelled else "LOFR location-free"
-    yield row(name, found.path / "model.safetensors", bool(plan.labelled))
+    yield row(name, network, bool(plan.labelled))

@@ -41,11 +41,11 @@ TestImagesOption = Annotated[
 TestLabelsOption = Annotated[Path | None, typer.Option("--test-labels", help="Their keypoints.")]
 PercentOption = Annotated[
     list[str] | None,
-    typer.Option("--labeled", metavar="P%", help="Only rows of this percentage; may be repeated."),
+    typer.Option("--labeled", metavar="P%", help="Run rows of this percentage; may be repeated."),
 ]
 OnlyOption = Annotated[
     str,
-    typer.Option("--only", metavar="TEXT", help="Only the row of this name, or all that hold it."),
+    typer.Option("--only", metavar="TEXT", help="Run the row of this name, or all that hold it."),
 ]
 LargerOption = Annotated[
     str | None, typer.Option("--larger", help="The second backbone of semi-weak: a timm model.")
@@ -75,7 +75,8 @@ def benchmark(
     """Train and score the rows of a table of the paper on your labelled images.
 
     Every row has the same split, labels, seeds and number of steps. Run again, it goes on where it
-    was and trains as it did; a row that another table has trained is not trained again.
+    was and trains as it did; a row that another table has trained is not trained again. The report
+    has the rows that are asked for and all that have been run before.
 
     Example: labelkit benchmark semi-weak --images frames --labels keypoints.json --labeled 10%
     """

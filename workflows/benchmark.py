@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,62 +19,21 @@ from labelkit.project import (
     lock_project,
     open_project,
 )
-from labelkit.selection import format_percent, labelled_set
+from labelkit.selection import labelled_set
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark_report import BenchmarkReport, Line, finished
-from labelkit.workflows.benchmark_scores import blind_scores, scores_of
-from labelkit.workflows.benchmark_tables import (
-    LEFT_OUT,
-    SIMPLE,
-    UNANSWERED,
-    Table,
-    Trial,
-    tables,
-)
-from labelkit.workflows.evaluate import EvaluationSet, evaluation_set
+from labelkit.workflows.benchmark_runs import Bench, planned, scored
+from labelkit.workflows.benchmark_scores import blind_scores
+from labelkit.workflows.benchmark_tables import Table, Trial, tables
+from labelkit.workflows.evaluate import evaluation_set
 from labelkit.workflows.labels import read_labels
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.register import register
-from labelkit.workflows.run_round import (
-    Labels,
-    examples_of,
-    fit_reader,
-    read_all,
-    train_network,
-)
-from labelkit.workflows.settings import TrainingOptions, load_network, preset_of, resolve
+from labelkit.workflows.run_round import read_all
+from labelkit.workflows.settings import TrainingOptions, preset_of, resolve
 
 #: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
 LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What every trial of a benchmark has in common.
-
-    Attributes:
-        project: with the labelled images; runs and reports lie in its folder.
-        labels: everything people said, of which a trial may use a part.
-        settings: see `resolve`.
-        head: of the journal: which labels these are.
-        test: what is scored.
-        name: of what is scored, for the files.
-    """
-
-    project: Project
-    labels: Labels
-    settings: Mapping[str, Any]
-    head: int
-    test: EvaluationSet
-    name: str
-
-    @property
-    def truth(self) -> str:
-        """A name that no other truth has, nor this one once it is corrected."""
-        said = hashlib.sha256()
-        for id_, pose in sorted(self.test.truth.items()):
-            said.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
-        return f"{self.name}-{said.hexdigest()[:8]}"
 
 
 def benchmark(
@@ -94,7 +51,9 @@ def benchmark(
     seeds: int,
     options: TrainingOptions,
 ) -> BenchmarkReport:
-    """Run the trials of a table that have not been run, and score all of them.
+    """Run the trials of a table that are asked for and have not been run, and score them.
+
+    The report has every row of the table that has been run in the same way, also before.
 
     Args:
         table: one of `tables`.
@@ -137,10 +96,7 @@ def benchmark(
         with evaluation_set(project, everything, progress, test_images, test_labels) as test:
             name = "dev" if test_labels is None else test_labels.resolve().parent.name
             bench = Bench(project, everything, settings, store.head(), test, name)
-            lines = [*_blind(bench, trials, seeds)]
-            for trial in trials:
-                runs = [_run(bench, trial, seed, progress, chosen) for seed in range(seeds)]
-                lines.append(Line(trial.name, trial.percent, tuple(runs)))
+            lines = _lines(bench, chosen, trials, seeds, progress)
     return finished(bench.project, table, chosen, bench.name, bench.settings, lines)
 
 
@@ -175,78 +131,26 @@ def _register(project: Project, store: LabelStore, labels: Path, progress: Progr
     )
 
 
-def _run(
-    bench: Bench, trial: Trial, seed: int, progress: Progress, table: Table
-) -> Mapping[str, Any]:
-    """The scores of one trial and seed; trained and scored once."""
-    from labelkit.models.presets import build_reader
-
-    settings = {**bench.settings, "changes": trial.changes}
-    if trial.backbone:
-        settings["backbone"] = trial.backbone
-    labelled = labelled_set(
-        bench.labels.trainable, len(bench.labels.trainable), trial.percent, (), seed
-    )
-    examples = examples_of(bench.labels, labelled)
-    crops = len(examples)  # of every row: the number of steps is the same
-    if trial.others == LEFT_OUT or trial.kind == SIMPLE:
-        examples = [example for example in examples if example.pose is not None]
-    elif trial.others == UNANSWERED:
-        examples = [e if e.pose is not None else replace(e, presence=None) for e in examples]
-    preset = preset_of(settings)
-    what = {
-        "kind": trial.kind,
-        "preset": preset,  # the same name may mean something else tomorrow
-        "labelled": labelled,
-        "others": trial.others,
-        "settings": settings,
-        "seed": seed,
-        "journal_head": bench.head,
-    }
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    folder = bench.project.root / "runs" / key
-    read = "".join(f"{name}-{value}-" for name, value in sorted(trial.reading.items()))
-    scores = folder / f"scores-{read}{bench.truth}.json"
-    if scores.is_file() and (not table.pictures or (folder / "maps.png").is_file()):
-        return dict(json.loads(scores.read_text(encoding="utf-8")))
-    title = f"{trial.name} at {format_percent(trial.percent)}, seed {seed}"
-    model = folder / "model.safetensors"
-    if not model.is_file():
-        write_json(folder / "trial.json", what | {"name": trial.name, "labelled": len(labelled)})
-        train_network(
-            trial.kind,
-            bench.project,
-            examples,
-            settings,
-            seed,
-            model,
-            progress,
-            title,
-            1,
-            crops=crops,
-        )
-    skeleton = bench.project.skeleton
-    network, header = load_network(model, skeleton)
-    if trial.reading:
-        network.reader = build_reader(len(skeleton), preset, trial.reading)
-        fit_reader(network, examples, skeleton, settings["mirror"])
-    result = scores_of(
-        bench.project,
-        network,
-        settings,
-        bool(trial.percent),
-        bench.labels,
-        bench.test,
-        progress,
-        pictures=folder if table.pictures else None,
-    )
-    result["seconds"] = header["training"]["seconds"]
-    result["device"] = header["training"]["device"]
-    write_json(scores, result)
-    return result
+def _lines(
+    bench: Bench, table: Table, asked: Sequence[Trial], seeds: int, progress: Progress
+) -> list[Line]:
+    """The rows that are asked for, and those of the table that have been run before."""
+    rows = [[planned(bench, trial, seed) for seed in range(seeds)] for trial in table.trials]
+    trainings = list(dict.fromkeys(r.folder for row in rows for r in row if r.trial in asked))
+    lines = []
+    for trial, row in zip(table.trials, rows, strict=True):
+        if trial in asked:
+            places = [f"{trainings.index(run.folder) + 1} of {len(trainings)}" for run in row]
+            pairs = zip(row, places, strict=True)
+            runs = [scored(bench, run, progress, place, table.pictures) for run, place in pairs]
+        else:
+            runs = [scores for run in row if (scores := run.known(table.pictures)) is not None]
+        if len(runs) == seeds:
+            lines.append(Line(trial.name, trial.percent, tuple(runs)))
+    return [*_blind(bench, {line.percent for line in lines if line.percent}, seeds), *lines]
 
 
-def _blind(bench: Bench, trials: Sequence[Trial], seeds: int) -> Iterator[Line]:
+def _blind(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
     """The rows that a result has to beat: poses that nobody looked up in the picture."""
     skeleton, test = bench.project.skeleton, bench.test
     boxes = [instance.box for instance in test.instances.values()]
@@ -258,7 +162,7 @@ def _blind(bench: Bench, trials: Sequence[Trial], seeds: int) -> Iterator[Line]:
         None,
         (blind_scores(blind_predictions(ids, flat, nothing), test, skeleton),),
     )
-    for percent in sorted({trial.percent for trial in trials} - {0.0}) or [100.0]:
+    for percent in sorted(percents) or [100.0]:
         runs = []
         for seed in range(seeds):
             poses, trainable = bench.labels.poses, bench.labels.trainable

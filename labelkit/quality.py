@@ -13,6 +13,11 @@ from labelkit.skeleton import Skeleton
 #: gives a presence loss next to nothing to tell it by.
 ALWAYS_ABOVE, NEVER_BELOW, SAME_ABOVE = 0.97, 0.03, 0.95
 
+#: Part of the way from chance to perfect that a network has to tell presence by, before what it
+#: has learned from presence alone says where keypoints are (benchmarks/README.md, "When to trust
+#: a location-free round").
+LEARNED = 0.25
+
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) ranks from 0; equal values share their mean rank."""
@@ -66,6 +71,20 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     # |sum of differences| of a bin is its count times |mean difference|.
     gap = np.abs(np.bincount(index, weights=values - right, minlength=bins))
     return float(gap.sum() / len(values))
+
+
+def hardly_learned(presence_map: float | None, chance: float | None) -> bool:
+    """Whether a network tells presence so badly that it cannot know where keypoints are.
+
+    False where nothing can be said.
+
+    Args:
+        presence_map: mean average precision of its presence; None if undefined.
+        chance: of one score for all; None if undefined.
+    """
+    if presence_map is None or chance is None:
+        return False
+    return presence_map - chance < LEARNED * (1 - chance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from builders import stick_skeleton
 from labelkit.quality import (
     UninformativeKeypoint,
     expected_calibration_error,
+    hardly_learned,
     spearman,
     uninformative_keypoints,
 )
@@ -30,6 +31,22 @@ def test_rank_correlation_is_undefined_for_one_sample_or_a_constant():
     assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
     with pytest.raises(ValueError, match="NaN"):
         spearman([1.0, math.nan], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("presence_map", "chance", "expected"),
+    [
+        (0.88, 0.87, True),  # people in sports: nearly everything is nearly always seen
+        (0.88, 0.76, False),  # the same number says much where less is seen
+        (0.71, 0.60, False),
+        (0.69, 0.60, True),
+        (0.50, 0.60, True),
+        (None, 0.60, False),
+        (0.70, None, False),
+    ],
+)
+def test_what_presence_says_of_a_network_depends_on_chance(presence_map, chance, expected):
+    assert hardly_learned(presence_map, chance) is expected
 
 
 def test_calibration_error_worked_by_hand():

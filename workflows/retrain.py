@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from labelkit.errors import WaitingForLabels
 from labelkit.predictions import Prediction, iter_predictions
 from labelkit.project import Project, is_main_process
+from labelkit.quality import hardly_learned
 from labelkit.rounds import (
     COMPLETE,
     Round,
@@ -29,6 +31,10 @@ from labelkit.workflows.queueing import fill_queue
 from labelkit.workflows.run_round import Labels, latest_predictions, read_all, run_round
 from labelkit.workflows.settings import TrainingOptions, resolve
 
+#: Corrected instances that a round is worth correcting with: 1 % of LSPET
+#: (benchmarks/README.md, Table 4).
+FEW = 50
+
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
@@ -43,6 +49,7 @@ class RoundReport:
         is_new: False where the newest round already answers to this command.
         dev: measures on the dev set.
         next_step: what to type.
+        note: what to know before that; "" for nothing.
     """
 
     round: int | None
@@ -54,6 +61,7 @@ class RoundReport:
     is_new: bool
     dev: Mapping[str, Any]
     next_step: str
+    note: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -77,6 +85,8 @@ class RoundReport:
         if numbers:
             located = self.dev.get("located", 0)
             lines.append(f"On the dev set ({located} with keypoints): {', '.join(numbers)}.")
+        if self.note:
+            lines.append(f"note: {self.note}")
         lines += [f"{self.queued} instances are queued for correction.", self.next_step]
         return "\n".join(lines)
 
@@ -210,9 +220,22 @@ def _teach_the_same(then: Labels, now: Labels, labelled: tuple[str, ...]) -> boo
 
 
 def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -> RoundReport:
-    """Queue up to twice the percentage (at least 10 %), and say what to do."""
+    """Queue up to twice the percentage (at least 10 %), and say what to do.
+
+    After a location-free round that has learned next to nothing, few are queued: so many that the
+    next round is worth correcting.
+    """
     predictions = latest_predictions(project)[1]
-    at = max(10.0, min(100.0, 200.0 * found.plan.labelled_share))
+    dev = found.facts.get("dev", {})
+    at, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
+    if not found.plan.labelled and hardly_learned(
+        dev.get("presence_map"), dev.get("presence_map_chance")
+    ):
+        at = min(at, float(math.ceil(100 * FEW / len(labels.instances))))
+        note = (
+            "it hardly tells what can be seen better than chance (presence_map), so where it puts "
+            f"keypoints is a guess; keypoints of some {FEW} instances teach it far more."
+        )
     items = fill_queue(project, labels, predictions, at)
     percent = format_percent(round(at, 3))
     if items:
@@ -235,6 +258,7 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
         0,
         len(items),
         is_new,
-        found.facts.get("dev", {}),
+        dev,
         following,
+        note,
     )

@@ -305,8 +305,9 @@ def _score(
     if answered:
         said = np.stack([predictions[item].presence for item in answered])
         truth = np.stack([labels.presences[item] for item in answered])
-        value = presence_map(said, truth)
-        result["presence_map"] = None if np.isnan(value) else value
+        for name, scores in (("presence_map", said), ("presence_map_chance", np.zeros_like(said))):
+            value = presence_map(scores, truth)
+            result[name] = None if np.isnan(value) else value
     if located:
         row = evaluate_row("dev", None, predictions, located, labels.instances, skeleton)
         result |= {key: value for key, value in row.as_dict().items() if "@" in key}

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from builders import make_image, make_project, write_picture
 from trained import FIGURES, TINY, Trained
@@ -25,8 +28,8 @@ from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.queueing import read_queue
-from labelkit.workflows.retrain import RoundReport, retrain
-from labelkit.workflows.run_round import latest_predictions
+from labelkit.workflows.retrain import RoundReport, report_round, retrain
+from labelkit.workflows.run_round import latest_predictions, read_all
 from labelkit.workflows.settings import TrainingOptions
 
 
@@ -106,6 +109,34 @@ def test_the_dev_set_is_measured_and_never_trained_on(corrected):
     assert report.dev["located"] == report.dev["answered"] >= 2
     assert 0 <= report.dev["pck@0.2"] <= 1
     assert "On the dev set (" in report.text()
+
+
+def test_presence_is_measured_beside_one_score_for_all(trained):
+    labels = read_all(trained.project, trained.store)
+    said = np.stack([labels.presences[item] for item in sorted(labels.dev)])
+    shares = said.mean(axis=0)
+    mixed = shares[(shares > 0) & (shares < 1)]
+    newest = latest_complete(trained.project)
+    assert newest is not None
+    measured = newest.facts["dev"]["presence_map_chance"]
+    assert measured == (pytest.approx(mixed.mean()) if len(mixed) else None)
+
+
+@pytest.mark.parametrize(("presence_map", "percent"), [(0.61, "5%"), (0.9, "10%")])
+def test_where_presence_alone_taught_little_few_are_asked_for(
+    trained, monkeypatch, presence_map, percent
+):
+    monkeypatch.setattr("labelkit.workflows.retrain.FEW", 1)  # of 24
+    newest = latest_complete(trained.project)
+    assert newest is not None
+    dev = {"presence_map": presence_map, "presence_map_chance": 0.6}
+    found = replace(newest, facts={**newest.facts, "dev": dev})
+    labels = read_all(trained.project, trained.store)
+    report = report_round(trained.project, labels, found, True)
+    wanted = labelled_count(FIGURES, float(percent.rstrip("%")))
+    assert report.queued == len(labels.dev) + wanted
+    assert report.next_step.endswith(f"labelkit retrain --labeled {percent}")
+    assert ("note: it hardly tells what can be seen" in report.text()) is (percent == "5%")
 
 
 def test_settings_that_are_not_said_stay_as_they_were(corrected):

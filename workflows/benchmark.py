@@ -136,13 +136,12 @@ def _lines(
 ) -> list[Line]:
     """The rows that are asked for, and those of the table that have been run before."""
     rows = [[planned(bench, trial, seed) for seed in range(seeds)] for trial in table.trials]
-    trainings = list(dict.fromkeys(r.folder for row in rows for r in row if r.trial in asked))
+    folders = dict.fromkeys(r.folder for row in rows for r in row if r.trial in asked)
+    place = {folder: f"{n} of {len(folders)}" for n, folder in enumerate(folders, start=1)}
     lines = []
     for trial, row in zip(table.trials, rows, strict=True):
         if trial in asked:
-            places = [f"{trainings.index(run.folder) + 1} of {len(trainings)}" for run in row]
-            pairs = zip(row, places, strict=True)
-            runs = [scored(bench, run, progress, place, table.pictures) for run, place in pairs]
+            runs = [scored(bench, r, progress, place[r.folder], table.pictures) for r in row]
         else:
             runs = [scores for run in row if (scores := run.known(table.pictures)) is not None]
         if len(runs) == seeds:

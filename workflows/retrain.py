@@ -223,15 +223,16 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
     """Queue up to twice the percentage (at least 10 %), and say what to do.
 
     After a location-free round that has learned next to nothing, few are queued: so many that the
-    next round is worth correcting.
+    next round is worth correcting. A project of which they are a tenth has too small a dev set to
+    tell.
     """
     predictions = latest_predictions(project)[1]
     dev = found.facts.get("dev", {})
     at, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
-    if not found.plan.labelled and hardly_learned(
-        dev.get("presence_map"), dev.get("presence_map_chance")
-    ):
-        at = min(at, float(math.ceil(100 * FEW / len(labels.instances))))
+    few = float(math.ceil(100 * FEW / len(labels.instances)))
+    learned_little = hardly_learned(dev.get("presence_map"), dev.get("presence_map_chance"))
+    if not found.plan.labelled and few < at and learned_little:
+        at = few
         note = (
             "it hardly tells what can be seen better than chance (presence_map), so where it puts "
             f"keypoints is a guess; keypoints of some {FEW} instances teach it far more."

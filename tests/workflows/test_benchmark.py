@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import TINY as TINY_OPTIONS
 from command_line import labelkit
+from said import Lines
 from trained import TINY
 
 from labelkit.errors import ProjectError, UsageError
@@ -128,22 +129,12 @@ def test_what_was_run_is_not_run_again(done, figures):
     assert (done / "reports" / "semi-weak-test.png").read_bytes().startswith(b"\x89PNG")
 
 
-class Lines(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-
 def test_what_is_asked_for_is_trained_and_what_has_been_run_is_shown(tmp_path, figures):
     def trained(only: str) -> list[str]:
         progress = Lines()
         report = run(tmp_path / "b", "semi-weak", figures, progress, percent=[25.0], only=only)
         rows.append([row["name"] for row in report.data()["rows"][2:]])
-        return [line.split(": epoch")[0] for line in progress.lines if ": epoch" in line]
+        return [line.split(": epoch")[0] for line in progress.epochs]
 
     rows: list[list[str]] = []
     # One row has this name, and others hold it.

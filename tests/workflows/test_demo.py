@@ -2,27 +2,13 @@ import json
 
 import pytest
 from PIL import Image as Picture
+from said import Lines
 
 from labelkit.errors import ProjectError
 from labelkit.project import open_project
 from labelkit.rounds import rounds
 from labelkit.store import LabelStore
 from labelkit.workflows.demo import demo
-from labelkit.workflows.progress import Silent
-
-
-class Lines(Silent):
-    """Keeps what a workflow says."""
-
-    def __init__(self):
-        self.said = []
-
-    def line(self, text):
-        self.said.append(text)
-
-    @property
-    def trained(self):
-        return [line for line in self.said if "epoch 1/1" in line]
 
 
 def run(folder, progress=None, seed=0, figures=24):
@@ -82,7 +68,7 @@ def test_no_location_is_known_before_the_annotator_corrected(shown):
 
 def test_every_network_is_trained_once(shown):
     # Location-free, and at both percentages semi-weak and supervised-only.
-    assert len(shown[1].trained) == 5
+    assert len(shown[1].epochs) == 5
 
 
 def test_run_again_it_goes_on_where_it_was_and_trains_nothing(shown):
@@ -90,7 +76,7 @@ def test_run_again_it_goes_on_where_it_was_and_trains_nothing(shown):
     head = len(rounds(open_project(folder / "project")))
     lines = Lines()
     again = run(folder, lines)
-    assert lines.trained == []
+    assert lines.epochs == []
     assert again.table == first.table
     assert len(rounds(open_project(folder / "project"))) == head
 

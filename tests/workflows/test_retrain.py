@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_image, make_project, write_picture
+from said import Lines
 from trained import FIGURES, TINY, Trained
 
 from labelkit.errors import WaitingForLabels
@@ -31,16 +32,6 @@ from labelkit.workflows.queueing import read_queue
 from labelkit.workflows.retrain import RoundReport, report_round, retrain
 from labelkit.workflows.run_round import latest_predictions, read_all
 from labelkit.workflows.settings import TrainingOptions
-
-
-class Lines(Silent):
-    """Keeps what a workflow says."""
-
-    def __init__(self):
-        self.said = []
-
-    def line(self, text):
-        self.said.append(text)
 
 
 def run(trained: Trained, percent=10.0, now=False, options=None, progress=None) -> RoundReport:

@@ -55,7 +55,7 @@ _PAPER: dict[str, Any] = {
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
-        "located_share": 0.25,  # of a batch, where some crops have locations and some do not
+        "located_share": 0.25,  # least part of a batch, where only some crops have locations
         "guess_at": (),  # parts of the training after which the network guesses locations
         "sure": 0.5,  # part of its guesses that count
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones

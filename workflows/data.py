@@ -187,7 +187,8 @@ class MixedSampler(Sampler[tuple[int, int]]):
         others: indices of examples without.
         batch_size: of the batches that are cut from this order, on every device.
         steps: batches an epoch.
-        located_share: part of each batch that has locations, where there are both kinds.
+        located_share: part of each batch that has locations, where there are both kinds; more
+            where more objects have them, so that none of these is drawn less than the others.
         seed: of the whole run.
         rank, world_size: which of how many devices this is.
     """
@@ -218,7 +219,8 @@ class MixedSampler(Sampler[tuple[int, int]]):
         elif not self.located:
             self.located_per_batch = 0
         else:
-            self.located_per_batch = min(max(round(total * located_share), 1), total - 1)
+            share = max(located_share, len(self.located) / len(self.located + self.others))
+            self.located_per_batch = min(max(round(total * share), 1), total - 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the training engine before each epoch."""

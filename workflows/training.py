@@ -56,7 +56,7 @@ class Recipe:
         lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
             twins teach each other, any other network itself.
         sigma: of the target Gaussians, in heatmap cells.
-        located_share: part of each batch that has locations, where there are both kinds.
+        located_share: least part of each batch that has locations, see `MixedSampler`.
         guess_at, sure: see `Guesses`.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
         rotation, mirror: see `Turns`.
@@ -201,8 +201,20 @@ class _EpochLine(pl.Callback):
         self.progress = progress
         self.what = what
         self.state = state
-        self.started = 0.0
+        self.started = time.monotonic()
+        self.before = 0.0  # seconds until the state that this run goes on from
         self.first_epoch = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """What the training has taken so far, without what was lost where it was stopped."""
+        return self.before + time.monotonic() - self.started
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         self.started = time.monotonic()
@@ -307,7 +319,6 @@ def train(
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
-    started = time.monotonic()
     with warnings.catch_warnings():
         # More loader workers than small machines have cores are advised; the rest is the
         # engine's own use of what PyTorch deprecates.
@@ -323,10 +334,9 @@ def train(
             if trainer.interrupted:  # the engine makes an error of Ctrl-C
                 raise KeyboardInterrupt from None
             raise
-    took = time.monotonic() - started
     return {
         "recipe": asdict(recipe),
-        "seconds": round(took, 1),
+        "seconds": round(line.seconds, 1),
         "device": torch.cuda.get_device_name()
         if gpu
         else f"CPU, {torch.get_num_threads()} threads",

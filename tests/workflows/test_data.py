@@ -56,8 +56,14 @@ def test_every_batch_holds_the_same_share_of_objects_with_locations():
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.99, 7), (1.0, 7)])
 def test_both_kinds_are_in_every_batch_whatever_the_share(share, expected):
-    for batch in batches(make_sampler(located_share=share)):
-        assert sum(index < 4 for index, _ in batch) == expected
+    for batch in batches(make_sampler(range(1), range(1, 20), located_share=share)):
+        assert sum(index < 1 for index, _ in batch) == expected
+
+
+def test_an_object_with_locations_is_never_drawn_less_than_one_without():
+    # 18 of 20 have them: 7 of 8, not the quarter that is asked for.
+    for batch in batches(make_sampler(range(18), range(18, 20))):
+        assert sum(index < 18 for index, _ in batch) == 7
 
 
 def test_with_one_kind_only_batches_are_full_of_it():

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from builders import stick_skeleton, write_picture
@@ -7,6 +9,7 @@ from labelkit.images import scan_images
 from labelkit.instance import Box, Instance
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.pose import human_pose
+from labelkit.workflows import training
 from labelkit.workflows.data import Example
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.training import PoseTraining, Recipe, duration, make_recipe, train
@@ -94,6 +97,31 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(exampl
 
     assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
     assert_same(weights(resumed), weights(through))
+
+
+def test_a_run_that_goes_on_says_how_long_it_took_in_all(examples, tmp_path, monkeypatch):
+    clock = {"now": 0.0}
+
+    def monotonic():
+        clock["now"] += 0.001
+        return clock["now"]
+
+    class Slow(KilledAfter):
+        """Ten minutes pass after every epoch."""
+
+        def line(self, text):
+            clock["now"] += 600
+            super().line(text)
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=monotonic))
+    through = run(make_tiny(), examples, tmp_path, progress=Slow(99), name="through.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=Slow(2))
+    clock["now"] += 86_400
+    resumed = run(make_tiny(), examples, tmp_path, progress=Slow(99))
+    assert through["seconds"] == pytest.approx(1800, abs=1)
+    # The ten minutes between the last state and the kill are lost.
+    assert resumed["seconds"] == pytest.approx(1200, abs=1)
 
 
 def test_a_state_of_another_network_says_to_start_afresh(examples, tmp_path):

@@ -105,7 +105,13 @@ def from_memory(
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     answered = [i for i, e in enumerate(examples) if e.pose is None]
     sampler = MixedSampler(
-        located, answered, recipe.batch_size, 4, recipe.located_share, recipe.seed
+        located,
+        answered,
+        recipe.batch_size,
+        4,
+        recipe.located_share,
+        recipe.located_odds,
+        recipe.seed,
     )
     turns = Turns(recipe.rotation, recipe.mirror)
     crops = TrainingCrops(folder / "images", examples, SKELETON, preset["input_size"], turns)

@@ -56,6 +56,7 @@ _PAPER: dict[str, Any] = {
         "batch_size": 64,
         "epochs": 160,
         "located_share": 0.25,  # least part of a batch, where only some crops have locations
+        "located_odds": 1.0,  # and at least so many times as often as another is one drawn
         "guess_at": (),  # parts of the training after which the network guesses locations
         "sure": 0.5,  # part of its guesses that count
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
@@ -93,6 +94,7 @@ _PLUS = _changed(
         "transformer_lr": 1e-4,
         "weight_decay": 0.1,
         "located_share": 0.6,
+        "located_odds": 17.0,  # that is .65 of a batch with a tenth, .85 with a quarter of them
         "guess_at": (0.33, 0.67),
     },
 )

@@ -187,8 +187,9 @@ class MixedSampler(Sampler[tuple[int, int]]):
         others: indices of examples without.
         batch_size: of the batches that are cut from this order, on every device.
         steps: batches an epoch.
-        located_share: part of each batch that has locations, where there are both kinds; more
-            where more objects have them, so that none of these is drawn less than the others.
+        located_share: least part of each batch that has locations, where there are both kinds.
+        located_odds: how many times as often as one without them an object with locations is
+            drawn, at least: the more objects have them, the larger is their part of a batch.
         seed: of the whole run.
         rank, world_size: which of how many devices this is.
     """
@@ -200,6 +201,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
         batch_size: int,
         steps: int,
         located_share: float,
+        located_odds: float,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -219,7 +221,8 @@ class MixedSampler(Sampler[tuple[int, int]]):
         elif not self.located:
             self.located_per_batch = 0
         else:
-            share = max(located_share, len(self.located) / len(self.located + self.others))
+            weight = located_odds * len(self.located)
+            share = max(located_share, weight / (weight + len(self.others)))
             self.located_per_batch = min(max(round(total * share), 1), total - 1)
 
     def set_epoch(self, epoch: int) -> None:

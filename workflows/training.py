@@ -56,7 +56,7 @@ class Recipe:
         lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
             twins teach each other, any other network itself.
         sigma: of the target Gaussians, in heatmap cells.
-        located_share: least part of each batch that has locations, see `MixedSampler`.
+        located_share, located_odds: which crops are drawn, see `MixedSampler`.
         guess_at, sure: see `Guesses`.
         ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
         rotation, mirror: see `Turns`.
@@ -77,6 +77,7 @@ class Recipe:
     lambda_consistency: float
     sigma: float
     located_share: float
+    located_odds: float
     guess_at: tuple[float, ...]
     sure: float
     ema_decay: float
@@ -315,6 +316,7 @@ def train(
         recipe.batch_size,
         recipe.steps_per_epoch,
         recipe.located_share,
+        recipe.located_odds,
         recipe.seed,
         rank=trainer.global_rank,
         world_size=trainer.world_size,

@@ -24,8 +24,8 @@ SEEDS = range(40)
 
 
 def make_sampler(located=range(4), answered=range(4, 20), **changes):
-    options = {"batch_size": 8, "steps": 5, "located_share": 0.25, "seed": 1} | changes
-    return MixedSampler(list(located), list(answered), **options)
+    options = {"batch_size": 8, "steps": 5, "located_share": 0.25, "located_odds": 1, "seed": 1}
+    return MixedSampler(list(located), list(answered), **options | changes)
 
 
 def batches(sampler):
@@ -60,10 +60,19 @@ def test_both_kinds_are_in_every_batch_whatever_the_share(share, expected):
         assert sum(index < 1 for index, _ in batch) == expected
 
 
-def test_an_object_with_locations_is_never_drawn_less_than_one_without():
-    # 18 of 20 have them: 7 of 8, not the quarter that is asked for.
-    for batch in batches(make_sampler(range(18), range(18, 20))):
-        assert sum(index < 18 for index, _ in batch) == 7
+@pytest.mark.parametrize(
+    ("located", "odds", "expected"),
+    [
+        (18, 1, 7),  # of 8, as chance would have it: not the quarter that is asked for
+        (10, 1, 4),
+        (10, 3, 6),  # 30 of 30 + 10
+        (1, 3, 2),  # 3 of 3 + 19 is less than the quarter
+    ],
+)
+def test_the_more_objects_have_locations_the_more_of_them_are_drawn(located, odds, expected):
+    sampler = make_sampler(range(located), range(located, 20), located_odds=odds)
+    for batch in batches(sampler):
+        assert sum(index < located for index, _ in batch) == expected
 
 
 def test_with_one_kind_only_batches_are_full_of_it():

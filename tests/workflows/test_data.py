@@ -67,6 +67,7 @@ def test_both_kinds_are_in_every_batch_whatever_the_share(share, expected):
         (10, 1, 4),
         (10, 3, 6),  # 30 of 30 + 10
         (1, 3, 2),  # 3 of 3 + 19 is less than the quarter
+        (19, 17, 7),  # one that has none is left a place
     ],
 )
 def test_the_more_objects_have_locations_the_more_of_them_are_drawn(located, odds, expected):

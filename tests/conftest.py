@@ -20,11 +20,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What ends the Label Studio that tests share comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("ends_the_server") is not None)
-
-
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The project that `trained` copies; not to be changed."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ from labelkit.workflows.push_server import push_server
 
 #: Where tests that look at no picture say the pictures are.
 ELSEWHERE = "http://127.0.0.1:9/frames"
+
+DATABASE = "label_studio.sqlite3"
 
 
 @dataclass
@@ -89,6 +92,17 @@ def studio_command(
             yield process, json.loads("".join(lines))
         finally:
             process.terminate()
+
+
+def copied_database(live: Live, to: Path) -> Path:
+    """A data folder with a copy of the server's database: making one takes a minute."""
+    to.mkdir()
+    with (
+        closing(sqlite3.connect(Path(live.said["data"]) / DATABASE)) as source,
+        closing(sqlite3.connect(to / DATABASE)) as target,
+    ):
+        source.backup(target)
+    return to
 
 
 @pytest.fixture(scope="session")

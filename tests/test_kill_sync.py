@@ -22,7 +22,15 @@ from typing import Any, NamedTuple
 
 import pytest
 from label_studio import point_home_at
-from live_studio import ELSEWHERE, Live, Synced, rename, studio_command
+from live_studio import (
+    DATABASE,
+    ELSEWHERE,
+    Live,
+    Synced,
+    copied_database,
+    rename,
+    studio_command,
+)
 from trained import Trained, copy_trained
 from warm import KILLED, Warm
 
@@ -41,7 +49,6 @@ pytestmark = pytest.mark.slow
 KILLS, SEED = 30, 20261121
 #: Objects in each of the 24 pictures: several requests a push, several pages a pull.
 OBJECTS = 30
-DATABASE = "label_studio.sqlite3"
 #: What commands import when they sync.
 ALSO = (
     "httpx",
@@ -264,17 +271,6 @@ def test_of_two_at_the_same_time_one_finishes_and_the_other_says_so_or_finishes_
 
 
 # The server dies
-
-
-def copied_database(live: Live, to: Path) -> Path:
-    """A data folder with a copy of the server's database: making one takes a minute."""
-    to.mkdir()
-    with (
-        closing(sqlite3.connect(Path(live.said["data"]) / DATABASE)) as source,
-        closing(sqlite3.connect(to / DATABASE)) as target,
-    ):
-        source.backup(target)
-    return to
 
 
 def wait_until(data: Path, query: str, number: int) -> None:

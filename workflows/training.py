@@ -34,7 +34,7 @@ from labelkit.workflows.data import (
 )
 from labelkit.workflows.guesses import Guesses
 from labelkit.workflows.precision import faster_in_bf16
-from labelkit.workflows.progress import Progress
+from labelkit.workflows.progress import Progress, Silent, Step
 from labelkit.workflows.resume import SafetensorsIO
 
 
@@ -196,7 +196,13 @@ class PoseTraining(pl.LightningModule):
 
 
 class _EpochLine(pl.Callback):
-    """One line an epoch, and a state on disk from which a killed run goes on."""
+    """One line an epoch, and a state on disk from which a killed run goes on.
+
+    Attributes:
+        step: moves the bar of the whole training.
+    """
+
+    step: Step
 
     def __init__(self, progress: Progress, what: str, state: Path) -> None:
         self.progress = progress
@@ -220,6 +226,18 @@ class _EpochLine(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         self.started = time.monotonic()
         self.first_epoch = trainer.current_epoch
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, PoseTraining)
+        recipe = pl_module.recipe
+        self.step(trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1, recipe.steps)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, PoseTraining)
@@ -272,8 +290,8 @@ def train(
         size_hw: crop size in pixels.
         recipe: how to train.
         state: where the state of an unfinished run is kept; removed by the caller.
-        progress: told one line an epoch.
-        what: the name of the run in these lines.
+        progress: shown a bar of all steps, and told one line an epoch.
+        what: the name of the run in these.
         devices: how many GPUs or processes a node; None takes what there is.
 
     Returns:
@@ -326,12 +344,14 @@ def train(
         # engine's own use of what PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        shown = progress if trainer.is_global_zero else Silent()
         try:
-            trainer.fit(
-                PoseTraining(network, recipe),
-                loader(crops, recipe.batch_size, loader_workers(), sampler),
-                ckpt_path=state if state.is_file() else None,
-            )
+            with shown.bar(what) as line.step:
+                trainer.fit(
+                    PoseTraining(network, recipe),
+                    loader(crops, recipe.batch_size, loader_workers(), sampler),
+                    ckpt_path=state if state.is_file() else None,
+                )
         except SystemExit:
             if trainer.interrupted:  # the engine makes an error of Ctrl-C
                 raise KeyboardInterrupt from None

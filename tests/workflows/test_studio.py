@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 from builders import make_project
+from live_studio import copied_database, studio_command
 
 from labelkit.bridges.ports import check_port, free_port
 from labelkit.bridges.studio_server import (
@@ -144,14 +145,17 @@ def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypat
     assert stored["result"][-1]["id"] == f"{image.id}-0"
 
 
-@pytest.mark.ends_the_server
-def test_a_polite_kill_stops_the_server_and_its_children(live):
-    family = psutil.Process(live.process.pid).children(recursive=True)
-    live.process.terminate()
-    assert live.process.wait(60) == 0
+def test_a_polite_kill_stops_the_server_and_its_children(live, tmp_path):
+    data, port = copied_database(live, tmp_path / "data"), free_port()
+    served = live.trained.project.root
+    with studio_command(live.python, served, tmp_path, port, "--data", data) as (process, _):
+        assert (data / "running.json").exists()
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        process.terminate()
+        assert process.wait(60) == 0
     gone, alive = psutil.wait_procs(family, timeout=5)
     assert (len(gone), alive) == (len(family), [])
-    check_port("Label Studio", "127.0.0.1", live.port)
-    assert not (Path(live.said["data"]) / "running.json").exists()
-    assert (live.folder / "err").read_text().endswith("Stopped.\n")
-    check_not_running(data_folder(live.trained.project))
+    check_port("Label Studio", "127.0.0.1", port)
+    check_not_running(data)
+    assert (tmp_path / "err").read_text().endswith("Stopped.\n")

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,22 @@ def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(exampl
 
     assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
     assert_same(weights(resumed), weights(through))
+
+
+def test_a_bar_moves_with_every_step_and_goes_on_where_a_killed_run_was(examples, tmp_path):
+    moved = []
+
+    class Bars(KilledAfter):
+        def bar(self, what):
+            moved.append(what)
+            return nullcontext(lambda done, total: moved.append((done, total)))
+
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=Bars(2))
+    assert moved == ["Round 000", (1, 6), (2, 6), (3, 6), (4, 6)]
+    moved.clear()
+    run(make_tiny(), examples, tmp_path, progress=Bars(99))
+    assert moved == ["Round 000", (5, 6), (6, 6)]
 
 
 def test_a_run_that_goes_on_says_how_long_it_took_in_all(examples, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ demo: $(READY)  ## the whole loop on generated images: train, pre-annotate, corr
 	$(BIN)/labelkit demo
 
 test: $(READY)  ## every test; the list at the end says what was skipped and why
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)  ## format, style and types
 	$(BIN)/ruff format --check .

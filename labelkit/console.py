@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 
 class Console:
-    """Lines always; bars with rate and time left where stderr is a terminal."""
+    """Lines always; bars with rate and time left where stderr is a terminal, else a rare line."""
 
     def line(self, text: str) -> None:
         """Say one thing that stays on the screen."""
@@ -21,7 +22,7 @@ class Console:
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """A bar, moved by calling what comes with it with (done, total)."""
         if not sys.stderr.isatty():
-            yield lambda done, total: None
+            yield self._rare_line(what)
             return
         from rich.console import Console as RichConsole
         from rich.progress import (
@@ -42,9 +43,38 @@ class Console:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
+    def _rare_line(self, what: str) -> Callable[[int, int], None]:
+        """For a log file: how far a long work is, after one minute, two, four, eight."""
+        started, before = time.monotonic(), -1
+        due = 60.0
+
+        def step(done: int, total: int) -> None:
+            nonlocal started, before, due
+            if before < 0:  # what a resumed run has behind it, and loading, say nothing of speed
+                started, before = time.monotonic(), done
+            took = time.monotonic() - started
+            if took < due or done in (before, total):
+                return
+            left = took / (done - before) * (total - done)
+            self.line(f"{what}: {done:,} of {total:,}  {duration(left)} left")
+            while due <= took:
+                due *= 2
+
+        return step
+
     def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
         """Pass `items` through while a bar shows how many there were."""
         with self.bar(what) as step:
             for done, item in enumerate(items, 1):
                 yield item
                 step(done, total)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from labelkit.console import Console
+from labelkit.console import Console, duration
 
 
 class Terminal(io.StringIO):
@@ -15,11 +15,30 @@ def test_lines_go_to_stderr_and_leave_stdout_to_results(capsys):
     assert capsys.readouterr() == ("", "Round 000: epoch 1/2\n")
 
 
-def test_without_a_terminal_a_bar_prints_nothing(capsys):
+def test_without_a_terminal_what_is_soon_done_prints_nothing(capsys):
     with Console().bar("Reading images") as step:
         step(1, 2)
         step(2, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_long_work_prints_a_line_after_one_two_four_minutes(
+    monkeypatch, capsys
+):
+    now = 1000.0
+    monkeypatch.setattr("labelkit.console.time.monotonic", lambda: now)
+    with Console().bar("Reading images") as step:
+        now += 500  # loading
+        for done in range(2000, 2301):  # a resumed run; one image a second
+            step(done, 5000)
+            now += 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "Reading images: 2,060 of 5,000  49 min 00 s left",
+        "Reading images: 2,120 of 5,000  48 min 00 s left",
+        "Reading images: 2,240 of 5,000  46 min 00 s left",
+    ]
 
 
 def test_on_a_terminal_a_bar_says_what_is_done_and_how_much(monkeypatch, capsys):
@@ -46,3 +65,17 @@ def test_tracking_is_lazy():
     assert next(tracked) == 1
     with pytest.raises(RuntimeError, match="asked for too much"):
         next(tracked)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.4, "0 s"),
+        (45, "45 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds, expected):
+    assert duration(seconds) == expected

@@ -11,6 +11,7 @@ from typing import Any
 
 from labelkit.annotation import VisibilityAnswer
 from labelkit.atomic import write_json, write_text
+from labelkit.console import duration
 from labelkit.errors import ProjectError
 from labelkit.formats.coco import CocoFile, read_coco
 from labelkit.formats.documents import load_json
@@ -32,7 +33,6 @@ from labelkit.workflows.round_pictures import sheet_items
 from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions
 from labelkit.workflows.simulated_annotator import NAME, correct
-from labelkit.workflows.training import duration
 
 TRAIN_FIGURES, TEST_FIGURES = 400, 300
 # Figures need less than photographs, and less with locations than without.

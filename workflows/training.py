@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
+from labelkit.console import duration
 from labelkit.errors import CheckpointError
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.output import PoseOutput
@@ -256,16 +257,6 @@ class _EpochLine(pl.Callback):
             f"{self.what}: epoch {done}/{recipe.epochs}  loss {loss:.4f}  "
             f"{crops / took:.0f} crops/s  {duration(left)} left"
         )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def train(

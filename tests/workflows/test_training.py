@@ -13,7 +13,7 @@ from labelkit.pose import human_pose
 from labelkit.workflows import training
 from labelkit.workflows.data import Example
 from labelkit.workflows.progress import Silent
-from labelkit.workflows.training import PoseTraining, Recipe, duration, make_recipe, train
+from labelkit.workflows.training import PoseTraining, Recipe, make_recipe, train
 
 SKELETON = stick_skeleton()
 SIZE_HW = (64, 64)
@@ -278,17 +278,3 @@ def test_locations_of_located_objects_do():
     network = make_tiny().eval()
     there = batch_of([[1.0] * 4] * 2)
     assert loss_of(network, there) != loss_of(network, {**there, "xy": there["xy"] + 20})
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.4, "0 s"),
-        (45, "45 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_durations_read_as_people_say_them(seconds, expected):
-    assert duration(seconds) == expected

@@ -161,7 +161,7 @@ def coco_scores(
     pred = np.nan_to_num(np.asarray(pred, dtype=np.float64), nan=1e9)
     true, area = np.asarray(true, dtype=np.float64), np.asarray(area, dtype=np.float64)
     boxes, confidence = np.asarray(box_xywh, dtype=np.float64), np.asarray(score, dtype=np.float64)
-    if boxes.shape != (len(mask), 4) or confidence.shape != area.shape != (len(mask),):
+    if boxes.shape != (len(mask), 4) or not confidence.shape == area.shape == (len(mask),):
         raise ValueError(
             f"{len(mask)} instances, but boxes {boxes.shape}, scores {confidence.shape}, areas "
             f"{area.shape}."

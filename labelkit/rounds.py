@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,12 @@ class RoundPlan:
     def labelled_hash(self) -> str:
         """SHA-256 of the labelled ids, in their order."""
         return hashlib.sha256("\n".join(self.labelled).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that are others where anything of the plan is another."""
+        document = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ def test_wrong_shapes_are_refused():
         pck(TRUE[:, :3], TRUE, ALL, [10.0], 0.2)
     with pytest.raises(ValueError, match="reference_px"):
         pck(TRUE, TRUE, ALL, [10.0, 10.0], 0.2)
+    case = two_instances(0.9, 0.1)
+    with pytest.raises(ValueError, match=r"2 instances, .* scores \(1,\)"):
+        oks_ap(**case | {"score": case["score"][:1]})
     with pytest.raises(ValueError, match=r"\(2,\), \(3,\)"):
         average_precision([0.1, 0.2], [True, False, True])
 

@@ -118,14 +118,16 @@ def _spread(values: Sequence[float]) -> tuple[float, float] | None:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _responses(line: Line) -> dict[str, float]:
+def _responses(line: Line) -> dict[str, float | None]:
+    """Means over the seeds; None for a keypoint that is nowhere to be seen."""
     if line.percent:  # keypoints are not read from responses then
         return {}
     found = [run["response"] for run in line.runs if run.get("response")]
-    return {
-        name: statistics.mean([each[name] for each in found if each[name] is not None] or [0.0])
+    values = {
+        name: [each[name] for each in found if each[name] is not None]
         for name in (found[0] if found else ())
     }
+    return {name: statistics.mean(v) if v else None for name, v in values.items()}
 
 
 def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
@@ -159,12 +161,16 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     if responding:
         names = list(responding[0]["response"])
         grid = [
-            (row["name"], row["labeled"] or "-", *(f"{row['response'][n]:.2f}" for n in names))
+            (row["name"], row["labeled"] or "-", *(_share(row["response"][n]) for n in names))
             for row in responding
         ]
         parts += ["Average response at the true keypoint, as a share of each map's peak:\n"]
         parts += [_grid(("row", "labeled", *names), grid)]
     return "\n".join(parts)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _cell(spread: tuple[float, float] | None, seeds: int, digits: int = 3) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from labelkit.atomic import write_json
 from labelkit.project import Project
 from labelkit.selection import format_percent, labelled_set
@@ -48,7 +50,9 @@ class Bench:
         """A name that no other truth has, nor this one once it is corrected."""
         said = hashlib.sha256()
         for id_, pose in sorted(self.test.truth.items()):
+            instance = self.test.instances[id_]
             said.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
+            said.update(np.array([*instance.box, instance.area]).tobytes())
         return f"{self.name}-{said.hexdigest()[:8]}"
 
 

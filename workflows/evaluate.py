@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,8 +117,10 @@ def evaluate(
     """
     known = read_all(project, store)
     chosen = _one_per_percentage(project)
+    plan = chosen[-1].plan
+    learned = read_all(project, store, plan.journal_head) if plan.labelled else known
     with evaluation_set(project, known, progress, images, labels) as data:
-        rows = list(_blind_rows(data, project, known, chosen))
+        rows = list(_blind_rows(data, project, learned, plan.labelled))
         scored, unread = [], {}
         for found in chosen:
             try:
@@ -244,9 +246,9 @@ def _one_per_percentage(project: Project) -> list[Round]:
 
 
 def _blind_rows(
-    data: EvaluationSet, project: Project, known: Labels, chosen: list[Round]
+    data: EvaluationSet, project: Project, labels: Labels, labelled: Sequence[str]
 ) -> Iterator[ResultRow]:
-    """Poses that nobody looked up in the picture."""
+    """Poses that nobody looked up in the picture: of some labels, or of all there are."""
     skeleton = project.skeleton
     ids = list(data.instances)
     boxes = [instance.box for instance in data.instances.values()]
@@ -257,14 +259,14 @@ def _blind_rows(
         return evaluate_row(name, labeled, guesses, data.truth, data.instances, skeleton)
 
     yield row("skeleton in box", None, skeleton_in_box(boxes, skeleton), nothing)
-    labelled = chosen[-1].plan.labelled or tuple(known.trainable)
+    labelled = labelled or labels.trainable
     if labelled:
         mean = MeanPose.fit(
-            [known.poses[item] for item in labelled],
-            [known.instances[item].box for item in labelled],
+            [labels.poses[item] for item in labelled],
+            [labels.instances[item].box for item in labelled],
             skeleton,
         )
-        share = format_percent(round(100 * len(labelled) / len(known.instances), 1))
+        share = format_percent(round(100 * len(labelled) / len(labels.instances), 1))
         yield row("mean pose", share, mean.apply(boxes), mean.share)
 
 
@@ -288,7 +290,8 @@ def _rows_of_round(
         return evaluate_row(name, share, predictions, data.truth, data.instances, project.skeleton)
 
     if plan.labelled and supervised:
-        model = project.root / "reports" / "supervised" / found.path.name / "model.safetensors"
+        folder = f"{found.path.name}-{plan.fingerprint}"  # numbers of removed rounds come again
+        model = project.root / "reports" / "supervised" / folder / "model.safetensors"
         if not model.is_file():
             labels = read_all(project, store, plan.journal_head)
             examples = examples_of(labels, plan.labelled)

@@ -130,6 +130,9 @@ def retrain(
         if latest_complete(project) is not None:
             predictions = latest_predictions(project)[1]
         items = fill_queue(project, labels, predictions, share)
+        # The dev set gives no locations, nor does what was skipped or excluded.
+        missing = min(missing, sum(item.instance_id not in labels.dev for item in items))
+    if missing > 0 and not now:
         return RoundReport(
             None,
             "semi-weak",
@@ -237,8 +240,9 @@ def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -
             "it hardly tells what can be seen better than chance (presence_map), so where it puts "
             f"keypoints is a guess; keypoints of some {FEW} instances teach it far more."
         )
+    at = float(round(at))
     items = fill_queue(project, labels, predictions, at)
-    percent = format_percent(round(at, 3))
+    percent = format_percent(at)
     if items:
         following = (
             "Next: labelkit push, correct the queue, labelkit pull, "

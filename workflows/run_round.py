@@ -311,8 +311,9 @@ def _score(
     if located:
         row = evaluate_row("dev", None, predictions, located, labels.instances, skeleton)
         result |= {key: value for key, value in row.as_dict().items() if "@" in key}
-        error = [mean_error(predictions[i], located[i], labels.instances[i]) for i in located]
-        rank = spearman([predictions[i].score for i in located], error)
+        seen = [item for item, pose in located.items() if pose.present.any()]
+        error = [mean_error(predictions[i], located[i], labels.instances[i]) for i in seen]
+        rank = spearman([predictions[i].score for i in seen], error)
         result["score_error_spearman"] = None if np.isnan(rank) else rank
     return result
 

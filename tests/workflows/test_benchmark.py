@@ -195,10 +195,14 @@ def test_it_goes_on_as_it_was_trained_and_is_no_project_to_label(done, figures):
         find_project(done.parent)
 
 
-def test_what_has_other_labels_is_scored_again(done, figures, tmp_path):
+@pytest.mark.parametrize("what", ["keypoints", "bbox"])
+def test_what_has_other_labels_is_scored_again(done, figures, tmp_path, what):
     document = json.loads((figures / "test" / "keypoints.json").read_text())
     for item in document["annotations"]:
-        item["keypoints"][0::3] = [x * 0.9 for x in item["keypoints"][0::3]]
+        if what == "keypoints":
+            item["keypoints"][0::3] = [x * 0.9 for x in item["keypoints"][0::3]]
+        else:
+            item["bbox"] = [0.0, 0.0, 96.0, 96.0]
     (tmp_path / "test").mkdir()
     moved = tmp_path / "test" / "keypoints.json"
     moved.write_text(json.dumps(document))
@@ -210,6 +214,20 @@ def test_what_has_other_labels_is_scored_again(done, figures, tmp_path):
     assert [row["name"] for row in after] == [row["name"] for row in before[:4]]
     assert before[3]["pck@0.2"] != after[3]["pck@0.2"]
     assert set(done.glob("runs/*")) == trained
+
+
+def test_a_keypoint_that_is_nowhere_to_be_seen_has_no_response(tmp_path, figures):
+    document = json.loads((figures / "test" / "keypoints.json").read_text())
+    for item in document["annotations"]:
+        item["keypoints"][:3] = [0.0, 0.0, 0]
+    labels = tmp_path / "keypoints.json"
+    labels.write_text(json.dumps(document))
+    report = run(tmp_path / "b", "response", figures, only="LOFR", test_labels=labels)
+    (row,) = [row for row in report.data()["rows"] if row["name"] == "LOFR"]
+    first, *others = row["response"].values()
+    assert first is None
+    assert None not in others
+    assert "| LOFR | 0% | - | 0." in report.text()
 
 
 def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):

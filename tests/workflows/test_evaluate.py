@@ -13,7 +13,8 @@ from labelkit.errors import (
     UsageError,
     WaitingForLabels,
 )
-from labelkit.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry, keypoints_content
+from labelkit.models.checkpoint import load_model
 from labelkit.pose import human_pose
 from labelkit.predictions import read_predictions
 from labelkit.rounds import latest_complete
@@ -77,13 +78,11 @@ def test_every_round_stands_beside_what_costs_nothing(retrained, others):
 
 
 def test_supervised_only_had_the_same_labels_and_as_many_steps(retrained, others):
-    from labelkit.models.checkpoint import load_model
-
     run(retrained, **others, supervised=True)
     newest = latest_complete(retrained.project)
     assert newest is not None
     recipe = newest.facts["training"]["recipe"]
-    path = retrained.project.root / "reports" / "supervised" / "001" / "model.safetensors"
+    (path,) = retrained.project.root.glob("reports/supervised/001-*/model.safetensors")
     network, header = load_model(path)
     trained_by = header["training"]
     for same in ("steps", "batch_size", "seed", "optimizer", "lr", "sigma", "ema_decay"):
@@ -95,7 +94,7 @@ def test_supervised_only_had_the_same_labels_and_as_many_steps(retrained, others
 
 def test_the_supervised_network_is_trained_once(retrained, others):
     run(retrained, **others, supervised=True)
-    path = retrained.project.root / "reports" / "supervised" / "001" / "model.safetensors"
+    (path,) = retrained.project.root.glob("reports/supervised/001-*/model.safetensors")
     before = path.stat().st_mtime_ns
     first = run(retrained, **others, supervised=True)
     assert path.stat().st_mtime_ns == before
@@ -233,3 +232,32 @@ def test_another_store_url_does_not_get_evaluation_images(trained, others, monke
     run(trained, **others)
     with LabelStore.open(url) as store:
         assert store.images() == []
+
+
+def test_another_round_under_a_former_number_has_a_supervised_network_of_its_own(retrained, others):
+    run(retrained, **others, supervised=True)
+    (retrained.project.root / "rounds" / "001").rename(retrained.folder / "moved away")
+    again = TrainingOptions()
+    retrain(retrained.project, retrained.store, Silent(), percent=5.0, now=True, options=again)
+    run(retrained, **others, supervised=True)
+    located = [
+        load_model(path)[1]["training"]["located"]
+        for path in retrained.project.root.glob("reports/supervised/001-*/model.safetensors")
+    ]
+    assert sorted(located) == [1, 2]
+
+
+def test_the_mean_pose_is_of_the_labels_that_the_round_learned_from(retrained, others):
+    before = run(retrained, **others)
+    newest = latest_complete(retrained.project)
+    assert newest is not None
+    first, second = newest.plan.labelled
+    skeleton = retrained.project.skeleton
+    moved = human_pose(retrained.truth[second].xy + 20.0, np.full(14, 2))
+    retrained.store.record(
+        [
+            Entry(first, WITHDRAWN, {}, "test", first, "1"),
+            Entry(second, KEYPOINTS, keypoints_content(skeleton, moved), "test", second, "1"),
+        ]
+    )
+    assert run(retrained, **others).table == before.table

@@ -168,7 +168,7 @@ def test_the_next_queue_asks_for_twice_as_much(corrected):
     # 2 of 24 are 8.3 %; twice that is 16.7 %, 4 instances, of which 2 are labelled.
     report = run(corrected)
     assert report.queued == 2
-    assert "labelkit retrain --labeled 16.667%" in report.text()
+    assert "labelkit retrain --labeled 17%" in report.text()
 
 
 def say(trained: Trained, id_: str, pose: Pose) -> None:
@@ -271,3 +271,35 @@ def test_said_options_win_over_the_last_rounds(corrected):
     assert newest.plan.settings["epochs"] == 2
     assert newest.plan.settings["mirror"] is False
     assert newest.plan.settings["preset"] == TINY.preset
+
+
+def said(trained: Trained, id_: str, pose: Pose, version="1") -> Entry:
+    content = keypoints_content(trained.project.skeleton, pose)
+    return Entry(id_, KEYPOINTS, content, "test", id_, version)
+
+
+def test_all_that_can_give_locations_is_enough_for_100_percent(trained):
+    trained.store.record(said(trained, id_, pose) for id_, pose in trained.truth.items())
+    dev = read_all(trained.project, trained.store).dev
+    report = run(trained, percent=100.0)  # the dev set never gives locations
+    assert (report.round, report.labelled, report.exit_code) == (1, FIGURES - len(dev), 0)
+    assert "Everything is labelled" in report.text()
+
+
+def test_with_one_more_to_correct_100_percent_waits_for_that_one(trained):
+    labels = read_all(trained.project, trained.store)
+    *others, last = (id_ for id_ in labels.instances if id_ not in labels.dev)
+    truth = trained.truth
+    trained.store.record(said(trained, id_, truth[id_]) for id_ in (*labels.dev, *others))
+    report = run(trained, percent=100.0)
+    assert (report.round, report.missing, report.queued, report.exit_code) == (None, 1, 1, 3)
+    assert [item.instance_id for item in read_queue(trained.project)] == [last]
+
+
+def test_a_dev_instance_whose_keypoints_were_all_deleted_has_no_error_to_compare(corrected):
+    empty, *_ = read_all(corrected.project, corrected.store).dev
+    nothing = human_pose(np.zeros((14, 2)), np.zeros(14, dtype=np.int64))
+    corrected.store.record([said(corrected, empty, nothing)])
+    report = run(corrected)
+    assert report.round == 1
+    assert report.exit_code == 0

@@ -239,7 +239,7 @@ def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
         annotations = [{"result": [dot, box], "lead_time": 2.0}]
         done.append({"data": task["data"], "predictions": predictions, "annotations": annotations})
     for start in range(0, len(tasks), CHUNK):  # as if they had been submitted one by one
-        synced.api.delete_tasks(
+        synced.api.delete_untouched(
             synced.project_id, [task["id"] for task in tasks[start : start + CHUNK]]
         )
         synced.api.import_tasks(synced.project_id, done[start : start + CHUNK])

@@ -216,8 +216,10 @@ class Push:
     def _reconcile(self, target: SentProject) -> tuple[dict[int, SentTask], set[int]]:
         """What is on the server, in agreement with the ledger; ids of tasks that were started."""
         kind, known = self.asked.kind, self.sent.tasks(self.asked.kind)
+        # First of all: what is submitted from here on is an annotation in what is read next.
+        drafted = self.api.drafted_tasks(target.project_id)
         found = {fact["id"]: fact for fact in self.api.task_facts(target.project_id, _FACTS)}
-        started = self.api.drafted_tasks(target.project_id) | {
+        started = drafted | {
             id_
             for id_, fact in found.items()
             if fact["total_annotations"] or fact["cancelled_annotations"]
@@ -231,7 +233,7 @@ class Push:
             self.sent.forget_tasks(kind, gone)
             self.sent.keep_tasks(kind, adopted)
             for start in range(0, len(doubled), CHUNK):
-                self.api.delete_tasks(target.project_id, doubled[start : start + CHUNK])
+                self.api.delete_untouched(target.project_id, doubled[start : start + CHUNK])
         return {**tasks, **{task.task_id: task for task in adopted}}, started
 
     def _without_moved(
@@ -242,7 +244,7 @@ class Push:
         if moved:
             self._note(f"{len(moved)} untouched tasks named the images' former place.")
         for start in range(0, 0 if self.report.dry_run else len(moved), CHUNK):
-            self.api.delete_tasks(target.project_id, moved[start : start + CHUNK])
+            self.api.delete_untouched(target.project_id, moved[start : start + CHUNK])
         return {id_: task for id_, task in tasks.items() if id_ not in moved}
 
     def _adopt(

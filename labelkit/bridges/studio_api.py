@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from labelkit.bridges.studio_filters import UNTOUCHED, changed_since, has_draft, numbers, view
 from labelkit.errors import ServiceError, UsageError
 
 #: Seconds without an answer after which a server counts as not answering.
@@ -167,12 +168,12 @@ class StudioApi:
 
     def drafted_tasks(self, project_id: int) -> set[int]:
         """Ids of the tasks that somebody has begun and not submitted."""
-        begun = [_filter("draft_exists", "equal", "Boolean", True)]
+        begun = [has_draft(True)]
         query = {
             "project": project_id,
             "fields": "task_only",
             "include": "id",
-            "query": _view(begun),
+            "query": view(begun),
         }
         return {task["id"] for page in self._pages("api/tasks/", query, "tasks") for task in page}
 
@@ -191,7 +192,7 @@ class StudioApi:
             "fields": "task_only",
             "include": "id,updated_at",
             "page_size": 1,
-            "query": _view(_numbers(conditions), "or", "-tasks:updated_at"),
+            "query": view(numbers(conditions), "or", "-tasks:updated_at"),
         }
         tasks = self._get("api/tasks/", query, "tasks", missing=None)
         if tasks is None:
@@ -214,14 +215,14 @@ class StudioApi:
         """
         since, page = since or "1970-01-01T00:00:00.000000Z", 1
         while True:
-            items = [_filter("updated_at", "greater_or_equal", "Datetime", since)]
-            items += _numbers(conditions)
+            items = [changed_since(since)]
+            items += numbers(conditions)
             query = {
                 "project": project_id,
                 "fields": "all",
                 "page": page,
                 "page_size": PAGE,
-                "query": _view(items, "and", "tasks:updated_at"),
+                "query": view(items, "and", "tasks:updated_at"),
             }
             # Past the last page Label Studio says 404.
             tasks = self._get("api/tasks/", query, "tasks", missing=())
@@ -254,14 +255,16 @@ class StudioApi:
         """Delete every prediction of some tasks."""
         self._act("delete_tasks_predictions", project_id, task_ids)
 
-    def delete_tasks(self, project_id: int, task_ids: Sequence[int]) -> None:
-        """Delete some tasks, with everything in them."""
-        self._act("delete_tasks", project_id, task_ids)
+    def delete_untouched(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """Delete those of some tasks that nobody has begun when the server does it."""
+        self._act("delete_tasks", project_id, task_ids, UNTOUCHED)
 
-    def _act(self, action: str, project_id: int, task_ids: Sequence[int]) -> None:
+    def _act(
+        self, action: str, project_id: int, task_ids: Sequence[int], only: Sequence[Any] = ()
+    ) -> None:
         fields = {
             "selectedItems": {"all": False, "included": list(task_ids)},
-            "filters": {"conjunction": "and", "items": []},
+            "filters": {"conjunction": "and", "items": list(only)},
             "ordering": [],
         }
         self._send("POST", f"api/dm/actions/?id={action}&project={project_id}", fields)
@@ -368,21 +371,6 @@ class StudioApi:
                 f"{self.url} answers what no Label Studio would ({type(error).__name__}).",
                 _ADDRESS,
             ) from None
-
-
-def _view(items: Sequence[Any], conjunction: str = "and", *ordering: str) -> str:
-    """Which tasks, and in which order, as the data manager is asked."""
-    filters = {"conjunction": conjunction, "items": items}
-    return json.dumps({"filters": filters, "ordering": ordering})
-
-
-def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
-    name = f"filter:tasks:{column}"
-    return {"filter": name, "operator": operator, "type": kind, "value": value}
-
-
-def _numbers(conditions: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
-    return [_filter(column, how, "Number", value) for column, how, value in conditions]
 
 
 def _kind(answer: Any) -> str:

@@ -113,12 +113,41 @@ def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
 
 def test_tasks_deleted_on_the_server_are_sent_again_and_said(queued):
     queued.push()
-    queued.api.delete_tasks(queued.project_id, [task["id"] for task in queued.tasks()[:2]])
+    queued.api.delete_untouched(queued.project_id, [task["id"] for task in queued.tasks()[:2]])
     report = queued.push()
     assert (report.gone, report.sent, report.there) == (2, 2, 10)
     assert sorted(asked(queued)) == sorted(
         (i.instance_id,) for i in read_queue(queued.trained.project)
     )
+
+
+def test_the_server_itself_deletes_no_task_that_was_begun_meanwhile(queued):
+    queued.push()
+    answered, skipped, begun, untouched, *others = queued.tasks()
+    chosen = [answered["id"], skipped["id"], begun["id"], untouched["id"]]
+    result = answered["predictions"][0]["result"]
+    queued.submit(answered, result)
+    queued.submit(skipped, [], was_cancelled=True)
+    draft = {"result": result, "lead_time": 1.0}
+    queued.send("POST", f"/api/tasks/{begun['id']}/drafts", draft)
+    queued.api.delete_untouched(queued.project_id, chosen)
+    left = {task["id"] for task in queued.tasks()}
+    assert left == {*chosen[:3], *(task["id"] for task in others)}
+
+
+def test_what_is_submitted_while_push_looks_is_not_taken_for_untouched(queued, monkeypatch):
+    queued.push()
+    task, *_ = queued.tasks()
+    drafted = StudioApi.drafted_tasks
+
+    def then_submitted(api, project_id):
+        found = drafted(api, project_id)
+        queued.submit(task, task["predictions"][0]["result"])
+        return found
+
+    monkeypatch.setattr(StudioApi, "drafted_tasks", then_submitted)
+    queued.push(base="http://127.0.0.1:9/moved")
+    assert task["id"] in {item["id"] for item in queued.tasks()}
 
 
 def test_a_project_deleted_on_the_server_is_made_again_and_said(queued):

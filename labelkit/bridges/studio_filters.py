@@ -1,0 +1,46 @@
+"""Which tasks Label Studio's data manager is asked for, or acts on, in its own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def view(items: Sequence[Any], conjunction: str = "and", *ordering: str) -> str:
+    """Which tasks, and in which order.
+
+    Args:
+        items: filters.
+        conjunction: "and" or "or".
+        ordering: columns, with a minus where the greatest comes first.
+    """
+    filters = {"conjunction": conjunction, "items": items}
+    return json.dumps({"filters": filters, "ordering": ordering})
+
+
+def changed_since(time: str) -> dict[str, Any]:
+    """Tasks changed at or after a time."""
+    return _filter("updated_at", "greater_or_equal", "Datetime", time)
+
+
+def has_draft(value: bool) -> dict[str, Any]:
+    """Tasks that somebody has begun and not submitted, or all others."""
+    return _filter("draft_exists", "equal", "Boolean", value)
+
+
+def numbers(conditions: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    """Filters of (column, operator, number)."""
+    return [_filter(column, how, "Number", value) for column, how, value in conditions]
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
+    name = f"filter:tasks:{column}"
+    return {"filter": name, "operator": operator, "type": kind, "value": value}
+
+
+#: Tasks that nobody has answered, skipped or begun.
+UNTOUCHED = (
+    *numbers([("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0)]),
+    has_draft(False),
+)

@@ -15,7 +15,8 @@ from typing import Any
 from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
 from labelkit.store import LabelStore
 
-#: In `Entry.shown` of a label that is held: which answer it is held against.
+#: In `Entry.shown` of a label that is held: which answer it is held against, or, where that was
+#: deleted, which annotations are gone.
 HELD = "held"
 
 #: Pixels within which a keypoint is the same place on both sides.
@@ -69,9 +70,15 @@ def hold(ours: Entry, theirs: Entry) -> Entry:
     return replace(ours, version=version, shown={**ours.shown, HELD: against})
 
 
-def hold_deleted(ours: Entry) -> Entry:
-    """What to record where the annotation that a label came from was deleted."""
-    return replace(ours, version="held: deleted", shown={**ours.shown, HELD: {}})
+def hold_deleted(ours: Entry, gone: Iterable[str]) -> Entry:
+    """What to record where the annotation that a label came from was deleted.
+
+    Args:
+        ours: counts until the user settles it.
+        gone: references of all annotations of the instance that are no longer there.
+    """
+    shown = {**ours.shown, HELD: {"gone": sorted(gone)}}
+    return replace(ours, version=f"{ours.version}, held: deleted", shown=shown)
 
 
 def find_conflicts(store: LabelStore) -> list[Conflict]:
@@ -86,7 +93,7 @@ def find_conflicts(store: LabelStore) -> list[Conflict]:
     for ours in held:
         against = ours.shown[HELD]
         theirs = None
-        if against:
+        if "source" in against:
             key = (ours.instance_id, against["source"], against["reference"], against["version"])
             theirs = others.get(key)
         names = tuple(ours.content) if theirs is None else differing(ours, theirs)
@@ -120,12 +127,16 @@ def settle(store: LabelStore, take: str) -> int:
 def _without(store: LabelStore, deleted: Entry) -> list[Entry]:
     """Withdraw keypoints, and let count what was said before them."""
     withdrawn = replace(deleted, kind=WITHDRAWN, content={}, version="withdrawn", shown={})
-    before = [
-        recorded.entry
-        for recorded in store.history([deleted.instance_id])
-        if recorded.entry.reference != deleted.reference or recorded.entry.source != deleted.source
-    ]
-    newest: Mapping[str, Entry] = {entry.kind: entry for entry in before}
+    said = [recorded.entry for recorded in store.history([deleted.instance_id])]
+    gone = {(entry.source, entry.reference) for entry in said if entry.kind == WITHDRAWN}
+    gone |= {
+        (deleted.source, it) for it in (deleted.reference, *deleted.shown[HELD].get("gone", ()))
+    }
+    newest: Mapping[str, Entry] = {
+        entry.kind: entry
+        for entry in said
+        if (entry.source, entry.reference) not in gone and HELD not in entry.shown
+    }
     return [
         withdrawn,
         *(

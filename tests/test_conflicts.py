@@ -87,7 +87,7 @@ def test_settling_lets_one_side_count_and_takes_nothing_from_the_journal(store, 
 
 
 def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
-    store.record([THEIRS, hold_deleted(THEIRS)])
+    store.record([THEIRS, hold_deleted(THEIRS, [])])
     assert x_of_nose(store) == 9.5
     (conflict,) = find_conflicts(store)
     assert [row["theirs_from"] for row in conflict.rows()] == ["deleted"] * 4
@@ -97,6 +97,8 @@ def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
 
 
 def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
-    store.record([OURS, replace(THEIRS, version="2"), hold_deleted(replace(THEIRS, version="2"))])
+    store.record(
+        [OURS, replace(THEIRS, version="2"), hold_deleted(replace(THEIRS, version="2"), [])]
+    )
     settle(store, "theirs")
     assert x_of_nose(store) == 1.5

@@ -195,7 +195,9 @@ def _beside_what_is_known(
         ours = latest.get(entry.instance_id)
         if ours is None or ours.kind == WITHDRAWN:
             latest[entry.instance_id] = entry
-        elif (ours.source != SOURCE or ours.shown.get(HELD)) and differing(ours, entry):
+        elif (ours.source != SOURCE or "source" in ours.shown.get(HELD, {})) and differing(
+            ours, entry
+        ):
             to_record.append(hold(ours, entry))
         elif ours.source == SOURCE and _is_later(ours.made_at, entry.made_at):
             to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))

@@ -147,16 +147,21 @@ class _Pull:
         images = {(task["data"] or {}).get("image_id", "") for task in tasks}
         mine = [id_ for image in images for id_ in self.recorder.instances_of(image)]
         latest: dict[str, Entry] = {}
+        gone: dict[str, set[str]] = defaultdict(set)
         for recorded in self.store.history(mine):
-            if recorded.entry.kind in (KEYPOINTS, WITHDRAWN):
-                latest[recorded.entry.instance_id] = recorded.entry
+            entry = recorded.entry
+            if entry.kind in (KEYPOINTS, WITHDRAWN):
+                latest[entry.instance_id] = entry
+            there = present.get(entry.shown.get("task", ""))
+            if there is not None and entry.source == SOURCE and entry.reference not in there:
+                gone[entry.instance_id].add(entry.reference)
         held: dict[str, list[Entry]] = defaultdict(list)
         for entry in latest.values():
-            there = present.get(entry.shown.get("task", ""))
-            is_held = HELD in entry.shown or entry.kind == WITHDRAWN or entry.source != SOURCE
+            is_held = HELD in entry.shown or entry.kind == WITHDRAWN
             kept = entry.version.endswith(", kept")
-            if there is not None and entry.reference not in there and not is_held and not kept:
-                held[entry.reference].append(hold_deleted(entry))
+            lost = gone[entry.instance_id]
+            if entry.source == SOURCE and entry.reference in lost and not is_held and not kept:
+                held[entry.reference].append(hold_deleted(entry, lost))
         self.store.record(entry for entries in held.values() for entry in entries)
         return len(held)
 

@@ -45,6 +45,13 @@ def drag(region: Region, x: float, y: float) -> None:
     region["origin"] = "prediction-changed"
 
 
+def at(task: dict[str, Any], x: float) -> list[Region]:
+    """What the annotator says who drags the first keypoint somewhere."""
+    regions = shown(task)
+    drag(regions[0], x, 20.0)
+    return regions
+
+
 def poses(synced: Synced) -> dict[str, Any]:
     return synced.trained.store.poses(synced.trained.project.skeleton)
 
@@ -199,6 +206,38 @@ def test_a_deleted_annotation_keeps_its_label_until_the_user_says_otherwise(push
     assert pushed.trained.store.counts().with_keypoints == 0
     # What was said about visibility before counts again.
     assert id_ in pushed.trained.store.presences(pushed.trained.project.skeleton)
+    assert status(pushed.trained.project, pushed.trained.store).conflicts == ()
+
+
+@pytest.mark.parametrize("pulled_between", [False, True])
+def test_of_two_deleted_annotations_of_a_task_neither_comes_back(pushed, pulled_between):
+    task = pushed.tasks()[0]
+    (id_,) = task["data"]["labelkit"]["instances"]
+    made = [pushed.submit(task, at(task, x)) for x in (10.0, 30.0)]
+    pushed.pull()
+    for number, annotation in enumerate(made):
+        pushed.send("DELETE", f"/api/annotations/{annotation['id']}/")
+        if pulled_between and number == 0:
+            assert pushed.pull().deleted == 0  # the later one counts
+    for _ in range(2):
+        pushed.pull()
+        settle(pushed.trained.store, "theirs")
+    assert id_ not in poses(pushed)
+    assert pushed.pull().deleted == 0
+    assert status(pushed.trained.project, pushed.trained.store).conflicts == ()
+
+
+def test_what_is_submitted_after_a_deletion_counts(pushed):
+    task = pushed.tasks()[0]
+    (id_,) = task["data"]["labelkit"]["instances"]
+    made = pushed.submit(task, shown(task))
+    pushed.pull()
+    before = poses(pushed)[id_]
+    pushed.send("DELETE", f"/api/annotations/{made['id']}/")
+    assert pushed.pull().deleted == 1
+    pushed.submit(task, at(task, 30.0))
+    pushed.pull()
+    assert poses(pushed)[id_] != before
     assert status(pushed.trained.project, pushed.trained.store).conflicts == ()
 
 

@@ -52,18 +52,18 @@ class Recorder:
         self.project, self.store = project, store
         self.images = {image.id: image for image in store.images()}
         self._by_path = {image.path: image for image in self.images.values()}
-        self._known: set[str] = set()
+        self._known: dict[str, Instance] = {}
         self._of_image: dict[str, list[str]] = defaultdict(list)
         for instance in store.instances().values():
             self._add(instance)
 
     @cached_property
-    def _drawn(self) -> dict[str, str]:
-        """Instances that annotators drew, by Label Studio's id of their region."""
+    def _drawn(self) -> dict[tuple[str, str], str]:
+        """Instances that annotators drew, by image and Label Studio's id of their region."""
         return {
-            recorded.entry.shown["region"]: recorded.entry.instance_id
-            for recorded in self.store.entries()
-            if "region" in recorded.entry.shown
+            (self._known[entry.instance_id].image.id, entry.shown["region"]): entry.instance_id
+            for entry in (recorded.entry for recorded in self.store.entries())
+            if "region" in entry.shown
         }
 
     def instances_of(self, image_id: str) -> list[str]:
@@ -79,6 +79,7 @@ class Recorder:
         entries: list[Entry] = []
         unanswered: dict[str, None] = {}
         unknown: list[tuple[StudioAnnotation, Image, StudioInstance]] = []
+        beside: dict[str, None] = {}  # answered where something was drawn
         for annotation in sorted(annotations, key=lambda item: item.updated_at):
             image = self.images.get(annotation.image_id) or self._by_path.get(annotation.image_path)
             if image is None:
@@ -89,20 +90,29 @@ class Recorder:
                 )
             if annotation.skipped:
                 skipped = annotation.asked or self._of_image[image.id]
-                entries += [_entry(self.project, annotation, item, None) for item in skipped]
+                entries += [
+                    _entry(self.project, annotation, item, None)
+                    for item in skipped
+                    if item in self._known
+                ]
+            answered: list[str] = []
             for said in annotation.instances:
                 if said.presence is None and said.pose is None:
                     unanswered[annotation.task_id] = None
                     continue
                 region = said.region_id
-                id_ = region if region in self._known else self._drawn.get(region)
+                id_ = region if region in self._known else self._drawn.get((image.id, region))
                 if id_ is None:
                     unknown.append((annotation, image, said))
                 else:
+                    answered.append(id_)
                     entries.append(_entry(self.project, annotation, id_, said))
-        made = self._draw(unknown)
-        for (annotation, _, said), instance in zip(unknown, made, strict=True):
-            entries.append(_entry(self.project, annotation, instance.id, said))
+            if unknown and unknown[-1][0] is annotation:
+                beside |= dict.fromkeys(answered)
+        drawn = self._draw([(image, said) for _, image, said in unknown], beside)
+        for annotation, image, said in unknown:
+            id_ = self._drawn[image.id, said.region_id]
+            entries.append(_entry(self.project, annotation, id_, said))
 
         fresh, to_record = _beside_what_is_known(self.store, entries)
         notes = self._slips(fresh, unanswered)
@@ -115,7 +125,7 @@ class Recorder:
             answers=kinds[VISIBILITY],
             poses=kinds[KEYPOINTS],
             skips=kinds[SKIP],
-            new_instances=len(made),
+            new_instances=drawn,
             conflicts=sum(HELD in entry.shown for entry in to_record),
             origins=Counter(
                 what for entry in fresh for what in entry.shown.get("origins", {}).values()
@@ -125,20 +135,30 @@ class Recorder:
             lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
         )
 
-    def _draw(
-        self, drawn: Sequence[tuple[StudioAnnotation, Image, StudioInstance]]
-    ) -> list[Instance]:
-        """Register the objects that annotators added."""
-        if not drawn:
-            return []
+    def _draw(self, drawn: Iterable[tuple[Image, StudioInstance]], beside: Iterable[str]) -> int:
+        """Register the objects that annotators added.
+
+        Args:
+            drawn: with their images; a region that comes twice is one object.
+            beside: instances that a drawn one cannot be, even if its box is equal (a copy).
+
+        Returns:
+            how many objects there are.
+        """
+        regions = {(image.id, said.region_id): (image, said.box) for image, said in drawn}
+        if not regions:
+            return 0
+        others = [self._known[id_] for id_ in beside]
         made = self.store.add_instances(
-            NewInstance(image, said.box, "human", said.box.w * said.box.h)
-            for _, image, said in drawn
+            [
+                *(NewInstance(i.image, i.box, i.box_source, i.area) for i in others),
+                *(NewInstance(image, b, "human", b.w * b.h) for image, b in regions.values()),
+            ]
         )
-        for (_, _, said), instance in zip(drawn, made, strict=True):
+        for region, instance in zip(regions, made[len(others) :], strict=True):
             self._add(instance)
-            self._drawn[said.region_id] = instance.id
-        return made
+            self._drawn[region] = instance.id
+        return len(regions)
 
     def _slips(self, fresh: Sequence[Entry], unanswered: Iterable[str]) -> list[str]:
         """What is taken as it was said, and looks as if Submit had been pressed too early."""
@@ -164,7 +184,7 @@ class Recorder:
 
     def _add(self, instance: Instance) -> None:
         if instance.id not in self._known:
-            self._known.add(instance.id)
+            self._known[instance.id] = instance
             self._of_image[instance.image.id].append(instance.id)
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from builders import make_project
-from trained import ticked
+from trained import FIGURES, ticked
 
 from labelkit.errors import FormatError
 from labelkit.images import scan_images
@@ -155,6 +155,48 @@ def test_an_object_that_an_annotator_drew_becomes_an_instance_once(trained, expo
     again = pull(trained, export)
     assert (again.new_instances, again.poses) == (0, 2)
     assert trained.store.counts().instances == count
+
+
+def with_an_object(task, id_, **place):
+    """Somebody draws one more object, with one keypoint."""
+    result = task["annotations"][0]["result"]
+    box = next(region for region in result if region["type"] == "rectanglelabels")
+    dot = next(region for region in result if region["type"] == "keypointlabels")
+    dot = dot | {"id": f"{id_} dot", "parentID": id_, "origin": "manual"}
+    result += [box | {"id": id_, "value": box["value"] | place}, dot]
+
+
+def test_a_task_that_comes_twice_brings_its_drawn_object_once(trained, export):
+    with_an_object(export[0], "drawn", x=10.0, width=20.0)
+    assert pull(trained, [export[0], export[0]]).new_instances == 1
+    assert trained.store.counts().instances == FIGURES + 1
+
+
+def test_a_region_id_that_two_tasks_use_names_two_objects(trained, export):
+    for task in export[:2]:
+        with_an_object(task, "drawn", x=10.0, width=20.0)
+    assert pull(trained, export).new_instances == 2
+    assert pull(trained, export).new_instances == 0
+
+
+def test_a_copied_object_is_one_of_its_own_although_its_box_is_equal(trained, export):
+    (first,) = export[0]["data"]["labelkit"]["instances"]
+    with_an_object(export[0], "copy")
+    report = pull(trained, export)
+    assert report.new_instances == 1
+    poses = trained.store.poses(trained.project.skeleton)
+    (drawn,) = poses.keys() - {i for task in export for i in task["data"]["labelkit"]["instances"]}
+    assert int(poses[drawn].present.sum()) == 1
+    assert trained.store.instances()[drawn].box == trained.store.instances()[first].box
+    assert pull(trained, export).added == 0
+
+
+def test_a_skip_that_names_an_unknown_instance_too_is_one_of_the_others(trained, export):
+    export[0]["annotations"][0] |= {"was_cancelled": True, "result": []}
+    (known,) = export[0]["data"]["labelkit"]["instances"]
+    export[0]["data"]["labelkit"]["instances"].append(f"{'0' * 16}-7")
+    assert pull(trained, export).skips == 1
+    assert trained.store.skipped() == {known}
 
 
 def test_two_annotators_of_one_task_are_both_kept(trained, export):

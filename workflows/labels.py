@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -118,8 +119,15 @@ def _in_order(
         yield Annotation(item.image_path, item.reference, item.box, item.area, pose, item.iscrowd)
 
 
+class _Meant(NamedTuple):
+    """The path of an image or copy, and the folders that a file writes before it."""
+
+    path: str
+    before: tuple[str, ...]
+
+
 class ImageFinder:
-    """Finds the image that a label file means, however much of the path it writes.
+    """Finds the images that a label file means, however much of their paths it writes.
 
     Args:
         images: of the project.
@@ -128,31 +136,68 @@ class ImageFinder:
 
     def __init__(self, images: Iterable[Image], copies: Mapping[str, str]) -> None:
         by_path = {image.path: image for image in images}
-        self._by_ending: dict[str, dict[str, Image]] = defaultdict(dict)
         named = {**{path: path for path in by_path}, **copies}
+        self._images = {path: by_path[kept] for path, kept in named.items()}
+        self._by_ending: dict[str, dict[str, str]] = defaultdict(dict)  # -> kept path -> a path
         for path, kept in named.items():
             for ending in _endings(path):
-                self._by_ending[ending][kept] = by_path[kept]
-        self._exact = {path: by_path[kept] for path, kept in named.items()}
+                self._by_ending[ending].setdefault(kept, path)
 
-    def find(self, path: str) -> Image | None:
-        """The image with this path, or the only one that shares the longest ending with it.
+    def find(self, paths: Iterable[str], origin: str) -> dict[str, Image]:
+        """The images that the paths of one file mean; those of no image are left out.
+
+        A path may lack the first folders of an image's path, or have more before it: then the
+        same ones in the whole file. Other folders are other images, whatever the file's name.
+
+        Args:
+            paths: as the file writes them.
+            origin: the file, for messages.
 
         Raises:
-            FormatError: if several images fit equally well.
+            FormatError: if a path fits several images, or several paths fit one image.
         """
-        if path in self._exact:
-            return self._exact[path]
-        for ending in _endings(path):
-            found = self._by_ending.get(ending)
-            if found and len(found) > 1:
-                first, second, *_ = found
+        meant = {path: found for path in dict.fromkeys(paths) if (found := self._meant(path))}
+        before = {found.before: path for path, found in meant.items()}
+        root = min(before, key=len, default=())
+        for other, path in before.items():
+            if other[: len(root)] != root:
                 raise FormatError(
-                    f"{path} could mean {first} or {second}.",
+                    f"{origin} labels {before[root]} and {path}, but the images folder "
+                    f"does not tell {PurePosixPath(*root)} and {PurePosixPath(*other)} apart.",
+                    "Give the folder that its paths start from with --images.",
+                )
+        result: dict[str, Image] = {}
+        written: dict[str, str] = {}
+        for path, found in meant.items():
+            if found.before != root:
+                continue
+            same = written.setdefault(found.path, path)
+            if PurePosixPath(same) != PurePosixPath(path):
+                raise FormatError(
+                    f"{origin} labels {same} and {path}, which would both be {found.path}.",
                     "Write the path below the images folder into the label file.",
                 )
-            if found:
-                return next(iter(found.values()))
+            result[path] = self._images[found.path]
+        return result
+
+    def _meant(self, path: str) -> _Meant | None:
+        """What a path alone may mean: an image's path, or its end, or more than it."""
+        parts = PurePosixPath(path).parts
+        whole = "/".join(parts)
+        if whole in self._images:
+            return _Meant(whole, ())
+        fitting = self._by_ending.get(whole, {})
+        if len(fitting) > 1:
+            first, second, *_ = fitting
+            raise FormatError(
+                f"{path} could mean {first} or {second}.",
+                "Write the path below the images folder into the label file.",
+            )
+        for found in fitting.values():
+            return _Meant(found, ())
+        for start, ending in enumerate(_endings(path)):
+            if ending in self._images:
+                return _Meant(ending, parts[:start])
         return None
 
 

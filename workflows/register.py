@@ -163,8 +163,9 @@ def _match(
     """Annotations with their images, and how many have none."""
     found = []
     missing: Counter[str] = Counter()
+    images = finder.find((item.image_path for item in annotations), str(path))
     for item in annotations:
-        image = finder.find(item.image_path)
+        image = images.get(item.image_path)
         if image is None:
             missing[item.image_path] += 1
         else:
@@ -259,8 +260,9 @@ def _match_answers(
         of_image[instance.image.id].append(instance)
     missing: Counter[str] = Counter()
     entries = []
+    images = finder.find((answer.image_path for answer in labels.answers), str(labels.path))
     for answer in labels.answers:
-        image = finder.find(answer.image_path)
+        image = images.get(answer.image_path)
         if image is None:
             missing[answer.image_path] += 1
             continue

@@ -1,8 +1,12 @@
 import json
+import shutil
 
 import pytest
 from command_line import labelkit
 from team import SIZE, annotation, assert_refused, coco, journal
+
+from labelkit.project import open_project
+from labelkit.store import LabelStore
 
 
 @pytest.mark.parametrize(
@@ -107,3 +111,90 @@ def test_labels_of_images_that_are_not_there_are_refused_or_skipped_on_request(t
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
     assert "1 items were skipped" in outcome.out
+
+
+def two_cameras(team, *names):
+    """A label file about these pictures; the frames are only those of the first camera."""
+    (team.frames / "cam1").mkdir()
+    for number in range(3):
+        (team.frames / f"{number}.png").rename(team.frames / "cam1" / f"{number}.png")
+    document = coco(*(annotation(number, number) for number, _ in enumerate(names, start=1)))
+    document["images"] = [
+        {"id": number, "file_name": name, "width": SIZE[0], "height": SIZE[1]}
+        for number, name in enumerate(names, start=1)
+    ]
+    return team.write("labels.json", document)
+
+
+def labelled(team):
+    """Images and COCO ids of the labels that came from a file."""
+    with LabelStore.open(open_project(team.project).store_url) as store:
+        of = store.instances()
+        return [
+            (of[entry.instance_id].image.path, entry.reference)
+            for _, _, entry in store.entries()
+            if entry.source.startswith("file:")
+        ]
+
+
+@pytest.mark.parametrize("before", ["", "data/", "/mnt/data/"])
+def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team, before):
+    labels = two_cameras(team, f"{before}cam1/0.png", f"{before}cam2/0.png", f"{before}cam2/1.png")
+    assert_refused(
+        team.bootstrap("--labels", labels),
+        f"labels {before}cam2/0.png, which is not among the images (2 such images)",
+        next_step="--skip-missing",
+    )
+    assert labelled(team) == []
+    outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
+    assert outcome.code == 0
+    assert "2 items were skipped" in outcome.out
+    assert labelled(team) == [("cam1/0.png", "1")]
+
+
+def test_labels_of_another_folder_alone_are_refused(team):
+    labels = two_cameras(team, "cam2/0.png")
+    assert_refused(
+        team.bootstrap("--labels", labels),
+        "labels cam2/0.png, but no image it names is in the images folder",
+        next_step="--images",
+    )
+
+
+@pytest.mark.parametrize("name", ["0.png", "./0.png", "cam1/0.png", "data/cam1/0.png"])
+def test_a_label_file_may_write_less_or_more_of_a_path(team, name):
+    labels = two_cameras(team, name, name.replace("0", "1"))
+    assert team.bootstrap("--labels", labels, "--labeled", "0%").code == 0
+    assert labelled(team) == [("cam1/0.png", "1"), ("cam1/1.png", "2")]
+
+
+def test_folders_that_the_images_do_not_tell_apart_are_refused(team):
+    document = coco(annotation(1), annotation(2, image_id=2))
+    document["images"] = [
+        {"id": 1, "file_name": "cam1/0.png", "width": SIZE[0], "height": SIZE[1]},
+        {"id": 2, "file_name": "cam2/1.png", "width": SIZE[0], "height": SIZE[1]},
+    ]
+    labels = team.write("labels.json", document)
+    assert_refused(
+        team.bootstrap("--labels", labels),
+        "labels cam1/0.png and cam2/1.png, but the images folder does not tell cam1 and cam2 apart",
+        next_step="--images",
+    )
+
+
+def test_two_paths_of_one_file_never_mean_one_image(team):
+    labels = two_cameras(team, "0.png", "cam1/0.png")
+    assert_refused(
+        team.bootstrap("--labels", labels),
+        "labels 0.png and cam1/0.png, which would both be cam1/0.png",
+        next_step="below the images folder",
+    )
+
+
+def test_a_label_file_may_name_an_image_and_its_copy(team):
+    labels = two_cameras(team, "cam1/0.png", "cam2/0.png")
+    (team.frames / "cam2").mkdir()
+    shutil.copy(team.frames / "cam1" / "0.png", team.frames / "cam2" / "0.png")
+    outcome = team.bootstrap("--labels", labels, "--skip-duplicates", "--labeled", "0%")
+    assert outcome.code == 0
+    assert labelled(team) == [("cam1/0.png", "1"), ("cam1/0.png", "2")]

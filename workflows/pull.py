@@ -70,6 +70,12 @@ class Recorder:
         """Ids of the instances in an image."""
         return self._of_image[image_id]
 
+    def _image(self, annotation: StudioAnnotation) -> Image | None:
+        """By its id, because another picture may have its path now; by path where it has none."""
+        if annotation.image_id:
+            return self.images.get(annotation.image_id)
+        return self._by_path.get(annotation.image_path)
+
     def record(self, annotations: Sequence[StudioAnnotation], origin: str) -> PullReport:
         """Record annotations, in the order in which they were made.
 
@@ -81,11 +87,19 @@ class Recorder:
         unknown: list[tuple[StudioAnnotation, Image, StudioInstance]] = []
         beside: dict[str, None] = {}  # answered where something was drawn
         for annotation in sorted(annotations, key=lambda item: item.updated_at):
-            image = self.images.get(annotation.image_id) or self._by_path.get(annotation.image_path)
+            image = self._image(annotation)
             if image is None:
-                raise FormatError(
+                about = (
                     f"{origin}: annotation {annotation.annotation_id} is about "
-                    f"{annotation.image_path}, which is not in the project {self.project.root}.",
+                    f"{annotation.image_path}, which is"
+                )
+                if annotation.image_path in self._by_path:
+                    raise FormatError(
+                        f"{about} another picture now.",
+                        "Put the former file back, or take this task out of the export.",
+                    )
+                raise FormatError(
+                    f"{about} not in the project {self.project.root}.",
                     "Pull the export of the tasks that this project pushed.",
                 )
             if annotation.skipped:

@@ -217,6 +217,21 @@ def test_an_export_of_another_project_is_refused_and_nothing_is_stored(trained, 
     assert trained.store.head() == head
 
 
+def test_answers_about_a_picture_that_was_replaced_are_no_answers_about_the_new_one(
+    trained, export
+):
+    export[0]["data"]["image_id"] = "0" * 16
+    head = trained.store.head()
+    with pytest.raises(FormatError, match=r"is about .*\.jpg, which is another picture now"):
+        pull(trained, export)
+    assert trained.store.head() == head
+
+
+def test_a_task_without_an_image_id_is_found_by_its_path(trained, export):
+    del export[0]["data"]["image_id"]
+    assert pull(trained, export).added == len(export)
+
+
 def test_an_export_without_annotations_brings_nothing(trained, export):
     rows = [task | {"annotations": []} for task in export]
     report = pull(trained, rows)

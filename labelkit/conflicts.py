@@ -8,8 +8,9 @@ nothing is taken away from either side. Settling records one of the two behind t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
@@ -24,6 +25,9 @@ SAME_PX = 1e-3
 
 THEIRS, OURS = "theirs", "ours"
 
+#: Where label files are from: before the colon of `Entry.source`.
+FILE = "file"
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
@@ -31,7 +35,7 @@ class Conflict:
 
     Attributes:
         ours: counts until this is settled.
-        theirs: came from Label Studio or FiftyOne; None where an annotation was deleted there.
+        theirs: came from Label Studio, FiftyOne or a file; None where an annotation was deleted.
         keypoints: names of those that differ.
     """
 
@@ -81,6 +85,73 @@ def hold_deleted(ours: Entry, gone: Iterable[str]) -> Entry:
     return replace(ours, version=f"{ours.version}, held: deleted", shown=shown)
 
 
+def came_another_way(ours: Entry, theirs: Entry) -> bool:
+    """Whether `theirs` was made where `ours` was not shown; all files are one side."""
+    return _side(ours) != _side(theirs) or "source" in ours.shown.get(HELD, {})
+
+
+def beside_what_is_known(
+    store: LabelStore,
+    entries: Sequence[Entry],
+    unseen: Callable[[Entry, Entry], bool] = came_another_way,
+) -> tuple[list[Entry], list[Entry]]:
+    """Entries that are new, and what to record so that the right label counts in the end.
+
+    A label that came another way meanwhile goes on counting until the user settles the conflict;
+    one that was made later on the same side counts although the older one arrives after it. What
+    a file says of an instance is known if any file has said it.
+
+    Args:
+        store: whose journal gets them.
+        entries: in the order in which they were made.
+        unseen: whether its second entry was made without knowing the first, which counts.
+    """
+    latest: dict[str, Entry] = {}
+    known = set()
+    for recorded in store.history(entry.instance_id for entry in entries):
+        entry = recorded.entry
+        known.add(_key(entry))
+        if entry.kind in (KEYPOINTS, WITHDRAWN):
+            latest[entry.instance_id] = entry
+    fresh, to_record = [], []
+    for entry in entries:
+        if _key(entry) in known:
+            if _side(entry) != FILE:
+                to_record.append(entry)  # the store makes sure that it says the same
+            continue
+        known.add(_key(entry))
+        fresh.append(entry)
+        to_record.append(entry)
+        if entry.kind != KEYPOINTS:
+            continue
+        ours = latest.get(entry.instance_id)
+        if ours is None or ours.kind == WITHDRAWN:
+            latest[entry.instance_id] = entry
+        elif unseen(ours, entry) and differing(ours, entry):
+            to_record.append(hold(ours, entry))
+        elif _side(ours) == _side(entry) and _is_later(ours.made_at, entry.made_at):
+            to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))
+        else:
+            latest[entry.instance_id] = entry
+    return fresh, to_record
+
+
+def _side(entry: Entry) -> str:
+    return entry.source.partition(":")[0]
+
+
+def _key(entry: Entry) -> tuple[str, ...]:
+    named = (FILE, "") if _side(entry) == FILE else (entry.source, entry.reference)
+    return *named, entry.version, entry.instance_id, entry.kind
+
+
+def _is_later(one: str, other: str) -> bool:
+    try:
+        return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+    except (ValueError, TypeError):  # a source that writes no times
+        return False
+
+
 def find_conflicts(store: LabelStore) -> list[Conflict]:
     """Every instance whose label is held."""
     held = [e for e in store.latest((KEYPOINTS, WITHDRAWN)) if HELD in e.shown]
@@ -106,7 +177,7 @@ def settle(store: LabelStore, take: str) -> int:
 
     Args:
         store: whose journal gets the decisions.
-        take: "theirs" (what came from Label Studio or FiftyOne) or "ours".
+        take: "theirs" (what came from Label Studio, FiftyOne or a file) or "ours".
 
     Returns:
         how many conflicts there were.

@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 from builders import make_image, make_instance, make_pose, stick_skeleton
 
-from labelkit.conflicts import differing, find_conflicts, hold, hold_deleted, settle
+from labelkit.conflicts import (
+    beside_what_is_known,
+    differing,
+    find_conflicts,
+    hold,
+    hold_deleted,
+    settle,
+)
 from labelkit.journal import Entry, keypoints_content, visibility_content
 from labelkit.store import LabelStore, NewInstance
 
@@ -102,3 +109,42 @@ def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
     )
     settle(store, "theirs")
     assert x_of_nose(store) == 1.5
+
+
+# What comes beside what is known
+
+
+def taken_in(store: LabelStore, *entries: Entry) -> list[Entry]:
+    """Record entries as pull, bootstrap and review do; those that were new."""
+    fresh, to_record = beside_what_is_known(store, entries)
+    store.record(to_record)
+    return fresh
+
+
+@pytest.mark.parametrize("source", ["label-studio", "fiftyone"])
+def test_a_file_does_not_override_what_people_said(store, source):
+    store.record([OURS, placed(THERE, source)])
+    other = replace(placed(((4.0, 4.0), *HERE[1:]), "file:other.json"), version="2")
+    assert taken_in(store, other) == [other]
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert (conflict.theirs, conflict.keypoints) == (other, ("nose",))
+    assert taken_in(store, other) == []
+    assert settle(store, "theirs") == 1
+    assert x_of_nose(store) == 4.0
+
+
+def test_a_file_of_another_name_or_numbering_that_says_the_same_is_known(store):
+    store.record([OURS, THEIRS])
+    assert taken_in(store, replace(OURS, source="file:v2.json", reference="3")) == []
+    assert x_of_nose(store) == 9.5
+    assert find_conflicts(store) == []
+
+
+@pytest.mark.parametrize("source", ["file:ours.json", "file:v2.json"])
+def test_a_file_that_was_changed_counts_over_a_file(store, source):
+    store.record([OURS])
+    changed = replace(placed(THERE, source), version="2")
+    assert taken_in(store, changed) == [changed]
+    assert x_of_nose(store) == 9.5
+    assert find_conflicts(store) == []

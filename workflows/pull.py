@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labelkit.conflicts import HELD, differing, hold
+from labelkit.conflicts import HELD, beside_what_is_known
 from labelkit.errors import FormatError
 from labelkit.formats.documents import load_json
 from labelkit.formats.label_studio_export import (
@@ -20,7 +18,7 @@ from labelkit.formats.label_studio_export import (
     read_export,
 )
 from labelkit.instance import Image, Instance
-from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry, keypoints_content
+from labelkit.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, keypoints_content
 from labelkit.predictions import find_predictions
 from labelkit.project import Project
 from labelkit.rounds import COMPLETE, rounds
@@ -128,7 +126,7 @@ class Recorder:
             id_ = self._drawn[image.id, said.region_id]
             entries.append(_entry(self.project, annotation, id_, said))
 
-        fresh, to_record = _beside_what_is_known(self.store, entries)
+        fresh, to_record = beside_what_is_known(self.store, entries)
         notes = self._slips(fresh, unanswered)
         self.store.record(to_record)
         kinds = Counter(entry.kind for entry in fresh)
@@ -200,55 +198,6 @@ class Recorder:
         if instance.id not in self._known:
             self._known[instance.id] = instance
             self._of_image[instance.image.id].append(instance.id)
-
-
-def _beside_what_is_known(
-    store: LabelStore, entries: Sequence[Entry]
-) -> tuple[list[Entry], list[Entry]]:
-    """Entries that are new, and what to record so that the right label counts in the end.
-
-    A label that came another way meanwhile goes on counting until the user settles the conflict;
-    one that was made later in Label Studio counts although the older one arrives after it.
-    """
-    latest: dict[str, Entry] = {}
-    known = set()
-    for recorded in store.history(entry.instance_id for entry in entries):
-        entry = recorded.entry
-        known.add(_key(entry))
-        if entry.kind in (KEYPOINTS, WITHDRAWN):
-            latest[entry.instance_id] = entry
-    fresh, to_record = [], []
-    for entry in entries:
-        to_record.append(entry)
-        if _key(entry) in known:
-            continue
-        known.add(_key(entry))
-        fresh.append(entry)
-        if entry.kind != KEYPOINTS:
-            continue
-        ours = latest.get(entry.instance_id)
-        if ours is None or ours.kind == WITHDRAWN:
-            latest[entry.instance_id] = entry
-        elif (ours.source != SOURCE or "source" in ours.shown.get(HELD, {})) and differing(
-            ours, entry
-        ):
-            to_record.append(hold(ours, entry))
-        elif ours.source == SOURCE and _is_later(ours.made_at, entry.made_at):
-            to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))
-        else:
-            latest[entry.instance_id] = entry
-    return fresh, to_record
-
-
-def _is_later(one: str, other: str) -> bool:
-    try:
-        return datetime.fromisoformat(one) > datetime.fromisoformat(other)
-    except (ValueError, TypeError):  # a source that writes no times
-        return False
-
-
-def _key(entry: Entry) -> tuple[str, ...]:
-    return entry.source, entry.reference, entry.version, entry.instance_id, entry.kind
 
 
 def _entry(

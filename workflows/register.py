@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from labelkit.annotation import Annotation, VisibilityAnswer, check_inside
+from labelkit.conflicts import HELD, beside_what_is_known
 from labelkit.errors import FormatError, ImageError, UsageError
 from labelkit.formats.coco import read_boxes
 from labelkit.formats.documents import load_json
@@ -110,7 +111,14 @@ def register(
         answers, missing = _match_answers(labels, finder, store, skip_missing)
         skipped += missing
         entries += answers
-    report = store.record(entries)
+    fresh, to_record = beside_what_is_known(store, entries)
+    store.record(to_record)
+    if held := sum(HELD in entry.shown for entry in to_record):
+        notes.append(
+            f"{held} of the new labels contradict what people have said since. That goes on "
+            "counting. See both: labelkit status. Settle: labelkit pull --take theirs (the file) "
+            "or ours."
+        )
     counts = store.counts()
     if counts.instances == 0:
         raise FormatError(
@@ -118,7 +126,12 @@ def register(
             "Take each image as one object with --boxes whole-image, or give --boxes FILE.",
         )
     return Registered(
-        counts.images, counts.instances, report.added, report.known, skipped, tuple(notes)
+        counts.images,
+        counts.instances,
+        len(fresh),
+        len(entries) - len(fresh),
+        skipped,
+        tuple(notes),
     )
 
 

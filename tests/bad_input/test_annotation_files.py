@@ -1,10 +1,12 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from command_line import labelkit
 from team import SIZE, annotation, assert_refused, coco, journal
 
+from labelkit.conflicts import find_conflicts, settle
 from labelkit.project import open_project
 from labelkit.store import LabelStore
 
@@ -198,3 +200,34 @@ def test_a_label_file_may_name_an_image_and_its_copy(team):
     outcome = team.bootstrap("--labels", labels, "--skip-duplicates", "--labeled", "0%")
     assert outcome.code == 0
     assert labelled(team) == [("cam1/0.png", "1"), ("cam1/0.png", "2")]
+
+
+def test_a_label_file_never_overrides_a_correction_in_silence(team):
+    def bootstrap(name, *rows):
+        document = coco(*rows)
+        document["images"].append(
+            {"id": 2, "file_name": "1.png", "width": SIZE[0], "height": SIZE[1]}
+        )
+        labels = team.write(name, document)
+        return team.bootstrap("--labels", labels, "--labeled", "0%")
+
+    def x_of_nose():
+        return store.poses(project.skeleton)[corrected.instance_id].xy[0, 0]
+
+    assert "1 new labels (0 were known)" in bootstrap("labels.json", annotation(1)).out
+    project = open_project(team.project)
+    with LabelStore.open(project.store_url) as store:
+        *_, first = (entry for _, _, entry in store.entries())
+        content = {**first.content, "nose": [7.0, 4.0, 2]}
+        corrected = replace(first, content=content, source="label-studio", version="later")
+        store.record([corrected])
+        again = bootstrap("labels_v2.json", annotation(8), annotation(9, 2))
+        assert "1 new labels (1 were known)" in again.out
+        assert (x_of_nose(), find_conflicts(store)) == (7.0, [])
+        moved = annotation(8, xyv=[9, 4, 2, 4, 10, 2, 15, 10, 2, 10, 20, 2])
+        outcome = bootstrap("labels_v3.json", moved)
+        assert "1 new labels (0 were known)" in outcome.out
+        assert "1 of the new labels contradict what people have said since" in outcome.out
+        assert x_of_nose() == 7.0
+        assert settle(store, "theirs") == 1
+        assert x_of_nose() == 9.0

@@ -12,6 +12,7 @@ from typing import Any
 from labelkit.bridges import fiftyone_views
 from labelkit.bridges.fiftyone_dataset import (
     INFO,
+    Edit,
     edits,
     find_dataset,
     open_dataset,
@@ -33,11 +34,12 @@ from labelkit.bridges.fiftyone_samples import (
 from labelkit.bridges.map_server import map_url
 from labelkit.bridges.mongod import prepare_database
 from labelkit.bridges.ports import free_port, is_free
-from labelkit.conflicts import differing, hold
+from labelkit.conflicts import HELD, beside_what_is_known
 from labelkit.errors import UsageError
 from labelkit.images import image_file
 from labelkit.instance import Image
 from labelkit.journal import KEYPOINTS, Entry, content_version, keypoints_content
+from labelkit.pose import Pose
 from labelkit.project import Project
 from labelkit.review import ReviewItem
 from labelkit.store import LabelStore
@@ -199,7 +201,7 @@ def review(
 def _take_edits(project: Project, store: LabelStore, found: Review) -> tuple[int, tuple[str, ...]]:
     """Record keypoints that were edited in FiftyOne, like any other human label."""
     entries: list[Entry] = []
-    conflicts: dict[str, None] = {}
+    seen: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
     for instances in (False, True):
         dataset = find_dataset(project, instances)
         for edit in edits(dataset) if dataset is not None else ():
@@ -209,36 +211,36 @@ def _take_edits(project: Project, store: LabelStore, found: Review) -> tuple[int
             human = edit.field == HUMAN
             before = item.human if human else item.shown.get(edit.field)
             pose, origins = edited_pose(edit.points, edit.visibility, edit.frame, before)
-            if human and before is not None:
-                points = written_points(before, edit.frame)
-                if digest(points, before.visibility.tolist()) != edit.written:
-                    conflicts[edit.instance_id] = None
             content = keypoints_content(project.skeleton, pose)
             names = zip(project.skeleton.keypoints, origins, strict=True)
             shown: dict[str, Any] = {"origins": {name: what for name, what in names if what}}
             if not human:
                 shown["model_version"] = edit.field.replace("_", "-")
-            entries.append(
-                Entry(
-                    instance_id=edit.instance_id,
-                    kind=KEYPOINTS,
-                    content=content,
-                    source=SOURCE,
-                    reference=edit.reference,
-                    version=f"{edit.modified_at} {content_version(content)}",
-                    made_at=edit.modified_at,
-                    shown=shown,
-                )
+            entry = Entry(
+                instance_id=edit.instance_id,
+                kind=KEYPOINTS,
+                content=content,
+                source=SOURCE,
+                reference=edit.reference,
+                version=f"{edit.modified_at} {content_version(content)}",
+                made_at=edit.modified_at,
+                shown=shown,
             )
+            entries.append(entry)
+            if item.human is None or (human and _was_written(edit, item.human)):
+                seen.add((entry.reference, entry.version))
     entries.sort(key=lambda entry: entry.made_at)
-    latest = {entry.instance_id: entry for entry in store.latest((KEYPOINTS,))} if conflicts else {}
-    held = [
-        hold(latest[entry.instance_id], entry)
-        for entry in entries
-        if entry.instance_id in conflicts and differing(latest[entry.instance_id], entry)
-    ]
-    report = store.record([*entries, *held])
-    return report.added - len(held), tuple(conflicts)
+    fresh, to_record = beside_what_is_known(
+        store, entries, lambda _, theirs: (theirs.reference, theirs.version) not in seen
+    )
+    store.record(to_record)
+    conflicts = dict.fromkeys(entry.instance_id for entry in to_record if HELD in entry.shown)
+    return len(fresh), tuple(conflicts)
+
+
+def _was_written(edit: Edit, pose: Pose) -> bool:
+    """Whether a pose is what an edit began with."""
+    return digest(written_points(pose, edit.frame), pose.visibility.tolist()) == edit.written
 
 
 def _map_port(dataset: Any, serve: bool) -> int:

@@ -194,6 +194,29 @@ def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed
     assert pose.xy[index] == pytest.approx([48.0, 48.0])
 
 
+def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):
+    pull_file(reviewed.project, reviewed.store, reviewed.corrections())
+    dataset = loaded(run(reviewed))
+    sample = dataset.match_tags("labelled").first()
+    (label,) = sample.round_000.keypoints
+    index = label.visibility.index(2)
+    label.points[index] = [0.25, 0.5]
+    sample.save()
+    poses = reviewed.store.poses(reviewed.project.skeleton)
+    report = run(reviewed)
+    assert (report.edits, report.conflicts) == (1, (label.labelkit_id,))
+    after = reviewed.store.poses(reviewed.project.skeleton)
+    assert after[label.labelkit_id].xy.tolist() == poses[label.labelkit_id].xy.tolist()
+    (conflict,) = find_conflicts(reviewed.store)
+    assert conflict.theirs is not None
+    assert (conflict.ours.source, conflict.theirs.source) == ("label-studio", "fiftyone")
+    again = run(reviewed)
+    assert (again.edits, again.conflicts) == (0, ())
+    settle(reviewed.store, "theirs")
+    pose = reviewed.store.poses(reviewed.project.skeleton)[label.labelkit_id]
+    assert pose.xy[index].tolist() == pytest.approx([24.0, 48.0])
+
+
 def test_dropping_the_database_loses_no_label_and_no_choice(reviewed: Trained):
     pull_file(reviewed.project, reviewed.store, reviewed.corrections())
     labelled = reviewed.store.poses(reviewed.project.skeleton)

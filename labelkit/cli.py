@@ -36,6 +36,7 @@ from labelkit.cli_options import (
     MetricOption,
     MirrorOption,
     OutputOption,
+    OverwriteOption,
     PortOption,
     PredictionsFileOption,
     PredictionsOption,
@@ -194,6 +195,7 @@ def retrain(
 @app.command()
 def review(
     html: HtmlOption = None,
+    overwrite: OverwriteOption = False,
     show: AppOption = True,
     round_number: RoundOption = None,
     limit: LimitOption = None,
@@ -218,7 +220,9 @@ def review(
     found, store = _open(project)
     if html is not None:
         with store:
-            page = review_html(found, store, Console(), html, number=round_number, limit=limit)
+            page = review_html(
+                found, store, Console(), html, number=round_number, limit=limit, overwrite=overwrite
+            )
         _finish(page, as_json)
     with lock_project(found), store:
         report = run(
@@ -282,6 +286,7 @@ def evaluate(
     crowd_bins: CrowdBinsOption = None,
     project: ProjectOption = None,
     output: OutputOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print the table: every round beside the skeleton in the box, the mean pose, supervised-only.
@@ -308,6 +313,7 @@ def evaluate(
             rescore=rescore,
             crowd_bins=crowd_bins,
             output=output,
+            overwrite=overwrite,
         )
         _finish(scores, as_json)
     from labelkit.project import lock_project
@@ -323,6 +329,7 @@ def evaluate(
             labels=labels,
             supervised=supervised,
             output=output,
+            overwrite=overwrite,
         )
     _finish(report, as_json)
 
@@ -333,19 +340,26 @@ def export(
     predictions: PredictionsOption = False,
     project: ProjectOption = None,
     output: OutputOption = None,
+    overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the labels in the format that training code reads.
 
-    Example: labelkit export --format coco --output keypoints.json
+    Example: labelkit export --format coco --output corrected.json
     """
     from labelkit.workflows.export import export as run
 
     found, store = _open(project)
     with store:
         report = run(
-            found, store, form=form, predictions=predictions, output=output, dry_run=dry_run
+            found,
+            store,
+            form=form,
+            predictions=predictions,
+            output=output,
+            dry_run=dry_run,
+            overwrite=overwrite,
         )
     _finish(report, as_json)
 

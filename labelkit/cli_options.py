@@ -14,6 +14,9 @@ ProjectOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result for machines.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", help="Where the result goes.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that labelkit did not write, too.")
+]
 LabeledOption = Annotated[
     str | None,
     typer.Option(

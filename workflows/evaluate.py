@@ -21,6 +21,7 @@ from labelkit.errors import (
     WaitingForLabels,
 )
 from labelkit.instance import Instance
+from labelkit.outputs import check_output
 from labelkit.pose import Pose
 from labelkit.predictions import Prediction, blind_predictions, find_predictions
 from labelkit.priors import MeanPose, skeleton_in_box
@@ -40,6 +41,9 @@ from labelkit.workflows.run_round import (
     train_network,
 )
 from labelkit.workflows.settings import load_network
+
+#: How a file with a project's table begins.
+MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ def evaluate(
     labels: Path | None,
     supervised: bool,
     output: Path | None,
+    overwrite: bool = False,
 ) -> EvaluateReport:
     """Score every round, and beside it what the same labels give without it.
 
@@ -109,12 +114,15 @@ def evaluate(
         images, labels: an evaluation set of its own; None for both takes the dev set.
         supervised: also train the supervised-only network of each round, where it is missing.
         output: where the JSON goes; None takes reports/evaluation.json.
+        overwrite: also over a file that holds no such table.
 
     Raises:
         WaitingForLabels: if the dev set has no human keypoints yet.
         InputError: if the evaluation set holds images of the project.
         CheckpointError: if no round's network can be read.
     """
+    if output is not None:
+        check_output(output, MARK, project, overwrite=overwrite)
     known = read_all(project, store)
     chosen = _one_per_percentage(project)
     plan = chosen[-1].plan

@@ -28,11 +28,15 @@ from labelkit.official.lsp import lsp_scores, torso_lengths
 from labelkit.official.mpii import head_sizes, mpii_scores
 from labelkit.official.people import Bools, Floats, People, Results
 from labelkit.official.rescoring import rescored, without_duplicates
+from labelkit.outputs import check_output
 from labelkit.skeleton import load_skeleton
 from labelkit.table import markdown
 from labelkit.workflows.progress import Progress
 
 Numbers = dict[str, float]
+
+#: How a file of numbers begins, see `EvaluateFilesReport.data`.
+MARK = r'\A\{\s*"metric": "\w+",\s*"unit": "'
 
 _COCO = "Give the data set's JSON as --truth, and COCO results, a JSON list, as --predictions."
 
@@ -107,6 +111,7 @@ def evaluate_files(
     rescore: bool = False,
     crowd_bins: str | None = None,
     output: Path | None = None,
+    overwrite: bool = False,
 ) -> EvaluateFilesReport:
     """Score a result file as the official code of its data set does.
 
@@ -120,6 +125,7 @@ def evaluate_files(
         rescore: score people by box and joints and drop duplicates first.
         crowd_bins: edges of the Crowd Index, such as "0,0.1,0.8,1".
         output: also write the numbers there, as JSON.
+        overwrite: also over a file that holds no such numbers.
 
     Raises:
         UsageError: on options that are missing or do not fit the metric.
@@ -140,6 +146,8 @@ def evaluate_files(
         )
     if crowd_bins is not None and metric != "crowdpose":
         raise UsageError(f"--crowd-bins are of crowdpose, not of {metric}.", "Leave them out.")
+    if output is not None:
+        check_output(output, MARK, None, overwrite=overwrite)
     edges = _edges(crowd_bins) if crowd_bins is not None else ()
     with progress.bar(f"Scoring {predictions.name}"):
         report = _METRICS[metric](predictions, truth, rescore, edges)

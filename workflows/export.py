@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +12,23 @@ from labelkit.atomic import write_text
 from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.formats.coco import write_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
-from labelkit.formats.yolo import write_yolo
+from labelkit.formats.yolo import HEADING, write_yolo
 from labelkit.instance import Instance
+from labelkit.outputs import check_output
 from labelkit.pose import Pose
 from labelkit.preannotation import pre_annotation
 from labelkit.project import Project
 from labelkit.store import LabelStore
-from labelkit.workflows.run_round import latest_predictions, read_all
+from labelkit.workflows.run_round import Labels, latest_predictions, read_all
 
 FORMATS = ("coco", "yolo", "visibility")
+
+#: What tells an earlier export, which may be replaced, from a file of the user's.
+MARKS = {
+    "coco": '"labelkit_id": ',
+    "yolo": rf"\A{re.escape(HEADING)}",
+    "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,7 @@ def export(
     predictions: bool,
     output: Path | None,
     dry_run: bool,
+    overwrite: bool = False,
 ) -> ExportReport:
     """Write human labels; with `predictions`, the model's where no human has corrected.
 
@@ -65,9 +75,10 @@ def export(
         predictions: also write instances that only the newest round has posed, with scores.
         output: file (folder for YOLO); None takes the project's exports/.
         dry_run: only say what would be written.
+        overwrite: also what is no export.
 
     Raises:
-        UsageError: on an unknown format.
+        UsageError: on an unknown format, or where something else would be replaced.
         WaitingForLabels: if there is nothing to write.
     """
     if form not in FORMATS:
@@ -75,38 +86,51 @@ def export(
     names = {"coco": "keypoints.json", "yolo": "yolo", "visibility": "visibility.csv"}
     target = output or project.root / "exports" / names[form]
     labels = read_all(project, store)
+    files: dict[Path, str] = {}
     if form == "visibility":
         answers = [
             VisibilityAnswer(labels.instances[item].image.path, item, presence)
             for item, presence in labels.presences.items()
         ]
-        if answers and not dry_run:
-            write_text(target, write_visibility_csv(answers, project.skeleton))
-        return _report(form, len(answers), 0, target, dry_run)
-    items: list[tuple[Instance, Pose]] = [
-        (labels.instances[item], pose) for item, pose in labels.poses.items()
-    ]
-    labelled = len(items)
-    if predictions:
-        items += [
-            (
-                labels.instances[item],
-                pre_annotation(
-                    prediction, labels.presences.get(item), labels.instances[item].image
-                ),
-            )
-            for item, prediction in latest_predictions(project)[1].items()
-            if item not in labels.poses and item in labels.instances
+        labelled, predicted = len(answers), 0
+        if answers:
+            files[target] = write_visibility_csv(answers, project.skeleton)
+    else:
+        items: list[tuple[Instance, Pose]] = [
+            (labels.instances[item], pose) for item, pose in labels.poses.items()
         ]
-    if items and not dry_run:
-        if form == "coco":
+        labelled = len(items)
+        if predictions:
+            items += _predicted(project, labels)
+        predicted = len(items) - labelled
+        if items and form == "coco":
             document = write_coco(items, project.skeleton, scores=predictions)
-            write_text(target, json.dumps(document, ensure_ascii=False))
-        else:
-            files = write_yolo(items, project.skeleton)
-            for name, text in {**files.labels, "data.yaml": files.data_yaml}.items():
-                write_text(target / name, text)
-    return _report(form, labelled, len(items) - labelled, target, dry_run)
+            files[target] = json.dumps(document, ensure_ascii=False)
+        elif items:
+            found = write_yolo(items, project.skeleton)
+            texts = {"data.yaml": found.data_yaml, **found.labels}  # the mark comes first
+            files = {target / name: text for name, text in texts.items()}
+    report = _report(form, labelled, predicted, target, dry_run)
+    if output is not None:
+        marked = target / "data.yaml" if form == "yolo" else target
+        for path in [marked] if marked.exists() else files:
+            check_output(path, MARKS[form], project, overwrite=overwrite)
+    if not dry_run:
+        for path, text in files.items():
+            write_text(path, text)
+    return report
+
+
+def _predicted(project: Project, labels: Labels) -> list[tuple[Instance, Pose]]:
+    """What only the newest round has posed."""
+    return [
+        (
+            labels.instances[item],
+            pre_annotation(prediction, labels.presences.get(item), labels.instances[item].image),
+        )
+        for item, prediction in latest_predictions(project)[1].items()
+        if item not in labels.poses and item in labels.instances
+    ]
 
 
 def _report(form: str, labelled: int, predicted: int, target: Path, dry_run: bool) -> ExportReport:

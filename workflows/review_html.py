@@ -20,6 +20,7 @@ from labelkit.errors import WaitingForLabels
 from labelkit.images import image_file, open_upright
 from labelkit.map_images import RESPONSE, MapPictures
 from labelkit.maps import MapReader
+from labelkit.outputs import check_output
 from labelkit.pose import Pose
 from labelkit.project import Project
 from labelkit.review import ReviewItem
@@ -29,6 +30,8 @@ from labelkit.workflows.progress import Progress
 from labelkit.workflows.review_crops import crop_frame, cut
 from labelkit.workflows.review_items import gather, map_file
 
+#: The line of a page that says where it comes from.
+MARK = '<meta name="generator" content="labelkit review">'
 #: Instances on a page unless told; a page of them takes about 2 MB.
 WORST = 50
 
@@ -66,6 +69,7 @@ def review_html(
     *,
     number: int | None = None,
     limit: int | None = None,
+    overwrite: bool = False,
 ) -> PageReport:
     """Write the page.
 
@@ -76,11 +80,13 @@ def review_html(
         path: of the page.
         number: of the round to look into; None for the newest complete one.
         limit: of instances; None for `WORST`.
+        overwrite: also a file that is no such page.
 
     Raises:
-        UsageError: if there is no such round.
+        UsageError: if there is no such round, or another file in its place.
         WaitingForLabels: if there is no round at all.
     """
+    check_output(path, MARK, project, overwrite=overwrite)
     found = gather(project, store, progress, number=number)
     if found.looked_into is None:
         raise WaitingForLabels(
@@ -113,6 +119,7 @@ def page(title: str, skeleton: Skeleton, cards: Sequence[str]) -> str:
     head = escape(title)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{head}</title>
+{MARK}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">

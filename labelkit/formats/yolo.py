@@ -13,6 +13,9 @@ from labelkit.instance import Instance
 from labelkit.pose import Pose
 from labelkit.skeleton import Skeleton
 
+#: First line of data.yaml.
+HEADING = "# Written by labelkit export."
+
 
 class YoloExport(NamedTuple):
     """Content of the files.
@@ -65,5 +68,5 @@ def write_yolo(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> Yo
     }
     return YoloExport(
         {path: "\n".join(rows) + "\n" for path, rows in lines.items()},
-        yaml.safe_dump(data, sort_keys=False, allow_unicode=True),
+        f"{HEADING}\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}",
     )

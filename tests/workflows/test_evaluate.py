@@ -142,6 +142,13 @@ def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, t
     assert document == report.data()
 
 
+def test_a_label_file_is_not_replaced_by_a_table_but_a_table_is(trained, others, tmp_path):
+    with pytest.raises(UsageError, match=r"keypoints.json exists"):
+        run(trained, **others, output=trained.truth_file)
+    for _ in range(2):
+        run(trained, **others, output=tmp_path / "table.json")
+
+
 def test_evaluating_leaves_the_project_as_it_was(trained, others):
     head = trained.store.head()
     instances = trained.store.instances()

@@ -134,6 +134,16 @@ def test_machines_get_every_digit_and_null_where_nothing_is_defined(crowd, tmp_p
     assert only_bin == {"name": "2 to 3", "images": 0, "AP": None}
 
 
+def test_the_truth_is_not_replaced_by_scores_but_scores_are(crowd, tmp_path):
+    truth_before = crowd[1].read_bytes()
+    outcome = evaluate(*crowd, "crowdpose", "--output", crowd[1])
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith("Name another file, or add: --overwrite\n")
+    assert crowd[1].read_bytes() == truth_before
+    for _ in range(2):
+        assert evaluate(*crowd, "crowdpose", "--output", tmp_path / "scores.json").code == 0
+
+
 def mpii_files(folder, poses):
     """Two people with all joints at (100, 100) and heads of 30 px: .6 of 30 x 40."""
     boxes = np.zeros((2, 2, 2))

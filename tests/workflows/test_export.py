@@ -14,7 +14,7 @@ from labelkit.workflows.export import export
 from labelkit.workflows.pull import pull_file
 
 
-def run(trained, form="coco", predictions=False, output=None, dry_run=False):
+def run(trained, form="coco", predictions=False, output=None, dry_run=False, overwrite=False):
     return export(
         trained.project,
         trained.store,
@@ -22,6 +22,7 @@ def run(trained, form="coco", predictions=False, output=None, dry_run=False):
         predictions=predictions,
         output=output,
         dry_run=dry_run,
+        overwrite=overwrite,
     )
 
 
@@ -108,6 +109,50 @@ def test_a_dry_run_writes_nothing(corrected):
 def test_exporting_twice_writes_the_same(corrected):
     first = run(corrected).file.read_bytes()
     assert run(corrected).file.read_bytes() == first
+
+
+FORMS = ("coco", "yolo", "visibility")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_takes_the_place_of_an_earlier_one_where_the_user_wants_it(corrected, form):
+    target = corrected.folder / "out"
+    run(corrected, form=form, output=target)
+    assert run(corrected, form=form, output=target).file == target
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("coco", "keypoints.json"), ("yolo", "yolo"), ("visibility", "visibility.csv")],
+)
+def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, name):
+    target = corrected.folder / name
+    path = target
+    if form == "yolo":
+        labelled = next(iter(corrected.store.poses(corrected.project.skeleton)))
+        image = corrected.store.instances()[labelled].image.path
+        path = (target / "labels" / image).with_suffix(".txt")
+        path.parent.mkdir(parents=True)
+        path.write_text("0 0.5 0.5 1 1\n")
+    before = path.read_bytes()
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match=f"{path} exists") as caught:
+            run(corrected, form=form, output=target, dry_run=dry_run)
+        assert caught.value.next_step == "Name another file, or add: --overwrite"
+    assert path.read_bytes() == before
+    run(corrected, form=form, output=target, overwrite=True)
+    assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["", "new.json"])
+def test_nothing_is_written_among_the_images(corrected, name):
+    first = min(corrected.images.iterdir())
+    target = corrected.images / (name or first.name)
+    before = first.read_bytes()
+    with pytest.raises(UsageError, match="in the images folder"):
+        run(corrected, output=target, overwrite=True)
+    assert first.read_bytes() == before
+    assert not (corrected.images / "new.json").exists()
 
 
 def test_without_human_labels_there_is_nothing_to_export(tmp_path):

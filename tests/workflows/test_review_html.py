@@ -10,7 +10,7 @@ from builders import make_project
 from command_line import labelkit
 from trained import Trained
 
-from labelkit.errors import WaitingForLabels
+from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.images import scan_images
 from labelkit.skeleton import make_skeleton
 from labelkit.store import LabelStore
@@ -90,6 +90,14 @@ def test_before_the_first_round_there_is_nothing_to_show(tmp_path: Path):
         pytest.raises(WaitingForLabels, match="no predictions to review"),
     ):
         review_html(project, store, Silent(), tmp_path / "review.html")
+
+
+def test_a_page_replaces_a_page_and_nothing_else(trained: Trained):
+    path = trained.folder / "review.html"
+    for _ in range(2):
+        review_html(trained.project, trained.store, Silent(), path, limit=1)
+    with pytest.raises(UsageError, match=r"keypoints.json exists"):
+        review_html(trained.project, trained.store, Silent(), trained.truth_file, limit=1)
 
 
 def test_the_command_needs_no_fiftyone(trained: Trained, monkeypatch: pytest.MonkeyPatch):

@@ -26,7 +26,7 @@ from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
 from labelkit.workflows.outgoing import ask_what_can_be_seen
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.push import write_files
-from labelkit.workflows.register import Registered, register
+from labelkit.workflows.register import Registered, named, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions
@@ -64,7 +64,7 @@ class BootstrapReport:
             f"{known.new_labels} new labels ({known.known_labels} were known)."
         ]
         if known.skipped:
-            lines.append(f"{known.skipped} items were skipped, as you asked.")
+            lines.append(f"Skipped {len(known.skipped)}, as you asked: {named(known.skipped)}.")
         lines += known.notes
         if self.round:
             lines.append(self.round.text())

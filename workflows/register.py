@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,9 @@ from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.labels import ImageFinder, LabelFile, has_locations
 from labelkit.workflows.progress import Progress
 
+#: Of many files a message names so many.
+NAMED = 5
+
 #: Room around the keypoints of an animal that has no box but shares its image with others.
 KEYPOINT_MARGIN = 0.15
 
@@ -43,7 +45,8 @@ class Registered:
         images, instances: in the project now.
         new_labels: entries added to the journal.
         known_labels: entries of the label file that were there already.
-        skipped: files and annotations that were left out because the user asked for it.
+        skipped: files, and images of annotations, that were left out because the user asked for
+            it; one name for each.
         notes: what the user should know, a sentence each.
     """
 
@@ -51,7 +54,7 @@ class Registered:
     instances: int
     new_labels: int
     known_labels: int
-    skipped: int
+    skipped: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -84,7 +87,7 @@ def register(
         LabelkitError: on the first item that cannot be used.
     """
     scan = _scan(project, store, progress)
-    skipped = _refuse_or_count(scan, project, skip_unreadable, skip_duplicates, can_skip)
+    skipped = _refuse_or_list(scan, skip_unreadable, skip_duplicates, can_skip)
     store.add_images(scan.images)
     store.keep_stamps(scan.stamps)
     finder = ImageFinder(scan.images, dict(scan.duplicates))
@@ -130,7 +133,7 @@ def register(
         counts.instances,
         len(fresh),
         len(entries) - len(fresh),
-        skipped,
+        tuple(skipped),
         tuple(notes),
     )
 
@@ -140,30 +143,36 @@ def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport
         return scan_images(project.images_root, store.stamps(), on_progress=step)
 
 
-def _refuse_or_count(
-    scan: ScanReport,
-    project: Project,
-    skip_unreadable: bool,
-    skip_duplicates: bool,
-    can_skip: bool,
-) -> int:
-    command = f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
+def _refuse_or_list(
+    scan: ScanReport, skip_unreadable: bool, skip_duplicates: bool, can_skip: bool
+) -> list[str]:
+    """Files that are left out; an error names all that nobody asked to leave out."""
+    found, options = [], []
     if scan.problems and not skip_unreadable:
-        first = scan.problems[0]
-        more = f" and {len(scan.problems) - 1} more" if len(scan.problems) > 1 else ""
+        names = named([f"{item.path} ({item.reason})" for item in scan.problems])
+        files = "1 file" if len(scan.problems) == 1 else f"{len(scan.problems)} files"
+        found.append(f"{files} cannot be used: {names}")
+        options.append("--skip-unreadable")
+    if scan.duplicates and not skip_duplicates:
+        names = named([f"{path} (of {same})" for path, same in scan.duplicates])
+        many = len(scan.duplicates)
+        copies = "1 is a copy of another" if many == 1 else f"{many} are copies of others"
+        found.append(f"{copies}: {names}")
+        options.append("--skip-duplicates")
+    if found:
         raise ImageError(
-            f"{first.path}{more} cannot be used ({first.reason}).",
-            f"Skip such files with: {command} --skip-unreadable"
+            f"{'; '.join(found)}.",
+            f"Leave them out: add to the command {' '.join(options)}"
             if can_skip
             else "Replace such files, or take them away.",
         )
-    if scan.duplicates and not skip_duplicates:
-        path, same = scan.duplicates[0]
-        raise ImageError(
-            f"{path} has the same content as {same} ({len(scan.duplicates)} such copies).",
-            f"Keep one of each with: {command} --skip-duplicates",
-        )
-    return len(scan.problems) + len(scan.duplicates)
+    return [*(item.path for item in scan.problems), *(path for path, _ in scan.duplicates)]
+
+
+def named(items: Sequence[str]) -> str:
+    """The first of many, and how many more there are."""
+    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return ", ".join(items[:NAMED]) + more
 
 
 def _match(
@@ -172,8 +181,8 @@ def _match(
     path: Path,
     skip_missing: bool,
     can_skip: bool = True,
-) -> tuple[list[tuple[Image, Annotation]], int]:
-    """Annotations with their images, and how many have none."""
+) -> tuple[list[tuple[Image, Annotation]], list[str]]:
+    """Annotations with their images, and what those name that have none."""
     found = []
     missing: Counter[str] = Counter()
     images = finder.find((item.image_path for item in annotations), str(path))
@@ -184,7 +193,7 @@ def _match(
         else:
             found.append((image, item))
     _refuse_missing(missing, path, skip_missing, bool(found), can_skip)
-    return found, missing.total()
+    return found, list(missing.elements())
 
 
 def _refuse_missing(
@@ -201,7 +210,7 @@ def _refuse_missing(
     if not skip:
         raise FormatError(
             f"{path} labels {first}, which is not among the images ({len(missing)} such images).",
-            "Import the rest with: --skip-missing"
+            "Import the rest: add to the command --skip-missing"
             if can_skip
             else "Add the images, or take their labels out of the file.",
         )
@@ -266,8 +275,8 @@ def _file_entry(
 
 def _match_answers(
     labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool
-) -> tuple[list[Entry], int]:
-    """Journal entries of visibility answers, and how many name no image."""
+) -> tuple[list[Entry], list[str]]:
+    """Journal entries of visibility answers, and the images that are not there."""
     of_image: dict[str, list[Instance]] = defaultdict(list)
     for instance in store.instances().values():
         of_image[instance.image.id].append(instance)
@@ -284,7 +293,7 @@ def _match_answers(
         reference = f"{answer.image_path}#{answer.reference}"
         entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
     _refuse_missing(missing, labels.path, skip_missing, bool(entries))
-    return entries, missing.total()
+    return entries, list(missing.elements())
 
 
 def _meant(answer: VisibilityAnswer, instances: Sequence[Instance], path: Path) -> Instance:

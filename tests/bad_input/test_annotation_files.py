@@ -112,7 +112,7 @@ def test_labels_of_images_that_are_not_there_are_refused_or_skipped_on_request(t
     )
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
-    assert "1 items were skipped" in outcome.out
+    assert "Skipped 1, as you asked: gone.png." in outcome.out
 
 
 def two_cameras(team, *names):
@@ -150,7 +150,7 @@ def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team,
     assert labelled(team) == []
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
-    assert "2 items were skipped" in outcome.out
+    assert "Skipped 2, as you asked: cam2/0.png, cam2/1.png." in outcome.out
     assert labelled(team) == [("cam1/0.png", "1")]
 
 

@@ -73,8 +73,8 @@ def test_an_image_that_cannot_be_used_is_named_with_the_reason(team, make_bad, r
     outcome = team.bootstrap("--labeled", "0%")
     assert_refused(
         outcome,
-        f"bad.png cannot be used ({reason})",
-        next_step=f"labelkit bootstrap --images {team.frames} --skip-unreadable",
+        f"1 file cannot be used: bad.png ({reason}).",
+        next_step="Leave them out: add to the command --skip-unreadable",
     )
 
 
@@ -93,7 +93,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path
     )
     assert outcome.code == 3
     assert "1 images, 1 instances" in outcome.out
-    assert "1 items were skipped, as you asked." in outcome.out
+    assert "Skipped 1, as you asked: bad.png." in outcome.out
 
 
 def test_a_good_picture_with_the_wrong_extension_is_taken(team):
@@ -116,13 +116,30 @@ def test_two_images_with_the_same_content_are_named_and_one_is_kept_on_request(t
     shutil.copy(team.frames / "1.png", team.frames / "copy.png")
     assert_refused(
         team.bootstrap("--labeled", "0%"),
-        "copy.png has the same content as 1.png",
+        "1 is a copy of another: copy.png (of 1.png).",
         next_step="--skip-duplicates",
     )
     outcome = team.bootstrap("--labeled", "0%", "--skip-duplicates")
     assert outcome.code == 0
     assert "3 images, 3 instances" in outcome.out
-    assert "1 items were skipped" in outcome.out
+    assert "Skipped 1, as you asked: copy.png." in outcome.out
+
+
+def test_all_that_keeps_images_out_is_said_at_once_with_what_to_add(team):
+    for number in range(6):
+        (team.frames / f"bad{number}.png").touch()
+    shutil.copy(team.frames / "1.png", team.frames / "copy.png")
+    empty = "(the file is empty, 0 bytes)"
+    names = ", ".join(f"bad{number}.png {empty}" for number in range(5))
+    assert_refused(
+        team.bootstrap("--labeled", "0%"),
+        f"6 files cannot be used: {names} and 1 more; 1 is a copy of another: copy.png (of 1.png).",
+        next_step="Leave them out: add to the command --skip-unreadable --skip-duplicates",
+    )
+    outcome = team.bootstrap("--labeled", "0%", "--skip-unreadable", "--skip-duplicates")
+    assert outcome.code == 0
+    names = ", ".join(f"bad{number}.png" for number in range(5))
+    assert f"Skipped 7, as you asked: {names} and 2 more." in outcome.out
 
 
 @pytest.mark.parametrize("content", [None, "notes.txt"])

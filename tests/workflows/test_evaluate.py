@@ -186,7 +186,7 @@ def test_labels_without_keypoints_cannot_be_scored_on(trained, others, tmp_path)
 
 def test_bad_evaluation_images_are_named_without_options_that_only_bootstrap_has(trained, others):
     (others["images"] / "bad.png").touch()
-    with pytest.raises(ImageError, match=r"bad\.png cannot be used") as caught:
+    with pytest.raises(ImageError, match=r"1 file cannot be used: bad\.png") as caught:
         run(trained, **others)
     assert caught.value.next_step == "Replace such files, or take them away."
     (others["images"] / "bad.png").unlink()

@@ -89,14 +89,14 @@ class ScanReport:
         problems: files with an image suffix that cannot be used, sorted by path.
         duplicates: (path, path of the image with the same content).
         stamps: one for each image, to give to the next scan as `known`.
-        ignored: how many files of other kinds there are.
+        ignored: how many files of other kinds there are, by suffix.
     """
 
     images: list[Image]
     problems: list[ScanProblem]
     duplicates: list[tuple[str, str]]
     stamps: dict[str, FileStamp]
-    ignored: int
+    ignored: Counter[str]
 
 
 class _UnreadableError(Exception):
@@ -206,14 +206,14 @@ def scan_images(
     problems.sort(key=lambda problem: problem.path)
     if not stamps:
         raise _nothing_to_read(root, problems, others)
-    return _identify(stamps, known, problems, others.total())
+    return _identify(stamps, known, problems, others)
 
 
 def _identify(
     stamps: Mapping[str, FileStamp],
     known: Mapping[str, FileStamp],
     problems: list[ScanProblem],
-    ignored: int,
+    ignored: Counter[str],
 ) -> ScanReport:
     """Make one image of each content; a copy never takes the place of a path known before."""
     path_of: dict[str, str] = {}

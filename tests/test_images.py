@@ -174,7 +174,7 @@ def test_a_scan_finds_pictures_in_all_folders_in_order(tmp_path):
         ("b.PNG", 5, 4),
     ]
     assert report.problems == report.duplicates == []
-    assert report.ignored == 1
+    assert report.ignored == {".txt": 1}
     assert seen == [(1, 2), (2, 2)]
 
 

@@ -91,7 +91,7 @@ def register(
     store.add_images(scan.images)
     store.keep_stamps(scan.stamps)
     finder = ImageFinder(scan.images, dict(scan.duplicates))
-    notes: list[str] = []
+    notes = _left_alone(scan.ignored)
 
     entries: list[Entry] = []
     if labels is not None:
@@ -167,6 +167,15 @@ def _refuse_or_list(
             else "Replace such files, or take them away.",
         )
     return [*(item.path for item in scan.problems), *(path for path, _ in scan.duplicates)]
+
+
+def _left_alone(ignored: Counter[str]) -> list[str]:
+    """A note of files that are no images, at most one."""
+    if not ignored:
+        return []
+    kinds = named([f"{count} x {suffix}" for suffix, count in ignored.most_common()])
+    advice = "; convert HEIC to JPEG" if {".heic", ".heif"} & ignored.keys() else ""
+    return [f"Left alone: {kinds} (not an image format that labelkit reads{advice})."]
 
 
 def named(items: Sequence[str]) -> str:

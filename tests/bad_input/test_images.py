@@ -142,6 +142,23 @@ def test_all_that_keeps_images_out_is_said_at_once_with_what_to_add(team):
     assert f"Skipped 7, as you asked: {names} and 2 more." in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (["a.pdf"], "1 x .pdf (not an image format that labelkit reads)."),
+        (
+            ["b.HEIC", "c.heic", "a.pdf"],
+            "2 x .heic, 1 x .pdf (not an image format that labelkit reads; convert HEIC to JPEG).",
+        ),
+    ],
+)
+def test_files_of_other_kinds_are_counted_aloud(team, others, said):
+    assert "Left alone" not in team.bootstrap("--labeled", "0%").out
+    for name in others:
+        (team.frames / name).touch()
+    assert f"Left alone: {said}\n" in team.bootstrap("--labeled", "0%").out
+
+
 @pytest.mark.parametrize("content", [None, "notes.txt"])
 def test_a_folder_without_images_is_said_to_be_one(tmp_path, content):
     folder = tmp_path / "empty"

@@ -94,6 +94,7 @@ def pull(
     from labelkit.workflows.pull import pull_file
     from labelkit.workflows.pull_report import PullReport
     from labelkit.workflows.pull_server import pull_server
+    from labelkit.workflows.status import status
 
     if take not in (None, "theirs", "ours"):
         raise UsageError(
@@ -111,4 +112,5 @@ def pull(
             report = PullReport()  # there is no server, only something to settle
         if take is not None:
             report.settled = settle(store, take)
+        report.next_step = status(found, store).next_step
     finish(report, as_json)

@@ -168,6 +168,14 @@ def test_pull_answers_machines_too(trained):
     assert document["poses"] == document["added"] == document["annotations"]
 
 
+def test_pull_ends_with_the_next_step_that_status_names(trained):
+    pulled = labelkit("pull", "--file", trained.corrections(), *at(trained))
+    last = pulled.out.splitlines()[-1]
+    assert last == labelkit("status", *at(trained)).out.splitlines()[-1]
+    assert last.startswith("Next: labelkit ")
+    assert last != "Next: labelkit status"
+
+
 def test_evaluate_gives_exactly_the_promised_keys(trained):
     assert labelkit("pull", "--file", trained.corrections(), *at(trained)).code == 0
     outcome = labelkit("evaluate", "--json", *at(trained))

@@ -31,6 +31,7 @@ class PullReport:
         lead_time_s: seconds of work, as far as Label Studio says.
         problems: what people have to correct in Label Studio before it can be taken.
         notes: what else was found.
+        next_step: what to type; empty where that is not known.
     """
 
     annotations: int = 0
@@ -48,6 +49,7 @@ class PullReport:
     lead_time_s: float = 0.0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    next_step: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -120,5 +122,4 @@ class PullReport:
             lines.append("Correct them there (then Update), and pull again.")
         if self.lead_time_s:
             lines.append(f"Time at work: {self.lead_time_s / 60:.1f} min.")
-        lines.append("Next: labelkit status")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.next_step or "Next: labelkit status"])

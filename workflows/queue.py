@@ -25,6 +25,7 @@ from labelkit.workflows.queueing import (
     write_queue,
 )
 from labelkit.workflows.run_round import read_all
+from labelkit.workflows.status import status
 
 #: What is selected in the App, see `App.keep_selection`.
 SELECTION_FILE = "review/selection.json"
@@ -41,6 +42,7 @@ class QueueReport:
         labelled: of the chosen ones, those that have keypoints already and are not sent again.
         control: served without pre-annotation.
         next_ids: the first ten.
+        next_step: what to type.
     """
 
     queued: int
@@ -50,6 +52,7 @@ class QueueReport:
     labelled: int
     control: int
     next_ids: tuple[str, ...]
+    next_step: str
     exit_code: int = 0
 
     def text(self) -> str:
@@ -62,8 +65,7 @@ class QueueReport:
             lines.append(f"{self.excluded} are excluded.")
         if self.control:
             lines.append(f"{self.control} come without pre-annotation.")
-        lines.append("Next: labelkit push" if self.queued else "Next: labelkit retrain")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.next_step])
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -171,4 +173,5 @@ def _report(project: Project, store: LabelStore, choices: Choices) -> QueueRepor
         labelled=sum(item in labels.poses for item in choices.first),
         control=sum(item.control for item in items),
         next_ids=tuple(item.instance_id for item in items[:10]),
+        next_step="Next: labelkit push" if items else status(project, store).next_step,
     )

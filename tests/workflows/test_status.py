@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import asdict, replace
 
 from builders import make_project
@@ -6,7 +7,8 @@ from trained import FIGURES
 from labelkit.rounds import begin_round, rounds
 from labelkit.store import LabelStore
 from labelkit.workflows.pull import pull_file
-from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.queue import queue
+from labelkit.workflows.queueing import read_queue, write_queue
 from labelkit.workflows.status import status
 
 
@@ -16,6 +18,18 @@ def test_an_empty_project_says_to_find_objects(tmp_path):
         report = status(project, store)
     assert (report.images, report.instances, report.rounds) == (0, 0, ())
     assert "Next: labelkit bootstrap --images" in report.text()
+
+
+def test_an_empty_queue_is_followed_by_what_the_status_says(trained, tmp_path):
+    shutil.rmtree(trained.project.rounds_root)
+    write_queue(trained.project, [])
+    said = f"Next: labelkit bootstrap --images {trained.project.images_root}"
+    report = queue(trained.project, trained.store, from_review=False)
+    assert (report.queued, report.text().splitlines()[-1]) == (0, said)
+    project = make_project(tmp_path / "other")
+    with LabelStore.open(project.store_url) as store:
+        text = queue(project, store, from_review=False).text()
+        assert text.splitlines()[-1] == status(project, store).next_step
 
 
 def test_it_counts_what_humans_said_and_what_waits(trained):

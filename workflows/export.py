@@ -110,7 +110,8 @@ def export(
             found = write_yolo(items, project.skeleton)
             texts = {"data.yaml": found.data_yaml, **found.labels}  # the mark comes first
             files = {target / name: text for name, text in texts.items()}
-    report = _report(form, labelled, predicted, target, dry_run)
+    _refuse_nothing(labelled + predicted, labels)
+    report = ExportReport(form, labelled, predicted, target, dry_run)
     if output is not None:
         marked = target / "data.yaml" if form == "yolo" else target
         for path in [marked] if marked.exists() else files:
@@ -133,11 +134,16 @@ def _predicted(project: Project, labels: Labels) -> list[tuple[Instance, Pose]]:
     ]
 
 
-def _report(form: str, labelled: int, predicted: int, target: Path, dry_run: bool) -> ExportReport:
-    if not labelled + predicted:
+def _refuse_nothing(found: int, labels: Labels) -> None:
+    predicted = "Pre-annotations alone, once there are any: labelkit export --predictions"
+    if not found and labels.presences:
+        raise WaitingForLabels(
+            "No instance has human keypoints yet.",
+            f"The {len(labels.presences)} visibility answers: labelkit export --format visibility\n"
+            + predicted,
+        )
+    if not found:
         raise WaitingForLabels(
             "There is nothing to export: no human has labelled anything.",
-            "Type: labelkit push, then labelkit pull.\n"
-            "Pre-annotations alone, once there are any: labelkit export --predictions",
+            f"Type: labelkit push, then labelkit pull.\n{predicted}",
         )
-    return ExportReport(form, labelled, predicted, target, dry_run)

@@ -164,6 +164,15 @@ def test_without_human_labels_there_is_nothing_to_export(tmp_path):
         export(project, store, form="coco", predictions=False, output=None, dry_run=False)
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_visibility_answers_alone_are_exported_as_such(trained, form):
+    with pytest.raises(WaitingForLabels) as caught:
+        run(trained, form=form)
+    assert caught.value.problem == "No instance has human keypoints yet."
+    first = caught.value.next_step.splitlines()[0]
+    assert first == f"The {FIGURES} visibility answers: labelkit export --format visibility"
+
+
 def test_an_unknown_format_names_the_known_ones(trained):
     with pytest.raises(UsageError, match="no format 'voc'") as caught:
         run(trained, form="voc")

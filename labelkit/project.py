@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -113,12 +114,16 @@ def open_project(root: Path) -> Project:
     Raises:
         ProjectError: if there is none, its file is damaged, or a newer labelkit made it.
     """
-    root = root.resolve()
+    given, root = root, root.resolve()
     path = root / PROJECT_FILE
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise ProjectError(f"{root} is not a labelkit project.", _MAKE_ONE) from None
+        below = [shlex.quote(str(given / folder.name)) for folder in _below(root)]
+        raise ProjectError(
+            f"{root} is not a labelkit project.",
+            f"Did you mean --project {below[0]}?" if below else _MAKE_ONE,
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path} is not a TOML file ({error}).", "Mend it by hand.") from error
     except OSError as error:
@@ -161,8 +166,7 @@ def find_project(start: Path) -> Project:
     for folder in (start, *start.parents):
         if (folder / PROJECT_FILE).is_file():
             return open_project(folder)
-    below = sorted(path.parent for path in start.glob(f"*/{PROJECT_FILE}") if path.is_file())
-    below = [folder for folder in below if not (folder / BENCHMARK_FILE).exists()]
+    below = _below(start)
     if len(below) > 1:
         names = ", ".join(folder.name for folder in below)
         raise ProjectError(
@@ -178,6 +182,12 @@ def find_project(start: Path) -> Project:
         f"No labelkit project in {start}, above or right below it.",
         f"Go to where it is, or add: --project DIR\n{_MAKE_ONE}",
     )
+
+
+def _below(start: Path) -> list[Path]:
+    """Projects right below a folder, without benchmarks."""
+    below = sorted(path.parent for path in start.glob(f"*/{PROJECT_FILE}") if path.is_file())
+    return [folder for folder in below if not (folder / BENCHMARK_FILE).exists()]
 
 
 def default_project_root(images: Path) -> Path:

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from builders import make_project, stick_skeleton
@@ -79,6 +80,14 @@ def test_without_a_project_the_error_says_what_to_type(tmp_path):
     with pytest.raises(ProjectError, match="is not a labelkit project") as caught:
         open_project(tmp_path / "nowhere")
     assert "labelkit bootstrap --images DIR" in caught.value.next_step
+
+
+def test_the_folder_around_a_project_is_asked_back_with_the_path_to_type(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "a b")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ProjectError, match="a b is not a labelkit project") as caught:
+        open_project(Path("a b"))
+    assert caught.value.next_step == f"Did you mean --project 'a b/{project.root.name}'?"
 
 
 def test_of_several_projects_one_has_to_be_chosen(tmp_path):

@@ -62,6 +62,7 @@ def test_1_for_an_error_with_what_is_wrong_and_what_to_type(tmp_path):
         (["pull"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
         (["pull", "--take", "mine"], "--take mine: there is theirs and ours."),
         (["evaluate", "--images", "x"], "wants both --images DIR and --labels FILE"),
+        (["serve", "--port", "99999"], "Name a port from 1024 to 65535."),
         (["retrain", "--now", "--preset", "huge"], "There is no preset 'huge'"),
         (["retrain", "--now", "--epochs", "0"], "0 epochs train nothing"),
         (["retrain", "--now", "--backbone", "resnet9000"], "timm has no model 'resnet9000'"),
@@ -69,6 +70,7 @@ def test_1_for_an_error_with_what_is_wrong_and_what_to_type(tmp_path):
 )
 def test_2_for_options_that_make_no_sense(trained, arguments, said, monkeypatch):
     monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
+    monkeypatch.setenv("LABELKIT_SERVE_PASSWORD", "0123456789" * 4)
     outcome = labelkit(*arguments, *at(trained))
     assert (outcome.code, outcome.out) == (2, "")
     assert said in outcome.err

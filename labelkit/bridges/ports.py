@@ -14,8 +14,14 @@ def check_port(program: str, host: str, port: int) -> None:
     """Make sure that a program can listen on a port.
 
     Raises:
-        UsageError: if another program has it, or the address is not one of this machine.
+        UsageError: if there is no such port, another program has it, or the address is not one of
+            this machine.
     """
+    if not 0 <= port <= 65535:
+        raise UsageError(
+            f"{program} cannot listen on port {port}: there is none.",
+            "Name a port from 1024 to 65535.",
+        )
     problem = _problem(host, port)
     if problem is None:
         return

@@ -39,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     moment, the old file is untouched. The temporary name starts with a dot and keeps the suffix.
 
     Raises:
-        LabelkitError: if the disk is full, read-only, or not ours to write to.
+        LabelkitError: if the system does not let us write: a full disk, a read-only one, ...
     """
     stem = f".{path.stem}."
     temporary = path.with_name(f"{stem}{secrets.token_hex(6)}.tmp{path.suffix}")
@@ -57,10 +57,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             path,
             *path.parents,
         }
-        if error.errno not in _REASONS or not ours:
+        if error.errno is None or not ours:
             raise
+        reason = _REASONS.get(error.errno) or (error.strerror or str(error)).lower()
         raise LabelkitError(
-            f"{path} cannot be written ({_REASONS[error.errno]}).",
+            f"{path} cannot be written ({reason}).",
             "Mend that, then run the same command again: nothing was lost.",
         ) from error
     finally:

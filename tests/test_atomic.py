@@ -55,6 +55,14 @@ def test_a_place_that_cannot_hold_the_file_is_named(tmp_path, name, reason):
         write_text(tmp_path / name, "x")
 
 
+def test_any_reason_of_the_system_is_said_as_it_says_it(tmp_path):
+    refused = pytest.raises(LabelkitError, match=r"a.txt cannot be written \(no such file or dir")
+    with refused, atomic_path(tmp_path / "a.txt") as temporary:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(temporary))
+    with pytest.raises(OSError, match="broken data"), atomic_path(tmp_path / "a.txt"):
+        raise OSError("broken data")  # of a decoder, not of the system
+
+
 def test_what_a_killed_command_left_is_removed_after_an_hour(tmp_path):
     for name, age in ((".a.1.tmp.txt", 7200), (".a.2.tmp.txt", 60), (".b.3.tmp.txt", 7200)):
         (tmp_path / name).write_text("")

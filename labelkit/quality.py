@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,17 +105,29 @@ class UninformativeKeypoint:
     share: float
     other: str
 
-    def __str__(self) -> str:
-        share = f"{100 * self.share:.1f} %"
-        if self.kind == "same":
-            return (
-                f"{self.keypoint} and {self.other} are answered alike in {share} of instances: "
-                "visibility answers cannot tell them apart."
-            )
-        return (
-            f"{self.keypoint} is present in {share} of instances: "
-            "visibility answers cannot teach where it is."
+
+def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
+    """What to tell people of such keypoints: those that are answered alike in one sentence."""
+    notes = [
+        f"{item.keypoint} is present in {100 * item.share:.1f} % of instances: "
+        "visibility answers cannot teach where it is."
+        for item in found
+        if item.kind != "same"
+    ]
+    groups: list[list[str]] = []
+    for item in found:
+        if item.kind == "same":
+            pair = [item.keypoint, item.other]
+            joined = [group for group in groups if not set(pair).isdisjoint(group)]
+            groups = [group for group in groups if group not in joined]
+            groups.append(list(dict.fromkeys([*chain(*joined), *pair])))
+    if groups:
+        alike = "; ".join(" = ".join(group) for group in groups)
+        notes.append(
+            f"answered alike in nearly all instances: {alike}. Corrections will tell them apart; "
+            "there is nothing to do."
         )
+    return notes
 
 
 def uninformative_keypoints(presence: ArrayLike, skeleton: Skeleton) -> list[UninformativeKeypoint]:

@@ -10,6 +10,7 @@ from labelkit.quality import (
     UninformativeKeypoint,
     expected_calibration_error,
     hardly_learned,
+    notes_on,
     spearman,
     uninformative_keypoints,
 )
@@ -85,10 +86,16 @@ def test_no_answers_give_no_warnings():
 
 
 def test_a_warning_reads_as_a_sentence():
-    assert str(UninformativeKeypoint("nose", "always", 0.98, "")) == (
+    assert notes_on([UninformativeKeypoint("nose", "always", 0.98, "")]) == [
         "nose is present in 98.0 % of instances: visibility answers cannot teach where it is."
-    )
-    assert str(UninformativeKeypoint("a", "same", 0.96, "b")) == (
-        "a and b are answered alike in 96.0 % of instances: "
-        "visibility answers cannot tell them apart."
-    )
+    ]
+    assert notes_on([]) == []
+
+
+def test_all_that_is_answered_alike_is_said_in_one_sentence():
+    pairs = [("a", "b"), ("c", "d"), ("e", "f"), ("b", "e")]
+    found = [UninformativeKeypoint(one, "same", 0.96, other) for one, other in pairs]
+    assert notes_on(found) == [
+        "answered alike in nearly all instances: c = d; a = b = e = f. "
+        "Corrections will tell them apart; there is nothing to do."
+    ]

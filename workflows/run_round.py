@@ -22,7 +22,7 @@ from labelkit.predictions import (
     write_predictions,
 )
 from labelkit.project import Project, is_main_process
-from labelkit.quality import spearman, uninformative_keypoints
+from labelkit.quality import notes_on, spearman, uninformative_keypoints
 from labelkit.rounds import (
     Round,
     RoundPlan,
@@ -127,7 +127,7 @@ def run_round(
     training: dict[str, Any] = {}
     if not model.is_file():
         answers = np.stack([e.presence for e in examples if e.presence is not None])
-        warnings = uninformative_keypoints(answers, project.skeleton)
+        warnings = notes_on(uninformative_keypoints(answers, project.skeleton))
         for warning in warnings[:LISTED]:
             progress.line(f"note: {warning}")
         if len(warnings) > LISTED:

@@ -29,7 +29,7 @@ from labelkit.workflows.push import write_files
 from labelkit.workflows.register import Registered, named, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.settings import TrainingOptions, check_options
 
 #: Skeleton of people, where nothing names another.
 DEFAULT_SKELETON = "coco17"
@@ -120,6 +120,7 @@ def bootstrap(
     Raises:
         LabelkitError: if anything given cannot be used.
     """
+    check_options(options)
     is_new = _existing(images, project_root) is None
     project, label_file = _project(images, project_root, skeleton, labels, options.seed, progress)
     with lock_project(project), LabelStore.open(project.store_url) as store:

@@ -31,7 +31,7 @@ from labelkit.workflows.push import push_files
 from labelkit.workflows.retrain import retrain
 from labelkit.workflows.round_pictures import sheet_items
 from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.settings import TrainingOptions, check_options
 from labelkit.workflows.simulated_annotator import NAME, correct
 
 TRAIN_FIGURES, TEST_FIGURES = 400, 300
@@ -95,13 +95,10 @@ def demo(
         figures, test_figures: how many to generate.
 
     Raises:
+        UsageError: on no epochs.
         ProjectError: if the folder holds a demo with other figures.
     """
     started = time.monotonic()
-    truth = _figures(folder / "train", figures, seed, progress)
-    _figures(folder / "test", test_figures, seed + 1_000_003, progress)
-    answers = folder / "visibility.csv"
-    write_text(answers, _ticks(truth))
     first, later = (LOCATION_FREE_EPOCHS, EPOCHS) if epochs is None else (epochs, epochs)
     options = TrainingOptions(
         preset="tiny",
@@ -113,6 +110,11 @@ def demo(
         seed=seed,
         devices=1,  # several trainings follow each other in this process
     )
+    check_options(options)
+    truth = _figures(folder / "train", figures, seed, progress)
+    _figures(folder / "test", test_figures, seed + 1_000_003, progress)
+    answers = folder / "visibility.csv"
+    write_text(answers, _ticks(truth))
     progress.line(
         "Five trainings in all: from ticks alone, with 5 % and 10 % corrected, and supervised-only "
         "on the same two for comparison."

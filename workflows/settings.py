@@ -41,6 +41,38 @@ class TrainingOptions:
         return self != TrainingOptions(seed=self.seed, devices=self.devices)
 
 
+def check_options(options: TrainingOptions) -> None:
+    """Refuse what no training can use, before anything is made.
+
+    Raises:
+        UsageError: on an unknown preset or backbone, or no epochs.
+    """
+    if options.epochs is not None and options.epochs < 1:
+        raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
+    if options.preset is not None:
+        _check_preset(options.preset)
+    if options.backbone is not None:
+        _check_backbone(options.backbone)
+
+
+def _check_preset(name: str) -> None:
+    from labelkit.models.presets import PRESETS
+
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name!r}.", f"Presets: {', '.join(PRESETS)}.")
+
+
+def _check_backbone(name: str) -> None:
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+        raise UsageError(
+            f"timm has no model {name!r}.",
+            f"Near that: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
+        )
+
+
 def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in full, as a round keeps them: JSON values only.
 
@@ -51,10 +83,8 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
     """
-    if options.epochs is not None and options.epochs < 1:
-        raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
+    check_options(options)
 
-    import timm
     import torch
 
     from labelkit.models.presets import PRESETS
@@ -62,8 +92,7 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
     name = options.preset or earlier.get("preset")
     if name is None:
         name = "plus" if torch.cuda.is_available() else "tiny"
-    if name not in PRESETS:
-        raise UsageError(f"There is no preset {name!r}.", f"Presets: {', '.join(PRESETS)}.")
+    _check_preset(name)
     if earlier.get("preset") != name:
         earlier = {}
     preset = PRESETS[name]
@@ -80,12 +109,7 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
         "rotation": chosen("rotation", preset["training"]["rotation"]),
         "mirror": chosen("mirror", preset["training"]["mirror"]),
     }
-    if not timm.is_model(settings["backbone"]):
-        near = ", ".join(timm.list_models(f"*{settings['backbone'].split('_')[0]}*")[:5])
-        raise UsageError(
-            f"timm has no model {settings['backbone']!r}.",
-            f"Near that: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
-        )
+    _check_backbone(settings["backbone"])
     return settings
 
 

@@ -111,6 +111,13 @@ def test_what_fails_at_once_leaves_no_project_behind(frames, changes):
     assert not (frames.parent / "frames-labelkit").exists()
 
 
+@pytest.mark.parametrize("typo", [{"preset": "tinny"}, {"backbone": "resnet9000"}, {"epochs": 0}])
+def test_a_typo_in_how_to_train_is_found_before_anything_is_made(frames, typo):
+    with pytest.raises(UsageError):
+        run(frames, options=replace(TINY, **typo))
+    assert not (frames.parent / "frames-labelkit").exists()
+
+
 def test_what_fails_later_keeps_the_project(frames):
     project = run(frames).project
     (frames / "0.png").write_bytes(b"no picture any more")

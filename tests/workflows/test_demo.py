@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Picture
 from said import Lines
 
-from labelkit.errors import ProjectError
+from labelkit.errors import ProjectError, UsageError
 from labelkit.project import open_project
 from labelkit.rounds import rounds
 from labelkit.store import LabelStore
@@ -79,6 +79,12 @@ def test_run_again_it_goes_on_where_it_was_and_trains_nothing(shown):
     assert lines.epochs == []
     assert again.table == first.table
     assert len(rounds(open_project(folder / "project"))) == head
+
+
+def test_no_epochs_are_refused_before_anything_is_drawn(tmp_path):
+    with pytest.raises(UsageError, match="0 epochs train nothing"):
+        demo(tmp_path / "demo", Lines(), seed=0, epochs=0)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_folder_with_another_demo_is_refused(shown):

@@ -31,7 +31,7 @@ def check_output(path: Path, mark: str, project: Project | None, *, overwrite: b
             )
     if path.exists() and not path.is_dir() and not overwrite and not _has(path, mark):
         raise UsageError(
-            f"{path} exists, and it is no such result of labelkit.",
+            f"{path} exists, and this command did not write it.",
             "Name another file, or add: --overwrite",
         )
 

@@ -20,6 +20,7 @@ from labelkit.project import (
     take_back_project,
 )
 from labelkit.rounds import latest_complete
+from labelkit.selection import counted
 from labelkit.skeleton import Skeleton, load_skeleton
 from labelkit.store import LabelStore
 from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
@@ -60,8 +61,9 @@ class BootstrapReport:
         """For people."""
         known = self.registered
         lines = [
-            f"Project {self.project}: {known.images} images, {known.instances} instances, "
-            f"{known.new_labels} new labels ({known.known_labels} were known)."
+            f"Project {self.project}: {counted(known.images, 'image')}, "
+            f"{counted(known.instances, 'instance')}, {counted(known.new_labels, 'new label')} "
+            f"({known.known_labels} known before)."
         ]
         if known.skipped:
             lines.append(f"Skipped {len(known.skipped)}, as you asked: {named(known.skipped)}.")

@@ -18,6 +18,7 @@ from labelkit.outputs import check_output
 from labelkit.pose import Pose
 from labelkit.preannotation import pre_annotation
 from labelkit.project import Project
+from labelkit.selection import counted
 from labelkit.store import LabelStore
 from labelkit.workflows.run_round import Labels, latest_predictions, read_all
 
@@ -52,8 +53,9 @@ class ExportReport:
     def text(self) -> str:
         """For people."""
         verb = "Would write" if self.dry_run else "Wrote"
-        more = f" and {self.predicted} predicted ones" if self.predicted else ""
-        return f"{verb} {self.labelled} human-labelled instances{more} to {self.file}"
+        labelled = counted(self.labelled, "human-labelled instance")
+        more = f" and {counted(self.predicted, 'predicted one')}" if self.predicted else ""
+        return f"{verb} {labelled}{more} to {self.file}"
 
 
 def export(
@@ -139,8 +141,8 @@ def _refuse_nothing(found: int, labels: Labels) -> None:
     if not found and labels.presences:
         raise WaitingForLabels(
             "No instance has human keypoints yet.",
-            f"The {len(labels.presences)} visibility answers: labelkit export --format visibility\n"
-            + predicted,
+            f"{counted(len(labels.presences), 'visibility answer')}: "
+            f"labelkit export --format visibility\n{predicted}",
         )
     if not found:
         raise WaitingForLabels(

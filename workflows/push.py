@@ -9,6 +9,7 @@ from pathlib import Path
 from labelkit.atomic import write_json, write_text
 from labelkit.formats.label_studio_tasks import VISIBILITY_TASK
 from labelkit.project import Project
+from labelkit.selection import counted
 from labelkit.store import LabelStore
 from labelkit.workflows.outgoing import Outgoing, outgoing
 from labelkit.workflows.run_round import read_all
@@ -45,7 +46,8 @@ class PushReport:
         verb = "Would write" if self.dry_run else "Wrote"
         return "\n".join(
             [
-                f"{verb} {self.tasks} {self.kind} tasks with {self.instances} instances"
+                f"{verb} {counted(self.tasks, f'{self.kind} task')} "
+                f"with {counted(self.instances, 'instance')}"
                 + (f", {self.control} of them without pre-annotation" if self.control else "")
                 + ".",
                 *_import_steps(self.kind, self.files, self.images),

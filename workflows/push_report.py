@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from labelkit.selection import counted
+
 
 @dataclass(slots=True)
 class ServerPushReport:
@@ -61,7 +63,8 @@ class ServerPushReport:
         would = "Would send" if self.dry_run else "Sent"
         lines = [
             *self.notes,
-            f"{would} {self.sent} new {self.kind} tasks with {self.instances} instances"
+            f"{would} {counted(self.sent, f'new {self.kind} task')} "
+            f"with {counted(self.instances, 'instance')}"
             + (f", {self.control} of them without pre-annotation" if self.control else "")
             + f"; {self.there} were there.",
         ]

@@ -14,6 +14,7 @@ from labelkit.bridges.fiftyone_samples import EXCLUDE, LABEL_NEXT
 from labelkit.bridges.mongod import prepare_database
 from labelkit.errors import ProjectError
 from labelkit.project import Project
+from labelkit.selection import counted
 from labelkit.store import LabelStore
 from labelkit.workflows.queueing import (
     Choices,
@@ -58,7 +59,8 @@ class QueueReport:
     def text(self) -> str:
         """For people."""
         parts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
-        lines = [f"{self.queued} instances are queued" + (f": {parts}." if parts else ".")]
+        queued = f"{counted(self.queued, 'instance')} {'is' if self.queued == 1 else 'are'} queued"
+        lines = [queued + (f": {parts}." if parts else ".")]
         if self.labelled:
             lines.append(f"{self.labelled} of those picked out have keypoints already.")
         if self.excluded:

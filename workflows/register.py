@@ -25,6 +25,7 @@ from labelkit.journal import (
     visibility_content,
 )
 from labelkit.project import Project
+from labelkit.selection import counted
 from labelkit.skeleton import BUILTIN, Skeleton
 from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.labels import ImageFinder, LabelFile, has_locations
@@ -150,8 +151,7 @@ def _refuse_or_list(
     found, options = [], []
     if scan.problems and not skip_unreadable:
         names = named([f"{item.path} ({item.reason})" for item in scan.problems])
-        files = "1 file" if len(scan.problems) == 1 else f"{len(scan.problems)} files"
-        found.append(f"{files} cannot be used: {names}")
+        found.append(f"{counted(len(scan.problems), 'file')} cannot be used: {names}")
         options.append("--skip-unreadable")
     if scan.duplicates and not skip_duplicates:
         names = named([f"{path} (of {same})" for path, same in scan.duplicates])

@@ -92,7 +92,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path
         "--skip-unreadable",
     )
     assert outcome.code == 3
-    assert "1 images, 1 instances" in outcome.out
+    assert "1 image, 1 instance, 0 new labels" in outcome.out
     assert "Skipped 1, as you asked: bad.png." in outcome.out
 
 

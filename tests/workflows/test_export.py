@@ -170,7 +170,7 @@ def test_visibility_answers_alone_are_exported_as_such(trained, form):
         run(trained, form=form)
     assert caught.value.problem == "No instance has human keypoints yet."
     first = caught.value.next_step.splitlines()[0]
-    assert first == f"The {FIGURES} visibility answers: labelkit export --format visibility"
+    assert first == f"{FIGURES} visibility answers: labelkit export --format visibility"
 
 
 def test_an_unknown_format_names_the_known_ones(trained):

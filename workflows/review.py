@@ -12,14 +12,13 @@ from typing import Any
 from labelkit.bridges import fiftyone_views
 from labelkit.bridges.fiftyone_dataset import (
     INFO,
-    Edit,
-    edits,
     find_dataset,
     open_dataset,
     put_tags,
     quiet_fiftyone,
     upsert,
 )
+from labelkit.bridges.fiftyone_edits import Edit, edits
 from labelkit.bridges.fiftyone_samples import (
     EXCLUDE,
     HUMAN,
@@ -141,7 +140,13 @@ def review(
     database = prepare_database()
     quiet_fiftyone()
     found = gather(project, store, progress, number=number, with_maps=with_maps)
-    taken, conflicts = _take_edits(project, store, found)
+    read = [
+        edit
+        for dataset in (find_dataset(project, crops) for crops in (False, True))
+        if dataset is not None
+        for edit in edits(dataset)
+    ]
+    taken, conflicts = _take_edits(project, store, found, read)
     if taken:
         found = gather(project, store, progress, number=number, with_maps=with_maps)
     maps = None
@@ -166,7 +171,7 @@ def review(
         )
         everything = {item.instance.image.id for item in found.items.values()}
         count = len(groups)
-    written = upsert(dataset, progress.track(documents, "Building", count), everything)
+    written = upsert(dataset, progress.track(documents, "Building", count), everything, read)
     if is_new:
         choices = read_choices(project)
         put_tags(dataset, {LABEL_NEXT: choices.first, EXCLUDE: choices.excluded})
@@ -198,37 +203,37 @@ def review(
     )
 
 
-def _take_edits(project: Project, store: LabelStore, found: Review) -> tuple[int, tuple[str, ...]]:
+def _take_edits(
+    project: Project, store: LabelStore, found: Review, read: list[Edit]
+) -> tuple[int, tuple[str, ...]]:
     """Record keypoints that were edited in FiftyOne, like any other human label."""
     entries: list[Entry] = []
     seen: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
-    for instances in (False, True):
-        dataset = find_dataset(project, instances)
-        for edit in edits(dataset) if dataset is not None else ():
-            item = found.items.get(edit.instance_id)
-            if item is None or len(edit.points) != len(project.skeleton):
-                continue
-            human = edit.field == HUMAN
-            before = item.human if human else item.shown.get(edit.field)
-            pose, origins = edited_pose(edit.points, edit.visibility, edit.frame, before)
-            content = keypoints_content(project.skeleton, pose)
-            names = zip(project.skeleton.keypoints, origins, strict=True)
-            shown: dict[str, Any] = {"origins": {name: what for name, what in names if what}}
-            if not human:
-                shown["model_version"] = edit.field.replace("_", "-")
-            entry = Entry(
-                instance_id=edit.instance_id,
-                kind=KEYPOINTS,
-                content=content,
-                source=SOURCE,
-                reference=edit.reference,
-                version=f"{edit.modified_at} {content_version(content)}",
-                made_at=edit.modified_at,
-                shown=shown,
-            )
-            entries.append(entry)
-            if item.human is None or (human and _was_written(edit, item.human)):
-                seen.add((entry.reference, entry.version))
+    for edit in read:
+        item = found.items.get(edit.instance_id)
+        if item is None or len(edit.points) != len(project.skeleton):
+            continue
+        human = edit.field == HUMAN
+        before = item.human if human else item.shown.get(edit.field)
+        pose, origins = edited_pose(edit.points, edit.visibility, edit.frame, before)
+        content = keypoints_content(project.skeleton, pose)
+        names = zip(project.skeleton.keypoints, origins, strict=True)
+        shown: dict[str, Any] = {"origins": {name: what for name, what in names if what}}
+        if not human:
+            shown["model_version"] = edit.field.replace("_", "-")
+        entry = Entry(
+            instance_id=edit.instance_id,
+            kind=KEYPOINTS,
+            content=content,
+            source=SOURCE,
+            reference=edit.reference,
+            version=f"{edit.modified_at} {content_version(content)}",
+            made_at=edit.modified_at,
+            shown=shown,
+        )
+        entries.append(entry)
+        if item.human is None or (human and _was_written(edit, item.human)):
+            seen.add((entry.reference, entry.version))
     entries.sort(key=lambda entry: entry.made_at)
     fresh, to_record = beside_what_is_known(
         store, entries, lambda _, theirs: (theirs.reference, theirs.version) not in seen

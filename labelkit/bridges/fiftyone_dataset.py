@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labelkit.bridges.fiftyone_samples import BOXES, HUMAN, STATE_TAGS, digest, map_fields
+from labelkit.bridges.fiftyone_edits import Edit, edits_of, labels_of, mark, reference_of
+from labelkit.bridges.fiftyone_samples import BOXES, HUMAN, STATE_TAGS, map_fields
 from labelkit.map_images import KINDS
 from labelkit.project import PROJECT_FILE, Project
 from labelkit.sent import Sent
@@ -36,31 +37,6 @@ class Upserted:
     updated: int
     unchanged: int
     removed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Keypoints that somebody edited in FiftyOne.
-
-    Attributes:
-        instance_id: whose they are.
-        field: "human", or that of a round.
-        points: K places as shares of the sample's picture; NaN or None where there is none.
-        visibility: K codes.
-        frame: (6,) image pixels to shares of the picture.
-        written: `digest` of what labelkit had written.
-        reference: of the label.
-        modified_at: of its sample, ISO 8601.
-    """
-
-    instance_id: str
-    field: str
-    points: tuple[tuple[float, float], ...]
-    visibility: tuple[int, ...]
-    frame: tuple[float, ...]
-    written: str
-    reference: str
-    modified_at: str
 
 
 def dataset_name(project: Project, instances: bool) -> str:
@@ -199,16 +175,21 @@ def _collection(dataset: Any) -> Any:
 
 
 def upsert(
-    dataset: Any, documents: Iterable[dict[str, Any]], keep: Iterable[str] | None
+    dataset: Any,
+    documents: Iterable[dict[str, Any]],
+    keep: Iterable[str] | None,
+    taken: Iterable[Edit] = (),
 ) -> Upserted:
     """Write samples by their labelkit_id; what did not change is not touched.
 
-    Sample ids, the user's tags on samples and labels, and fields that are not ours stay.
+    Sample ids, the user's tags on samples and labels, and fields that are not ours stay. So does
+    a sample that somebody has edited since `edits` was read; the next run takes that edit.
 
     Args:
         dataset: see `open_dataset`.
         documents: of `fiftyone_samples`.
         keep: labelkit ids of every sample that belongs here; others go. None keeps all.
+        taken: edits that are read already, and give way to what is written.
     """
     from bson import encode
     from pymongo import UpdateOne
@@ -219,89 +200,60 @@ def upsert(
     added = updated = unchanged = 0
     now = datetime.now(UTC).replace(tzinfo=None)
     operations: list[Any] = []
+    read = {mark(edit) for edit in taken}
+    edited = {reference for reference, _ in read}
 
-    def flush() -> None:
-        if operations:
-            collection.bulk_write(operations, ordered=False)
-            operations.clear()
+    def flush() -> int:
+        if not operations:
+            return 0
+        done = collection.bulk_write(operations, ordered=False)
+        left = len(operations) - done.matched_count - done.upserted_count
+        operations.clear()
+        return left  # somebody saved them since they were read here
 
+    left = 0
     for document in documents:
         key = document["labelkit_id"]
         fingerprint = hashlib.sha256(encode(document)).hexdigest()[:16]
         before = known.get(key)
-        if before is not None and before.get("labelkit_hash") == fingerprint:
+        was_edited = any(reference_of(dataset, label) in edited for _, label in labels_of(document))
+        if before and before.get("labelkit_hash") == fingerprint and not was_edited:
             unchanged += 1
             continue
         values = {**document, "labelkit_hash": fingerprint, "last_modified_at": now}
         once: dict[str, Any] = {"created_at": now, "_dataset_id": dataset._doc.id}
+        which: dict[str, Any] = {"labelkit_id": key}
         if before is None:
             added += 1
         else:
+            stored = collection.find_one({"_id": before["_id"]}) or {}
+            if any(mark(edit) not in read for edit in edits_of(dataset, stored)):
+                unchanged += 1
+                continue
             updated += 1
             theirs = [tag for tag in before.get("tags", ()) if tag not in STATE_TAGS]
             ours = [tag for tag in document["tags"] if tag not in theirs]
             values["tags"] = [*theirs, *ours]
-            _keep_label_tags(values, collection.find_one({"_id": before["_id"]}))
+            _keep_label_tags(values, stored)
+            which["last_modified_at"] = stored.get("last_modified_at")
         # A null would hide an older value from nobody: null and missing are the same to FiftyOne.
-        operations.append(
-            UpdateOne({"labelkit_id": key}, {"$set": values, "$setOnInsert": once}, upsert=True)
-        )
+        change = {"$set": values, "$setOnInsert": once}
+        operations.append(UpdateOne(which, change, upsert=before is None))
         if len(operations) == _CHUNK:
-            flush()
-    flush()
+            left += flush()
+    left += flush()
     removed = 0
     if keep is not None:
         gone = list(set(known) - set(keep))
         removed = collection.delete_many({"labelkit_id": {"$in": gone}}).deleted_count
     dataset.reload()
-    return Upserted(added, updated, unchanged, removed)
-
-
-def _labels_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Field and label, of every box and keypoint label of a stored sample."""
-    for name, value in document.items():
-        if isinstance(value, dict):
-            for label in value.get("detections") or value.get("keypoints") or ():
-                yield name, label
+    return Upserted(added, updated - left, unchanged + left, removed)
 
 
 def _keep_label_tags(values: dict[str, Any], stored: Mapping[str, Any]) -> None:
-    tags = {label["_id"]: label.get("tags") or [] for _, label in _labels_of(stored)}
-    for _, label in _labels_of(values):
+    tags = {label["_id"]: label.get("tags") or [] for _, label in labels_of(stored)}
+    for _, label in labels_of(values):
         label["tags"] = tags.get(label["_id"], [])
-
-
-def edits(dataset: Any) -> list[Edit]:
-    """Keypoints that are not as labelkit wrote them."""
-    names = [
-        name
-        for name, kind in dataset.get_field_schema().items()
-        if name == HUMAN or name.startswith("round_")
-    ]
-    fields = {f"{name}.keypoints": 1 for name in names}
-    result = []
-    rows = _collection(dataset).find({}, {**fields, "labelkit_frame": 1, "last_modified_at": 1})
-    for row in rows:
-        modified = row.get("last_modified_at")
-        for name, label in _labels_of(row):
-            if "written" not in label or "labelkit_id" not in label:
-                continue
-            points, visibility = label["points"], label.get("visibility") or []
-            if digest(points, visibility) == label["written"]:
-                continue
-            result.append(
-                Edit(
-                    instance_id=label["labelkit_id"],
-                    field=name,
-                    points=tuple((x, y) for x, y in points),
-                    visibility=tuple(visibility),
-                    frame=tuple(row["labelkit_frame"]),
-                    written=label["written"],
-                    reference=f"{dataset.name}:{label['_id']}",
-                    modified_at=modified.replace(tzinfo=UTC).isoformat() if modified else "",
-                )
-            )
-    return result
 
 
 def tagged(dataset: Any, tags: Iterable[str]) -> tuple[dict[str, set[str]], set[str]]:
@@ -314,7 +266,7 @@ def tagged(dataset: Any, tags: Iterable[str]) -> tuple[dict[str, set[str]], set[
     everybody: set[str] = set()
     for row in _collection(dataset).find(_BEARERS):
         by_instance: dict[str, set[str]] = defaultdict(set)
-        for _, label in _labels_of(row):
+        for _, label in labels_of(row):
             if "labelkit_id" in label:
                 by_instance[label["labelkit_id"]].update(label.get("tags") or ())
         for instance_id, mine in by_instance.items():
@@ -369,7 +321,7 @@ def instances_of(dataset: Any, sample_ids: Iterable[str], label_ids: Iterable[st
     # Labels do not say which sample they are of; samples are found by their id.
     query = {} if labels else {"_id": {"$in": list(samples)}}
     for row in _collection(dataset).find(query):
-        for _, label in _labels_of(row):
+        for _, label in labels_of(row):
             if "labelkit_id" in label and (row["_id"] in samples or label["_id"] in labels):
                 chosen[label["labelkit_id"]] = None
     return list(chosen)

@@ -14,6 +14,7 @@ from mongo import start_mongod
 from reviewed import IMAGE, SKELETON, make_item
 
 from labelkit.bridges import fiftyone_dataset as bridge
+from labelkit.bridges.fiftyone_edits import edits
 from labelkit.bridges.fiftyone_samples import image_document
 from labelkit.bridges.fiftyone_views import dress, save_views, views
 from labelkit.project import Project
@@ -213,15 +214,60 @@ def test_what_was_selected_is_an_instance_or_all_of_a_sample(project: Project):
 def test_an_edited_point_is_found_and_an_untouched_dataset_has_none(project: Project):
     dataset = opened(project)
     bridge.upsert(dataset, documents(), None)
-    assert bridge.edits(dataset) == []
+    assert edits(dataset) == []
     sample = dataset.first()
     sample.human.keypoints[0].points[0] = [0.75, 0.5]
     sample.save()
-    (edit,) = bridge.edits(dataset)
+    (edit,) = edits(dataset)
     assert (edit.instance_id, edit.field) == (ONE, "human")
     assert edit.points[0] == (0.75, 0.5)
     assert edit.frame == (0.01, 0, 0, 0, 0.0125, 0)
     assert edit.modified_at.startswith("20")
+
+
+def move_nose(dataset: Any, place: list[float]) -> None:
+    """Somebody moves a point in the App and saves."""
+    sample = dataset.first()
+    sample.human.keypoints[0].points[0] = place
+    sample.save()
+
+
+def test_an_edit_that_was_not_read_is_not_written_over(project: Project):
+    dataset = opened(project)
+    bridge.upsert(dataset, documents(), None)
+    move_nose(dataset, [0.75, 0.5])
+    read = edits(dataset)
+    move_nose(dataset, [0.8, 0.5])
+    changed = documents(make_item(uncertainty=0.5))
+    left = bridge.upsert(dataset, changed, None, read)
+    assert left == bridge.Upserted(0, 0, 1, 0)
+    (edit,) = edits(dataset)
+    assert edit.points[0] == (0.8, 0.5)
+    assert bridge.upsert(dataset, changed, None, [edit]) == bridge.Upserted(0, 1, 0, 0)
+    assert edits(dataset) == []
+
+
+def test_an_edit_that_is_saved_while_a_chunk_fills_is_not_written_over(project: Project):
+    dataset = opened(project)
+    bridge.upsert(dataset, documents(), None)
+
+    def building() -> Iterator[dict[str, Any]]:
+        yield from documents(make_item(uncertainty=0.5))
+        move_nose(dataset, [0.75, 0.5])
+
+    assert bridge.upsert(dataset, building(), None) == bridge.Upserted(0, 0, 1, 0)
+    (edit,) = edits(dataset)
+    assert edit.points[0] == (0.75, 0.5)
+
+
+def test_an_edit_that_was_read_and_does_not_count_gives_way(project: Project):
+    dataset = opened(project)
+    bridge.upsert(dataset, documents(), None)
+    move_nose(dataset, [0.75, 0.5])
+    read = edits(dataset)
+    assert bridge.upsert(dataset, documents(), None, read) == bridge.Upserted(0, 1, 0, 0)
+    assert dataset.first().human.keypoints[0].points[0] == [0.1, 0.25]
+    assert edits(dataset) == []
 
 
 def test_every_view_opens_and_stays_as_the_user_left_it(project: Project):

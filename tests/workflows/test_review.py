@@ -200,6 +200,7 @@ def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):
     sample = dataset.match_tags("labelled").first()
     (label,) = sample.round_000.keypoints
     index = label.visibility.index(2)
+    predicted = label.points[index]
     label.points[index] = [0.25, 0.5]
     sample.save()
     poses = reviewed.store.poses(reviewed.project.skeleton)
@@ -210,8 +211,9 @@ def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):
     (conflict,) = find_conflicts(reviewed.store)
     assert conflict.theirs is not None
     assert (conflict.ours.source, conflict.theirs.source) == ("label-studio", "fiftyone")
+    assert loaded(report)[sample.id].round_000.keypoints[0].points[index] == predicted
     again = run(reviewed)
-    assert (again.edits, again.conflicts) == (0, ())
+    assert (again.edits, again.updated, again.conflicts) == (0, 0, ())
     settle(reviewed.store, "theirs")
     pose = reviewed.store.poses(reviewed.project.skeleton)[label.labelkit_id]
     assert pose.xy[index].tolist() == pytest.approx([24.0, 48.0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
+from labelkit.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
 from labelkit.store import LabelStore
 
 #: In `Entry.shown` of a label that is held: which answer it is held against, or, where that was
@@ -98,21 +98,24 @@ def beside_what_is_known(
     """Entries that are new, and what to record so that the right label counts in the end.
 
     A label that came another way meanwhile goes on counting until the user settles the conflict;
-    one that was made later on the same side counts although the older one arrives after it. What
-    a file says of an instance is known if any file has said it.
+    what was said later on the same side counts although something older arrives after it. What a
+    file says of an instance is known if any file has said it.
 
     Args:
         store: whose journal gets them.
         entries: in the order in which they were made.
         unseen: whether its second entry was made without knowing the first, which counts.
     """
-    latest: dict[str, Entry] = {}
+    latest: dict[str, Entry] = {}  # of keypoints
+    seen: dict[str, Entry] = {}  # of what can be seen, which keypoints say too
     known = set()
     for recorded in store.history(entry.instance_id for entry in entries):
         entry = recorded.entry
         known.add(_key(entry))
         if entry.kind in (KEYPOINTS, WITHDRAWN):
             latest[entry.instance_id] = entry
+        if entry.kind != SKIP:
+            seen[entry.instance_id] = entry
     fresh, to_record = [], []
     for entry in entries:
         if _key(entry) in known:
@@ -122,17 +125,20 @@ def beside_what_is_known(
         known.add(_key(entry))
         fresh.append(entry)
         to_record.append(entry)
-        if entry.kind != KEYPOINTS:
+        if entry.kind == SKIP:
             continue
-        ours = latest.get(entry.instance_id)
+        counting = latest if entry.kind == KEYPOINTS else seen
+        ours = counting.get(entry.instance_id)
         if ours is None or ours.kind == WITHDRAWN:
-            latest[entry.instance_id] = entry
-        elif unseen(ours, entry) and differing(ours, entry):
+            counting[entry.instance_id] = entry
+        elif entry.kind == KEYPOINTS and unseen(ours, entry) and differing(ours, entry):
             to_record.append(hold(ours, entry))
         elif _side(ours) == _side(entry) and _is_later(ours.made_at, entry.made_at):
             to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))
         else:
-            latest[entry.instance_id] = entry
+            counting[entry.instance_id] = entry
+        if entry.kind == KEYPOINTS:
+            seen[entry.instance_id] = latest[entry.instance_id]
     return fresh, to_record
 
 

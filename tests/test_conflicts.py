@@ -148,3 +148,26 @@ def test_a_file_that_was_changed_counts_over_a_file(store, source):
     assert taken_in(store, changed) == [changed]
     assert x_of_nose(store) == 9.5
     assert find_conflicts(store) == []
+
+
+def at_time(entry: Entry, made_at: str) -> Entry:
+    return replace(entry, made_at=made_at, version=made_at, source="label-studio")
+
+
+def ticked(*present: int) -> Entry:
+    return replace(seen(), content=visibility_content(STICK, present), reference="9")
+
+
+@pytest.mark.parametrize("kind", ["ticks", "keypoints"])
+def test_ticks_that_arrive_late_do_not_count_over_what_was_said_later(store, kind):
+    corrected = ticked(1, 0, 0, 1) if kind == "ticks" else placed(HERE, "", (2, 0, 0, 2))
+    later = at_time(corrected, "2026-01-02T10:00:00Z")
+    earlier = at_time(ticked(1, 1, 1, 1), "2026-01-01T10:00:00Z")
+    assert taken_in(store, later) == [later]
+    assert taken_in(store, earlier) == [earlier]
+    assert store.presences(STICK)[A0.id].tolist() == [True, False, False, True]
+    assert taken_in(store, earlier, later) == []
+    latest = at_time(ticked(0, 1, 0, 0), "2026-01-03T10:00:00Z")
+    assert taken_in(store, latest) == [latest]
+    assert store.presences(STICK)[A0.id].tolist() == [False, True, False, False]
+    assert (A0.id in store.poses(STICK)) == (kind == "keypoints")

@@ -163,8 +163,12 @@ def round_at(
     Returns:
         the round, and whether anything was done for it.
     """
-    newest = latest_complete(project)
-    settings = resolve(options, newest.plan.settings if newest else {})
+    begun = unfinished(project)
+    last = begun or latest_complete(project)
+    settings = resolve(options, last.plan.settings if last else {})
+    seed = options.seed
+    if seed is None:
+        seed = begun.plan.seed if begun else project.seed
     labelled = labelled_set(
         labels.trainable, len(labels.instances), percent, locked_labelled(project), project.seed
     )
@@ -175,19 +179,19 @@ def round_at(
         labelled_share=len(labelled) / len(labels.instances),
         journal_head=store.head(),
         settings=settings,
-        seed=project.seed if options.seed is None else options.seed,
+        seed=seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
     asked_before = (item for item in done if _asks_the_same(item.plan, plan))
     same = next((item for item in asked_before if _is_current(item, project, store, labels)), None)
     if same is not None:
         return same, False
-    begun = unfinished(project)
     if begun is not None:
         if _asks_the_same(begun.plan, plan):
             progress.line(f"Going on with round {begun.plan.number:03d}.")
             plan = begun.plan
         elif is_main_process():
+            progress.line(f"Round {begun.plan.number:03d} is given up for another training.")
             abandon_round(begun.path, "another training was asked for")
             return round_at(project, store, labels, progress, percent, options)
     return run_round(project, store, plan, progress, options.devices), True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from labelkit.conflicts import find_conflicts
 from labelkit.formats.label_studio_export import LISTED
 from labelkit.project import Project
-from labelkit.rounds import COMPLETE, rounds, unfinished
+from labelkit.rounds import COMPLETE, Round, rounds, unfinished
 from labelkit.selection import format_percent
 from labelkit.store import LabelStore
 from labelkit.workflows.queueing import waiting
@@ -92,6 +93,14 @@ def _place(value: Sequence[float] | None) -> str:
     return f"{x:.1f}, {y:.1f} {('absent', 'occluded', 'visible')[int(v)]}" if v else "absent"
 
 
+def _go_on(project: Project, begun: Round) -> str:
+    """The command with which an interrupted round goes on."""
+    if not begun.plan.labelled:
+        return f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
+    percent = format_percent(round(100 * begun.plan.labelled_share, 3))
+    return f"labelkit retrain --labeled {percent} --now"
+
+
 def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what there is; changes nothing."""
     labels = read_all(project, store)
@@ -104,8 +113,8 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     complete = [item for item in history if item.status == COMPLETE]
     begun = unfinished(project)
     if begun is not None:
-        step = f"Next: if round {begun.plan.number:03d} is not training now, repeat its command; "
-        step += "it goes on where it was"
+        number = f"{begun.plan.number:03d}"
+        step = f"Next: if round {number} is not training now: {_go_on(project, begun)}"
     elif not labels.instances:
         step = f"Next: labelkit bootstrap --images {project.images_root} --boxes whole-image"
     elif not labels.presences:

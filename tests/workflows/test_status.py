@@ -6,9 +6,13 @@ from trained import FIGURES
 
 from labelkit.rounds import begin_round, rounds
 from labelkit.store import LabelStore
+from labelkit.workflows.progress import Silent
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.queue import queue
 from labelkit.workflows.queueing import read_queue, write_queue
+from labelkit.workflows.retrain import retrain
+from labelkit.workflows.run_round import read_all
+from labelkit.workflows.settings import TrainingOptions
 from labelkit.workflows.status import status
 
 
@@ -59,7 +63,32 @@ def test_a_round_that_was_interrupted_is_the_next_thing_to_do(trained):
     begin_round(trained.project, replace(first.plan, number=1))
     text = status(trained.project, trained.store).text()
     assert "Round 001  location-free at 0%, training" in text
-    assert text.endswith("not training now, repeat its command; it goes on where it was")
+    again = f"labelkit bootstrap --images {trained.images}"
+    assert text.endswith(f"Next: if round 001 is not training now: {again}")
+
+
+def test_an_interrupted_round_with_locations_goes_on_as_status_says(trained):
+    pull_file(trained.project, trained.store, trained.corrections())
+    (first,) = rounds(trained.project)
+    ids = tuple(read_all(trained.project, trained.store).trainable)
+    chosen = {"kind": "semi-weak", "labelled": ids, "labelled_share": len(ids) / FIGURES}
+    settings = {**first.plan.settings, "rotation": 7.0}
+    head = trained.store.head()
+    plan = replace(first.plan, number=1, seed=5, settings=settings, journal_head=head, **chosen)
+    begin_round(trained.project, plan)
+    percent = f"{round(100 * len(ids) / FIGURES, 3)}%"
+    text = status(trained.project, trained.store).text()
+    assert text.endswith(f"labelkit retrain --labeled {percent} --now")
+    retrain(
+        trained.project,
+        trained.store,
+        Silent(),
+        percent=float(percent[:-1]),
+        now=True,
+        options=TrainingOptions(),
+    )
+    (_, done) = rounds(trained.project)
+    assert (done.plan, done.status) == (plan, "complete")
 
 
 def test_corrections_count_and_leave_the_queue(trained):

@@ -150,7 +150,7 @@ def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team,
     assert labelled(team) == []
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
-    assert "Skipped 2, as you asked: cam2/0.png, cam2/1.png." in outcome.out
+    assert f"Skipped 2, as you asked: {before}cam2/0.png, {before}cam2/1.png." in outcome.out
     assert labelled(team) == [("cam1/0.png", "1")]
 
 
@@ -214,7 +214,7 @@ def test_a_label_file_never_overrides_a_correction_in_silence(team):
     def x_of_nose():
         return store.poses(project.skeleton)[corrected.instance_id].xy[0, 0]
 
-    assert "1 new labels (0 were known)" in bootstrap("labels.json", annotation(1)).out
+    assert "1 new label (0 known before)" in bootstrap("labels.json", annotation(1)).out
     project = open_project(team.project)
     with LabelStore.open(project.store_url) as store:
         *_, first = (entry for _, _, entry in store.entries())
@@ -222,11 +222,11 @@ def test_a_label_file_never_overrides_a_correction_in_silence(team):
         corrected = replace(first, content=content, source="label-studio", version="later")
         store.record([corrected])
         again = bootstrap("labels_v2.json", annotation(8), annotation(9, 2))
-        assert "1 new labels (1 were known)" in again.out
+        assert "1 new label (1 known before)" in again.out
         assert (x_of_nose(), find_conflicts(store)) == (7.0, [])
         moved = annotation(8, xyv=[9, 4, 2, 4, 10, 2, 15, 10, 2, 10, 20, 2])
         outcome = bootstrap("labels_v3.json", moved)
-        assert "1 new labels (0 were known)" in outcome.out
+        assert "1 new label (0 known before)" in outcome.out
         assert "1 of the new labels contradict what people have said since" in outcome.out
         assert x_of_nose() == 7.0
         assert settle(store, "theirs") == 1

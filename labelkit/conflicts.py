@@ -99,7 +99,7 @@ def beside_what_is_known(
 
     A label that came another way meanwhile goes on counting until the user settles the conflict;
     what was said later on the same side counts although something older arrives after it. What a
-    file says of an instance is known if any file has said it.
+    file says of an instance is known if any file has said it, or if it counts already.
 
     Args:
         store: whose journal gets them.
@@ -118,17 +118,17 @@ def beside_what_is_known(
             seen[entry.instance_id] = entry
     fresh, to_record = [], []
     for entry in entries:
-        if _key(entry) in known:
-            if _side(entry) != FILE:
-                to_record.append(entry)  # the store makes sure that it says the same
+        counting = latest if entry.kind == KEYPOINTS else seen
+        ours = counting.get(entry.instance_id)
+        if _side(entry) == FILE and (_key(entry) in known or _says_no_more(ours, entry)):
+            continue
+        to_record.append(entry)
+        if _key(entry) in known:  # the store makes sure that it says the same
             continue
         known.add(_key(entry))
         fresh.append(entry)
-        to_record.append(entry)
         if entry.kind == SKIP:
             continue
-        counting = latest if entry.kind == KEYPOINTS else seen
-        ours = counting.get(entry.instance_id)
         if ours is None or ours.kind == WITHDRAWN:
             counting[entry.instance_id] = entry
         elif entry.kind == KEYPOINTS and unseen(ours, entry) and differing(ours, entry):
@@ -149,6 +149,12 @@ def _side(entry: Entry) -> str:
 def _key(entry: Entry) -> tuple[str, ...]:
     named = (FILE, "") if _side(entry) == FILE else (entry.source, entry.reference)
     return *named, entry.version, entry.instance_id, entry.kind
+
+
+def _says_no_more(ours: Entry | None, entry: Entry) -> bool:
+    if ours is None or ours.kind != entry.kind:
+        return False
+    return not differing(ours, entry) if ours.kind == KEYPOINTS else ours.content == entry.content
 
 
 def _is_later(one: str, other: str) -> bool:

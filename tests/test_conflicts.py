@@ -141,6 +141,17 @@ def test_a_file_of_another_name_or_numbering_that_says_the_same_is_known(store):
     assert find_conflicts(store) == []
 
 
+def test_a_file_that_agrees_with_people_does_not_take_their_place(store):
+    store.record([OURS, THEIRS])
+    agreeing = replace(placed(THERE, "file:v2.json"), version="2")
+    assert taken_in(store, agreeing) == []
+    contradicting = replace(placed(HERE[::-1], "file:v3.json"), version="3")
+    assert taken_in(store, contradicting) == [contradicting]
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert conflict.ours.source == "label-studio"
+
+
 @pytest.mark.parametrize("source", ["file:ours.json", "file:v2.json"])
 def test_a_file_that_was_changed_counts_over_a_file(store, source):
     store.record([OURS])

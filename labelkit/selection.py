@@ -76,11 +76,6 @@ def parse_percent(text: str) -> float:
     return percent
 
 
-def counted(number: int, what: str) -> str:
-    """For people: "1 instance", "2 instances"."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def format_percent(percent: float) -> str:
     """The shortest text that `parse_percent` reads back: "10%", "0.5%"."""
     return f"{int(percent) if percent == int(percent) else percent}%"

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from labelkit.console import Console, duration
+from labelkit.console import Console
 
 
 class Terminal(io.StringIO):
@@ -65,17 +65,3 @@ def test_tracking_is_lazy():
     assert next(tracked) == 1
     with pytest.raises(RuntimeError, match="asked for too much"):
         next(tracked)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.4, "0 s"),
-        (45, "45 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_durations_read_as_people_say_them(seconds, expected):
-    assert duration(seconds) == expected

@@ -9,7 +9,6 @@ from labelkit.errors import UsageError
 from labelkit.selection import (
     QueueItem,
     control_arm,
-    counted,
     dev_set,
     format_percent,
     labelled_count,
@@ -36,11 +35,6 @@ ids = st.sets(st.sampled_from(IDS), max_size=60)
 def test_a_percentage_is_read_and_written(text: str, percent: float, back: str):
     assert parse_percent(text) == percent
     assert format_percent(percent) == back
-
-
-@pytest.mark.parametrize(("number", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
-def test_one_is_not_many(number, said):
-    assert counted(number, "image") == said
 
 
 @pytest.mark.parametrize(

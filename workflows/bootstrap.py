@@ -20,14 +20,14 @@ from labelkit.project import (
     take_back_project,
 )
 from labelkit.rounds import latest_complete
-from labelkit.selection import counted
 from labelkit.skeleton import Skeleton, load_skeleton
 from labelkit.store import LabelStore
+from labelkit.wording import counted, named
 from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
 from labelkit.workflows.outgoing import ask_what_can_be_seen
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.push import write_files
-from labelkit.workflows.register import Registered, named, register
+from labelkit.workflows.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions, check_options

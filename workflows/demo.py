@@ -11,7 +11,6 @@ from typing import Any
 
 from labelkit.annotation import VisibilityAnswer
 from labelkit.atomic import write_json, write_text
-from labelkit.console import duration
 from labelkit.errors import ProjectError
 from labelkit.formats.coco import CocoFile, read_coco
 from labelkit.formats.documents import load_json
@@ -22,6 +21,7 @@ from labelkit.project import Project, open_project
 from labelkit.rounds import COMPLETE, rounds
 from labelkit.store import LabelStore
 from labelkit.table import ResultTable
+from labelkit.wording import duration
 from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.contact_sheet import contact_sheet
 from labelkit.workflows.evaluate import evaluate

@@ -18,8 +18,8 @@ from labelkit.outputs import check_output
 from labelkit.pose import Pose
 from labelkit.preannotation import pre_annotation
 from labelkit.project import Project
-from labelkit.selection import counted
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.run_round import Labels, latest_predictions, read_all
 
 FORMATS = ("coco", "yolo", "visibility")

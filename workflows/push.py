@@ -9,8 +9,8 @@ from pathlib import Path
 from labelkit.atomic import write_json, write_text
 from labelkit.formats.label_studio_tasks import VISIBILITY_TASK
 from labelkit.project import Project
-from labelkit.selection import counted
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.outgoing import Outgoing, outgoing
 from labelkit.workflows.run_round import read_all
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from labelkit.selection import counted
+from labelkit.wording import counted
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from labelkit.bridges.fiftyone_samples import EXCLUDE, LABEL_NEXT
 from labelkit.bridges.mongod import prepare_database
 from labelkit.errors import ProjectError
 from labelkit.project import Project
-from labelkit.selection import counted
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.queueing import (
     Choices,
     arrange,

@@ -25,14 +25,11 @@ from labelkit.journal import (
     visibility_content,
 )
 from labelkit.project import Project
-from labelkit.selection import counted
 from labelkit.skeleton import BUILTIN, Skeleton
 from labelkit.store import LabelStore, NewInstance
+from labelkit.wording import counted, named
 from labelkit.workflows.labels import ImageFinder, LabelFile, has_locations
 from labelkit.workflows.progress import Progress
-
-#: Of many files a message names so many.
-NAMED = 5
 
 #: Room around the keypoints of an animal that has no box but shares its image with others.
 KEYPOINT_MARGIN = 0.15
@@ -176,12 +173,6 @@ def _left_alone(ignored: Counter[str]) -> list[str]:
     kinds = named([f"{count} x {suffix}" for suffix, count in ignored.most_common()])
     advice = "; convert HEIC to JPEG" if {".heic", ".heif"} & ignored.keys() else ""
     return [f"Left alone: {kinds} (not an image format that labelkit reads{advice})."]
-
-
-def named(items: Sequence[str]) -> str:
-    """The first of many, and how many more there are."""
-    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
-    return ", ".join(items[:NAMED]) + more
 
 
 def _match(

@@ -17,13 +17,13 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
-from labelkit.console import duration
 from labelkit.errors import CheckpointError
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.output import PoseOutput
 from labelkit.models.presets import parameter_groups
 from labelkit.models.twin_baseline import TwinBaseline
 from labelkit.skeleton import Skeleton
+from labelkit.wording import duration
 from labelkit.workflows.consistency import consistency_loss, hard_view
 from labelkit.workflows.crops import Turns, normalise
 from labelkit.workflows.data import (

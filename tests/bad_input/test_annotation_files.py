@@ -154,15 +154,6 @@ def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team,
     assert labelled(team) == [("cam1/0.png", "1")]
 
 
-def test_labels_of_another_folder_alone_are_refused(team):
-    labels = two_cameras(team, "cam2/0.png")
-    assert_refused(
-        team.bootstrap("--labels", labels),
-        "labels cam2/0.png, but no image it names is in the images folder",
-        next_step="--images",
-    )
-
-
 @pytest.mark.parametrize("name", ["0.png", "./0.png", "cam1/0.png", "data/cam1/0.png"])
 def test_a_label_file_may_write_less_or_more_of_a_path(team, name):
     labels = two_cameras(team, name, name.replace("0", "1"))
@@ -184,13 +175,25 @@ def test_folders_that_the_images_do_not_tell_apart_are_refused(team):
     )
 
 
-def test_two_paths_of_one_file_never_mean_one_image(team):
-    labels = two_cameras(team, "0.png", "cam1/0.png")
-    assert_refused(
-        team.bootstrap("--labels", labels),
-        "labels 0.png and cam1/0.png, which would both be cam1/0.png",
-        next_step="below the images folder",
-    )
+@pytest.mark.parametrize(
+    ("names", "said", "next_step"),
+    [
+        (
+            ["cam2/0.png"],
+            "labels cam2/0.png, but no image it names is in the images folder",
+            "--images",
+        ),
+        (
+            ["0.png", "cam1/0.png"],
+            "labels 0.png and cam1/0.png, which would both be cam1/0.png",
+            "below the images folder",
+        ),
+    ],
+    ids=["another folder alone", "two paths of one image"],
+)
+def test_paths_that_mean_no_image_or_one_twice_are_refused(team, names, said, next_step):
+    labels = two_cameras(team, *names)
+    assert_refused(team.bootstrap("--labels", labels), said, next_step=next_step)
 
 
 def test_a_label_file_may_name_an_image_and_its_copy(team):

@@ -191,12 +191,18 @@ def test_what_looks_like_a_slip_is_said_and_taken_as_it_was_said(pushed):
 # Deleted on the server
 
 
-def test_a_deleted_annotation_keeps_its_label_until_the_user_says_otherwise(pushed):
+def deleted(pushed: Synced) -> tuple[dict[str, Any], str]:
+    """A task whose annotation was pulled and then deleted on the server, and its instance."""
     task = pushed.tasks()[0]
     (id_,) = task["data"]["labelkit"]["instances"]
     made = pushed.submit(task, shown(task))
     pushed.pull()
     pushed.send("DELETE", f"/api/annotations/{made['id']}/")
+    return task, id_
+
+
+def test_a_deleted_annotation_keeps_its_label_until_the_user_says_otherwise(pushed):
+    _, id_ = deleted(pushed)
     assert pushed.pull().deleted == 1
     assert pushed.pull().deleted == 0  # said once
     assert id_ in poses(pushed)
@@ -228,12 +234,8 @@ def test_of_two_deleted_annotations_of_a_task_neither_comes_back(pushed, pulled_
 
 
 def test_what_is_submitted_after_a_deletion_counts(pushed):
-    task = pushed.tasks()[0]
-    (id_,) = task["data"]["labelkit"]["instances"]
-    made = pushed.submit(task, shown(task))
-    pushed.pull()
+    task, id_ = deleted(pushed)
     before = poses(pushed)[id_]
-    pushed.send("DELETE", f"/api/annotations/{made['id']}/")
     assert pushed.pull().deleted == 1
     pushed.submit(task, at(task, 30.0))
     pushed.pull()
@@ -242,11 +244,7 @@ def test_what_is_submitted_after_a_deletion_counts(pushed):
 
 
 def test_a_deleted_annotation_may_be_kept_for_good(pushed):
-    task = pushed.tasks()[0]
-    (id_,) = task["data"]["labelkit"]["instances"]
-    made = pushed.submit(task, shown(task))
-    pushed.pull()
-    pushed.send("DELETE", f"/api/annotations/{made['id']}/")
+    _, id_ = deleted(pushed)
     pushed.pull()
     assert settle(pushed.trained.store, "ours") == 1
     assert pushed.pull().deleted == 0

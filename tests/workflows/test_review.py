@@ -44,6 +44,12 @@ def loaded(report: ReviewReport) -> Any:
     return dataset
 
 
+def a_labelled_sample(reviewed: Trained) -> Any:
+    """A sample of the App whose object has been corrected in Label Studio."""
+    pull_file(reviewed.project, reviewed.store, reviewed.corrections())
+    return loaded(run(reviewed)).match_tags("labelled").first()
+
+
 def test_every_image_becomes_a_sample_with_what_the_project_knows(reviewed: Trained):
     report = run(reviewed)
     dataset = loaded(report)
@@ -164,9 +170,7 @@ def test_an_edit_in_fiftyone_comes_back_like_any_human_label(reviewed: Trained):
 
 
 def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed: Trained):
-    pull_file(reviewed.project, reviewed.store, reviewed.corrections())
-    dataset = loaded(run(reviewed))
-    sample = dataset.match_tags("labelled").first()
+    sample = a_labelled_sample(reviewed)
     (label,) = sample.human.keypoints
     index = label.visibility.index(2)
     label.points[index] = [0.5, 0.5]
@@ -195,9 +199,7 @@ def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed
 
 
 def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):
-    pull_file(reviewed.project, reviewed.store, reviewed.corrections())
-    dataset = loaded(run(reviewed))
-    sample = dataset.match_tags("labelled").first()
+    sample = a_labelled_sample(reviewed)
     (label,) = sample.round_000.keypoints
     index = label.visibility.index(2)
     predicted = label.points[index]

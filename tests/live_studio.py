@@ -139,7 +139,7 @@ class Synced:
 
     @property
     def project_id(self) -> int:
-        target = self.sent.project("correction")
+        target = self.sent.project("correction") or self.sent.project("visibility")
         assert target is not None
         return target.project_id
 

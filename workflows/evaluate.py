@@ -30,6 +30,7 @@ from labelkit.rounds import COMPLETE, Round, rounds
 from labelkit.selection import format_percent
 from labelkit.store import LabelStore
 from labelkit.table import ResultRow, ResultTable, evaluate_row
+from labelkit.wording import counted
 from labelkit.workflows.labels import read_labels
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.register import register
@@ -69,7 +70,8 @@ class EvaluateReport:
     def text(self) -> str:
         """For people."""
         return (
-            f"{self.instances} instances, {self.keypoints} present keypoints of {self.source}:\n\n"
+            f"{counted(self.instances, 'instance')}, {counted(self.keypoints, 'present keypoint')} "
+            f"of {self.source}:\n\n"
             f"{self.table.to_markdown()}\n{self.note}Written to {self.file}"
         )
 

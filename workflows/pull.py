@@ -100,13 +100,14 @@ class Recorder:
                     f"{about} not in the project {self.project.root}.",
                     "Pull the export of the tasks that this project pushed.",
                 )
-            if annotation.skipped:
-                skipped = annotation.asked or self._of_image[image.id]
-                entries += [
-                    _entry(self.project, annotation, item, None)
-                    for item in skipped
-                    if item in self._known
-                ]
+            declined: Sequence[str] = annotation.declined
+            if annotation.skipped and not annotation.asked:
+                declined = self._of_image[image.id]
+            entries += [
+                _entry(self.project, annotation, item, None)
+                for item in declined
+                if item in self._known
+            ]
             answered: list[str] = []
             for said in annotation.instances:
                 if said.presence is None and said.pose is None:
@@ -183,6 +184,11 @@ class Recorder:
         odd = [e for e in empty if e.instance_id not in seen or seen[e.instance_id].any()]
         again = "If that was a slip, correct them there (Update) and pull again."
         notes = []
+        if deleted := [e.shown["task"] for e in fresh if e.kind == SKIP and "task" in e.shown]:
+            tasks = ", ".join(dict.fromkeys(deleted))
+            notes.append(
+                f"Boxes were deleted in the tasks {tasks}: their objects count as skipped. {again}"
+            )
         if left := [task for task in unanswered if task]:
             tasks = ", ".join(left)
             notes.append(f"Boxes were left without an answer in the tasks {tasks}. {again}")
@@ -203,12 +209,14 @@ class Recorder:
 def _entry(
     project: Project, annotation: StudioAnnotation, instance_id: str, said: StudioInstance | None
 ) -> Entry:
-    """What an annotation says of one instance; None is a skip."""
+    """What an annotation says of one instance; None is a skip, of all or by deleting its box."""
     content: Mapping[str, Any] = {}
     shown: dict[str, Any] = {"model_version": annotation.model_version}
     kind = SKIP
+    if not annotation.skipped:
+        shown["task"] = annotation.task_id
     if said is not None:
-        shown |= {"task": annotation.task_id, "region": said.region_id, "box": list(said.box)}
+        shown |= {"region": said.region_id, "box": list(said.box)}
         if said.presence is not None:
             kind, content = VISIBILITY, said.presence
         elif said.pose is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.formats.label_studio_export import LISTED
+from labelkit.wording import counted
 
 #: Bins of correction distances, as shares of the box's long side.
 DISTANCE_BINS = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -24,7 +25,8 @@ class PullReport:
         answers, poses, skips: new ones, of each kind.
         new_instances: objects that annotators added.
         conflicts: instances whose label came another way meanwhile, and differs.
-        deleted: annotations deleted on the server, whose labels go on counting.
+        deleted: annotations that were deleted on the server, or objects of which were; what they
+            said goes on counting.
         settled: conflicts that this pull settled.
         origins: keypoints by what happened to them: untouched, changed, new, removed.
         moves: (pixels, share of the box's long side) of every keypoint that was changed.
@@ -85,10 +87,11 @@ class PullReport:
         """For people."""
         lines = [
             *self.notes,
-            f"Looked at {self.annotations} annotations: {self.added} new entries "
-            f"({self.known} were known): "
-            f"{self.poses} instances with keypoints, {self.answers} visibility answers, "
-            f"{self.skips} skips, {self.new_instances} new objects.",
+            f"Looked at {counted(self.annotations, 'annotation')}: {self.added} new and "
+            f"{counted(self.known, 'known entry')}: "
+            f"{counted(self.poses, 'instance')} with keypoints, "
+            f"{counted(self.answers, 'visibility answer')}, {counted(self.skips, 'skip')}, "
+            f"{counted(self.new_instances, 'new object')}.",
         ]
         shown = sum(self.origins.get(k, 0) for k in ("untouched", "changed", "removed"))
         if shown:
@@ -103,19 +106,20 @@ class PullReport:
             )
         if self.conflicts:
             lines.append(
-                f"Conflicts: {self.conflicts} instances got another label here meanwhile, which "
-                "goes on counting. See both: labelkit status. Settle: labelkit pull --take theirs "
-                "(or ours)"
+                f"Conflicts: {counted(self.conflicts, 'instance')} got another label here "
+                "meanwhile, which goes on counting. See both: labelkit status. Settle: labelkit "
+                "pull --take theirs (or ours)"
             )
         if self.deleted:
             lines.append(
-                f"{self.deleted} annotations were deleted on the server. Their labels go on "
-                "counting; to withdraw them too: labelkit pull --take theirs"
+                f"{counted(self.deleted, 'annotation')} or boxes in them were deleted on the "
+                "server. The labels go on counting; to withdraw them too: labelkit pull --take "
+                "theirs"
             )
         if self.settled:
-            lines.append(f"Settled {self.settled} conflicts.")
+            lines.append(f"Settled {counted(self.settled, 'conflict')}.")
         if self.problems:
-            lines.append(f"{len(self.problems)} annotations were not taken:")
+            lines.append(f"{counted(len(self.problems), 'annotation')} could not be taken:")
             lines += [f"  {problem}" for problem in self.problems[:LISTED]]
             if len(self.problems) > LISTED:
                 lines.append(f"  ... and {len(self.problems) - LISTED} more.")

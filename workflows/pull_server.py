@@ -15,10 +15,11 @@ from labelkit.conflicts import HELD, hold_deleted
 from labelkit.errors import FormatError, ProjectError
 from labelkit.formats.label_studio_export import read_tasks
 from labelkit.formats.label_studio_tasks import CORRECTION_TASK, VISIBILITY_TASK
-from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry
+from labelkit.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.project import Project
 from labelkit.sent import Sent, SentProject
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.pull import SOURCE, Recorder
 from labelkit.workflows.pull_report import PullReport
@@ -136,24 +137,39 @@ class _Pull:
                 unread.append(task["updated_at"])
         report = self.recorder.record(good, self.api.url)
         report.problems = problems
-        report.deleted = self._keep_deleted(tasks)
+        self._keep_deleted(tasks, report)
         return report, unread
 
-    def _keep_deleted(self, tasks: Sequence[Mapping[str, Any]]) -> int:
-        """Hold labels whose annotation is no longer there: whether they go, the user says."""
+    def _keep_deleted(self, tasks: Sequence[Mapping[str, Any]], report: PullReport) -> None:
+        """Hold labels whose annotation or box is no longer there: whether they go, the user says.
+
+        What was only ticked stays until somebody answers the task anew.
+        """
         present = {
-            str(task["id"]): {str(item["id"]) for item in task["annotations"]} for task in tasks
+            str(task["id"]): {
+                (str(annotation["id"]), str(region.get("id")))
+                for annotation in task["annotations"]
+                if not annotation.get("was_cancelled")
+                for region in annotation.get("result") or ()
+            }
+            for task in tasks
         }
         images = {(task["data"] or {}).get("image_id", "") for task in tasks}
         mine = [id_ for image in images for id_ in self.recorder.instances_of(image)]
-        latest: dict[str, Entry] = {}
+        latest: dict[str, Entry] = {}  # of keypoints
+        seen: dict[str, Entry] = {}  # of what can be seen, which keypoints say too
         gone: dict[str, set[str]] = defaultdict(set)
         for recorded in self.store.history(mine):
             entry = recorded.entry
-            if entry.kind in (KEYPOINTS, WITHDRAWN):
+            if entry.kind == SKIP:
+                continue
+            seen[entry.instance_id] = entry
+            if entry.kind != VISIBILITY:
                 latest[entry.instance_id] = entry
+            if entry.source != SOURCE:
+                continue
             there = present.get(entry.shown.get("task", ""))
-            if there is not None and entry.source == SOURCE and entry.reference not in there:
+            if there is not None and (entry.reference, entry.shown["region"]) not in there:
                 gone[entry.instance_id].add(entry.reference)
         held: dict[str, list[Entry]] = defaultdict(list)
         for entry in latest.values():
@@ -163,7 +179,13 @@ class _Pull:
             if entry.source == SOURCE and entry.reference in lost and not is_held and not kept:
                 held[entry.reference].append(hold_deleted(entry, lost))
         self.store.record(entry for entries in held.values() for entry in entries)
-        return len(held)
+        report.deleted = len(held)
+        ticked = (entry for entry in seen.values() if entry.kind == VISIBILITY)
+        if left := {e.reference for e in ticked if e.reference in gone[e.instance_id]}:
+            report.notes.append(
+                f"{counted(len(left), 'visibility annotation')} or boxes in them were deleted on "
+                "the server. The answers go on counting until somebody answers anew."
+            )
 
     def _who(self, who: Any) -> Any:
         """An e-mail address for a number, as exported files have it."""

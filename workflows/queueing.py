@@ -48,7 +48,7 @@ def fill_queue(
         percent: labelled percentage that the queue should lead to.
     """
     missing = labelled_count(len(labels.instances), percent) - len(labels.trainable)
-    dev_waiting = sum(item not in labels.poses for item in labels.dev)
+    dev_waiting = len(labels.dev - labels.poses.keys() - labels.skipped)
     items = queue(
         labels.instances,
         done=labels.poses.keys() | labels.skipped,

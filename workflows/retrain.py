@@ -26,6 +26,7 @@ from labelkit.rounds import (
 )
 from labelkit.selection import format_percent, labelled_count, labelled_set
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.queueing import fill_queue
 from labelkit.workflows.run_round import Labels, latest_predictions, read_all, run_round
@@ -72,14 +73,14 @@ class RoundReport:
         """For people."""
         if self.round is None:
             return (
-                f"Waiting for labels: {self.missing} instances more need corrected keypoints "
+                f"Waiting for corrected keypoints of {counted(self.missing, 'more instance')} "
                 f"({self.labelled} of {self.labelled + self.missing} are there).\n"
-                f"{self.queued} instances are queued.\n{self.next_step}"
+                f"Queued: {counted(self.queued, 'instance')}.\n{self.next_step}"
             )
         state = "is complete" if self.is_new else "is up to date, nothing to train"
         lines = [
             f"Round {self.round:03d} ({self.kind}) {state}: "
-            f"{self.labelled} of {self.instances} instances gave locations."
+            f"{self.labelled} of {counted(self.instances, 'instance')} gave locations."
         ]
         numbers = [f"{k} {v:.3f}" for k, v in self.dev.items() if isinstance(v, float)]
         if numbers:
@@ -87,7 +88,10 @@ class RoundReport:
             lines.append(f"On the dev set ({located} with keypoints): {', '.join(numbers)}.")
         if self.note:
             lines.append(f"note: {self.note}")
-        lines += [f"{self.queued} instances are queued for correction.", self.next_step]
+        lines += [
+            f"Queued for correction: {counted(self.queued, 'instance')}.",
+            self.next_step,
+        ]
         return "\n".join(lines)
 
 

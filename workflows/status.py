@@ -13,6 +13,7 @@ from labelkit.project import Project
 from labelkit.rounds import COMPLETE, Round, rounds, unfinished
 from labelkit.selection import format_percent
 from labelkit.store import LabelStore
+from labelkit.wording import counted
 from labelkit.workflows.queueing import waiting
 from labelkit.workflows.run_round import read_all
 
@@ -61,11 +62,11 @@ class StatusReport:
             f"Project    {self.project} ({self.skeleton})",
             f"Images     {self.images}, instances {self.instances}",
             f"Answers    {self.answered} of {self.instances} instances say what can be seen",
-            f"Keypoints  {located} instances ({share:.1f} %) to train on; and of the dev set, "
-            f"which rounds are compared by, {self.dev_located} of {self.dev}",
+            f"Keypoints  {counted(located, 'instance')} ({share:.1f} %) to train on; and of the "
+            f"dev set, which rounds are compared by, {self.dev_located} of {self.dev}",
             f"Journal    {self.entries} entries, {self.skipped} skipped; "
             + (", ".join(f"{who or '(unnamed)'} {n}" for who, n in self.annotators.items()) or "-"),
-            f"Queue      {self.queued} instances",
+            f"Queue      {counted(self.queued, 'instance')}",
         ]
         for item in self.rounds:
             numbers = [f"{k} {v:.3f}" for k, v in item["dev"].items() if isinstance(v, float)]

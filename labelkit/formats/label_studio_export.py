@@ -91,6 +91,12 @@ class StudioAnnotation:
     asked: tuple[str, ...]
     instances: tuple[StudioInstance, ...]
 
+    @property
+    def declined(self) -> tuple[str, ...]:
+        """Ids of the instances it was asked about whose boxes are not in it: all, if skipped."""
+        there = {instance.region_id for instance in self.instances}
+        return tuple(id_ for id_ in self.asked if id_ not in there)
+
 
 def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAnnotation]:
     """Read a JSON export, whole or not at all.

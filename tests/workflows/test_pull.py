@@ -12,7 +12,8 @@ from labelkit.pose import human_pose
 from labelkit.store import LabelStore, NewInstance
 from labelkit.workflows.pull import pull_file
 from labelkit.workflows.push import push_files
-from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.queueing import read_queue, waiting
+from labelkit.workflows.run_round import read_all
 
 
 def save(trained_folder, rows):
@@ -139,6 +140,23 @@ def test_a_refused_task_is_a_skip_of_its_instances(trained, export):
     report = pull(trained, export)
     assert report.skips == 1
     assert trained.store.skipped() == set(export[0]["data"]["labelkit"]["instances"])
+
+
+def test_an_object_whose_box_was_deleted_is_a_skip_and_asked_about_no_more(trained, export):
+    (id_,) = export[0]["data"]["labelkit"]["instances"]
+    result = export[0]["annotations"][0]["result"]
+    export[0]["annotations"][0]["result"] = []
+    report = pull(trained, export)
+    assert (report.skips, report.poses) == (1, report.annotations - 1)
+    assert trained.store.skipped() == {id_}
+    labels = read_all(trained.project, trained.store)
+    assert id_ not in {item.instance_id for item in waiting(trained.project, labels)}
+    (note,) = report.notes
+    assert note.startswith(f"Boxes were deleted in the tasks {export[0]['id']}: ")
+    assert pull(trained, export).notes == []  # said once
+    export[0]["annotations"][0] |= {"result": result, "updated_at": "2030-01-01T00:00:00Z"}
+    assert pull(trained, export).poses == 1
+    assert trained.store.skipped() == set()
 
 
 def test_an_object_that_an_annotator_drew_becomes_an_instance_once(trained, export):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from live_studio import Synced
+from trained import ticked
 
 from labelkit.bridges import studio_api
 from labelkit.conflicts import settle
 from labelkit.errors import ProjectError
+from labelkit.instance import Box
 from labelkit.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.pose import human_pose
 from labelkit.selection import QueueItem
+from labelkit.store import NewInstance
 from labelkit.workflows.queueing import write_queue
 from labelkit.workflows.status import status
 
@@ -213,6 +217,43 @@ def test_a_deleted_annotation_keeps_its_label_until_the_user_says_otherwise(push
     # What was said about visibility before counts again.
     assert id_ in pushed.trained.store.presences(pushed.trained.project.skeleton)
     assert status(pushed.trained.project, pushed.trained.store).conflicts == ()
+
+
+@pytest.mark.parametrize("change", [{"result": []}, {"was_cancelled": True}])
+def test_a_label_whose_box_was_deleted_goes_on_counting_until_the_user_says_otherwise(
+    pushed, change
+):
+    task = pushed.tasks()[0]
+    (id_,) = task["data"]["labelkit"]["instances"]
+    made = pushed.submit(task, shown(task))
+    pushed.pull()
+    pushed.send("PATCH", f"/api/annotations/{made['id']}/", change)
+    report = pushed.pull()
+    assert (report.deleted, report.skips) == (1, 1)
+    assert pushed.pull().deleted == 0  # said once
+    assert id_ in poses(pushed)
+    assert settle(pushed.trained.store, "theirs") == 1
+    assert id_ not in poses(pushed)
+    undone = {"result": shown(task), "was_cancelled": False}
+    pushed.send("PATCH", f"/api/annotations/{made['id']}/", undone)
+    assert pushed.pull().poses == 1
+    assert id_ in poses(pushed)
+
+
+def test_that_a_visibility_annotation_was_deleted_is_said_and_its_answers_stay(synced):
+    project, store, truth = synced.trained.project, synced.trained.store, synced.trained.truth
+    shutil.rmtree(project.root / "rounds")
+    image = next(iter(store.instances().values())).image
+    (new,) = store.add_instances([NewInstance(image, Box(1, 1, 9, 9), "human", 81.0)])
+    synced.push()
+    (task,) = synced.tasks()
+    (said,) = ticked([task], {new.id: next(iter(truth.values()))}, project.skeleton.keypoints)
+    made = synced.submit(task, said["annotations"][0]["result"])
+    assert synced.pull().answers == 1
+    synced.send("DELETE", f"/api/annotations/{made['id']}/")
+    (note,) = synced.pull().notes
+    assert note.startswith("1 visibility annotation or boxes in them were deleted on the server")
+    assert new.id in store.presences(project.skeleton)
 
 
 @pytest.mark.parametrize("pulled_between", [False, True])

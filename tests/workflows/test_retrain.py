@@ -56,7 +56,7 @@ def test_without_enough_labels_it_says_how_many_are_missing_and_trains_nothing(t
     report = run(trained)
     # 10 % of 24 is 2.4, which rounds to 2.
     assert (report.round, report.labelled, report.missing, report.exit_code) == (None, 0, 2, 3)
-    assert "2 instances more need corrected keypoints" in report.text()
+    assert "corrected keypoints of 2 more instances" in report.text()
     assert "labelkit retrain --labeled 10%" in report.text()
     assert len(rounds(trained.project)) == 1
 

@@ -264,6 +264,21 @@ def test_a_keypoint_is_added_to_the_person_around_it_and_no_other_gets_its_name(
     assert pose.visibility[SKELETON.index(name_of(occluded))] == 1
 
 
+def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pairs, desk: Desk):
+    desk.begin(predicted.push())
+    task = predicted.tasks()[0]
+    first, second = task["data"]["labelkit"]["instances"]
+    desk.regions(task)
+    box = next(region for region in task["predictions"][0]["result"] if region["id"] == second)
+    desk.click((box["value"]["x"] + 0.5, box["value"]["y"] + 1.0))
+    desk.press("Backspace")
+    desk.submit()
+    report = predicted.synced.pull()
+    assert (report.problems, report.poses, report.skips) == ([], 1, 1)
+    assert predicted.synced.trained.store.skipped() == {second}
+    assert predicted.pose(first)
+
+
 def test_a_newer_round_is_on_the_screen_without_anybody_choosing_it(predicted: Pairs, desk: Desk):
     desk.begin(predicted.push())
     old = predicted.tasks()

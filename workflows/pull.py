@@ -187,7 +187,8 @@ class Recorder:
         if deleted := [e.shown["task"] for e in fresh if e.kind == SKIP and "task" in e.shown]:
             tasks = ", ".join(dict.fromkeys(deleted))
             notes.append(
-                f"Boxes were deleted in the tasks {tasks}: their objects count as skipped. {again}"
+                f"Boxes were deleted in the tasks {tasks}: nobody is asked about what they were "
+                f"around again. {again}"
             )
         if left := [task for task in unanswered if task]:
             tasks = ", ".join(left)

@@ -15,6 +15,13 @@ from labelkit.formats.label_studio_config import (
     OCCLUDED_CHOICE,
     VISIBLE_CHOICE,
 )
+from labelkit.formats.label_studio_grouping import (
+    Place,
+    Shown,
+    by_box,
+    origin,
+    what_was_shown,
+)
 from labelkit.formats.label_studio_regions import (
     KeypointRegion,
     read_box,
@@ -27,9 +34,6 @@ from labelkit.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
 from labelkit.skeleton import Skeleton
 
 CODES = {VISIBLE_CHOICE: VISIBLE, OCCLUDED_CHOICE: OCCLUDED, ABSENT_CHOICE: ABSENT}
-
-#: Percent of the image within which a keypoint is where it was shown; float noise, not a move.
-SAME_PLACE = 1e-6
 
 #: How many unusable annotations one error lists.
 LISTED = 10
@@ -191,7 +195,7 @@ def _annotation(
     skipped = bool(annotation.get("was_cancelled"))
     instances: tuple[StudioInstance, ...] = ()
     if not skipped:
-        shown = _shown(parent, ours)
+        shown = what_was_shown(parent, ours)
         image_id = str(data.get("image_id") or "")
         result = annotation.get("result") or []
         instances = _instances(result, ours, shown, skeleton, (image_id, path), where)
@@ -230,28 +234,10 @@ def _parent_prediction(
     return {"id": parent}
 
 
-#: (instance id, keypoint) that were on the screen at the start -> x and y in percent, or None
-#: where the export does not tell.
-_Shown = Mapping[tuple[str, str], tuple[float, float] | None]
-
-
-def _shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> _Shown:
-    if parent is None:
-        return {}
-    if parent.get("result"):
-        return {
-            (str(item.get("parentID") or ""), label): (item["value"]["x"], item["value"]["y"])
-            for item in parent["result"]
-            for label in item["value"].get("keypointlabels") or []
-        }
-    served: Mapping[str, Sequence[str]] = ours.get("served") or {}
-    return {(instance, label): None for instance, labels in served.items() for label in labels}
-
-
 def _instances(
     result: Sequence[Mapping[str, Any]],
     ours: Mapping[str, Any],
-    shown: _Shown,
+    shown: Shown,
     skeleton: Skeleton,
     image: tuple[str, str],
     where: str,
@@ -274,7 +260,7 @@ def _instances(
             keypoints[region] = read_keypoint(item, region, frame, skeleton, where)
         else:
             boxes[region] = read_box(item, frame, image, where)
-    owned = _by_box(list(keypoints.values()), boxes, where)
+    owned = by_box(list(keypoints.values()), boxes, choices, shown, where)
     known = set(map(str, ours.get("instances") or ()))
     answered = any(region in boxes for region in choices)
     kind = ours.get("kind") or (VISIBILITY_TASK if answered else CORRECTION_TASK)
@@ -286,63 +272,16 @@ def _instances(
         if kind == VISIBILITY_TASK:
             presence = _presence(choices.get(region, []), skeleton, f"{where}, box {region}")
         else:
-            mine = {label: place for (owner, label), place in shown.items() if owner == region}
+            mine = shown.get(region, {})
             pose, origins = _pose(owned[region], choices, mine, skeleton, where)
         instances.append(StudioInstance(region, region not in known, box, presence, pose, origins))
     return tuple(instances)
 
 
-def _by_box(
-    points: Sequence[KeypointRegion], boxes: Mapping[str, Box], where: str
-) -> dict[str, list[KeypointRegion]]:
-    """Every point under the box it belongs to; what an annotator draws names no box."""
-    owned: dict[str, list[KeypointRegion]] = {region: [] for region in boxes}
-    drawn = []
-    for point in points:
-        if point.parent in owned:
-            owned[point.parent].append(point)
-        elif not point.parent:
-            drawn.append(point)
-        else:
-            raise FormatError(
-                f"{where}: {point.label!r} belongs to the box {point.parent}, which is not there.",
-                "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
-                "of regions. Was the box deleted by mistake? Delete the annotation: the task "
-                "starts anew from its pre-annotation.",
-            )
-    for point in drawn:
-        has_it = {k for k, theirs in owned.items() if point.label in {p.label for p in theirs}}
-        around = [k for k, box in boxes.items() if k not in has_it and _contains(box, point.xy)]
-        if len(boxes) == 1:
-            around = list(boxes)
-        if len(around) != 1:
-            raise FormatError(
-                f"{where}: {point.label!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels could "
-                f"belong to {len(around)} of its {len(boxes)} boxes.",
-                "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
-                "it.",
-            )
-        owned[around[0]].append(point)
-    for region, theirs in owned.items():
-        labels = [point.label for point in theirs]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise FormatError(
-                    f"{where}: {label!r} is there twice in the object {region}.",
-                    "In Label Studio, delete one of the two, or drag it onto the box it belongs "
-                    "to in the list of regions.",
-                )
-    return owned
-
-
-def _contains(box: Box, xy: tuple[float, float]) -> bool:
-    return box.x <= xy[0] <= box.x + box.w and box.y <= xy[1] <= box.y + box.h
-
-
 def _pose(
     points: Sequence[KeypointRegion],
     choices: Mapping[str, Sequence[str]],
-    shown: Mapping[str, tuple[float, float] | None],
+    shown: Mapping[str, Place],
     skeleton: Skeleton,
     where: str,
 ) -> tuple[Pose, tuple[str, ...]]:
@@ -359,23 +298,10 @@ def _pose(
         index = skeleton.index(point.label)
         visibility[index] = CODES[chosen[0]]
         if visibility[index] != ABSENT:
-            xy[index], origins[index] = point.xy, _origin(point, shown)
+            xy[index], origins[index] = point.xy, origin(point, shown)
         elif point.origin != "new":
             origins[index] = "removed"
     return human_pose(xy, visibility), tuple(origins)
-
-
-def _origin(point: KeypointRegion, shown: Mapping[str, tuple[float, float] | None]) -> str:
-    """What happened to a point, by its place.
-
-    Label Studio's own word also changes with a choice, and is "manual" where a point was deleted
-    and drawn again.
-    """
-    place = shown.get(point.label)
-    if place is None:
-        return "changed" if point.label in shown and point.origin == "new" else point.origin
-    moved = max(abs(now - then) for now, then in zip(point.percent, place, strict=True))
-    return "untouched" if moved <= SAME_PLACE else "changed"
 
 
 def _presence(ticks: Sequence[str], skeleton: Skeleton, where: str) -> dict[str, bool] | None:

@@ -293,6 +293,36 @@ def test_a_project_that_is_not_ours_is_read_by_its_picture():
     assert instance.pose.xy == pytest.approx(SEEN.xy, abs=1e-6)
 
 
+def without_box(result):
+    result.remove(region(result, SECOND.id))
+
+
+def test_a_deleted_box_takes_along_keypoints_that_nobody_touched():
+    served = task((FIRST, SEEN), (SECOND, ALL))
+    annotation = read_one(submitted(served, without_box))
+    assert [instance.region_id for instance in annotation.instances] == [FIRST.id]
+    assert annotation.declined == (SECOND.id,)
+    assert read_one(submitted(served)).declined == ()
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda dot, result: dot["value"].update(x=dot["value"]["x"] + 1),
+        lambda dot, result: result.append(
+            dot | {"type": "choices", "value": {"choices": ["Occluded"]}}
+        ),
+    ],
+)
+def test_a_deleted_box_leaves_behind_keypoints_of_which_one_was_touched(touch):
+    def edit(result):
+        without_box(result)
+        touch(region(result, f"{SECOND.id}.1"), result)
+
+    with pytest.raises(FormatError, match=f"belongs to the box {SECOND.id}, which is not there"):
+        read_one(submitted(task((FIRST, SEEN), (SECOND, ALL)), edit))
+
+
 def with_value(name, **value):
     return lambda result: region(result, name)["value"].update(value)
 

@@ -121,6 +121,9 @@ def test_a_point_dragged_onto_the_wrong_box_is_there_twice(correction):
 
 def test_points_of_a_deleted_box_do_not_go_to_another(correction):
     regions(correction).remove(region(correction, SECOND))
+    with pytest.raises(FormatError, match=r"'left_wrist' at .* could belong to 0 of its 1 boxes"):
+        read(correction)  # somebody drew it
+    region(correction, f"{SECOND}.1")["value"]["x"] += 1
     with pytest.raises(FormatError, match=f"belongs to the box {SECOND}, which is not there"):
         read(correction)
 

@@ -1,0 +1,137 @@
+"""Which keypoints of a Label Studio annotation belong to which box, and what happened to them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from labelkit.errors import FormatError
+from labelkit.formats.label_studio_regions import KeypointRegion
+from labelkit.instance import Box
+
+#: Percent of the image within which a keypoint is where it was shown; float noise, not a move.
+SAME_PLACE = 1e-6
+
+#: x and y in percent; None where the export does not tell.
+Place = tuple[float, float] | None
+
+#: Keypoints that were on the screen at the start, by id of the instance and name.
+Shown = Mapping[str, Mapping[str, Place]]
+
+
+def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> Shown:
+    """What an annotator started from.
+
+    Args:
+        parent: the prediction it was, if any; an export may leave out its result.
+        ours: what our task says of itself.
+    """
+    if parent is None:
+        return {}
+    if not parent.get("result"):
+        served: Mapping[str, Sequence[str]] = ours.get("served") or {}
+        return {instance: dict.fromkeys(labels) for instance, labels in served.items()}
+    shown: dict[str, dict[str, Place]] = defaultdict(dict)
+    for item in parent["result"]:
+        for label in item["value"].get("keypointlabels") or []:
+            place = (item["value"]["x"], item["value"]["y"])
+            shown[str(item.get("parentID") or "")][label] = place
+    return shown
+
+
+def by_box(
+    points: Sequence[KeypointRegion],
+    boxes: Mapping[str, Box],
+    marked: Collection[str],
+    shown: Shown,
+    where: str,
+) -> dict[str, list[KeypointRegion]]:
+    """Every point under the box it belongs to; what an annotator draws names no box.
+
+    Args:
+        points, boxes: of an annotation.
+        marked: ids of the regions that have a choice, such as "Occluded".
+        shown: what was on the screen at the start.
+        where: for messages.
+
+    Raises:
+        FormatError: if it is not clear whose a point is.
+    """
+    left_behind = _left_behind(points, boxes, marked, shown)
+    points = [point for point in points if point.region not in left_behind]
+    owned: dict[str, list[KeypointRegion]] = {region: [] for region in boxes}
+    drawn = []
+    for point in points:
+        if point.parent in owned:
+            owned[point.parent].append(point)
+        elif not point.parent:
+            drawn.append(point)
+        else:
+            raise FormatError(
+                f"{where}: {point.label!r} belongs to the box {point.parent}, which is not there.",
+                "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
+                "of regions. Was the box deleted by mistake? Delete the annotation: the task "
+                "starts anew from its pre-annotation.",
+            )
+    for point in drawn:
+        has_it = {k for k, theirs in owned.items() if point.label in {p.label for p in theirs}}
+        around = [k for k, box in boxes.items() if k not in has_it and _contains(box, point.xy)]
+        if len(boxes) == 1 and not left_behind:
+            around = list(boxes)
+        if len(around) != 1:
+            raise FormatError(
+                f"{where}: {point.label!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels could "
+                f"belong to {len(around)} of its {len(boxes)} boxes.",
+                "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
+                "it.",
+            )
+        owned[around[0]].append(point)
+    for region, theirs in owned.items():
+        labels = [point.label for point in theirs]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise FormatError(
+                    f"{where}: {label!r} is there twice in the object {region}.",
+                    "In Label Studio, delete one of the two, or drag it onto the box it belongs "
+                    "to in the list of regions.",
+                )
+    return owned
+
+
+def _left_behind(
+    points: Sequence[KeypointRegion],
+    boxes: Collection[str],
+    marked: Collection[str],
+    shown: Shown,
+) -> set[str]:
+    """Ids of the points of deleted boxes, because Label Studio deletes the box alone.
+
+    Where somebody moved or marked one of them, none is: it is not clear then that there is no
+    object.
+    """
+    touched = {
+        point.parent
+        for point in points
+        if point.region in marked
+        or point.label not in shown.get(point.parent, {})
+        or origin(point, shown[point.parent]) != "untouched"
+    }
+    return {p.region for p in points if p.parent and p.parent not in touched | set(boxes)}
+
+
+def _contains(box: Box, xy: tuple[float, float]) -> bool:
+    return box.x <= xy[0] <= box.x + box.w and box.y <= xy[1] <= box.y + box.h
+
+
+def origin(point: KeypointRegion, shown: Mapping[str, Place]) -> str:
+    """What happened to a point, by its place, where its object showed these at the start.
+
+    Label Studio's own word also changes with a choice, and is "manual" where a point was deleted
+    and drawn again.
+    """
+    place = shown.get(point.label)
+    if place is None:
+        return "changed" if point.label in shown and point.origin == "new" else point.origin
+    moved = max(abs(now - then) for now, then in zip(point.percent, place, strict=True))
+    return "untouched" if moved <= SAME_PLACE else "changed"

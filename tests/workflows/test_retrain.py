@@ -99,7 +99,9 @@ def test_the_dev_set_is_measured_and_never_trained_on(corrected):
     report = run(corrected)
     assert report.dev["located"] == report.dev["answered"] >= 2
     assert 0 <= report.dev["pck@0.2"] <= 1
-    assert "On the dev set (" in report.text()
+    assert "with keypoints, too few to compare rounds by): " in report.text()
+    enough = replace(report, dev={**report.dev, "located": 10})
+    assert "On the dev set (10 with keypoints): " in enough.text()
 
 
 def test_presence_is_measured_beside_one_score_for_all(trained):

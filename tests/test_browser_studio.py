@@ -191,6 +191,12 @@ def name_of(dot: Region) -> str:
     return str(dot["value"]["keypointlabels"][0])
 
 
+def inside(task: dict[str, Any], id_: str) -> tuple[float, float]:
+    """A corner of a box, where no keypoint is."""
+    box = next(region for region in task["predictions"][0]["result"] if region["id"] == id_)
+    return box["value"]["x"] + 0.5, box["value"]["y"] + 1.0
+
+
 def pixels(percent: Sequence[float]) -> np.ndarray:
     """(2,) x and y in the image."""
     return np.array(percent) * SIZE_WH / 100
@@ -269,14 +275,29 @@ def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pa
     task = predicted.tasks()[0]
     first, second = task["data"]["labelkit"]["instances"]
     desk.regions(task)
-    box = next(region for region in task["predictions"][0]["result"] if region["id"] == second)
-    desk.click((box["value"]["x"] + 0.5, box["value"]["y"] + 1.0))
+    desk.click(inside(task, second))
     desk.press("Backspace")
     desk.submit()
     report = predicted.synced.pull()
     assert (report.problems, report.poses, report.skips) == ([], 1, 1)
     assert predicted.synced.trained.store.skipped() == {second}
     assert predicted.pose(first)
+
+
+def test_a_box_drawn_instead_of_a_deleted_one_gets_its_keypoints(predicted: Pairs, desk: Desk):
+    desk.begin(predicted.push())
+    task = predicted.tasks()[0]
+    _, second = task["data"]["labelkit"]["instances"]
+    desk.regions(task)
+    desk.click(inside(task, second))
+    desk.press("Backspace")
+    desk.press(predicted.key("object"))
+    desk.drag((50.5, 0.5), (99.5, 99.5))
+    desk.submit()
+    report = predicted.synced.pull()
+    assert (report.problems, report.poses, report.skips) == ([], 2, 1)
+    assert report.new_instances == 1
+    assert report.origins == {"untouched": len(keypoints(task))}
 
 
 def test_a_newer_round_is_on_the_screen_without_anybody_choosing_it(predicted: Pairs, desk: Desk):

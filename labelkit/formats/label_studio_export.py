@@ -260,8 +260,8 @@ def _instances(
             keypoints[region] = read_keypoint(item, region, frame, skeleton, where)
         else:
             boxes[region] = read_box(item, frame, image, where)
-    owned = by_box(list(keypoints.values()), boxes, choices, shown, where)
     known = set(map(str, ours.get("instances") or ()))
+    owned = by_box(list(keypoints.values()), boxes, known, choices, shown, where)
     answered = any(region in boxes for region in choices)
     kind = ours.get("kind") or (VISIBILITY_TASK if answered else CORRECTION_TASK)
     instances = []

@@ -43,14 +43,19 @@ def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) ->
 def by_box(
     points: Sequence[KeypointRegion],
     boxes: Mapping[str, Box],
+    asked: Collection[str],
     marked: Collection[str],
     shown: Shown,
     where: str,
 ) -> dict[str, list[KeypointRegion]]:
     """Every point under the box it belongs to; what an annotator draws names no box.
 
+    Label Studio deletes a box alone. What it leaves behind belongs to the box that was drawn
+    instead, if one was; else, if nobody moved or marked any of it, there is no object.
+
     Args:
         points, boxes: of an annotation.
+        asked: ids of the boxes that came from us.
         marked: ids of the regions that have a choice, such as "Occluded".
         shown: what was on the screen at the start.
         where: for messages.
@@ -58,18 +63,24 @@ def by_box(
     Raises:
         FormatError: if it is not clear whose a point is.
     """
-    left_behind = _left_behind(points, boxes, marked, shown)
-    points = [point for point in points if point.region not in left_behind]
-    owned: dict[str, list[KeypointRegion]] = {region: [] for region in boxes}
-    drawn = []
+    owned = {region: [p for p in points if p.parent == region] for region in boxes}
+    drawn = [point for point in points if not point.parent]
+    left_behind: dict[str, list[KeypointRegion]] = defaultdict(list)
     for point in points:
-        if point.parent in owned:
-            owned[point.parent].append(point)
-        elif not point.parent:
-            drawn.append(point)
-        else:
+        if point.parent and point.parent not in boxes:
+            left_behind[point.parent].append(point)
+    for parent, theirs in left_behind.items():
+        around = [
+            region
+            for region, box in boxes.items()
+            if region not in asked and any(_contains(box, point.xy) for point in theirs)
+        ]
+        instead = around[0] if len(around) == 1 and not owned[around[0]] else None
+        if instead and all(_contains(boxes[instead], point.xy) for point in theirs):
+            owned[instead] += theirs
+        elif around or any(_touched(p, marked, shown.get(parent, {})) for p in theirs):
             raise FormatError(
-                f"{where}: {point.label!r} belongs to the box {point.parent}, which is not there.",
+                f"{where}: {theirs[0].label!r} belongs to the box {parent}, which is not there.",
                 "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
                 "of regions. Was the box deleted by mistake? Delete the annotation: the task "
                 "starts anew from its pre-annotation.",
@@ -99,29 +110,13 @@ def by_box(
     return owned
 
 
-def _left_behind(
-    points: Sequence[KeypointRegion],
-    boxes: Collection[str],
-    marked: Collection[str],
-    shown: Shown,
-) -> set[str]:
-    """Ids of the points of deleted boxes, because Label Studio deletes the box alone.
-
-    Where somebody moved or marked one of them, none is: it is not clear then that there is no
-    object.
-    """
-    touched = {
-        point.parent
-        for point in points
-        if point.region in marked
-        or point.label not in shown.get(point.parent, {})
-        or origin(point, shown[point.parent]) != "untouched"
-    }
-    return {p.region for p in points if p.parent and p.parent not in touched | set(boxes)}
-
-
 def _contains(box: Box, xy: tuple[float, float]) -> bool:
     return box.x <= xy[0] <= box.x + box.w and box.y <= xy[1] <= box.y + box.h
+
+
+def _touched(point: KeypointRegion, marked: Collection[str], shown: Mapping[str, Place]) -> bool:
+    moved = point.label not in shown or origin(point, shown) != "untouched"
+    return moved or point.region in marked
 
 
 def origin(point: KeypointRegion, shown: Mapping[str, Place]) -> str:

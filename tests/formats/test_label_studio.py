@@ -305,48 +305,6 @@ def test_a_deleted_box_takes_along_keypoints_that_nobody_touched():
     assert read_one(submitted(served)).declined == ()
 
 
-@pytest.mark.parametrize(
-    "touch",
-    [
-        lambda dot, result: dot["value"].update(x=dot["value"]["x"] + 1),
-        lambda dot, result: result.append(
-            dot | {"type": "choices", "value": {"choices": ["Occluded"]}}
-        ),
-    ],
-)
-def test_a_deleted_box_leaves_behind_keypoints_of_which_one_was_touched(touch):
-    def edit(result):
-        without_box(result)
-        touch(region(result, f"{SECOND.id}.1"), result)
-
-    with pytest.raises(FormatError, match=f"belongs to the box {SECOND.id}, which is not there"):
-        read_one(submitted(task((FIRST, SEEN), (SECOND, ALL)), edit))
-
-
-@pytest.mark.parametrize(("x", "width"), [(45, 55), (70, 20)])
-def test_keypoints_of_a_deleted_box_belong_to_the_one_that_was_drawn_instead(x, width):
-    def edit(result):
-        box = region(result, SECOND.id)
-        box |= {"id": "drawn", "origin": "manual"}
-        box["value"] |= {"x": x, "width": width}
-
-    annotation = read_one(submitted(task((FIRST, SEEN), (SECOND, ALL)), edit))
-    first, drawn = annotation.instances
-    assert (drawn.region_id, drawn.is_new, annotation.declined) == ("drawn", True, (SECOND.id,))
-    assert drawn.pose.xy.tolist() == ALL.xy.tolist()
-    assert first.pose.xy[0].tolist() == SEEN.xy[0].tolist()
-
-
-def test_a_box_drawn_around_some_keypoints_of_a_deleted_one_does_not_get_them():
-    def edit(result):
-        box = region(result, SECOND.id)
-        box |= {"id": "drawn", "origin": "manual"}
-        box["value"] |= {"x": 78, "width": 20}
-
-    with pytest.raises(FormatError, match="'nose' belongs to the box"):
-        read_one(submitted(task((FIRST, SEEN), (SECOND, ALL)), edit))
-
-
 def with_value(name, **value):
     return lambda result: region(result, name)["value"].update(value)
 

@@ -1,0 +1,65 @@
+import pytest
+
+from labelkit.errors import FormatError
+from labelkit.formats.label_studio_grouping import by_box
+from labelkit.formats.label_studio_regions import KeypointRegion
+from labelkit.instance import Box
+
+LEFT = Box(0, 0, 50, 100)
+PLACES = {"nose": (60.0, 20.0), "tail": (90.0, 80.0)}
+#: What the deleted box "right" showed at the start, in an image of 100 x 100 pixels.
+SHOWN = {"right": PLACES}
+
+
+def dot(name, xy=None, parent="right", origin="prediction"):
+    xy = xy or PLACES[name]
+    return KeypointRegion(f"right.{name}", parent, name, xy, xy, origin)
+
+
+def group(points, marked=(), **drawn):
+    boxes = {"left": LEFT, **drawn}
+    owned = by_box(points, boxes, {"left", "right"}, marked, SHOWN, "export.json: task 9")
+    return {region: [point.label for point in theirs] for region, theirs in owned.items()}
+
+
+def test_a_deleted_box_takes_along_keypoints_that_nobody_touched():
+    assert group([dot("nose"), dot("tail")]) == {"left": []}
+
+
+@pytest.mark.parametrize(
+    ("points", "marked"),
+    [
+        ([dot("nose"), dot("tail", (90.0, 81.0))], ()),
+        ([dot("nose"), dot("tail")], {"right.tail"}),
+        ([dot("nose"), dot("ear", (70.0, 20.0))], ()),
+    ],
+    ids=["moved", "marked", "never shown"],
+)
+def test_if_one_was_touched_all_have_to_be_cleared_up(points, marked):
+    with pytest.raises(FormatError, match="'nose' belongs to the box right, which is not there"):
+        group(points, marked)
+
+
+@pytest.mark.parametrize("tail", [(90.0, 80.0), (80.0, 70.0)])
+def test_a_box_drawn_instead_gets_them_as_they_are(tail):
+    points = [dot("nose"), dot("tail", tail)]
+    around = Box(51, 0, 49, 100)
+    assert group(points, drawn=around) == {"left": [], "drawn": ["nose", "tail"]}
+
+
+def test_a_box_around_some_of_them_does_not():
+    with pytest.raises(FormatError, match="'nose' belongs to the box right"):
+        group([dot("nose"), dot("tail")], drawn=Box(55, 0, 10, 100))
+
+
+def test_nor_does_one_that_has_keypoints_of_its_own():
+    own = dot("nose", (60.0, 30.0), parent="drawn", origin="new")._replace(region="own")
+    with pytest.raises(FormatError, match="'nose' belongs to the box right"):
+        group([own, dot("nose"), dot("tail")], drawn=Box(51, 0, 49, 100))
+
+
+def test_a_keypoint_drawn_in_a_deleted_box_does_not_go_to_the_only_other():
+    drawn = dot("ear", (70.0, 20.0), parent="", origin="new")
+    assert group([drawn]) == {"left": ["ear"]}
+    with pytest.raises(FormatError, match=r"'ear' at \(70.0, 20.0\) .* 0 of its 1 boxes"):
+        group([drawn, dot("nose"), dot("tail")])

@@ -42,6 +42,7 @@ from labelkit.pose import Pose
 from labelkit.project import Project
 from labelkit.review import ReviewItem
 from labelkit.store import LabelStore
+from labelkit.wording import named
 from labelkit.workflows.progress import Progress
 from labelkit.workflows.queueing import read_choices
 from labelkit.workflows.review_crops import crops
@@ -64,6 +65,7 @@ class ReviewReport:
         added, updated, unchanged, removed: samples.
         edits: keypoints that were edited in FiftyOne and are labels now.
         conflicts: instances that were labelled elsewhere since; that label goes on counting.
+        unread: instances, or pictures, with edits that fit none; they are left as they are.
         views: names of the saved views.
         view: the one to open.
         map_port: where the App will ask for response maps; 0 if there are none.
@@ -80,6 +82,7 @@ class ReviewReport:
     removed: int
     edits: int
     conflicts: tuple[str, ...]
+    unread: tuple[str, ...]
     views: tuple[str, ...]
     view: str | None
     map_port: int
@@ -100,6 +103,12 @@ class ReviewReport:
                 f"{len(self.conflicts)} of them had also been labelled elsewhere: "
                 f"{', '.join(self.conflicts)}. That label goes on counting. See both: labelkit "
                 "status. Settle: labelkit pull --take theirs (the edit) or ours."
+            )
+        if self.unread:
+            lines.append(
+                f"Edited so that nobody can tell what is meant, and left alone: "
+                f"{named(self.unread)}. labelkit reads places and visibility of keypoints that it "
+                "wrote, as many as the skeleton has; one without a place (NaN) is absent."
             )
         return "\n".join(lines)
 
@@ -146,6 +155,8 @@ def review(
         if dataset is not None
         for edit in edits(dataset)
     ]
+    unread = [edit for edit in read if not _is_readable(edit, project)]
+    read = [edit for edit in read if _is_readable(edit, project)]
     taken, conflicts = _take_edits(project, store, found, read)
     if taken:
         found = gather(project, store, progress, number=number, with_maps=with_maps)
@@ -197,10 +208,16 @@ def review(
         removed=written.removed,
         edits=taken,
         conflicts=conflicts,
+        unread=tuple(dict.fromkeys(edit.instance_id or edit.picture for edit in unread)),
         views=tuple(names),
         view=view,
         map_port=port,
     )
+
+
+def _is_readable(edit: Edit, project: Project) -> bool:
+    sizes = {len(edit.points), len(edit.visibility)}
+    return bool(edit.instance_id) and sizes == {len(project.skeleton)}
 
 
 def _take_edits(
@@ -211,7 +228,7 @@ def _take_edits(
     seen: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
     for edit in read:
         item = found.items.get(edit.instance_id)
-        if item is None or len(edit.points) != len(project.skeleton):
+        if item is None:
             continue
         human = edit.field == HUMAN
         before = item.human if human else item.shown.get(edit.field)

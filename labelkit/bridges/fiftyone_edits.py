@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -15,7 +16,8 @@ class Edit:
     """Keypoints that somebody edited in FiftyOne.
 
     Attributes:
-        instance_id: whose they are.
+        instance_id: whose they are; "" where labelkit had written no such label.
+        picture: path of the sample's.
         field: "human", or that of a round.
         points: K places as shares of the sample's picture; NaN or None where there is none.
         visibility: K codes.
@@ -26,6 +28,7 @@ class Edit:
     """
 
     instance_id: str
+    picture: str
     field: str
     points: tuple[tuple[float, float], ...]
     visibility: tuple[int, ...]
@@ -37,15 +40,9 @@ class Edit:
 
 def edits(dataset: Any) -> list[Edit]:
     """Keypoints that are not as labelkit wrote them."""
-    names = [
-        name
-        for name, kind in dataset.get_field_schema().items()
-        if name == HUMAN or name.startswith("round_")
-    ]
-    fields = {f"{name}.keypoints": 1 for name in names}
-    rows = dataset._sample_collection.find(
-        {}, {**fields, "labelkit_frame": 1, "last_modified_at": 1}
-    )
+    fields = {f"{name}.keypoints": 1 for name in dataset.get_field_schema() if _is_ours(name)}
+    facts = {"labelkit_frame": 1, "last_modified_at": 1, "filepath": 1}
+    rows = dataset._sample_collection.find({}, {**fields, **facts})
     return [edit for row in rows for edit in edits_of(dataset, row)]
 
 
@@ -53,20 +50,27 @@ def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
     """Edits in one stored sample."""
     modified = row.get("last_modified_at")
     for name, label in labels_of(row):
-        if "written" not in label or "labelkit_id" not in label:
+        if not _is_ours(name):
             continue
-        points, visibility = label["points"], label.get("visibility") or []
-        if digest(points, visibility) != label["written"]:
+        points, visibility = label.get("points") or [], label.get("visibility") or []
+        written = str(label.get("written"))
+        if digest(points, visibility) != written:
             yield Edit(
-                instance_id=label["labelkit_id"],
+                instance_id=str(label.get("labelkit_id") or ""),
+                picture=str(row.get("filepath")),
                 field=name,
                 points=tuple((x, y) for x, y in points),
                 visibility=tuple(visibility),
                 frame=tuple(row["labelkit_frame"]),
-                written=label["written"],
+                written=written,
                 reference=reference_of(dataset, label),
                 modified_at=modified.replace(tzinfo=UTC).isoformat() if modified else "",
             )
+
+
+def _is_ours(field: str) -> bool:
+    """Whether a field holds keypoints that labelkit writes."""
+    return field == HUMAN or re.fullmatch(r"round_\d+", field) is not None
 
 
 def reference_of(dataset: Any, label: Mapping[str, Any]) -> str:

@@ -221,6 +221,25 @@ def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):
     assert pose.xy[index].tolist() == pytest.approx([24.0, 48.0])
 
 
+def test_an_edit_that_fits_no_instance_is_named_and_left_alone(reviewed: Trained):
+    pull_file(reviewed.project, reviewed.store, reviewed.corrections())
+    fiftyone = quiet_fiftyone()
+    shorter, longer, added, *_ = loaded(run(reviewed)).match({"human.keypoints.visibility": 2})
+    shorter.human.keypoints[0].points.pop()
+    longer.human.keypoints[0].visibility.append(2)
+    added.human.keypoints.append(fiftyone.Keypoint(points=[[0.25, 0.5]]))
+    for sample in (shorter, longer, added):
+        sample.save()
+    head = reviewed.store.head()
+    for _ in range(2):
+        report = run(reviewed)
+        assert (report.edits, reviewed.store.head()) == (0, head)
+        ids = [sample.human.keypoints[0].labelkit_id for sample in (shorter, longer)]
+        assert set(report.unread) == {*ids, added.filepath}
+        assert all(name in report.text() for name in report.unread)
+        assert len(loaded(report)[added.id].human.keypoints) == 2
+
+
 def test_dropping_the_database_loses_no_label_and_no_choice(reviewed: Trained):
     pull_file(reviewed.project, reviewed.store, reviewed.corrections())
     labelled = reviewed.store.poses(reviewed.project.skeleton)

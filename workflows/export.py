@@ -74,7 +74,8 @@ def export(
         project: see `open_project`.
         store: its label store.
         form: "coco", "yolo" or "visibility" (a CSV of answers).
-        predictions: also write instances that only the newest round has posed, with scores.
+        predictions: also write instances that only the newest round has posed, with scores; none
+            that somebody skipped, or whose box they deleted.
         output: file (folder for YOLO); None takes the project's exports/.
         dry_run: only say what would be written.
         overwrite: also what is no export.
@@ -125,14 +126,15 @@ def export(
 
 
 def _predicted(project: Project, labels: Labels) -> list[tuple[Instance, Pose]]:
-    """What only the newest round has posed."""
+    """What only the newest round has posed, and nobody has skipped."""
+    left_out = labels.poses.keys() | labels.skipped
     return [
         (
             labels.instances[item],
             pre_annotation(prediction, labels.presences.get(item), labels.instances[item].image),
         )
         for item, prediction in latest_predictions(project)[1].items()
-        if item not in labels.poses and item in labels.instances
+        if item in labels.instances and item not in left_out
     ]
 
 

@@ -9,6 +9,7 @@ from trained import FIGURES
 
 from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
+from labelkit.journal import SKIP, Entry
 from labelkit.store import LabelStore
 from labelkit.workflows.export import export
 from labelkit.workflows.pull import pull_file
@@ -70,6 +71,18 @@ def test_predictions_fill_up_what_no_human_corrected(corrected):
     labelled = corrected.store.poses(corrected.project.skeleton)
     for row in rows:
         assert (row["score"] == 1.0) == (row["labelkit_id"] in labelled)
+
+
+def test_what_somebody_skipped_is_not_exported_as_predicted(corrected):
+    store = corrected.store
+    id_ = next(
+        id_ for id_ in store.instances() if id_ not in store.poses(corrected.project.skeleton)
+    )
+    store.record([Entry(id_, SKIP, {}, "label-studio", "1", "1")])
+    report = run(corrected, predictions=True)
+    assert report.labelled + report.predicted == FIGURES - 1
+    rows = json.loads(report.file.read_text())["annotations"]
+    assert id_ not in {row["labelkit_id"] for row in rows}
 
 
 def test_predicted_keypoints_stay_within_the_visibility_answers(trained):

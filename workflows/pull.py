@@ -27,6 +27,9 @@ from labelkit.workflows.pull_report import PullReport
 
 SOURCE = "label-studio"
 
+#: Pixels by which a border of a box has to be elsewhere for somebody to have moved it.
+MOVED_PX = 0.5
+
 
 def pull_file(project: Project, store: LabelStore, path: Path) -> PullReport:
     """Read a Label Studio JSON export; each version of each annotation goes in once.
@@ -144,6 +147,7 @@ class Recorder:
                 what for entry in fresh for what in entry.shown.get("origins", {}).values()
             ),
             moves=_moves(self.project, fresh),
+            moved_boxes=sum(self._has_moved_box(entry) for entry in fresh),
             notes=notes,
             lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
         )
@@ -172,6 +176,11 @@ class Recorder:
             self._add(instance)
             self._drawn[region] = instance.id
         return len(regions)
+
+    def _has_moved_box(self, entry: Entry) -> bool:
+        before = self._known[entry.instance_id].box
+        shown = zip(before, entry.shown.get("box", before), strict=True)
+        return max(abs(now - then) for then, now in shown) > MOVED_PX
 
     def _slips(self, fresh: Sequence[Entry], unanswered: Iterable[str]) -> list[str]:
         """What is taken as it was said, and looks as if Submit had been pressed too early."""

@@ -24,6 +24,7 @@ class PullReport:
         added, known: journal entries that are new, and that were there.
         answers, poses, skips: new ones, of each kind.
         new_instances: objects that annotators added.
+        moved_boxes: instances whose box was changed there; the registered one goes on counting.
         conflicts: instances whose label came another way meanwhile, and differs.
         deleted: annotations that were deleted on the server, or objects of which were; what they
             said goes on counting.
@@ -43,6 +44,7 @@ class PullReport:
     poses: int = 0
     skips: int = 0
     new_instances: int = 0
+    moved_boxes: int = 0
     conflicts: int = 0
     deleted: int = 0
     settled: int = 0
@@ -87,11 +89,10 @@ class PullReport:
         """For people."""
         lines = [
             *self.notes,
-            f"Looked at {counted(self.annotations, 'annotation')}: {self.added} new and "
-            f"{counted(self.known, 'known entry')}: "
+            f"Looked at {counted(self.annotations, 'annotation')}; new: "
             f"{counted(self.poses, 'instance')} with keypoints, "
             f"{counted(self.answers, 'visibility answer')}, {counted(self.skips, 'skip')}, "
-            f"{counted(self.new_instances, 'new object')}.",
+            f"{counted(self.new_instances, 'drawn object')}; known already: {self.known}.",
         ]
         shown = sum(self.origins.get(k, 0) for k in ("untouched", "changed", "removed"))
         if shown:
@@ -103,6 +104,12 @@ class PullReport:
             lines.append(
                 f"Corrections by distance (share of the box): {parts}; "
                 f"median {self.median_move_px:.1f} px."
+            )
+        if self.moved_boxes:
+            lines.append(
+                f"The box of {counted(self.moved_boxes, 'instance')} was changed there. Keypoints "
+                "count as they are; boxes stay as they were registered. To change one, delete it "
+                "there and draw it anew: it gets the keypoints."
             )
         if self.conflicts:
             lines.append(

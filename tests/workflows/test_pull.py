@@ -124,6 +124,19 @@ def test_a_deleted_keypoint_is_absent_and_said_to_be_removed(trained, export):
     assert pose.visibility[index] == 0
 
 
+def test_a_box_that_somebody_changed_is_said_and_stays_as_it_was_registered(trained, export):
+    assert pull(trained, export).moved_boxes == 0
+    annotation = export[0]["annotations"][0]
+    box = next(region for region in annotation["result"] if region["type"] == "rectanglelabels")
+    registered = trained.store.instances()[box["id"]].box
+    box["value"] |= {"x": box["value"]["x"] + 2.0, "width": box["value"]["width"] - 2.0}
+    annotation["updated_at"] = "2030-01-01T00:00:00Z"
+    report = pull(trained, export)
+    assert (report.poses, report.moved_boxes) == (1, 1)
+    assert "The box of 1 instance was changed there." in report.text()
+    assert trained.store.instances()[box["id"]].box == registered
+
+
 def test_occluded_keypoints_stay_occluded(trained, export):
     result = export[0]["annotations"][0]["result"]
     dot = next(region for region in result if region["type"] == "keypointlabels")

@@ -119,9 +119,8 @@ class PullReport:
             )
         if self.deleted:
             lines.append(
-                f"{counted(self.deleted, 'annotation')} or boxes in them were deleted on the "
-                "server. The labels go on counting; to withdraw them too: labelkit pull --take "
-                "theirs"
+                f"Deleted on the server, whole or in part: {counted(self.deleted, 'annotation')}. "
+                "The labels go on counting; to withdraw them too: labelkit pull --take theirs"
             )
         if self.settled:
             lines.append(f"Settled {counted(self.settled, 'conflict')}.")

@@ -183,8 +183,9 @@ class _Pull:
         ticked = (entry for entry in seen.values() if entry.kind == VISIBILITY)
         if left := {e.reference for e in ticked if e.reference in gone[e.instance_id]}:
             report.notes.append(
-                f"{counted(len(left), 'visibility annotation')} or boxes in them were deleted on "
-                "the server. The answers go on counting until somebody answers anew."
+                "Deleted on the server, whole or in part: "
+                f"{counted(len(left), 'visibility annotation')}. The answers go on counting until "
+                "somebody answers anew."
             )
 
     def _who(self, who: Any) -> Any:

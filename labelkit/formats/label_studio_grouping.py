@@ -78,26 +78,37 @@ def by_box(
         instead = around[0] if len(around) == 1 and not owned[around[0]] else None
         if instead and all(_contains(boxes[instead], point.xy) for point in theirs):
             owned[instead] += theirs
-        elif around or any(_touched(p, marked, shown.get(parent, {})) for p in theirs):
+        elif around or any(
+            parent not in asked
+            or point.region in marked
+            or origin(point, shown.get(parent, {})) != "untouched"
+            for point in theirs
+        ):
             raise FormatError(
-                f"{where}: {theirs[0].label!r} belongs to the box {parent}, which is not there.",
-                "In Label Studio, delete the keypoint too, or drag it onto another box in the list "
-                "of regions. Was the box deleted by mistake? Delete the annotation: the task "
+                f"{where}: the box {parent} is not there, its keypoints "
+                f"{', '.join(point.label for point in theirs)} are.",
+                "In Label Studio, delete these keypoints too, or drag them onto another box in the "
+                "list of regions. Was the box deleted by mistake? Delete the annotation: the task "
                 "starts anew from its pre-annotation.",
             )
     for point in drawn:
-        has_it = {k for k, theirs in owned.items() if point.label in {p.label for p in theirs}}
-        around = [k for k, box in boxes.items() if k not in has_it and _contains(box, point.xy)]
+        name = point.label
+        has_it = {k for k, theirs in owned.items() if name in {p.label for p in theirs}}
+        around = [k for k, box in boxes.items() if _contains(box, point.xy)]
+        # Who had one at the start may have got it back in another place.
+        maybe = [k for k in boxes if k not in has_it and (k in around or name in shown.get(k, {}))]
         if len(boxes) == 1 and not left_behind:
-            around = list(boxes)
-        if len(around) != 1:
+            maybe = list(boxes)
+        if len(maybe) != 1:
+            at = f"{where}: {name!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels"
             raise FormatError(
-                f"{where}: {point.label!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels could "
-                f"belong to {len(around)} of its {len(boxes)} boxes.",
+                f"{at} is where its object has one already."
+                if around and not maybe
+                else f"{at} could belong to {len(maybe)} of its {len(boxes)} boxes.",
                 "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
                 "it.",
             )
-        owned[around[0]].append(point)
+        owned[maybe[0]].append(point)
     for region, theirs in owned.items():
         labels = [point.label for point in theirs]
         for label in labels:
@@ -112,11 +123,6 @@ def by_box(
 
 def _contains(box: Box, xy: tuple[float, float]) -> bool:
     return box.x <= xy[0] <= box.x + box.w and box.y <= xy[1] <= box.y + box.h
-
-
-def _touched(point: KeypointRegion, marked: Collection[str], shown: Mapping[str, Place]) -> bool:
-    moved = point.label not in shown or origin(point, shown) != "untouched"
-    return moved or point.region in marked
 
 
 def origin(point: KeypointRegion, shown: Mapping[str, Place]) -> str:

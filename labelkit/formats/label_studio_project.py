@@ -63,6 +63,8 @@ def instructions(skeleton: Skeleton, kind: str) -> str:
             "<b>Add</b> one that is missing: press Esc, so that nothing is selected, then its key, "
             "and Ctrl+click its place. While a keypoint is selected, a key gives <i>that one</i> "
             "another name: this mends left and right that are mixed up.",
+            "<b>Add an object</b> that has no box: press Esc, the key beside <i>object</i>, and "
+            "Ctrl+drag its box; then its keypoints.",
         ]
     parts.append("<b>Delete</b> a box around what is no object: click inside it, then Backspace.")
     if skeleton.pairs:

@@ -324,7 +324,7 @@ DOT = f"{FIRST.id}.0"
         (with_value(FIRST.id, rotation=30), "is rotated by 30 degrees"),
         (
             lambda r: region(r, DOT).update(parentID="gone"),
-            "'nose' belongs to the box gone, which is not there",
+            "the box gone is not there, its keypoints nose are",
         ),
         (lambda r: region(r, DOT).update(id=FIRST.id), f"the region id '{FIRST.id}' is missing or"),
         (lambda r: region(r, DOT).update(image_rotation=90), "the image was rotated by 90 degrees"),

@@ -173,7 +173,7 @@ class Synced:
         fields = {
             "result": result,
             "lead_time": 5.0,
-            "parent_prediction": task["predictions"][0]["id"] if task["predictions"] else None,
+            "parent_prediction": task["predictions"][-1]["id"] if task["predictions"] else None,
         }
         return self.send("POST", f"/api/tasks/{task['id']}/annotations/", fields | more)
 

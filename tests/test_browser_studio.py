@@ -176,7 +176,7 @@ def desk(program: Path, server: Live, tmp_path_factory: pytest.TempPathFactory) 
 
 def keypoints(task: dict[str, Any]) -> list[Region]:
     """The pre-annotation, those keypoints first that are farthest from any other."""
-    result = task["predictions"][0]["result"]
+    result = task["predictions"][-1]["result"]
     dots = [region for region in result if region["type"] == "keypointlabels"]
     xy = np.array([place(dot) for dot in dots]) * SIZE_WH
     apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + 1e9 * np.eye(len(xy))
@@ -309,7 +309,7 @@ def test_a_newer_round_is_on_the_screen_without_anybody_choosing_it(predicted: P
     desk.begin(predicted.push())
     finished, new, _ = predicted.tasks()
     assert finished["predictions"][0]["model_version"] == "round-000"
-    assert new["predictions"][0]["model_version"] == "round-001"
+    assert new["predictions"][-1]["model_version"] == "round-001"
     on_screen = desk.regions(new)
     before = {dot["id"]: place(dot) for dot in keypoints(old[1])}
     for dot in keypoints(new):
@@ -337,6 +337,26 @@ def test_a_task_of_one_object_shows_its_crop_and_brings_places_in_the_whole_imag
         wanted, slack = (to, 2.0) if dot is dragged else (place(dot), 1e-9)
         found = predicted.pose(dot["parentID"]).xy[SKELETON.index(name_of(dot))]
         assert np.abs(found - (x, y) - np.array(wanted) * size_wh / 100).max() < slack
+
+
+def test_what_is_open_in_a_browser_can_be_submitted_after_a_newer_push(
+    predicted: Pairs, desk: Desk
+):
+    desk.begin(predicted.push())
+    task = predicted.tasks()[0]
+    dots = keypoints(task)
+    desk.regions(task)
+    predicted.finish_round(1)
+    predicted.push()
+    dragged = dots[0]
+    desk.wait_for_colour(COLOURS[name_of(dragged)], place(dragged))
+    desk.drag(place(dragged), (place(dragged)[0] + 3.0, place(dragged)[1] - 5.0))
+    desk.submit()
+    report = predicted.synced.pull()
+    assert (report.problems, report.poses) == ([], 2)
+    assert report.origins == {"untouched": len(dots) - 1, "changed": 1}
+    entries = predicted.synced.trained.store.history([dragged["parentID"]])
+    assert {item.entry.shown["model_version"] for item in entries} == {"round-000"}
 
 
 # Saying what can be seen

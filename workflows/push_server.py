@@ -305,15 +305,22 @@ class Push:
         return SentTask(0, ids, control, self.asked.model_version, crop)
 
     def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
-        """Replace the predictions of tasks that nobody has started."""
+        """Put newer predictions beside the former ones of tasks that nobody has started.
+
+        Label Studio starts from those of the project's version. The former ones stay, because a
+        browser may show them: what starts from a prediction that is gone cannot be submitted.
+        """
+        version = self.asked.model_version
+        there = self.api.predicted_tasks(target.project_id, version) if old else set()
         for start in range(0, len(old), CHUNK):
             chunk = old[start : start + CHUNK]
             predictions = [
-                {"task": sent.task_id, **self._task(sent, "")["predictions"][0]} for sent in chunk
+                {"task": sent.task_id, **self._task(sent, "")["predictions"][0]}
+                for sent in chunk
+                if sent.task_id not in there  # an interrupted push sent it
             ]
-            self.api.delete_predictions(target.project_id, [sent.task_id for sent in chunk])
-            self.api.import_predictions(target.project_id, predictions)
-            version = self.asked.model_version
+            if predictions:
+                self.api.import_predictions(target.project_id, predictions)
             self.sent.keep_tasks(
                 self.asked.kind, (replace(sent, model_version=version) for sent in chunk)
             )

@@ -14,7 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from labelkit.bridges.studio_filters import UNTOUCHED, changed_since, has_draft, numbers, view
+from labelkit.bridges.studio_filters import (
+    UNTOUCHED,
+    changed_since,
+    has_draft,
+    has_predictions_of,
+    numbers,
+    view,
+)
 from labelkit.errors import ServiceError, UsageError
 
 #: Seconds without an answer after which a server counts as not answering.
@@ -168,12 +175,18 @@ class StudioApi:
 
     def drafted_tasks(self, project_id: int) -> set[int]:
         """Ids of the tasks that somebody has begun and not submitted."""
-        begun = [has_draft(True)]
+        return self._tasks_with(project_id, has_draft(True))
+
+    def predicted_tasks(self, project_id: int, model_version: str) -> set[int]:
+        """Ids of the tasks that have a prediction of a model version."""
+        return self._tasks_with(project_id, has_predictions_of(model_version))
+
+    def _tasks_with(self, project_id: int, condition: dict[str, Any]) -> set[int]:
         query = {
             "project": project_id,
             "fields": "task_only",
             "include": "id",
-            "query": view(begun),
+            "query": view([condition]),
         }
         return {task["id"] for page in self._pages("api/tasks/", query, "tasks") for task in page}
 
@@ -251,23 +264,14 @@ class StudioApi:
         where = f"api/projects/{project_id}/import/predictions"
         self._send("POST", where, predictions, again=False)
 
-    def delete_predictions(self, project_id: int, task_ids: Sequence[int]) -> None:
-        """Delete every prediction of some tasks."""
-        self._act("delete_tasks_predictions", project_id, task_ids)
-
     def delete_untouched(self, project_id: int, task_ids: Sequence[int]) -> None:
         """Delete those of some tasks that nobody has begun when the server does it."""
-        self._act("delete_tasks", project_id, task_ids, UNTOUCHED)
-
-    def _act(
-        self, action: str, project_id: int, task_ids: Sequence[int], only: Sequence[Any] = ()
-    ) -> None:
         fields = {
             "selectedItems": {"all": False, "included": list(task_ids)},
-            "filters": {"conjunction": "and", "items": list(only)},
+            "filters": {"conjunction": "and", "items": list(UNTOUCHED)},
             "ordering": [],
         }
-        self._send("POST", f"api/dm/actions/?id={action}&project={project_id}", fields)
+        self._send("POST", f"api/dm/actions/?id=delete_tasks&project={project_id}", fields)
 
     # Requests
 

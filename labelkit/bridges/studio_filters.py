@@ -29,6 +29,11 @@ def has_draft(value: bool) -> dict[str, Any]:
     return _filter("draft_exists", "equal", "Boolean", value)
 
 
+def has_predictions_of(version: str) -> dict[str, Any]:
+    """Tasks with a prediction whose model version contains this."""
+    return _filter("predictions_model_versions", "contains", "List", [version])
+
+
 def numbers(conditions: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
     """Filters of (column, operator, number)."""
     return [_filter(column, how, "Number", value) for column, how, value in conditions]

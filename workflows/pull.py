@@ -112,6 +112,8 @@ class Recorder:
                 if item in self._known
             ]
             answered: list[str] = []
+            if not declined and not annotation.instances:
+                unanswered[annotation.task_id] = None  # a blank page
             for said in annotation.instances:
                 if said.presence is None and said.pose is None:
                     unanswered[annotation.task_id] = None

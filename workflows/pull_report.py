@@ -109,7 +109,7 @@ class PullReport:
             lines.append(
                 f"The box of {counted(self.moved_boxes, 'instance')} was changed there. Keypoints "
                 "count as they are; boxes stay as they were registered. To change one, delete it "
-                "there and draw it anew: it gets the keypoints."
+                "there and draw it anew (Ctrl+drag): it gets the keypoints."
             )
         if self.conflicts:
             lines.append(

@@ -18,6 +18,7 @@ from labelkit.formats.label_studio_config import (
 from labelkit.formats.label_studio_grouping import (
     Place,
     Shown,
+    began_with,
     by_box,
     origin,
     what_was_shown,
@@ -32,6 +33,7 @@ from labelkit.formats.label_studio_tasks import CORRECTION_TASK, VISIBILITY_TASK
 from labelkit.instance import Box
 from labelkit.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
 from labelkit.skeleton import Skeleton
+from labelkit.wording import counted
 
 CODES = {VISIBLE_CHOICE: VISIBLE, OCCLUDED_CHOICE: OCCLUDED, ABSENT_CHOICE: ABSENT}
 
@@ -97,9 +99,13 @@ class StudioAnnotation:
 
     @property
     def declined(self) -> tuple[str, ...]:
-        """Ids of the instances it was asked about whose boxes are not in it: all, if skipped."""
+        """Ids of the instances it was asked about whose boxes are not in it: all, if skipped.
+
+        None, if it was begun on a blank page, where there had been no boxes.
+        """
         there = {instance.region_id for instance in self.instances}
-        return tuple(id_ for id_ in self.asked if id_ not in there)
+        blank = there.isdisjoint(self.asked) and not self.parent_prediction and not self.skipped
+        return () if blank else tuple(id_ for id_ in self.asked if id_ not in there)
 
 
 def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAnnotation]:
@@ -226,12 +232,10 @@ def _parent_prediction(
     copy = annotation.get("prediction")
     if isinstance(copy, Mapping) and copy.get("result") and parent in (None, copy.get("id")):
         return copy
-    if parent is None:
-        return None
-    for prediction in task.get("predictions") or []:
-        if isinstance(prediction, Mapping) and prediction.get("id") == parent:
-            return prediction
-    return {"id": parent}
+    predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
+    if parent is None:  # Label Studio forgets it where work went on from a draft
+        return next((p for p in predictions if began_with(p, annotation)), None)
+    return next((p for p in predictions if p.get("id") == parent), {"id": parent})
 
 
 def _instances(
@@ -266,6 +270,13 @@ def _instances(
     kind = ours.get("kind") or (VISIBILITY_TASK if answered else CORRECTION_TASK)
     instances = []
     for region, box in boxes.items():
+        if kind == CORRECTION_TASK and region in choices:
+            raise FormatError(
+                f"{where}: the box {region} is marked as {', '.join(choices[region])}; only "
+                "keypoints can be.",
+                "In Label Studio, click inside the box and press the same key again; then mark the "
+                "keypoint. Where there is no object, delete the box.",
+            )
         presence: dict[str, bool] | None = None
         pose: Pose | None = None
         origins: tuple[str, ...] = ()
@@ -316,7 +327,8 @@ def _presence(ticks: Sequence[str], skeleton: Skeleton, where: str) -> dict[str,
             )
     if NOTHING_CHOICE in ticks and len(set(ticks)) > 1:
         raise FormatError(
-            f"{where}: {NOTHING_CHOICE!r} is ticked together with {len(set(ticks)) - 1} keypoints.",
+            f"{where}: {NOTHING_CHOICE!r} is ticked together with "
+            f"{counted(len(set(ticks)) - 1, 'keypoint')}.",
             "Correct it in Label Studio.",
         )
     return {name: name in ticks for name in skeleton.keypoints}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from labelkit.errors import FormatError
+from labelkit.formats.label_studio_config import ABSENT_CHOICE
 from labelkit.formats.label_studio_regions import KeypointRegion
 from labelkit.instance import Box
 
@@ -40,11 +41,27 @@ def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) ->
     return shown
 
 
+def began_with(prediction: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
+    """Whether what is said to be untouched in an annotation is where a prediction has it."""
+    untouched = {
+        item.get("id"): _place(item)
+        for item in annotation.get("result") or ()
+        if item.get("origin") == "prediction" and item.get("type") != "choices"
+    }
+    shown = {item.get("id"): _place(item) for item in prediction.get("result") or ()}
+    return bool(untouched) and untouched.items() <= shown.items()
+
+
+def _place(item: Mapping[str, Any]) -> tuple[Any, Any]:
+    value = item.get("value") or {}
+    return value.get("x"), value.get("y")
+
+
 def by_box(
     points: Sequence[KeypointRegion],
     boxes: Mapping[str, Box],
     asked: Collection[str],
-    marked: Collection[str],
+    choices: Mapping[str, Sequence[str]],
     shown: Shown,
     where: str,
 ) -> dict[str, list[KeypointRegion]]:
@@ -56,7 +73,7 @@ def by_box(
     Args:
         points, boxes: of an annotation.
         asked: ids of the boxes that came from us.
-        marked: ids of the regions that have a choice, such as "Occluded".
+        choices: such as "Occluded", by id of their region.
         shown: what was on the screen at the start.
         where: for messages.
 
@@ -80,7 +97,7 @@ def by_box(
             owned[instead] += theirs
         elif around or any(
             parent not in asked
-            or point.region in marked
+            or point.region in choices
             or origin(point, shown.get(parent, {})) != "untouched"
             for point in theirs
         ):
@@ -88,12 +105,18 @@ def by_box(
                 f"{where}: the box {parent} is not there, its keypoints "
                 f"{', '.join(point.label for point in theirs)} are.",
                 "In Label Studio, delete these keypoints too, or drag them onto another box in the "
-                "list of regions. Was the box deleted by mistake? Delete the annotation: the task "
-                "starts anew from its pre-annotation.",
+                "list of regions, or make the box that was drawn instead large enough for all. Was "
+                "the box deleted by mistake? Delete the annotation: the task starts anew from its "
+                "pre-annotation.",
             )
+    absent = {region for region, chosen in choices.items() if ABSENT_CHOICE in chosen}
     for point in drawn:
         name = point.label
-        has_it = {k for k, theirs in owned.items() if name in {p.label for p in theirs}}
+        has_it = {
+            region
+            for region, theirs in owned.items()
+            if any(p.label == name and p.region not in absent for p in theirs)
+        }
         around = [k for k, box in boxes.items() if _contains(box, point.xy)]
         # Who had one at the start may have got it back in another place.
         maybe = [k for k in boxes if k not in has_it and (k in around or name in shown.get(k, {}))]
@@ -108,7 +131,8 @@ def by_box(
                 "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
                 "it.",
             )
-        owned[maybe[0]].append(point)
+        theirs = owned[maybe[0]]  # one that was marked as absent gives way
+        theirs[:] = [p for p in theirs if p.label != name or p.region not in absent] + [point]
     for region, theirs in owned.items():
         labels = [point.label for point in theirs]
         for label in labels:
@@ -131,8 +155,10 @@ def origin(point: KeypointRegion, shown: Mapping[str, Place]) -> str:
     Label Studio's own word also changes with a choice, and is "manual" where a point was deleted
     and drawn again.
     """
-    place = shown.get(point.label)
+    if point.label not in shown:  # another keypoint was renamed
+        return "new" if shown and point.origin == "changed" else point.origin
+    place = shown[point.label]
     if place is None:
-        return "changed" if point.label in shown and point.origin == "new" else point.origin
+        return "changed" if point.origin == "new" else point.origin
     moved = max(abs(now - then) for now, then in zip(point.percent, place, strict=True))
     return "untouched" if moved <= SAME_PLACE else "changed"

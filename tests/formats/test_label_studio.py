@@ -190,6 +190,7 @@ def test_removed_points_are_known_without_the_prediction_in_the_export():
 
 def test_nothing_is_removed_where_the_annotator_started_from_nothing():
     export = submitted(task((FIRST, SEEN)), lambda result: result.pop(0), parent_prediction=None)
+    export[0]["predictions"] = []
     annotation = read_one(export)
     assert annotation.instances[0].origins == ("", "", "untouched")
     assert (annotation.parent_prediction, annotation.model_version) == ("", "")
@@ -293,16 +294,44 @@ def test_a_project_that_is_not_ours_is_read_by_its_picture():
     assert instance.pose.xy == pytest.approx(SEEN.xy, abs=1e-6)
 
 
-def without_box(result):
-    result.remove(region(result, SECOND.id))
+def blank(served, edit=lambda result: None, **fields):
+    """What was begun with the plus button, where no box is shown."""
+    export = submitted(served, lambda result: result.clear(), parent_prediction=None, **fields)
+    edit(export[0]["annotations"][0]["result"])
+    return export
 
 
-def test_a_deleted_box_takes_along_keypoints_that_nobody_touched():
+def test_a_blank_page_says_nothing_of_the_objects():
     served = task((FIRST, SEEN), (SECOND, ALL))
-    annotation = read_one(submitted(served, without_box))
-    assert [instance.region_id for instance in annotation.instances] == [FIRST.id]
-    assert annotation.declined == (SECOND.id,)
-    assert read_one(submitted(served)).declined == ()
+    assert read_one(blank(served)).declined == ()
+    assert read_one(blank(served, was_cancelled=True)).declined == (FIRST.id, SECOND.id)
+    emptied = submitted(served, lambda result: result.clear())
+    assert read_one(emptied).declined == (FIRST.id, SECOND.id)
+    without_box = submitted(served, lambda result: result.remove(region(result, SECOND.id)))
+    assert [instance.region_id for instance in read_one(without_box).instances] == [FIRST.id]
+    assert read_one(without_box).declined == (SECOND.id,)
+
+
+def test_the_prediction_is_found_again_that_work_began_with_before_it_was_a_draft():
+    moved = with_value(DOT, x=20)
+    export = submitted(task((FIRST, SEEN)), moved, parent_prediction=None)
+    region(export[0]["annotations"][0]["result"], DOT)["origin"] = "prediction-changed"
+    newer = copy.deepcopy(export[0]["predictions"][0]) | {"id": 78, "model_version": "round-2"}
+    for item in newer["result"]:
+        item["value"]["x"] += 1
+    export[0]["predictions"].insert(0, newer)
+    annotation = read_one(export)
+    assert (annotation.parent_prediction, annotation.model_version) == ("77", "round-1")
+    assert annotation.instances[0].origins == ("changed", "", "untouched")
+
+
+def test_a_choice_on_a_box_is_no_answer():
+    def on_the_box(result):
+        box = region(result, FIRST.id)
+        result.append(box | {"type": "choices", "value": {"choices": ["Absent"]}})
+
+    with pytest.raises(FormatError, match=f"the box {FIRST.id} is marked as Absent; only keyp"):
+        read_one(submitted(task((FIRST, SEEN)), on_the_box))
 
 
 def with_value(name, **value):

@@ -1,7 +1,7 @@
 import pytest
 
 from labelkit.errors import FormatError
-from labelkit.formats.label_studio_grouping import by_box
+from labelkit.formats.label_studio_grouping import by_box, origin
 from labelkit.formats.label_studio_regions import KeypointRegion
 from labelkit.instance import Box
 
@@ -16,9 +16,9 @@ def dot(name, xy=None, parent="right", origin="untouched"):
     return KeypointRegion(f"right.{name}", parent, name, xy, xy, origin)
 
 
-def group(points, marked=(), **drawn):
+def group(points, choices=None, **drawn):
     boxes = {"left": LEFT, **drawn}
-    owned = by_box(points, boxes, {"left", "right"}, marked, SHOWN, "export.json: task 9")
+    owned = by_box(points, boxes, {"left", "right"}, choices or {}, SHOWN, "export.json: task 9")
     return {region: [point.label for point in theirs] for region, theirs in owned.items()}
 
 
@@ -27,17 +27,17 @@ def test_a_deleted_box_takes_along_keypoints_that_nobody_touched():
 
 
 @pytest.mark.parametrize(
-    ("points", "marked"),
+    ("points", "choices"),
     [
-        ([dot("nose"), dot("tail", (90.0, 81.0))], ()),
-        ([dot("nose"), dot("tail")], {"right.tail"}),
-        ([dot("nose"), dot("ear", (70.0, 20.0), origin="changed")], ()),
+        ([dot("nose"), dot("tail", (90.0, 81.0))], {}),
+        ([dot("nose"), dot("tail")], {"right.tail": ["Occluded"]}),
+        ([dot("nose"), dot("ear", (70.0, 20.0), origin="changed")], {}),
     ],
     ids=["moved", "marked", "renamed"],
 )
-def test_if_one_was_touched_all_have_to_be_cleared_up(points, marked):
+def test_if_one_was_touched_all_have_to_be_cleared_up(points, choices):
     with pytest.raises(FormatError, match="the box right is not there, its keypoints nose, "):
-        group(points, marked)
+        group(points, choices)
 
 
 @pytest.mark.parametrize("tail", [(90.0, 80.0), (80.0, 70.0)])
@@ -67,9 +67,24 @@ def test_a_keypoint_drawn_in_a_deleted_box_does_not_go_to_the_only_other():
 
 def test_what_was_shown_is_not_known_after_a_draft_and_the_word_of_label_studio_counts():
     points = [dot("nose"), dot("tail")]
-    assert by_box(points, {"left": LEFT}, {"left", "right"}, (), {}, "") == {"left": []}
+    assert by_box(points, {"left": LEFT}, {"left", "right"}, {}, {}, "") == {"left": []}
     with pytest.raises(FormatError, match="the box right is not there"):
-        by_box(points, {"left": LEFT}, {"left"}, (), {}, "")  # of unknown origin
+        by_box(points, {"left": LEFT}, {"left"}, {}, {}, "")  # of unknown origin
+
+
+def test_a_keypoint_that_was_marked_as_absent_gives_way_to_one_that_is_drawn():
+    drawn = dot("nose", (65.0, 25.0), parent="", origin="new")._replace(region="drawn")
+    points = [dot("nose"), dot("tail"), drawn]
+    boxes = {"right": Box(51, 0, 49, 100)}
+    choices = {"right.nose": ["Absent"]}
+    owned = by_box(points, boxes, {"left", "right"}, choices, SHOWN, "")
+    assert [point.region for point in owned["right"]] == ["right.tail", "drawn"]
+
+
+def test_a_keypoint_that_got_the_name_of_one_that_was_not_shown_is_new():
+    renamed = dot("ear", (60.0, 20.0), origin="changed")
+    assert origin(renamed, PLACES) == "new"
+    assert origin(renamed, {}) == "changed"  # what was shown is not known
 
 
 def drawn_elsewhere(name, xy):

@@ -81,7 +81,6 @@ def by_box(
         FormatError: if it is not clear whose a point is.
     """
     owned = {region: [p for p in points if p.parent == region] for region in boxes}
-    drawn = [point for point in points if not point.parent]
     left_behind: dict[str, list[KeypointRegion]] = defaultdict(list)
     for point in points:
         if point.parent and point.parent not in boxes:
@@ -110,29 +109,46 @@ def by_box(
                 "pre-annotation.",
             )
     absent = {region for region, chosen in choices.items() if ABSENT_CHOICE in chosen}
-    for point in drawn:
-        name = point.label
-        has_it = {
-            region
-            for region, theirs in owned.items()
-            if any(p.label == name and p.region not in absent for p in theirs)
-        }
-        around = [k for k, box in boxes.items() if _contains(box, point.xy)]
-        # Who had one at the start may have got it back in another place.
-        maybe = [k for k in boxes if k not in has_it and (k in around or name in shown.get(k, {}))]
-        if len(boxes) == 1 and not left_behind:
-            maybe = list(boxes)
-        if len(maybe) != 1:
-            at = f"{where}: {name!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels"
-            raise FormatError(
-                f"{at} is where its object has one already."
-                if around and not maybe
-                else f"{at} could belong to {len(maybe)} of its {len(boxes)} boxes.",
-                "In Label Studio, drag the keypoint onto its box in the list of regions, or delete "
-                "it.",
-            )
-        theirs = owned[maybe[0]]  # one that was marked as absent gives way
-        theirs[:] = [p for p in theirs if p.label != name or p.region not in absent] + [point]
+    for point in points:
+        if not point.parent:
+            only = next(iter(boxes)) if len(boxes) == 1 and not left_behind else None
+            theirs = owned[only or _owner(point, owned, boxes, absent, shown, where)]
+            # One that was marked as absent gives way.
+            theirs[:] = [p for p in theirs if p.label != point.label or p.region not in absent]
+            theirs.append(point)
+    _refuse_twice(owned, where)
+    return owned
+
+
+def _owner(
+    point: KeypointRegion,
+    owned: Mapping[str, Sequence[KeypointRegion]],
+    boxes: Mapping[str, Box],
+    absent: Collection[str],
+    shown: Shown,
+    where: str,
+) -> str:
+    """The box that a drawn point belongs to: around it, or one whose own point is gone."""
+    name = point.label
+    around = [region for region, box in boxes.items() if _contains(box, point.xy)]
+    maybe = [
+        region
+        for region, theirs in owned.items()
+        if (region in around or name in shown.get(region, {}))
+        and all(p.label != name or p.region in absent for p in theirs)
+    ]
+    if len(maybe) == 1:
+        return maybe[0]
+    at = f"{where}: {name!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels"
+    raise FormatError(
+        f"{at} is where its object has one already."
+        if around and not maybe
+        else f"{at} could belong to {len(maybe)} of its {len(boxes)} boxes.",
+        "In Label Studio, drag the keypoint onto its box in the list of regions, or delete it.",
+    )
+
+
+def _refuse_twice(owned: Mapping[str, Sequence[KeypointRegion]], where: str) -> None:
     for region, theirs in owned.items():
         labels = [point.label for point in theirs]
         for label in labels:
@@ -142,7 +158,6 @@ def by_box(
                     "In Label Studio, delete one of the two, or drag it onto the box it belongs "
                     "to in the list of regions.",
                 )
-    return owned
 
 
 def _contains(box: Box, xy: tuple[float, float]) -> bool:

@@ -94,10 +94,13 @@ def measure(folder: Path, server: StudioServer, count: int) -> str:
     label(project, server, CHANGED)
     changed, _ = command(project, "pull")
     start, _ = command(project, "pull", "--help")
+    add_round(project, 1)
+    renewed, _ = command(project, "push")
     rows = [
         (f"bare import, {BARE_CHUNK:,} tasks a request", f"{bare:.1f}", "1.00"),
         ("labelkit push", f"{pushed:.1f}", f"{pushed / bare:.2f}"),
         ("labelkit push, nothing new", f"{again:.1f}", ""),
+        ("labelkit push, newer predictions for all", f"{renewed:.1f}", f"{renewed / bare:.2f}"),
         ("labelkit pull, nothing new", f"{nothing:.2f}", ""),
         (f"labelkit pull, {CHANGED} tasks labelled", f"{changed:.2f}", ""),
         ("labelkit pull --help", f"{start:.2f}", ""),
@@ -112,7 +115,6 @@ def measure(folder: Path, server: StudioServer, count: int) -> str:
 def make_project(root: Path, frames: Path, count: int) -> Project:
     """A project with a round and everything queued; its pictures exist nowhere."""
     project = create_project(root, frames, load_skeleton("lsp14"))
-    random = np.random.default_rng(0)
     images = [
         Image(f"{n:05d}.jpg", sha256(b"%d" % n).hexdigest(), SIDE, SIDE) for n in range(count)
     ]
@@ -123,24 +125,32 @@ def make_project(root: Path, frames: Path, count: int) -> Project:
         instances = store.add_instances(NewInstance(i, box, "given", 180.0**2) for i in images)
         seen = visibility_content(project.skeleton, [True] * k)
         store.record(Entry(i.id, VISIBILITY, seen, "file:seen.csv", i.id, "1") for i in instances)
-        plan = RoundPlan(0, "location-free", (), 0.0, store.head(), {}, 0)
+    add_round(project, 0)
+    write_queue(project, (QueueItem(item.id, "unsure", False) for item in instances))
+    return project
+
+
+def add_round(project: Project, number: int) -> None:
+    """A round that puts keypoints anywhere."""
+    random, k = np.random.default_rng(number), len(project.skeleton)
+    with LabelStore.open(project.store_url) as store:
+        instances = list(store.instances())
+        plan = RoundPlan(number, "location-free", (), 0.0, store.head(), {}, 0)
     path = begin_round(project, plan)
     write_predictions(
         path / "predictions.parquet",
         (
             Prediction(
-                item.id,
+                id_,
                 Pose(random.uniform(0, SIDE, (k, 2)), np.full(k, 2), random.uniform(0, 1, k)),
                 np.ones(k),
                 0.5,
             )
-            for item in instances
+            for id_ in instances
         ),
         project.skeleton,
     )
     finish_round(path, {})
-    write_queue(project, (QueueItem(item.id, "unsure", False) for item in instances))
-    return project
 
 
 def bare_import(project: Project, server: StudioServer) -> float:

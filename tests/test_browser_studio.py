@@ -270,13 +270,18 @@ def test_a_keypoint_is_added_to_the_person_around_it_and_no_other_gets_its_name(
     assert pose.visibility[SKELETON.index(name_of(occluded))] == 1
 
 
-def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pairs, desk: Desk):
+def delete_second_box(predicted: Pairs, desk: Desk) -> dict[str, Any]:
+    """Begin to label, and delete the second person's box; the task."""
     desk.begin(predicted.push())
     task = predicted.tasks()[0]
-    first, second = task["data"]["labelkit"]["instances"]
     desk.regions(task)
-    desk.click(inside(task, second))
+    desk.click(inside(task, task["data"]["labelkit"]["instances"][1]))
     desk.press("Backspace")
+    return task
+
+
+def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pairs, desk: Desk):
+    first, second = delete_second_box(predicted, desk)["data"]["labelkit"]["instances"]
     desk.submit()
     report = predicted.synced.pull()
     assert (report.problems, report.poses, report.skips) == ([], 1, 1)
@@ -285,12 +290,7 @@ def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pa
 
 
 def test_a_box_drawn_instead_of_a_deleted_one_gets_its_keypoints(predicted: Pairs, desk: Desk):
-    desk.begin(predicted.push())
-    task = predicted.tasks()[0]
-    _, second = task["data"]["labelkit"]["instances"]
-    desk.regions(task)
-    desk.click(inside(task, second))
-    desk.press("Backspace")
+    task = delete_second_box(predicted, desk)
     desk.press(predicted.key("object"))
     desk.drag((50.5, 0.5), (99.5, 99.5))
     desk.submit()

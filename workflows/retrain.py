@@ -93,10 +93,7 @@ class RoundReport:
             lines.append(f"On the dev set ({located} with keypoints{few}): {', '.join(numbers)}.")
         if self.note:
             lines.append(f"note: {self.note}")
-        lines += [
-            f"Queued for correction: {counted(self.queued, 'instance')}.",
-            self.next_step,
-        ]
+        lines += [f"Queued for correction: {counted(self.queued, 'instance')}.", self.next_step]
         return "\n".join(lines)
 
 

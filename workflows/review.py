@@ -217,7 +217,7 @@ def review(
 
 def _is_readable(edit: Edit, project: Project) -> bool:
     sizes = {len(edit.points), len(edit.visibility)}
-    return bool(edit.instance_id) and sizes == {len(project.skeleton)}
+    return bool(edit.instance_id and edit.written) and sizes == {len(project.skeleton)}
 
 
 def _take_edits(

@@ -196,7 +196,8 @@ def upsert(
 
     collection = _collection(dataset)
     fields = {"labelkit_id": 1, "labelkit_hash": 1, "tags": 1}
-    known = {row["labelkit_id"]: row for row in collection.find({}, fields)}
+    mine = collection.find({"labelkit_id": {"$ne": None}}, fields)  # people may add samples
+    known = {row["labelkit_id"]: row for row in mine}
     added = updated = unchanged = 0
     now = datetime.now(UTC).replace(tzinfo=None)
     operations: list[Any] = []

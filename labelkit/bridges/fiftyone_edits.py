@@ -22,7 +22,7 @@ class Edit:
         points: K places as shares of the sample's picture; NaN or None where there is none.
         visibility: K codes.
         frame: (6,) image pixels to shares of the picture.
-        written: `digest` of what labelkit had written.
+        written: `digest` of what labelkit had written; "" if it had not.
         reference: of the label.
         modified_at: of its sample, ISO 8601.
     """
@@ -53,7 +53,7 @@ def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
         if not _is_ours(name):
             continue
         points, visibility = label.get("points") or [], label.get("visibility") or []
-        written = str(label.get("written"))
+        written = str(label.get("written") or "")
         if digest(points, visibility) != written:
             yield Edit(
                 instance_id=str(label.get("labelkit_id") or ""),
@@ -61,7 +61,7 @@ def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
                 field=name,
                 points=tuple((x, y) for x, y in points),
                 visibility=tuple(visibility),
-                frame=tuple(row["labelkit_frame"]),
+                frame=tuple(row.get("labelkit_frame") or ()),
                 written=written,
                 reference=reference_of(dataset, label),
                 modified_at=modified.replace(tzinfo=UTC).isoformat() if modified else "",

@@ -238,6 +238,10 @@ def test_an_edit_that_fits_no_instance_is_named_and_left_alone(reviewed: Trained
         assert set(report.unread) == {*ids, added.filepath}
         assert all(name in report.text() for name in report.unread)
         assert len(loaded(report)[added.id].human.keypoints) == 2
+    theirs = fiftyone.Sample(filepath=added.filepath)  # labelkit has not written its frame
+    theirs["human"] = added.human
+    loaded(report).add_sample(theirs)
+    assert run(reviewed).unread == report.unread
 
 
 def test_dropping_the_database_loses_no_label_and_no_choice(reviewed: Trained):

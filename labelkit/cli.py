@@ -297,7 +297,7 @@ def evaluate(
 
     Example: labelkit evaluate --predictions FILE --truth FILE --metric crowdpose
     """
-    if any((predictions, truth, metric, rescore, crowd_bins)):
+    if any((predictions, truth, metric, rescore, crowd_bins is not None)):
         from labelkit.workflows.evaluate_files import evaluate_files
 
         if images or labels or project or not supervised:

@@ -223,7 +223,7 @@ def _lsp(
     predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
 ) -> EvaluateFilesReport:
     lengths = {}
-    if truth.suffix == ".mat":
+    if truth.suffix.lower() == ".mat":
         poses = _poses(predictions, 14)
         people = scored_part(read_lsp(load_mat(truth), str(truth)), len(poses))
         check_people(poses, len(people.xy), str(predictions))
@@ -276,6 +276,9 @@ def _people(
     skeleton = load_skeleton(skeleton_name)
     people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={needs})
     results = read_results(_json(predictions, _COCO), str(predictions), people)
+    if not people.counted.any():
+        nobody = f"Nobody of category {people.category!r} has a keypoint in {truth}."
+        return people, results, (nobody,)
     if not rescore:
         return people, results, ()
     check_joint_scores(results, str(predictions))
@@ -291,19 +294,19 @@ def _people(
 
 
 def _poses(predictions: Path, keypoints: int) -> Floats:
-    if predictions.suffix == ".mat":
+    if predictions.suffix.lower() == ".mat":
         return read_pose_arrays(load_mat(predictions), str(predictions), keypoints)
     return read_pose_list(load_json(predictions), str(predictions), keypoints)
 
 
 def _json(path: Path, advice: str) -> Any:
-    if path.suffix == ".mat":
+    if path.suffix.lower() == ".mat":
         raise InputError(f"{path} is a MATLAB file, where JSON is wanted.", advice)
     return load_json(path)
 
 
 def _matlab(truth: Path, advice: str) -> dict[str, Any]:
-    if truth.suffix != ".mat":
+    if truth.suffix.lower() != ".mat":
         raise InputError(f"{truth} is no MATLAB file.", advice)
     return load_mat(truth)
 

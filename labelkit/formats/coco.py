@@ -273,8 +273,8 @@ def tables(
         seen.add(reference)
         if _id(row, "image_id", item) not in images.paths:
             raise FormatError(
-                f"{item} belongs to image {row['image_id']}, which the file does not list.",
-                "Add the image, or remove the annotation.",
+                f"{item} belongs to image {row['image_id']!r}, which the file does not list.",
+                'Add the image, write ids alike (1 is not "1"), or remove the annotation.',
             )
         if _id(row, "category_id", item) not in categories:
             raise FormatError(
@@ -310,6 +310,9 @@ def _id(entry: Mapping[str, Any], key: str, item: str) -> int | str:
     return value
 
 
+_FLAT = "Write one list of numbers, such as [10, 20.5, 2]: no text and no lists in it."
+
+
 def numbers(
     values: Any, what: str, item: str, advice: str = "Write absent keypoints as 0, 0, 0."
 ) -> list[float]:
@@ -324,10 +327,10 @@ def numbers(
         FormatError: if it is no list, or holds something else.
     """
     if not isinstance(values, list):
-        raise FormatError(f"{item}: {what} must be a list of numbers, not {values!r}.")
+        raise FormatError(f"{item}: {what} must be a list of numbers, not {values!r}.", _FLAT)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise FormatError(f"{item}: {what} holds {value!r}, which is no number.")
+            raise FormatError(f"{item}: {what} holds {value!r}, which is no number.", _FLAT)
         if not abs(value) <= 1e15:  # NaN too
             raise FormatError(f"{item}: {what} holds {str(value)[:40]}.", advice)
     return [float(value) for value in values]

@@ -73,7 +73,12 @@ def _category(
             "Keep the one that the results are of.",
         )
     found = categories[chosen[0]].get("keypoints")
-    if found and list(found) != list(skeleton.keypoints):
+    if found and not isinstance(found, list):
+        raise FormatError(
+            f"{origin}: keypoints of the category must be a list of names, not {found!r}.",
+            "Give the data set's own file.",
+        )
+    if found and found != list(skeleton.keypoints):
         raise FormatError(
             f"{origin} has the keypoints {', '.join(map(str, found))}, which are not those of "
             f"{skeleton.name}, in its order: {', '.join(skeleton.keypoints)}.",
@@ -112,7 +117,10 @@ def _labelled(row: Mapping[str, Any], keypoints: np.ndarray, item: str) -> int:
     """As the file counts; CrowdPose counts in a way of its own, and its code goes by it."""
     if row.get("num_keypoints") is None:
         return int((keypoints[:, 2] > 0).sum())
-    return int(numbers([row["num_keypoints"]], "num_keypoints", item, "Correct it.")[0])
+    (count,) = numbers([row["num_keypoints"]], "num_keypoints", item, "Correct it.")
+    if count < 0 or count != int(count):
+        raise FormatError(f"{item} has {count:g} labelled keypoints.", "Correct num_keypoints.")
+    return int(count)
 
 
 def _box(row: Mapping[str, Any], item: str) -> list[float]:

@@ -16,7 +16,8 @@ _LAYOUT = (
     "COCO results are a list of {image_id, category_id, keypoints: [x, y, score of the joint, "
     "...], score}."
 )
-_ADVICE = "Write a finite number: every keypoint of a result has a place and a score."
+_ADVICE = "Write finite numbers: every keypoint of a result has a place and a score."
+_NO_SCALE = "Write both, or leave scale out: the box says as much."
 
 #: The unit of `scale` in the results of HRNet and its relatives, in pixels.
 _SCALE_PX = 200.0
@@ -138,7 +139,8 @@ def _image(row: Mapping[str, Any], item: str, places: Mapping[Any, int]) -> int:
     if isinstance(key, bool | list | dict) or key not in places:
         raise FormatError(
             f"{item} is of image {key!r}, which the truth does not list.",
-            "Give the truth of the images that were predicted.",
+            "Give the truth of the images that were predicted, and write ids as it does: 1 is not "
+            '"1".',
         )
     return places[key]
 
@@ -159,7 +161,7 @@ def _keypoints(row: Mapping[str, Any], count: int, item: str) -> np.ndarray:
 def _box_wh(row: Mapping[str, Any], item: str) -> tuple[float, float]:
     values = numbers(row["bbox"], "bbox", item, _ADVICE)
     if len(values) != 4:
-        raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.")
+        raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.", _ADVICE)
     return values[2], values[3]
 
 
@@ -169,6 +171,8 @@ def _crop_area(row: Mapping[str, Any], item: str, otherwise: float) -> float:
     if row.get("scale") is not None:
         scale = numbers(row["scale"], "scale", item, _ADVICE)
         if len(scale) != 2:
-            raise FormatError(f"{item}: scale wants two numbers, in {_SCALE_PX:g} pixels.")
+            raise FormatError(
+                f"{item}: scale wants two numbers, in {_SCALE_PX:g} pixels.", _NO_SCALE
+            )
         return scale[0] * scale[1] * _SCALE_PX**2
     return otherwise

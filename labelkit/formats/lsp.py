@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import array_of
+from labelkit.formats.mat_file import CORRECT, array_of
 from labelkit.official.people import Bools, Floats
 
 #: Image 1001 to 2000 of LSP are its test set.
@@ -42,7 +42,7 @@ def read_lsp(contents: Mapping[str, Any], origin: str) -> LspTruth:
     Raises:
         FormatError: if the variable is missing or has another shape.
     """
-    joints = array_of(contents, ["joints"], origin)
+    joints = array_of(contents, ["joints"], origin, CORRECT)
     if joints.ndim == 3 and joints.shape[:2] == (3, 14):
         located = joints.transpose(2, 1, 0)
         return LspTruth(located[..., :2], located[..., 2] >= 0)

@@ -11,6 +11,10 @@ import numpy as np
 from labelkit.errors import INSTALL, FormatError, MissingDependencyError
 from labelkit.official.people import Floats
 
+#: What to do about something that is no number, in predictions and in a truth.
+GUESS = "Write x and y of every keypoint as numbers, a guess where there is none."
+CORRECT = "Correct it, or download the file again."
+
 
 def load_mat(path: Path) -> dict[str, Any]:
     """The variables of a MATLAB file up to version 7.
@@ -45,15 +49,21 @@ def load_mat(path: Path) -> dict[str, Any]:
     return {name: value for name, value in contents.items() if not name.startswith("__")}
 
 
-def array_of(contents: Mapping[str, Any], names: Sequence[str], origin: str) -> Floats:
+def array_of(contents: Mapping[str, Any], names: Sequence[str], origin: str, advice: str) -> Floats:
     """The first of these variables that is there, as finite numbers.
+
+    Args:
+        contents: as `load_mat` gives them.
+        names: of the variable.
+        origin: name of the file, for messages.
+        advice: what to do about something else, `GUESS` or `CORRECT`.
 
     Raises:
         FormatError: if there is none, or it holds something else.
     """
     for name in names:
         if name in contents:
-            return finite(contents[name], f"{origin}: {name}")
+            return finite(contents[name], f"{origin}: {name}", advice)
     found = ", ".join(contents) or "nothing"
     raise FormatError(
         f"{origin} has no variable {' or '.join(names)}; it has {found}.",
@@ -61,8 +71,13 @@ def array_of(contents: Mapping[str, Any], names: Sequence[str], origin: str) -> 
     )
 
 
-def finite(values: Any, item: str) -> Floats:
+def finite(values: Any, item: str, advice: str) -> Floats:
     """An array of finite numbers.
+
+    Args:
+        values: what should be one.
+        item: what has them, for messages.
+        advice: see `array_of`.
 
     Raises:
         FormatError: if it is ragged, or holds something else, such as NaN.
@@ -73,11 +88,8 @@ def finite(values: Any, item: str) -> Floats:
             raise ValueError("no numbers")
         array = array.astype(np.float64)
     except ValueError as error:
-        raise FormatError(f"{item} is not an array of numbers ({error}).") from error
+        raise FormatError(f"{item} is not an array of numbers ({error}).", advice) from error
     if not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise FormatError(
-            f"{item} holds {array[place]} at {place}, counted from 0.",
-            "Write a place for every keypoint, a guess where there is none.",
-        )
+        raise FormatError(f"{item} holds {array[place]} at {place}, counted from 0.", advice)
     return array

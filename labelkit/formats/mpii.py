@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import array_of
+from labelkit.formats.mat_file import CORRECT, array_of
 from labelkit.official.people import Bools, Floats
 
 #: MPII's 16 joints as the file abbreviates them, in the order of the skeleton mpii16.
@@ -47,17 +47,20 @@ def read_mpii(contents: Mapping[str, Any], origin: str) -> MpiiTruth:
         origin: name of the file, for messages.
 
     Raises:
-        FormatError: if a variable is missing or has another shape, the joints have another
-            order, or a head box has no size.
+        FormatError: if a variable is missing, has another shape or holds something else, the
+            joints have another order, or a head box has no size.
     """
-    xy = array_of(contents, ["pos_gt_src"], origin)
-    missing = array_of(contents, ["jnt_missing"], origin)
-    head_box = array_of(contents, ["headboxes_src"], origin)
+    xy = array_of(contents, ["pos_gt_src"], origin, CORRECT)
+    missing = array_of(contents, ["jnt_missing"], origin, CORRECT)
+    head_box = array_of(contents, ["headboxes_src"], origin, CORRECT)
     count = xy.shape[-1]
     shapes = (xy.shape, missing.shape, head_box.shape)
     if shapes != ((16, 2, count), (16, count), (2, 2, count)):
         raise FormatError(f"{origin} has arrays of the shapes {shapes}.", f"It wants {_SHAPES}.")
-    names = [str(np.ravel(cell)[0]) for cell in np.ravel(contents.get("dataset_joints", []))]
+    if not np.isin(missing, (0, 1)).all():
+        raise FormatError(f"{origin}: jnt_missing holds other numbers than 0 and 1.", CORRECT)
+    cells = np.ravel(contents.get("dataset_joints", []))
+    names = [str(np.ravel(cell)[0]) if np.size(cell) else "(none)" for cell in cells]
     if names and names != JOINTS:
         raise FormatError(
             f"{origin} has the joints {' '.join(names)}, not MPII's: {' '.join(JOINTS)}.",

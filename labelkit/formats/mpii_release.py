@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import finite
+from labelkit.formats.mat_file import GUESS, finite
 from labelkit.formats.mpii import MpiiTruth
 from labelkit.official.people import Bools, Floats
 
@@ -36,7 +36,8 @@ def read_named_poses(document: Any, origin: str) -> dict[tuple[str, int], Floats
         origin: name of the file, for messages.
 
     Returns:
-        (16, 2) in pixels counted from 1, by image and number of the person.
+        (16, 2) in pixels counted from 1, by image and number of the person; a third number, a
+        score, is left out.
 
     Raises:
         FormatError: if something is missing, has another shape, or is there twice.
@@ -57,10 +58,12 @@ def read_named_poses(document: Any, origin: str) -> dict[tuple[str, int], Floats
         item = f"{origin}: person {person} of {image}"
         if (image, person) in poses:
             raise FormatError(f"{item} is there twice.", "Keep one pose for each person.")
-        xy = finite(row.get("keypoints"), item)
-        if xy.shape != (16, 2):
-            raise FormatError(f"{item} has keypoints of the shape {xy.shape}, not (16, 2).")
-        poses[image, person] = xy + (1 - first)
+        xy = finite(row.get("keypoints"), item, GUESS)
+        if xy.shape not in ((16, 2), (16, 3)):
+            raise FormatError(
+                f"{item} has keypoints of the shape {xy.shape}, not (16, 2).", _LAYOUT
+            )
+        poses[image, person] = xy[:, :2] + (1 - first)
     if not poses:
         raise FormatError(f"{origin} names nobody.", _LAYOUT)
     return poses
@@ -131,8 +134,12 @@ def _labelled(entry: Any) -> dict[int, _Person]:
         xy, present = np.zeros((16, 2)), np.zeros(16, dtype=bool)
         for point in np.ravel(np.ravel(person["annopoints"])[0]["point"]):
             joint = int(np.ravel(point["id"])[0])
+            if joint < 0:
+                raise IndexError(f"person {number} has a joint of the number {joint}")
             xy[joint] = np.ravel(point["x"])[0], np.ravel(point["y"])[0]
             present[joint] = True
+        if not np.isfinite([x1, y1, x2, y2, *xy.flat]).all():
+            raise ValueError(f"person {number} has a joint or a head box at NaN or infinity")
         if present.any() and (x1, y1) != (x2, y2):
             found[number] = xy, present, np.array([[x1, y1], [x2, y2]])
     return found

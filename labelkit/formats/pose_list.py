@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import array_of, finite
+from labelkit.formats.mat_file import GUESS, array_of, finite
 from labelkit.official.people import Floats
 
 _LAYOUT = (
@@ -35,7 +35,7 @@ def read_pose_arrays(contents: Mapping[str, Any], origin: str, keypoints: int) -
     Raises:
         FormatError: if there is no such variable, or it has another shape.
     """
-    poses = array_of(contents, ["preds", "pred"], origin)
+    poses = array_of(contents, ["preds", "pred"], origin, GUESS)
     by_person = poses.ndim == 3 and poses.shape[1] == keypoints and poses.shape[2] in (2, 3)
     by_axis = poses.ndim == 3 and poses.shape[1] == keypoints and poses.shape[0] in (2, 3)
     if by_axis and (not by_person or "preds" not in contents):
@@ -67,7 +67,7 @@ def read_pose_list(document: Any, origin: str, keypoints: int) -> Floats:
     first = document.get("first_pixel")
     if isinstance(first, bool) or first not in (0, 1):
         raise FormatError(f"{origin}: first_pixel is {first!r}; it wants 0 or 1.", _LAYOUT)
-    poses = finite(document["poses"], f"{origin}: poses")
+    poses = finite(document["poses"], f"{origin}: poses", GUESS)
     if poses.shape[1:] not in ((keypoints, 2), (keypoints, 3)):
         raise FormatError(
             f"{origin}: the poses have the shape {poses.shape}; {keypoints} keypoints want "

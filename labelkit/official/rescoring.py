@@ -30,7 +30,9 @@ def rescored(results: Results) -> Results:
     """
     joint = results.keypoints[..., 2]
     sure = joint > JOINT_SCORE_ABOVE
-    mean = np.where(sure, joint, 0.0).sum(axis=1) / np.maximum(sure.sum(axis=1), 1)
+    # Added joint after joint, as the reference does: people who tie there tie here.
+    total = np.cumsum(np.where(sure, joint, 0.0), axis=1)[:, -1]
+    mean = total / np.maximum(sure.sum(axis=1), 1)
     return replace(results, score=mean * results.score)
 
 

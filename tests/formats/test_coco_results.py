@@ -58,12 +58,14 @@ def test_who_found_nobody_writes_an_empty_list():
     [
         ("person", "results.json: result 1 is 'person', not an object."),
         (result(14, {}, image=7), "result 1 is of image 7, which the truth does not list."),
+        (result(14, {}, image="9"), "result 1 is of image '9', which the truth does not list."),
         (result(14, {}, image=True), "result 1 is of image True, which the truth does not list."),
         (result(14, {}, category_id=2), "has the category_id 2; the people of the truth have 1."),
         (result(14, {}, math.nan), "result 1: score holds nan."),
         (result(14, {}, score=None), "result 1 has no score."),
         (result(14, {}, score="high"), "score holds 'high', which is no number."),
         (result(17, {}), "has 51 keypoint numbers; 14 keypoints need 42."),
+        (result(14, {}, keypoints=[[1, 2, 3]]), "holds [1, 2, 3], which is no number."),
         (result(14, {0: (math.inf, 0.0)}), "result 1: keypoints holds inf."),
         (result(14, {}, keypoints=None), "result 1 has no keypoints."),
         (result(14, {}, bbox=[1, 2, 3]), "bbox wants left, top, width, height"),
@@ -75,6 +77,7 @@ def test_a_result_that_cannot_be_scored_is_named(row, said):
     with pytest.raises(FormatError) as caught:
         read(row)
     assert said in caught.value.problem
+    assert caught.value.next_step
 
 
 def test_boxes_are_for_all_results_or_none():

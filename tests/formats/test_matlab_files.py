@@ -64,12 +64,15 @@ def test_mpii_of_one_person_keeps_its_shape(tmp_path):
         ({"pos_gt_src": np.full((16, 2, 2), math.nan)}, "pos_gt_src holds nan at (0, 0, 0)"),
         ({"headboxes_src": np.zeros((2, 2, 2))}, "the head box of person 1 has no size."),
         ({"dataset_joints": names(JOINTS[::-1])}, "has the joints lwri lelb lsho"),
+        ({"dataset_joints": names([*JOINTS[:-1], ""])}, "lelb (none), not MPII's"),
+        ({"jnt_missing": np.full((16, 2), 2)}, "jnt_missing holds other numbers than 0 and 1."),
     ],
 )
 def test_what_is_wrong_with_the_truth_of_mpii_is_named(changes, said, tmp_path):
     with pytest.raises(FormatError) as caught:
         read_mpii(saved(tmp_path / "gt.mat", mpii(**changes)), "gt.mat")
     assert said in caught.value.problem
+    assert "guess" not in (caught.value.next_step or "")  # which is for predictions
 
 
 def test_a_missing_variable_is_named_with_those_that_are_there(tmp_path):

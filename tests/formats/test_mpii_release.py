@@ -43,8 +43,18 @@ def test_who_is_not_labelled_is_named(release, name, said):
     assert said in caught.value.problem
 
 
-def test_a_joint_that_mpii_does_not_have_is_no_traceback(tmp_path):
-    damaged = load_mat(write_release(tmp_path / "mpii.mat", [rect({16: (1, 2)})]))
+@pytest.mark.parametrize(
+    "person",
+    [
+        rect({16: (1, 2)}),
+        rect({-1: (1, 2)}),
+        rect({9: (math.nan, 2)}),
+        rect({9: (1, 2)}, (math.nan, 20.0, 40.0, 60.0)),
+        rect({9: (1, 2)}, (10.0, 20.0, math.inf, 60.0)),
+    ],
+)
+def test_a_damaged_person_is_no_traceback_and_not_scored(person, tmp_path):
+    damaged = load_mat(write_release(tmp_path / "mpii.mat", [person]))
     with pytest.raises(FormatError, match=r"the people of a\.jpg cannot be read"):
         read_release(damaged, [("a.jpg", 1)], "mpii.mat")
 
@@ -59,6 +69,13 @@ def test_predictions_say_which_number_their_first_pixel_has():
     found = read_named_poses({"first_pixel": 0, "people": people}, "p.json")
     assert list(found) == [("a.jpg", 3)]
     assert found["a.jpg", 3][0].tolist() == [1.0, 1.0]
+
+
+def test_scores_of_joints_are_left_out():
+    scored = [[*xy, 0.5] for xy in POSE]
+    people = [{"image": "a.jpg", "person": 3, "keypoints": scored}]
+    found = read_named_poses({"first_pixel": 1, "people": people}, "p.json")
+    assert found["a.jpg", 3].tolist() == POSE
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,26 @@ def test_a_person_scores_box_times_the_mean_of_the_joints_above_2_tenths():
     assert found.score == pytest.approx([0.4, 0.45, 0.0])
 
 
+def test_who_ties_in_the_reference_ties_here():
+    # The reference adds joint after joint. Any other order of adding parts the two in the last bit.
+    few, many = 0.3, 0.5
+    joint = np.array([[many, few] * 8 + [many], [few] * 8 + [many] * 9])
+    people = Results(
+        image=np.arange(2),
+        keypoints=np.concatenate([np.zeros((2, 17, 2)), joint[..., None]], axis=2),
+        score=np.ones(2),
+        area=np.ones(2),
+        crop_area=np.ones(2),
+    )
+    totals = []
+    for scores in joint.tolist():
+        total = 0.0
+        for score in scores:
+            total += score
+        totals.append(total / 17)
+    assert rescored(people).score.tolist() == totals
+
+
 def test_a_duplicate_is_more_than_9_tenths_alike():
     # Both keypoints d away: OKS is the mean of exp(-d^2 / (2 * 100 * .01)) and of
     # exp(-d^2 / (2 * 100 * .04)). d = .4: .9231 and .9802, mean .952. d = .7: .7827, .9406, .862.

@@ -73,6 +73,14 @@ def test_coco_prints_the_ten_official_numbers(tmp_path):
     assert row(outcome.out, "r.json") == [*["1.000"] * 4, "-", *["1.000"] * 4, "-"]
 
 
+def test_where_nobody_is_labelled_it_says_so(tmp_path):
+    predictions, truth_file = coco_files(tmp_path, 0.9)
+    empty = truth(load_skeleton("coco17"), [annotation(17, {})])
+    outcome = evaluate(predictions, write(tmp_path, truth_file.name, empty), "coco")
+    assert (outcome.code, row(outcome.out, "r.json")) == (0, ["-"] * 10)
+    assert f"Nobody of category 1 has a keypoint in {truth_file}." in outcome.out
+
+
 def test_a_results_file_is_scored_as_it_is_unless_rescoring_is_asked_for(tmp_path):
     files = coco_files(tmp_path, 0.9, 0.8)
     # The duplicate comes second and costs nothing in AP; that it was dropped is said.
@@ -250,6 +258,7 @@ def test_real_people_are_found_up_to_the_limit(tmp_path):
         (["--predictions", "r.json", "--truth", "t.json"], "one of them is missing."),
         (["--rescore"], "one of them is missing."),
         (["--crowd-bins", "0,1"], "one of them is missing."),
+        (["--crowd-bins", ""], "one of them is missing."),
     ],
 )
 def test_2_where_one_of_the_three_options_is_missing(options, said):
@@ -295,6 +304,8 @@ def test_2_for_options_that_do_not_fit(metric, options, said):
         ("lsp", "r.json", "t.json", "which are not those of lsp14"),
         ("coco", "pred.mat", "t.json", "is a MATLAB file, where JSON is wanted."),
         ("mpii", "pred.mat", "t.json", "is no MATLAB file.\nMPII's truth is its release, or"),
+        ("coco", "pred.MAT", "t.json", "is a MATLAB file, where JSON is wanted."),
+        ("mpii", "pred.MAT", "pred.MAT", "has no variable pos_gt_src; it has preds."),
         ("mpii", "pred.mat", "pred.mat", "has no variable pos_gt_src; it has preds."),
         ("mpii", "short.mat", "gt_valid.mat", "has 1 poses; the truth has 2 people."),
         ("mpii", "r.json", "gt_valid.mat", "is no list of poses."),
@@ -305,6 +316,7 @@ def test_1_for_files_that_cannot_be_scored(metric, predictions, truth_file, said
     coco_files(tmp_path, 0.9)
     mpii_files(tmp_path, np.zeros((2, 16, 2)))
     savemat(tmp_path / "short.mat", {"preds": np.zeros((1, 16, 2))})
+    (tmp_path / "pred.MAT").write_bytes((tmp_path / "pred.mat").read_bytes())
     (tmp_path / "cut.json").write_text('[{"image_id": 1, "keyp')
     outcome = evaluate(tmp_path / predictions, tmp_path / truth_file, metric)
     assert (outcome.code, outcome.out) == (1, "")

@@ -70,7 +70,7 @@ def measure(folder: Path, preset_name: str, steps: int, turn: int) -> tuple[floa
     preset = PRESETS[preset_name]
     found = []
     for kind in ("lofr", "simple"):
-        recipe = make_recipe(preset, len(examples), 1, seed=turn)
+        recipe = make_recipe(preset, len(examples), 1, seed=turn, located=True)
         recipe = replace(recipe, steps=steps, steps_per_epoch=steps)
         if kind == "simple":
             recipe = replace(recipe, weights=(0.0, 0.0, 0.0, 0.0))

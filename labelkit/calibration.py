@@ -39,15 +39,27 @@ class Calibration:
         inputs = np.stack((odds, np.ones_like(odds)), axis=1)  # (N, 2)
         start = np.array([1.0, 0.0])
         chosen = start.copy()
+
+        def surprise(values: NDArray[np.float64]) -> float:
+            known = inputs @ values
+            return float(
+                np.logaddexp(0, known).sum()
+                - right @ known
+                + _PRIOR / 2 * ((values - start) ** 2).sum()
+            )
+
         for _ in range(100):  # Newton's method; the objective is convex
             probability = _logistic(inputs @ chosen)
             slope = inputs.T @ (probability - right) + _PRIOR * (chosen - start)
             weight = probability * (1 - probability)
             curvature = (inputs * weight[:, None]).T @ inputs + _PRIOR * np.eye(2)
             step = np.linalg.solve(curvature, slope)
-            chosen = chosen - step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))
             if np.abs(step).max() < 1e-9:
                 break
+            before = surprise(chosen)
+            while np.abs(step).max() >= 1e-9 and surprise(chosen - step) > before:
+                step /= 2  # a whole one may lead far beyond the bottom, and on from there
+            chosen = chosen - step
         return cls(float(chosen[0]), float(chosen[1]))
 
     def apply(self, score: ArrayLike) -> NDArray[np.float64]:

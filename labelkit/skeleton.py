@@ -92,6 +92,11 @@ class Skeleton:
             flip[left], flip[right] = right, left
         return tuple(flip)
 
+    @property
+    def has_layout(self) -> bool:
+        """Whether the layout tells keypoints apart; one that nobody has given does not."""
+        return len(set(self.layout)) > 1
+
     def index(self, keypoint: str) -> int:
         """Position of a keypoint by name.
 

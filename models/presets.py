@@ -52,6 +52,7 @@ _PAPER: dict[str, Any] = {
         "optimizer": "adam",
         "lr": 4e-3,
         "transformer_lr": 4e-4,
+        "lr_unlocated": 1.0,  # times both of them as long as nobody has given a location
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
@@ -85,7 +86,8 @@ _PLUS = _changed(
         "sup_map": "pyramid",
         "heat_presence": True,
         "turned": 20.0,  # degrees of the views that are looked at besides the upright one
-        "kinematics": True,  # labelled poses tell which peaks go together
+        "kinematics": True,  # poses, at first a textbook's, tell which peaks go together
+        "textbook": 0.16,  # share of a map: the spread around a textbook pose, without locations
     },
     loss={"lambda_mse": 200.0, "lambda_response": 0.1},
     training={
@@ -124,7 +126,13 @@ _TINY = _changed(
     },
     simple={"channels": 64, "stride": 16},
     loss={"sigma": 1.5, "weights": (0.5, 0.1, 0.5, 0.05)},
-    training={"lr": 3e-3, "transformer_lr": 3e-3, "batch_size": 16, "epochs": 34},
+    training={
+        "lr": 3e-3,
+        "transformer_lr": 3e-3,
+        "lr_unlocated": 1 / 3,
+        "batch_size": 16,
+        "epochs": 34,
+    },
 )
 
 #: "paper" follows the paper, "plus" is what was measured to be better, "tiny" is "plus" for CPUs.
@@ -157,7 +165,9 @@ def build_model(
     if kind not in KINDS:
         raise ValueError(f"Model kind {kind!r} is none of {', '.join(KINDS)}.")
     settings = dict(preset["simple" if kind == "twin" else kind])
-    reading = {key: settings.pop(key) for key in ("turned", "kinematics") if key in settings}
+    reading = {
+        key: settings.pop(key) for key in ("turned", "kinematics", "textbook") if key in settings
+    }
 
     def build() -> Any:
         return _build(kind, num_keypoints, links, pairs, settings, preset["backbone"], pretrained)
@@ -175,7 +185,7 @@ def build_reader(
     Args:
         num_keypoints: K.
         preset: see `build_model`.
-        reading: "turned" and "kinematics" of `MapReader`; what is missing is off.
+        reading: "turned", "kinematics" and "textbook" of `MapReader`; what is missing is off.
     """
     height, width = preset["input_size"]
     return MapReader(num_keypoints, (height // 4, width // 4), **reading)

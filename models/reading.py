@@ -1,4 +1,4 @@
-"""Reading keypoints off heatmaps with what else is known: turned views, and labelled poses."""
+"""Reading keypoints off maps with what else is known: turned views, and how poses look."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from labelkit.models.losses import render_heatmaps
 
 #: Labelled poses count turned and scaled as much as training crops are, roughly.
 _TURNS = torch.linspace(-math.pi / 6, math.pi / 6, 7)
@@ -113,13 +115,16 @@ class KinematicTree(nn.Module):
 
 
 class MapReader(nn.Module):
-    """What is done with a network's heatmaps before their peaks are read.
+    """What is done with a network's maps before their peaks are read.
 
     Args:
         num_keypoints: K.
-        size_hw: rows and columns of the heatmaps.
+        size_hw: rows and columns of the maps.
         turned: degrees; crops turned by as much either way are looked at too. 0 for none.
-        kinematics: whether labelled poses tell which peaks go together, see `KinematicTree`.
+        kinematics: whether poses tell which peaks go together, see `KinematicTree`.
+        textbook: how far keypoints lie from where a textbook pose has them, one standard
+            deviation, as a share of the maps' longer side; used as long as nobody has given a
+            location. 0 where the textbook pose says nothing.
     """
 
     def __init__(
@@ -128,13 +133,29 @@ class MapReader(nn.Module):
         size_hw: tuple[int, int],
         turned: float = 0.0,
         kinematics: bool = False,
+        textbook: float = 0.0,
     ) -> None:
         super().__init__()
         self.turns = (turned, -turned) if turned else ()  # degrees
+        self.textbook = textbook
         self.tree = KinematicTree(num_keypoints, size_hw) if kinematics else None
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, K, h, w) maps whose peaks are the keypoints, from (B, K, h, w) heatmaps."""
+    def forward(self, maps: Tensor, expected: Tensor | None = None) -> Tensor:
+        """Maps whose peaks are the keypoints.
+
+        Args:
+            maps: (B, K, h, w) heatmaps or response maps, peaks at most 1.
+            expected: (B, K, 2) where a textbook pose has the keypoints, in cells; None where
+                locations have been learned.
+
+        Returns:
+            (B, K, h, w).
+        """
+        if expected is not None:
+            size_hw = (maps.shape[2], maps.shape[3])
+            everywhere = torch.ones_like(expected[..., 0], dtype=torch.bool)
+            near = render_heatmaps(expected, everywhere, size_hw, self.textbook * max(size_hw))
+            maps = _peak_one(maps * near)
         return maps if self.tree is None else self.tree(maps)
 
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelkit.calibration import Calibration
 from labelkit.quality import expected_calibration_error
@@ -15,6 +17,21 @@ def test_scores_that_are_too_sure_become_the_share_that_is_right():
     assert found.slope == pytest.approx(0.1845, abs=1e-3)
     assert expected_calibration_error(score, right) == pytest.approx(0.3)
     assert expected_calibration_error(found.apply(score), right) < 1e-3
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_most_likely_one_is_found(seed: int):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(20, 500))
+    score = rng.uniform(*np.sort(rng.uniform(0, 1, 2)), count)
+    score = np.where(rng.random(count) < rng.random(), score, 1 - 10 ** -rng.uniform(1, 5, count))
+    right = rng.random(count) < rng.random()
+    found = Calibration.fit(score, right)
+    # At the bottom nothing is gained by any change, but for what pulls towards the score as it is.
+    amiss = found.apply(score) - right
+    odds = np.log(np.clip(score, 1e-4, 1 - 1e-4) / (1 - np.clip(score, 1e-4, 1 - 1e-4)))
+    assert amiss.sum() == pytest.approx(-1e-3 * found.offset, abs=1e-3)
+    assert amiss @ odds == pytest.approx(-1e-3 * (found.slope - 1), abs=1e-3)
 
 
 def test_what_is_calibrated_already_stays():

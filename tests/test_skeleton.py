@@ -48,6 +48,7 @@ def test_what_is_not_said_is_filled_in():
     assert skeleton.links == ((0, 1), (1, 2))
     assert skeleton.sigmas == (DEFAULT_SIGMA,) * 3
     assert skeleton.layout == ((0.5, 0.5),) * 3
+    assert not skeleton.has_layout
     assert skeleton.pairs == ()
 
 

@@ -18,6 +18,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "heat_presence": False,
         "turned": 0.0,
         "kinematics": False,
+        "textbook": 0.0,
     },
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),
@@ -25,13 +26,15 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "lambda_response": 0.0,
         "lambda_consistency": 0.0,
     },
-    "training": {"guess_at": ()},
+    "training": {"guess_at": (), "lr_unlocated": 1.0},
 }
 
 #: Of these, the ones about how keypoints are read off heatmaps, whatever network drew them.
 READING = ("turned", "kinematics")
 #: Of these, the ones that change nothing as long as nobody has given a location.
-NEED_LOCATIONS = (*READING, "lambda_mse", "lambda_response", "guess_at")
+NEED_LOCATIONS = ("turned", "lambda_mse", "lambda_response", "guess_at")
+#: The ones that change nothing any more once somebody has.
+UNLOCATED = ("textbook", "lr_unlocated")
 
 SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
 SEMI_WEAK_PERCENT = (1.0, 5.0, 10.0, 25.0, 100.0)
@@ -153,7 +156,7 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
     for table in PAPER:
         for key, value in PAPER[table].items():
             departs = preset[table].get(key, value) != value
-            if departs and (percent or key not in NEED_LOCATIONS):
+            if departs and key not in (UNLOCATED if percent else NEED_LOCATIONS):
                 name = f"LOFR, {key} as in the paper"
                 rows.append(Trial(name, percent=percent, changes={table: {key: value}}))
     if percent:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from labelkit.images import open_upright
 from labelkit.instance import Instance
 from labelkit.pose import Pose
+from labelkit.priors import skeleton_in_box
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import (
     Turns,
@@ -167,6 +168,27 @@ def poses_in_cells(
         torch.from_numpy(np.reshape(xy, (-1, keypoints, 2))),
         torch.from_numpy(np.reshape(present, (-1, keypoints)).astype(bool)),
     )
+
+
+def textbook_in_cells(
+    instances: Sequence[Instance], skeleton: Skeleton, map_hw: tuple[int, int]
+) -> Tensor | None:
+    """A textbook pose stretched over the boxes, as it lies in upright crops.
+
+    Args:
+        instances: whose boxes; N of them.
+        skeleton: its layout is used.
+        map_hw: rows and columns of a crop.
+
+    Returns:
+        (N, K, 2) float32 in cells; None where nobody has given the skeleton a layout.
+    """
+    if not skeleton.has_layout:
+        return None
+    poses = skeleton_in_box([item.box for item in instances], skeleton)
+    affines = [crop_affine(item.box, map_hw) for item in instances]
+    cells = [apply_affine(*both) for both in zip(affines, poses, strict=True)]
+    return torch.from_numpy(np.reshape(cells, poses.shape)).float()
 
 
 def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -18,7 +18,13 @@ from labelkit.preannotation import PRESENT
 from labelkit.predictions import Prediction
 from labelkit.skeleton import Skeleton
 from labelkit.workflows.crops import apply_affine, invert_affine, normalise
-from labelkit.workflows.data import PlainCrops, ahead, loader, loader_workers
+from labelkit.workflows.data import (
+    PlainCrops,
+    ahead,
+    loader,
+    loader_workers,
+    textbook_in_cells,
+)
 from labelkit.workflows.decode import certainty, height_at, refine
 from labelkit.workflows.precision import faster_in_bf16
 
@@ -65,13 +71,16 @@ def look(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
+    expected = None
+    if read_from == "response" and network.reader.textbook:  # type: ignore[union-attr]
+        expected = textbook_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
     crops = PlainCrops(images_root, instances, size_hw)
     flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
     workers = loader_workers() if len(crops) > batch_size else 0  # one batch needs no others
     batches = ahead(loader(crops, batch_size, workers))
     done = 0
     # Threads cut the next crops and run the network while the caller writes the last answers.
-    for rows in ahead(_answers(network, device, batches, size_hw, read_from, flip)):
+    for rows in ahead(_answers(network, device, batches, size_hw, read_from, flip, expected)):
         for cell_xy, score, present, response, cam, affine in rows:
             yield Seen(
                 make_prediction(
@@ -95,21 +104,27 @@ def _answers(
     size_hw: tuple[int, int],
     read_from: str,
     flip: Tensor | None,
+    expected: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
-    """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells."""
+    """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells.
+
+    `expected` is where a textbook pose has the keypoints of all crops, see `textbook_in_cells`.
+    """
     reader: MapReader = network.reader  # type: ignore[assignment]
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device))
+    done = 0
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
             maps, cams, presence = _forward(network, image, read_from, flip)
-            believed = maps
             if read_from == "heatmaps":
                 for angle in reader.turns:
                     turned = _forward(network, turn(image, angle), read_from, flip)[0]
                     maps = maps + turn(turned, -angle)
                 maps = maps / (1 + len(reader.turns))
-                believed = reader(maps)
+            near = None if expected is None else expected[done : done + len(image)].to(device)
+            believed = reader(maps, near)
+        done += len(image)
         xy, _ = refine(believed)
         score = certainty(maps, xy, height_at(maps, xy))
         numbers = (v.double().cpu().numpy() for v in (xy, score, presence))

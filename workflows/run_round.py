@@ -203,13 +203,14 @@ def train_network(
     fit_reader(network, examples, skeleton, preset["training"]["mirror"])
     state = _state_of(model)
     state.parent.mkdir(parents=True, exist_ok=True)
+    located = any(example.pose is not None for example in examples)
     record = train(
         network,
         examples,
         skeleton,
         project.images_root,
         preset["input_size"],
-        make_recipe(preset, crops or len(examples), settings["epochs"], seed),
+        make_recipe(preset, crops or len(examples), settings["epochs"], seed, located),
         state,
         progress,
         what,
@@ -231,15 +232,25 @@ def fit_reader(network: Any, examples: Sequence[Example], skeleton: Skeleton, mi
 
     Args:
         network: see `build_network`.
-        examples: of which those with locations are learned from.
+        examples: of which those with locations are learned from; without any, a textbook pose in
+            each of their boxes, where the reader knows of one.
         skeleton: of the examples.
         mirror: whether mirror images of poses are poses.
     """
-    from labelkit.workflows.data import poses_in_cells
+    import torch
 
-    tree = network.reader.tree
-    if tree is not None:
-        tree.fit(*poses_in_cells(examples, skeleton, tree.size_hw, mirror))
+    from labelkit.workflows.data import poses_in_cells, textbook_in_cells
+
+    reader = network.reader
+    if reader.tree is None:
+        return
+    size_hw = reader.tree.size_hw
+    if reader.textbook and not any(example.pose is not None for example in examples):
+        xy = textbook_in_cells([example.instance for example in examples], skeleton, size_hw)
+        if xy is not None:
+            reader.tree.fit(xy, torch.ones(xy.shape[:2], dtype=torch.bool))
+    else:
+        reader.tree.fit(*poses_in_cells(examples, skeleton, size_hw, mirror))
 
 
 def _state_of(model: Path) -> Path:

@@ -92,7 +92,9 @@ class Recipe:
         return math.ceil(self.steps / self.steps_per_epoch)
 
 
-def make_recipe(preset: Mapping[str, Any], crops: int, epochs: int, seed: int) -> Recipe:
+def make_recipe(
+    preset: Mapping[str, Any], crops: int, epochs: int, seed: int, located: bool
+) -> Recipe:
     """The recipe of a preset.
 
     Args:
@@ -100,9 +102,14 @@ def make_recipe(preset: Mapping[str, Any], crops: int, epochs: int, seed: int) -
         crops: an epoch's worth; every row of a table passes the same number.
         epochs: passes over so many crops.
         seed: of the run.
+        located: whether anything has a location; without one the learning rates are others.
     """
     training = dict(preset["training"])
     del training["epochs"]
+    scale = training.pop("lr_unlocated")
+    if not located:
+        training["lr"] *= scale
+        training["transformer_lr"] *= scale
     per_epoch = max(1, math.ceil(crops / training["batch_size"]))
     return Recipe(
         steps=epochs * per_epoch, steps_per_epoch=per_epoch, seed=seed, **training, **preset["loss"]

@@ -117,6 +117,15 @@ def test_empty_maps_give_finite_beliefs():
     assert tree(torch.zeros(2, 3, 8, 8)).isfinite().all()
 
 
+def test_where_a_picture_is_undecided_the_textbook_pose_decides_and_else_the_picture():
+    reader = MapReader(2, (24, 24), textbook=0.2)
+    equal = bump((24, 24), (6.5, 6.5, 0.5), (18.5, 6.5, 0.5))
+    clear = bump((24, 24), (6.5, 6.5, 1.0), (18.5, 6.5, 0.01))
+    expected = torch.tensor([[(19.0, 8.0), (19.0, 8.0)]])
+    found = refine(reader(torch.stack((equal, clear))[None], expected))[0][0]
+    assert found == pytest.approx(torch.tensor([(18.5, 6.5), (6.5, 6.5)]), abs=0.6)
+
+
 def test_a_reader_without_a_tree_leaves_maps_alone():
     maps = torch.rand(1, 3, 8, 8)
     assert MapReader(3, (8, 8))(maps) is maps

@@ -47,7 +47,7 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
-    recipe = training.make_recipe(preset, len(examples), 1, seed=0)
+    recipe = training.make_recipe(preset, len(examples), 1, seed=0, located=True)
     # Every guess counts: which are the surest half would hang on the last bit.
     recipe = replace(recipe, sure=1.0)
     recipe = replace(recipe, batch_size=batch_size, steps=16, steps_per_epoch=4)

@@ -275,6 +275,8 @@ def test_only_what_departs_from_the_paper_is_taken_back():
     assert {"LOFR, lambda_mse as in the paper", "LOFR, cam_pool as in the paper"} < located
     assert "LOFR, cam_pool as in the paper" in alone
     assert "LOFR, lambda_mse as in the paper" not in alone  # there is nothing to weigh
+    only_alone = {"LOFR, textbook as in the paper", "LOFR, lr_unlocated as in the paper"}
+    assert only_alone == alone - located
     paper = tables(PRESETS["paper"], "hrnet_w32")
     assert [trial.name for trial in paper["plus-location-free"].trials] == [
         "LOFR",

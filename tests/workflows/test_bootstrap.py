@@ -11,6 +11,8 @@ from trained import FIGURES, SKIP_NOTHING, TINY
 from labelkit.errors import LabelkitError, MissingDependencyError, UsageError
 from labelkit.maps import MapReader
 from labelkit.models import backbone
+from labelkit.models.checkpoint import load_model
+from labelkit.models.presets import PRESETS
 from labelkit.predictions import read_predictions
 from labelkit.project import open_project
 from labelkit.rounds import latest_complete, rounds
@@ -188,6 +190,13 @@ def test_with_answers_it_trains_without_locations_and_poses_every_instance(train
     assert list(predictions) == list(instances)
     with MapReader(found.path / "maps" / "maps.parquet") as maps:
         assert maps.get(next(iter(instances))).response.shape[0] == len(skeleton)
+
+
+def test_its_network_is_read_as_if_poses_were_like_a_textbooks(trained_once):
+    (found,) = rounds(trained_once.project)
+    network, _ = load_model(found.path / "model.safetensors")
+    assert network.reader.textbook == PRESETS["tiny"]["lofr"]["textbook"] > 0
+    assert network.reader.tree.log_density.any()
 
 
 def test_keypoints_of_visibility_answers_are_never_made_up(trained_once):

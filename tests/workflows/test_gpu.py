@@ -55,7 +55,8 @@ def test_a_step_of_training_runs_on_a_gpu_alone(kind, name, monkeypatch):
     loss = preset["loss"] | {"lambda_consistency": 1.0}
     if kind in ("simple", "twin"):
         loss["weights"] = (0.0, 0.0, 0.0, 0.0)
-    training = PoseTraining(make(kind, preset), make_recipe({**preset, "loss": loss}, 8, 1, 0))
+    plan = make_recipe({**preset, "loss": loss}, 8, 1, 0, located=True)
+    training = PoseTraining(make(kind, preset), plan)
     monkeypatch.setattr(training, "log", lambda *_, **__: None)
     keypoints = len(SKELETON)
     with FakeTensorMode(), half_precision():

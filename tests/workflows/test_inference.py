@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,6 +96,27 @@ def test_keypoints_come_back_in_image_pixels_below_a_cell(instances, tmp_path, r
     # 32 crop pixels show 40 image pixels from 0 on (32 padded by 1.25): 5 pixels a cell.
     item = seen(Scripted(PLACES), instances, tmp_path, read_from)[0]
     assert item.prediction.xy == pytest.approx(np.array(PLACES) * 5, abs=1e-3)
+
+
+def test_response_maps_are_read_as_if_the_pose_were_near_a_textbook_one(instances, tmp_path):
+    network = Scripted(PLACES)
+    network.maps[1] = 1.0  # says nothing, so that the textbook decides
+    network.reader.textbook = 0.1
+    # (.2, .4) of the box of 32 pixels that begins at (4, 4), in every crop of both batches.
+    places = [item.prediction.xy[1] for item in seen(network, instances, tmp_path, "response")]
+    assert np.stack(places) == pytest.approx(np.array([(10.4, 16.8)] * 3), abs=0.6)
+    by_heatmaps = seen(network, instances, tmp_path, "heatmaps")[0].prediction.xy[1]
+    assert by_heatmaps != pytest.approx(np.array([10.4, 16.8]), abs=3.0)
+
+
+def test_a_skeleton_without_a_layout_is_no_textbook(instances, tmp_path):
+    network = Scripted(PLACES)
+    network.reader.textbook = 0.1
+    untold = replace(SKELETON, layout=((0.5, 0.5),) * 4)
+    (item, *_) = look(network, instances, tmp_path, untold, SIZE_HW, read_from="response")
+    network.reader.textbook = 0.0
+    (same, *_) = look(network, instances, tmp_path, untold, SIZE_HW, read_from="response")
+    assert np.array_equal(item.prediction.xy, same.prediction.xy)
 
 
 def test_there_is_one_answer_for_each_instance_in_their_order(instances, tmp_path):

@@ -15,6 +15,7 @@ from labelkit.journal import (
     keypoints_content,
     visibility_content,
 )
+from labelkit.models.presets import PRESETS
 from labelkit.pose import Pose, human_pose
 from labelkit.rounds import (
     ABANDONED,
@@ -93,6 +94,14 @@ def test_it_trains_on_exactly_the_labelled_share(corrected):
     dev = {item.instance_id for item in read_queue(corrected.project) if item.reason == "dev"}
     assert not dev & set(newest.plan.labelled)
     assert newest.facts["training"]["answered"] + 2 + newest.facts["dev"]["answered"] == FIGURES
+
+
+def test_the_learning_rate_is_another_one_as_long_as_nobody_has_given_a_location(corrected):
+    run(corrected)
+    first, second = rounds(corrected.project)
+    preset = PRESETS["tiny"]["training"]
+    assert second.facts["training"]["recipe"]["lr"] == preset["lr"]
+    assert first.facts["training"]["recipe"]["lr"] == preset["lr"] * preset["lr_unlocated"]
 
 
 def test_the_dev_set_is_measured_and_never_trained_on(corrected):

@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -59,7 +60,7 @@ def recipe(**changes) -> Recipe:
     preset = PRESETS["tiny"]
     training = {**preset["training"], "batch_size": 3, **changes.pop("training", {})}
     changed = {**preset, "training": training}
-    return make_recipe(changed, crops=6, epochs=changes.pop("epochs", 3), seed=1)
+    return make_recipe(changed, 6, changes.pop("epochs", 3), seed=1, located=True)
 
 
 def run(network, examples, tmp_path, plan=None, progress=None, name="state.safetensors"):
@@ -194,7 +195,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(examples, tmp
     networks = [make_tiny() for _ in range(3)]
     run(networks[0], examples, tmp_path, name="0.safetensors")
     run(networks[1], examples, tmp_path, name="1.safetensors")
-    other = make_recipe({**PRESETS["tiny"]}, crops=6, epochs=1, seed=2)
+    other = make_recipe({**PRESETS["tiny"]}, crops=6, epochs=1, seed=2, located=True)
     run(networks[2], examples, tmp_path, other, name="2.safetensors")
     assert_same(weights(networks[0]), weights(networks[1]))
     assert not torch.equal(
@@ -205,9 +206,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(examples, tmp
 
 def test_every_row_of_a_table_takes_the_same_steps_whatever_is_labelled():
     # 100 crops in batches of 16 are 7 steps; 2 epochs are 14.
-    plan = make_recipe(PRESETS["tiny"], crops=100, epochs=2, seed=0)
+    plan = make_recipe(PRESETS["tiny"], crops=100, epochs=2, seed=0, located=True)
     assert plan.batch_size == 16
     assert (plan.steps, plan.steps_per_epoch, plan.epochs) == (14, 7, 2)
+
+
+def test_without_any_location_both_learning_rates_are_those_of_the_preset_for_it():
+    preset = {**PRESETS["paper"], "training": {**PRESETS["paper"]["training"], "lr_unlocated": 0.5}}
+    some, none = (make_recipe(preset, 8, 1, seed=0, located=located) for located in (True, False))
+    assert (some.lr, some.transformer_lr) == (4e-3, 4e-4)
+    assert (none.lr, none.transformer_lr) == (2e-3, 2e-4)
+    assert replace(none, lr=some.lr, transformer_lr=some.transformer_lr) == some
 
 
 def test_the_record_says_what_was_done(examples, tmp_path):

@@ -310,7 +310,7 @@ def _id(entry: Mapping[str, Any], key: str, item: str) -> int | str:
     return value
 
 
-_FLAT = "Write one list of numbers, such as [10, 20.5, 2]: no text and no lists in it."
+_FLAT = "Write one list of numbers, such as [10, 20.5, 2], without lists in it."
 
 
 def numbers(
@@ -330,7 +330,11 @@ def numbers(
         raise FormatError(f"{item}: {what} must be a list of numbers, not {values!r}.", _FLAT)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise FormatError(f"{item}: {what} holds {value!r}, which is no number.", _FLAT)
+            nested = isinstance(value, list)
+            raise FormatError(
+                f"{item}: {what} holds {value!r}, which is no number.",
+                _FLAT if nested else "Write a number there.",
+            )
         if not abs(value) <= 1e15:  # NaN too
             raise FormatError(f"{item}: {what} holds {str(value)[:40]}.", advice)
     return [float(value) for value in values]

@@ -16,7 +16,7 @@ _LAYOUT = (
     "COCO results are a list of {image_id, category_id, keypoints: [x, y, score of the joint, "
     "...], score}."
 )
-_ADVICE = "Write finite numbers: every keypoint of a result has a place and a score."
+_ADVICE = "Write a finite number: every keypoint of a result has a place and a score."
 _NO_SCALE = "Write both, or leave scale out: the box says as much."
 
 #: The unit of `scale` in the results of HRNet and its relatives, in pixels.
@@ -161,7 +161,10 @@ def _keypoints(row: Mapping[str, Any], count: int, item: str) -> np.ndarray:
 def _box_wh(row: Mapping[str, Any], item: str) -> tuple[float, float]:
     values = numbers(row["bbox"], "bbox", item, _ADVICE)
     if len(values) != 4:
-        raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.", _ADVICE)
+        raise FormatError(
+            f"{item}: bbox wants left, top, width, height, not {values}.",
+            "Write these four numbers, or leave bbox out of all results.",
+        )
     return values[2], values[3]
 
 

@@ -80,6 +80,17 @@ def test_a_result_that_cannot_be_scored_is_named(row, said):
     assert caught.value.next_step
 
 
+def test_the_advice_fits_what_is_wrong():
+    def advice(**changes):
+        with pytest.raises(FormatError) as caught:
+            read(result(14, {}, **changes))
+        return caught.value.next_step
+
+    assert advice(score="high") == "Write a number there."
+    assert "without lists in it" in advice(keypoints=[[1, 2, 3]])
+    assert "leave bbox out" in advice(bbox=[1, 2, 3])
+
+
 def test_boxes_are_for_all_results_or_none():
     with pytest.raises(FormatError, match=r"1 of 2 results have a bbox\."):
         read(result(14, {}), result(14, {}, bbox=[1, 2, 3, 4]))

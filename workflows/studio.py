@@ -16,6 +16,7 @@ from labelkit.bridges.studio_server import (
     StudioServer,
     check_not_running,
     data_folder,
+    keep_elsewhere,
     read_log_in,
     running_server,
 )
@@ -115,6 +116,8 @@ def studio(
     with interrupted_once():
         folder = data.resolve() if data else data_folder(project)
         check_not_running(folder)  # before anything that takes minutes
+        if data:
+            keep_elsewhere(project, folder)
         check_port("Label Studio", host, port)
         log_in = read_log_in()
         executable = find_executable(python) or make_environment(own_environment(), progress.line)

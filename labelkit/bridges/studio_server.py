@@ -177,13 +177,22 @@ def served_images(project: Project, url: str) -> Path | None:
 
     A local storage has to name this path; None means a server that somebody else set up.
     """
-    try:
-        running = json.loads(_running(data_folder(project)).read_text(encoding="utf-8"))
-        if running["url"].rstrip("/") == url.rstrip("/"):
-            return Path(running["images"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
+    own = data_folder(project)
+    for note in (_running(own), _elsewhere(own)):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            known = json.loads(note.read_text(encoding="utf-8"))
+            if "data" in known:
+                known = json.loads(_running(Path(known["data"])).read_text(encoding="utf-8"))
+            if known["url"].rstrip("/") == url.rstrip("/"):
+                return Path(known["images"])
     return None
+
+
+def keep_elsewhere(project: Project, data: Path) -> None:
+    """Note another folder than the project's own, so that `served_images` finds its server."""
+    own = data_folder(project)
+    own.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(_elsewhere(own), {"data": str(data)})
 
 
 def start_command(executable: Path, host: str, port: int) -> list[str]:
@@ -379,3 +388,7 @@ def _log(data: Path) -> Path:
 
 def _running(data: Path) -> Path:
     return data / "running.json"
+
+
+def _elsewhere(own: Path) -> Path:
+    return own / "elsewhere.json"

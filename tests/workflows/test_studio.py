@@ -148,8 +148,11 @@ def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypat
 def test_a_polite_kill_stops_the_server_and_its_children(live, tmp_path):
     data, port = copied_database(live, tmp_path / "data"), free_port()
     served = live.trained.project.root
-    with studio_command(live.python, served, tmp_path, port, "--data", data) as (process, _):
+    with studio_command(live.python, served, tmp_path, port, "--data", data) as (process, said):
         assert (data / "running.json").exists()
+        # A push finds the images as this server sees them, and as the project's own server does.
+        for url, folder in ((said["url"], data), (live.url, Path(live.said["data"]))):
+            assert served_images(live.trained.project, url).parent == folder / "served"
         family = psutil.Process(process.pid).children(recursive=True)
         assert family
         process.terminate()

@@ -64,6 +64,7 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
     """One row: the best turn of each."""
     settings = resolve(TrainingOptions(preset=preset, pretrained=False), {})
     network = build_network("lofr", SKELETON, settings).eval()
+    network.reader.read_from = "response"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     size = preset_of(settings)["input_size"]
@@ -95,7 +96,6 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
             folder / "images",
             SKELETON,
             size,
-            read_from="response",
             flip_test=flip_test,
         )
         with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:

@@ -78,8 +78,7 @@ def numbers_of(found: Round, project: Project, data: EvaluationSet, most: int) -
     """What `COLUMNS` says."""
     network, _ = load_network(found.path / "model.safetensors", project.skeleton)
     instances = dict(islice(data.instances.items(), most))
-    located = bool(found.plan.labelled)
-    seen = look_at(data.project, network, found.plan.settings, located, instances, Console())
+    seen = look_at(data.project, network, found.plan.settings, instances, Console())
     scores, peaks, errors = [], [], []
     keypoint_scores, keypoint_errors = [], []
     for item in seen:

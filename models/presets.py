@@ -19,7 +19,6 @@ KINDS = ("lofr", "detr", "simple", "twin")
 
 _PAPER: dict[str, Any] = {
     "input_size": (256, 192),  # rows, columns
-    "read_location_free": "response",  # where keypoints are read from without any location
     "backbone": "resnet50",
     # arguments of the network of each kind, beyond backbone and skeleton
     "lofr": {

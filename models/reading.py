@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -125,6 +126,10 @@ class MapReader(nn.Module):
         textbook: how far keypoints lie from where a textbook pose has them, one standard
             deviation, as a share of the maps' longer side; used as long as nobody has given a
             location. 0 where the textbook pose says nothing.
+
+    Attributes:
+        read_from: which of a network's maps: "heatmaps", or its "response" maps (attention) as
+            long as the heatmaps have been taught no location.
     """
 
     def __init__(
@@ -138,6 +143,7 @@ class MapReader(nn.Module):
         super().__init__()
         self.turns = (turned, -turned) if turned else ()  # degrees
         self.textbook = textbook
+        self.read_from: Literal["heatmaps", "response"] = "heatmaps"
         self.tree = KinematicTree(num_keypoints, size_hw) if kinematics else None
 
     def forward(self, maps: Tensor, expected: Tensor | None = None) -> Tensor:

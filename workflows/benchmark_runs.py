@@ -154,7 +154,6 @@ def scored(
         bench.project,
         network,
         settings,
-        bool(trial.percent),
         bench.labels,
         bench.test,
         progress,

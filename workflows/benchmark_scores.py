@@ -34,7 +34,6 @@ def scores_of(
     project: Project,
     network: Any,
     settings: Mapping[str, Any],
-    located: bool,
     labels: Labels,
     test: EvaluationSet,
     progress: Progress,
@@ -48,7 +47,6 @@ def scores_of(
         project: of the training instances.
         network: see `load_network`.
         settings: it was trained with.
-        located: it has learned from locations.
         labels: of the project, for its dev set.
         test: what is scored.
         progress: told while it looks.
@@ -63,7 +61,7 @@ def scores_of(
     responses: list[NDArray[np.float64]] = []
     predictions: dict[str, Prediction] = {}
     drawn: list[Seen] = []
-    for seen in look_at(test.project, network, settings, located, test.instances, progress):
+    for seen in look_at(test.project, network, settings, test.instances, progress):
         id_ = seen.prediction.instance_id
         predictions[id_] = seen.prediction
         responses.append(response_at(seen, test.truth[id_]))
@@ -78,7 +76,7 @@ def scores_of(
     else:
         on_dev = {
             seen.prediction.instance_id: seen.prediction
-            for seen in look_at(project, network, settings, located, dev, progress)
+            for seen in look_at(project, network, settings, dev, progress)
         }
         parts = [
             (

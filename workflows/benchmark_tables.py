@@ -31,9 +31,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
 
 #: Of these, the ones about how keypoints are read off heatmaps, whatever network drew them.
 READING = ("turned", "kinematics")
-#: Of these, the ones that change nothing as long as nobody has given a location.
-NEED_LOCATIONS = ("turned", "lambda_mse", "lambda_response", "guess_at")
-#: The ones that change nothing any more once somebody has.
+#: Of these, the ones that change nothing any more once somebody has given a location.
 UNLOCATED = ("textbook", "lr_unlocated")
 
 SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
@@ -156,7 +154,7 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
     for table in PAPER:
         for key, value in PAPER[table].items():
             departs = preset[table].get(key, value) != value
-            if departs and key not in (UNLOCATED if percent else NEED_LOCATIONS):
+            if departs and not (percent and key in UNLOCATED):
                 name = f"LOFR, {key} as in the paper"
                 rows.append(Trial(name, percent=percent, changes={table: {key: value}}))
     if percent:

@@ -292,8 +292,8 @@ def _rows_of_round(
     plan = found.plan
     share = format_percent(round(100 * plan.labelled_share, 1))
 
-    def row(name: str, network: Any, located: bool) -> ResultRow:
-        seen = look_at(data.project, network, plan.settings, located, data.instances, progress)
+    def row(name: str, network: Any) -> ResultRow:
+        seen = look_at(data.project, network, plan.settings, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in seen
         }
@@ -317,6 +317,6 @@ def _rows_of_round(
                 1,
                 crops=len(examples),
             )
-        yield row("supervised-only", load_network(model, project.skeleton)[0], True)
+        yield row("supervised-only", load_network(model, project.skeleton)[0])
     name = "LOFR semi-weak" if plan.labelled else "LOFR location-free"
-    yield row(name, network, bool(plan.labelled))
+    yield row(name, network)

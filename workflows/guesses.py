@@ -25,7 +25,10 @@ from labelkit.workflows.inference import look
 class Guesses(pl.Callback):
     """Makes guesses when their time has come; what a killed run had guessed is not lost.
 
+    Without locations and without a textbook pose none are made: it would only repeat itself.
+
     Args:
+        network: the one that is trained; from its first guesses on its heatmaps are read.
         crops: of the training; its guesses are replaced in place.
         at: parts of the training after which guesses are made, 0 ... 1; none for no guesses.
         epochs: of the training.
@@ -34,20 +37,27 @@ class Guesses(pl.Callback):
     """
 
     def __init__(
-        self, crops: TrainingCrops, at: Sequence[float], epochs: int, sure: float, flip_test: bool
+        self,
+        network: nn.Module,
+        crops: TrainingCrops,
+        at: Sequence[float],
+        epochs: int,
+        sure: float,
+        flip_test: bool,
     ) -> None:
+        self.network = network
         self.crops = crops
         located = any(example.pose is not None for example in crops.examples)
+        told = network.reader.textbook and crops.skeleton.has_layout  # type: ignore[union-attr]
         # Before the first epoch there is nothing to guess from either.
-        self.at = {round(part * epochs) for part in at} - {0} if located else set()
+        self.at = {round(part * epochs) for part in at} - {0} if located or told else set()
         self.sure = sure
         self.flip_test = flip_test
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.current_epoch in self.at:
-            network: nn.Module = module.network  # type: ignore[assignment]
-            modes = [(part, part.training) for part in network.modules()]
-            self.crops.guesses.copy_(guess(network, self.crops, self.sure, self.flip_test))
+            modes = [(part, part.training) for part in self.network.modules()]
+            self._make(guess(self.network, self.crops, self.sure, self.flip_test))
             for part, training in modes:
                 part.training = training
 
@@ -55,7 +65,12 @@ class Guesses(pl.Callback):
         return {"guesses": self.crops.guesses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.crops.guesses.copy_(state_dict["guesses"])
+        self._make(state_dict["guesses"])
+
+    def _make(self, guesses: Tensor) -> None:
+        self.crops.guesses.copy_(guesses)
+        if guesses.any():
+            self.network.reader.read_from = "heatmaps"  # type: ignore[union-attr]
 
 
 def guess(network: nn.Module, crops: TrainingCrops, sure: float, flip_test: bool) -> Tensor:
@@ -64,7 +79,7 @@ def guess(network: nn.Module, crops: TrainingCrops, sure: float, flip_test: bool
     Where they have not said that either, the network has to see them present.
 
     Args:
-        network: returns a `PoseOutput` and reads it with its `reader`; left in evaluation mode.
+        network: see `look`; left in evaluation mode.
         crops: of the training.
         sure: part of each keypoint's guesses that count, the surest first.
         flip_test: see `look`.
@@ -84,7 +99,6 @@ def guess(network: nn.Module, crops: TrainingCrops, sure: float, flip_test: bool
         crops.images_root,
         crops.skeleton,
         crops.size_hw,
-        read_from="heatmaps",
         flip_test=flip_test,
     )
     predictions = [item.prediction for item in seen]

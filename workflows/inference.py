@@ -53,26 +53,25 @@ def look(
     skeleton: Skeleton,
     size_hw: tuple[int, int],
     *,
-    read_from: str,
     batch_size: int = 64,
     flip_test: bool = True,
 ) -> Iterator[Seen]:
     """Predict instance by instance, in the order given.
 
     Args:
-        network: returns a `PoseOutput`; its `reader` says how its heatmaps are read.
+        network: returns a `PoseOutput`; its `reader` says which of its maps are read, and how.
         instances: what to look at.
         images_root: folder below which the images lie.
         skeleton: of the network.
         size_hw: crop size in pixels.
-        read_from: "response" (attention; all there is without locations) or "heatmaps".
         batch_size: crops at a time.
         flip_test: average with the mirror image.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
+    reader: MapReader = network.reader  # type: ignore[assignment]
     expected = None
-    if read_from == "response" and network.reader.textbook:  # type: ignore[union-attr]
+    if reader.read_from == "response" and reader.textbook:
         expected = textbook_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
     crops = PlainCrops(images_root, instances, size_hw)
     flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
@@ -80,7 +79,7 @@ def look(
     batches = ahead(loader(crops, batch_size, workers))
     done = 0
     # Threads cut the next crops and run the network while the caller writes the last answers.
-    for rows in ahead(_answers(network, device, batches, size_hw, read_from, flip, expected)):
+    for rows in ahead(_answers(network, device, batches, size_hw, flip, expected)):
         for cell_xy, score, present, response, cam, affine in rows:
             yield Seen(
                 make_prediction(
@@ -102,7 +101,6 @@ def _answers(
     device: torch.device,
     batches: Iterable[Mapping[str, Tensor]],
     size_hw: tuple[int, int],
-    read_from: str,
     flip: Tensor | None,
     expected: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
@@ -116,10 +114,10 @@ def _answers(
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
-            maps, cams, presence = _forward(network, image, read_from, flip)
-            if read_from == "heatmaps":
+            maps, cams, presence = _forward(network, image, reader.read_from, flip)
+            if reader.read_from == "heatmaps":
                 for angle in reader.turns:
-                    turned = _forward(network, turn(image, angle), read_from, flip)[0]
+                    turned = _forward(network, turn(image, angle), reader.read_from, flip)[0]
                     maps = maps + turn(turned, -angle)
                 maps = maps / (1 + len(reader.turns))
             near = None if expected is None else expected[done : done + len(image)].to(device)

@@ -269,7 +269,7 @@ def _predict(
 ) -> None:
     from labelkit.maps import MapWriter
 
-    seen = look_at(project, network, plan.settings, bool(plan.labelled), instances, progress)
+    seen = look_at(project, network, plan.settings, instances, progress)
     with MapWriter(maps, project.skeleton.keypoints) as writer:
         write_predictions(predictions, _keep_maps(seen, writer), project.skeleton)
 
@@ -278,21 +278,18 @@ def look_at(
     project: Project,
     network: Any,
     settings: Mapping[str, Any],
-    located: bool,
     instances: Mapping[str, Instance],
     progress: Progress,
 ) -> Iterator[Seen]:
-    """Run a network over instances, read as its preset says."""
+    """Run a network over instances."""
     from labelkit.workflows.inference import look
 
-    preset = preset_of(settings)
     seen = look(
         network,
         list(instances.values()),
         project.images_root,
         project.skeleton,
-        preset["input_size"],
-        read_from="heatmaps" if located else preset["read_location_free"],
+        preset_of(settings)["input_size"],
         flip_test=settings["mirror"],
     )
     return progress.track(seen, "Pre-annotating", len(instances))

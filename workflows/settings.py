@@ -171,4 +171,7 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
             f"not for {skeleton.name!r} as the project has it.",
             advice,
         )
+    training = header.get("training", {})
+    earlier = "heatmaps" if training.get("located") else "response"  # before 2026-11-29
+    network.reader.read_from = training.get("read_from", earlier)  # type: ignore[union-attr]
     return network, header

@@ -207,8 +207,7 @@ class TaskPredictor:
         assert self._round is not None
         plan = self._round.plan
         by_id = {instance.id: instance for instance in instances}
-        located = bool(plan.labelled)
-        seen = look_at(self.project, self._network, plan.settings, located, by_id, Silent())
+        seen = look_at(self.project, self._network, plan.settings, by_id, Silent())
         return {item.prediction.instance_id: item.prediction for item in seen}
 
     def _image(self, task: Mapping[str, Any]) -> Image | str:

@@ -21,6 +21,7 @@ from labelkit.errors import CheckpointError
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.output import PoseOutput
 from labelkit.models.presets import parameter_groups
+from labelkit.models.reading import MapReader
 from labelkit.models.twin_baseline import TwinBaseline
 from labelkit.skeleton import Skeleton
 from labelkit.wording import duration
@@ -293,20 +294,23 @@ def train(
         devices: how many GPUs or processes a node; None takes what there is.
 
     Returns:
-        What was done, for the record: recipe, seconds, crops a second, device, precision.
+        What was done, for the record: recipe, seconds, device, precision, examples of each kind,
+        and which maps its reader reads now.
     """
     # Its hints (devices, loggers, checkpoints) are about choices that are made here.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     others = [i for i, e in enumerate(examples) if e.pose is None]
+    reader: MapReader = network.reader  # type: ignore[assignment]
+    reader.read_from = "heatmaps" if located else "response"
     gpu = torch.cuda.is_available()
     bf16 = faster_in_bf16(torch.device("cuda" if gpu else "cpu"))
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
     turns = Turns(recipe.rotation, recipe.mirror)
     crops = TrainingCrops(images_root, examples, skeleton, size_hw, turns)
-    guesses = Guesses(crops, recipe.guess_at, recipe.epochs, recipe.sure, recipe.mirror)
+    guesses = Guesses(network, crops, recipe.guess_at, recipe.epochs, recipe.sure, recipe.mirror)
     callbacks: list[pl.Callback] = [line, guesses]
     if recipe.ema_decay:
         callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema_decay))
@@ -365,4 +369,5 @@ def train(
         "located": len(located),
         "answered": sum(examples[i].presence is not None for i in others),
         "unanswered": sum(examples[i].presence is None for i in others),
+        "read_from": reader.read_from,
     }

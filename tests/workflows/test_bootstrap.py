@@ -11,7 +11,7 @@ from trained import FIGURES, SKIP_NOTHING, TINY
 from labelkit.errors import LabelkitError, MissingDependencyError, UsageError
 from labelkit.maps import MapReader
 from labelkit.models import backbone
-from labelkit.models.checkpoint import load_model
+from labelkit.models.checkpoint import load_model, save_checkpoint
 from labelkit.models.presets import PRESETS
 from labelkit.predictions import read_predictions
 from labelkit.project import open_project
@@ -20,6 +20,7 @@ from labelkit.store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.progress import Silent
 from labelkit.workflows.queueing import read_queue
+from labelkit.workflows.settings import load_network
 
 
 @pytest.fixture
@@ -197,6 +198,25 @@ def test_its_network_is_read_as_if_poses_were_like_a_textbooks(trained_once):
     network, _ = load_model(found.path / "model.safetensors")
     assert network.reader.textbook == PRESETS["tiny"]["lofr"]["textbook"] > 0
     assert network.reader.tree.log_density.any()
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"located": 0, "read_from": "heatmaps"}, "heatmaps"),
+        ({"located": 0, "read_from": "response"}, "response"),
+        ({"located": 0}, "response"),  # as before networks guessed without locations
+        ({"located": 2}, "heatmaps"),
+    ],
+)
+def test_a_network_is_read_off_what_its_training_taught(trained_once, tmp_path, record, expected):
+    (found,) = rounds(trained_once.project)
+    skeleton = trained_once.project.skeleton
+    network, header = load_network(found.path / "model.safetensors", skeleton)
+    assert network.reader.read_from == header["training"]["read_from"] == "response"
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, network, {**header, "training": record})
+    assert load_network(path, skeleton)[0].reader.read_from == expected
 
 
 def test_keypoints_of_visibility_answers_are_never_made_up(trained_once):

@@ -30,19 +30,24 @@ class Peaks(nn.Module):
         super().__init__()
         self.reader = MapReader(4, (8, 8))
         self.presence_logit = 0.0
+        self.attended = CELLS
 
     def forward(self, image):
-        row = torch.arange(8)[:, None] + 0.5
-        column = torch.arange(8) + 0.5
-        x, y = CELLS[:, 0, None, None], CELLS[:, 1, None, None]
-        maps = torch.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
+        maps, attention = _peaks(CELLS), _peaks(self.attended)
         height = image.mean(dim=(1, 2, 3)).sigmoid()[:, None, None, None]
         return SimpleNamespace(
             heatmaps=maps * height,
-            response=maps.expand(len(image), -1, -1, -1),
+            response=attention.expand(len(image), -1, -1, -1),
             cams=maps.new_zeros(len(image), 4, 0, 0),
             logits=maps.new_full((len(image), 4), self.presence_logit),
         )
+
+
+def _peaks(cells):
+    row = torch.arange(8)[:, None] + 0.5
+    column = torch.arange(8) + 0.5
+    x, y = cells[:, 0, None, None], cells[:, 1, None, None]
+    return torch.exp(-((column - x) ** 2 + (row - y) ** 2) / 2)
 
 
 @pytest.fixture
@@ -86,9 +91,38 @@ def test_where_everything_has_locations_nothing_is_guessed(crops):
     ("at", "epochs", "expected"), [((0.4, 0.8), 10, {4, 8}), ((), 10, set()), ((0.4, 0.8), 1, {1})]
 )
 def test_guesses_are_made_after_parts_of_the_training(crops, at, epochs, expected):
-    assert Guesses(crops, at, epochs, 0.5, flip_test=False).at == expected
+    seeing = Peaks()
+    assert Guesses(seeing, crops, at, epochs, 0.5, flip_test=False).at == expected
     crops.examples = crops.examples[:10]  # nothing has locations: what would it guess from?
-    assert not Guesses(crops, at, epochs, 0.5, flip_test=False).at
+    assert not Guesses(seeing, crops, at, epochs, 0.5, flip_test=False).at
+    seeing.reader.textbook = 0.1
+    assert Guesses(seeing, crops, at, epochs, 0.5, flip_test=False).at == expected
+    crops.skeleton = replace(SKELETON, layout=((0.5, 0.5),) * 4)  # tells nothing
+    assert not Guesses(seeing, crops, at, epochs, 0.5, flip_test=False).at
+
+
+def test_without_locations_attention_guesses_first_and_teaches_the_heatmaps(crops):
+    crops.examples = crops.examples[:10]
+    crops.guesses = crops.guesses[:10]
+    seeing = Peaks()
+    seeing.reader.read_from, seeing.reader.textbook = "response", 1000.0  # maps: anywhere
+    seeing.attended = CELLS.flip(-1)
+    guesses = Guesses(seeing, crops, (0.5,), 4, 1.0, flip_test=False)
+
+    guesses.on_train_epoch_start(SimpleNamespace(current_epoch=1), None)
+    assert not crops.guesses.any()
+    assert seeing.reader.read_from == "response"
+
+    guesses.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)
+    attended, kept = crops.guesses[0, :, :2].clone(), guesses.state_dict()
+    assert seeing.reader.read_from == "heatmaps"
+    xy = guess(seeing, crops, 1.0, flip_test=False)[0, :, :2]
+    assert xy == pytest.approx(attended.flip(-1), abs=1e-3)
+
+    resumed = Peaks()
+    resumed.reader.read_from = "response"
+    Guesses(resumed, crops, (0.5,), 4, 1.0, flip_test=False).load_state_dict(kept)
+    assert resumed.reader.read_from == "heatmaps"
 
 
 def test_a_guess_that_counts_is_a_target_and_others_are_left_alone(crops):

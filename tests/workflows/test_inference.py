@@ -74,6 +74,7 @@ def instances(tmp_path):
 
 
 def seen(network, instances, tmp_path, read_from="heatmaps", flip_test=False, batch_size=2):
+    network.reader.read_from = read_from
     return list(
         look(
             network,
@@ -81,7 +82,6 @@ def seen(network, instances, tmp_path, read_from="heatmaps", flip_test=False, ba
             tmp_path,
             SKELETON,
             SIZE_HW,
-            read_from=read_from,
             batch_size=batch_size,
             flip_test=flip_test,
         )
@@ -111,11 +111,12 @@ def test_response_maps_are_read_as_if_the_pose_were_near_a_textbook_one(instance
 
 def test_a_skeleton_without_a_layout_is_no_textbook(instances, tmp_path):
     network = Scripted(PLACES)
+    network.reader.read_from = "response"
     network.reader.textbook = 0.1
     untold = replace(SKELETON, layout=((0.5, 0.5),) * 4)
-    (item, *_) = look(network, instances, tmp_path, untold, SIZE_HW, read_from="response")
+    (item, *_) = look(network, instances, tmp_path, untold, SIZE_HW)
     network.reader.textbook = 0.0
-    (same, *_) = look(network, instances, tmp_path, untold, SIZE_HW, read_from="response")
+    (same, *_) = look(network, instances, tmp_path, untold, SIZE_HW)
     assert np.array_equal(item.prediction.xy, same.prediction.xy)
 
 
@@ -181,7 +182,6 @@ def test_answers_do_not_depend_on_the_batch_size(trained_once):
                 trained_once.images,
                 skeleton,
                 (96, 96),
-                read_from="response",
                 batch_size=size,
             )
         ]

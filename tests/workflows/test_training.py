@@ -250,6 +250,19 @@ def test_without_any_location_it_trains_on_answers_alone(examples, tmp_path):
     record = run(network, free, tmp_path, recipe(epochs=1))
     assert (record["located"], record["answered"], record["unanswered"]) == (0, 6, 0)
     assert all(torch.isfinite(p).all() for p in network.parameters())
+    assert record["read_from"] == network.reader.read_from == "response"
+
+
+def test_heatmaps_are_read_as_soon_as_something_has_taught_them(examples, tmp_path):
+    free = [Example(e.instance, e.presence, None) for e in examples]
+    guessing = recipe(epochs=3, training={"guess_at": (0.33,)})
+    with pytest.raises(Killed):
+        run(make_tiny(), free, tmp_path, guessing, KilledAfter(2))
+    resumed = make_tiny()
+    record = run(resumed, free, tmp_path, guessing)
+    assert record["read_from"] == resumed.reader.read_from == "heatmaps"
+    located = run(make_tiny(), examples, tmp_path, recipe(epochs=1), name="located.safetensors")
+    assert located["read_from"] == "heatmaps"
 
 
 def batch_of(located, xy=16.0):

@@ -124,8 +124,8 @@ class MapReader(nn.Module):
         turned: degrees; crops turned by as much either way are looked at too. 0 for none.
         kinematics: whether poses tell which peaks go together, see `KinematicTree`.
         textbook: how far keypoints lie from where a textbook pose has them, one standard
-            deviation, as a share of the maps' longer side; used as long as nobody has given a
-            location. 0 where the textbook pose says nothing.
+            deviation, as a share of the maps' longer side; used where response maps are read.
+            0 where the textbook pose says nothing.
 
     Attributes:
         read_from: which of a network's maps: "heatmaps", or its "response" maps (attention) as

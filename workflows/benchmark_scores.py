@@ -113,7 +113,8 @@ def response_at(seen: Seen, truth: Pose) -> NDArray[np.float64]:
     inside = truth.present & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     result = np.where(truth.present, 0.0, np.nan)
     index = np.flatnonzero(inside)
-    result[index] = seen.response[index, row[index], column[index]]
+    peak = seen.response.max(axis=(1, 2)).clip(1e-12)  # heatmaps are as high as they are sure
+    result[index] = seen.response[index, row[index], column[index]] / peak[index]
     return result
 
 

@@ -172,6 +172,6 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
             advice,
         )
     training = header.get("training", {})
-    earlier = "heatmaps" if training.get("located") else "response"  # before 2026-11-29
+    earlier = "heatmaps" if training.get("located") else "response"  # until 2026-11-28
     network.reader.read_from = training.get("read_from", earlier)  # type: ignore[union-attr]
     return network, header

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import TINY as TINY_OPTIONS
 from command_line import labelkit
@@ -15,11 +16,14 @@ from trained import TINY
 from labelkit.errors import ProjectError, UsageError
 from labelkit.models.checkpoint import load_checkpoint
 from labelkit.models.presets import PRESETS
+from labelkit.pose import human_pose
 from labelkit.project import BENCHMARK_FILE, find_project, open_project
 from labelkit.store import LabelStore
 from labelkit.workflows.benchmark import benchmark
+from labelkit.workflows.benchmark_scores import response_at
 from labelkit.workflows.benchmark_tables import tables
 from labelkit.workflows.figures import generate
+from labelkit.workflows.inference import Seen, make_prediction
 from labelkit.workflows.progress import Progress, Silent
 from labelkit.workflows.run_round import read_all
 from labelkit.workflows.settings import TrainingOptions, preset_of
@@ -228,6 +232,19 @@ def test_a_keypoint_that_is_nowhere_to_be_seen_has_no_response(tmp_path, figures
     assert first is None
     assert None not in others
     assert "| LOFR | 0% | - | 0." in report.text()
+
+
+def test_responses_are_shares_of_the_peak_of_each_map():
+    maps = np.zeros((4, 6, 5), dtype=np.float32)
+    maps[0, 2, 3], maps[0, 4, 4] = 0.2, 0.8  # (30, 20) is in the cell of row 2 and column 3
+    maps[1] = 0.0
+    to_cells = np.array([(0.1, 0.0, 0.0), (0.0, 0.1, 0.0)])
+    prediction = make_prediction("a-0", np.zeros((4, 2)), np.ones(4), np.ones(4))
+    seen = Seen(prediction, to_cells, maps, np.zeros((4, 0, 0), dtype=np.float32))
+    truth = human_pose([(30, 20), (30, 20), (0, 0), (99, 20)], [2, 2, 0, 2])
+    share = response_at(seen, truth)
+    assert share[[0, 1, 3]] == pytest.approx([0.25, 0.0, 0.0])  # the last lies outside
+    assert np.isnan(share[2])  # absent
 
 
 def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):

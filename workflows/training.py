@@ -39,6 +39,10 @@ from labelkit.workflows.precision import faster_in_bf16
 from labelkit.workflows.progress import Progress, Silent, Step
 from labelkit.workflows.resume import SafetensorsIO
 
+#: Without locations, guesses want that many steps to teach heatmaps that are better to read than
+#: response maps: 102 and 288 were too few, 864 enough (benchmarks/TRIED.md).
+TEACHING_STEPS = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -103,7 +107,8 @@ def make_recipe(
         crops: an epoch's worth; every row of a table passes the same number.
         epochs: passes over so many crops.
         seed: of the run.
-        located: whether anything has a location; without one the learning rates are others.
+        located: whether anything has a location; without one the learning rates are others, and
+            short trainings make no guesses.
     """
     training = dict(preset["training"])
     del training["epochs"]
@@ -112,6 +117,8 @@ def make_recipe(
         training["lr"] *= scale
         training["transformer_lr"] *= scale
     per_epoch = max(1, math.ceil(crops / training["batch_size"]))
+    if not located and epochs * per_epoch < TEACHING_STEPS:
+        training["guess_at"] = ()
     return Recipe(
         steps=epochs * per_epoch, steps_per_epoch=per_epoch, seed=seed, **training, **preset["loss"]
     )

@@ -219,6 +219,14 @@ def test_without_any_location_both_learning_rates_are_those_of_the_preset_for_it
     assert replace(none, lr=some.lr, transformer_lr=some.transformer_lr) == some
 
 
+def test_short_trainings_without_any_location_make_no_guesses():
+    def guess_at(crops, located):
+        return make_recipe(PRESETS["tiny"], crops, 34, seed=0, located=located).guess_at
+
+    assert guess_at(40, located=True) == guess_at(400, located=False) != ()
+    assert guess_at(40, located=False) == ()
+
+
 def test_the_record_says_what_was_done(examples, tmp_path):
     record = run(make_tiny(), examples, tmp_path)
     assert (record["located"], record["answered"], record["world_size"]) == (2, 4, 1)

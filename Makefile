@@ -17,6 +17,8 @@ lint: $(READY)  ## format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@git ls-files '*.py' | xargs wc -l | awk '$$1 > 400 && $$2 != "total" \
+	  {print "note: " $$2 " has " $$1 " lines: does it hold one idea?"}'
 
 bench: $(READY)  ## what benchmarks/*.md report, but for the long trainings; an hour on two CPU cores
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -18,9 +18,9 @@ from machine import machine, table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from labelkit.models.backbone import create_backbone
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.models.parts.backbone import create_backbone
 from labelkit.models.presets import PRESETS, build_model
-from labelkit.skeleton import load_skeleton
 
 BACKBONES = (
     "resnet50",
@@ -54,7 +54,11 @@ def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, .
     lofr = build_model("lofr", len(skeleton), skeleton.links, preset, False, skeleton.pairs)
     alone = create_backbone(name, pretrained=False)
     crops = torch.randn(batch, 3, 256, 192, device=device)
-    return (name, *cost(alone.to(device), crops, turns), *cost(lofr.to(device), crops, turns))
+    return (
+        name,
+        *cost(alone.to(device), crops, turns),
+        *cost(lofr.to(device), crops, turns),
+    )
 
 
 @torch.inference_mode()

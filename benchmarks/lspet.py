@@ -17,7 +17,7 @@ from pathlib import Path
 
 from machine import machine
 
-from labelkit.cli import main as labelkit
+from labelkit.cli.app import main as labelkit
 
 DATA = Path(os.environ.get("LABELKIT_DATA", "../shared/data")) / "lspet"
 

@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for count in said.images:
             folder = Path(name) / str(count)
-            from labelkit.workflows.figures import generate
+            from labelkit.workflows.synthetic.figures import generate
 
             generate(folder, count, seed=0, size=128)
             for step in STEPS:
@@ -51,17 +51,22 @@ def do(step: str, folder: Path) -> None:
     """One step in this process; prints its peak memory in megabytes."""
     import torch
 
-    from labelkit.images import scan_images
-    from labelkit.instance import Box
-    from labelkit.journal import VISIBILITY, Entry, visibility_content
+    from labelkit.domain.instance import Box
+    from labelkit.domain.skeleton import load_skeleton
     from labelkit.models.checkpoint import network_header, save_checkpoint
-    from labelkit.project import create_project, open_project
-    from labelkit.rounds import RoundPlan, begin_round
-    from labelkit.skeleton import load_skeleton
-    from labelkit.store import LabelStore, NewInstance
-    from labelkit.workflows.progress import Silent
-    from labelkit.workflows.run_round import run_round
-    from labelkit.workflows.settings import TrainingOptions, build_network, preset_of, resolve
+    from labelkit.progress import Silent
+    from labelkit.project.images import scan_images
+    from labelkit.project.project import create_project, open_project
+    from labelkit.project.rounds import RoundPlan, begin_round
+    from labelkit.store.journal import VISIBILITY, Entry, visibility_content
+    from labelkit.store.label_store import LabelStore, NewInstance
+    from labelkit.workflows.rounds.run_round import run_round
+    from labelkit.workflows.rounds.settings import (
+        TrainingOptions,
+        build_network,
+        preset_of,
+        resolve,
+    )
 
     torch.set_num_threads(1)
     skeleton = load_skeleton("lsp14")

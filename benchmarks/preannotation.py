@@ -24,18 +24,18 @@ from typing import NamedTuple
 import torch
 from machine import machine, table
 
-from labelkit.images import scan_images
-from labelkit.instance import Box, Instance
-from labelkit.maps import MapWriter
-from labelkit.predictions import write_predictions
-from labelkit.workflows.crops import normalise
-from labelkit.workflows.data import PlainCrops, loader
-from labelkit.workflows.figure_drawing import SKELETON
-from labelkit.workflows.figures import generate
-from labelkit.workflows.inference import look
-from labelkit.workflows.precision import faster_in_bf16
-from labelkit.workflows.run_round import _keep_maps
-from labelkit.workflows.settings import TrainingOptions, build_network, preset_of, resolve
+from labelkit.domain.instance import Box, Instance
+from labelkit.project.images import scan_images
+from labelkit.project.predictions import write_predictions
+from labelkit.project.response_maps import MapWriter
+from labelkit.workflows.network.crops import normalise
+from labelkit.workflows.network.data import PlainCrops, loader
+from labelkit.workflows.network.inference import predict
+from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.rounds.run_round import _keep_maps
+from labelkit.workflows.rounds.settings import TrainingOptions, build_network, preset_of, resolve
+from labelkit.workflows.synthetic.figure_drawing import SKELETON
+from labelkit.workflows.synthetic.figures import generate
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
             torch.cuda.synchronize()
 
     def pre_annotate() -> None:
-        seen = look(
+        seen = predict(
             network,
             instances,
             folder / "images",

@@ -19,15 +19,15 @@ import numpy as np
 from lspet import DATA
 from machine import machine, table
 
-from labelkit.console import Console
-from labelkit.preannotation import PRESENT
-from labelkit.project import Project, open_project
-from labelkit.quality import spearman
-from labelkit.rounds import COMPLETE, Round, rounds
-from labelkit.store import LabelStore
-from labelkit.workflows.evaluate import EvaluationSet, evaluation_set
-from labelkit.workflows.run_round import look_at, mean_error, read_all
-from labelkit.workflows.settings import load_network
+from labelkit.cli.console import Console
+from labelkit.metrics.quality import spearman
+from labelkit.project.preannotation import PRESENT
+from labelkit.project.project import Project, open_project
+from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
+from labelkit.workflows.rounds.run_round import mean_error, predict_instances, read_snapshot
+from labelkit.workflows.rounds.settings import load_network
 
 #: (project, folder with images/ and keypoints.json)
 USUAL = (
@@ -65,7 +65,7 @@ def rows_of(
     """A row for each complete round."""
     project = open_project(root)
     with LabelStore.open(project.store_url) as store:
-        known = read_all(project, store)
+        known = read_snapshot(project, store)
         with evaluation_set(project, known, Console(), images, labels) as data:
             for found in rounds(project):
                 if found.status == COMPLETE:
@@ -78,7 +78,7 @@ def numbers_of(found: Round, project: Project, data: EvaluationSet, most: int) -
     """What `COLUMNS` says."""
     network, _ = load_network(found.path / "model.safetensors", project.skeleton)
     instances = dict(islice(data.instances.items(), most))
-    seen = look_at(data.project, network, found.plan.settings, instances, Console())
+    seen = predict_instances(data.project, network, found.plan.settings, instances, Console())
     scores, peaks, errors = [], [], []
     keypoint_scores, keypoint_errors = [], []
     for item in seen:

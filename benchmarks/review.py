@@ -26,20 +26,20 @@ from pathlib import Path
 import numpy as np
 from machine import machine, table
 
-from labelkit.bridges.mongod import own_mongod
+from labelkit.bridges.fiftyone.mongod import own_mongod
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
-from labelkit.formats.documents import load_json
-from labelkit.instance import Box, Image, Instance
-from labelkit.journal import KEYPOINTS, Entry, keypoints_content
-from labelkit.map_images import RESPONSE, MapPictures
-from labelkit.maps import MapReader, MapWriter
-from labelkit.pose import Pose
-from labelkit.predictions import Prediction, write_predictions
-from labelkit.project import Project, create_project
-from labelkit.rounds import RoundPlan, begin_round, finish_round
-from labelkit.skeleton import load_skeleton
-from labelkit.store import LabelStore, NewInstance
-from labelkit.workflows.progress import Silent
+from labelkit.progress import Silent
+from labelkit.project.predictions import Prediction, write_predictions
+from labelkit.project.project import Project, create_project
+from labelkit.project.response_maps import MapReader, MapWriter
+from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.project.rounds import RoundPlan, begin_round, finish_round
+from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.review import review
 
 SIDE, LOOKED_AT = 200, 100

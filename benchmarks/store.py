@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from machine import machine, table
 
-from labelkit.instance import Box, Image
-from labelkit.journal import KEYPOINTS, Entry, keypoints_content
-from labelkit.pose import human_pose
-from labelkit.rows import row_of_entry
-from labelkit.skeleton import load_skeleton
-from labelkit.store import LabelStore, NewInstance
+from labelkit.domain.instance import Box, Image
+from labelkit.domain.pose import human_pose
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.rows import row_of_entry
 
 POSES = 10_000
 TURNS = 5

@@ -23,28 +23,28 @@ import httpx
 import numpy as np
 from machine import machine, table
 
-from labelkit.bridges.ports import free_port
-from labelkit.bridges.studio_api import StudioApi
-from labelkit.bridges.studio_environment import (
+from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.bridges.label_studio.environment import (
     find_executable,
     is_complete,
     make_environment,
     own_environment,
 )
-from labelkit.bridges.studio_server import StudioServer, read_log_in, running_server
-from labelkit.instance import Box, Image
-from labelkit.journal import VISIBILITY, Entry, visibility_content
-from labelkit.pose import Pose
-from labelkit.predictions import Prediction, write_predictions
-from labelkit.project import Project, create_project
-from labelkit.rounds import RoundPlan, begin_round, finish_round
-from labelkit.selection import QueueItem
-from labelkit.sent import Sent
-from labelkit.skeleton import load_skeleton
-from labelkit.store import LabelStore, NewInstance
-from labelkit.workflows.outgoing import outgoing
-from labelkit.workflows.queueing import write_queue
-from labelkit.workflows.run_round import read_all
+from labelkit.bridges.label_studio.server import StudioServer, read_log_in, running_server
+from labelkit.bridges.ports import free_port
+from labelkit.domain.instance import Box, Image
+from labelkit.domain.pose import Pose
+from labelkit.domain.selection import QueueItem
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.project.predictions import Prediction, write_predictions
+from labelkit.project.project import Project, create_project
+from labelkit.project.rounds import RoundPlan, begin_round, finish_round
+from labelkit.store.journal import VISIBILITY, Entry, visibility_content
+from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.task_ledger import TaskLedger
+from labelkit.workflows.rounds.queue_file import write_queue
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.sync.questions import next_questions
 
 SIDE, CHANGED, SMALL = 200, 5, 1000
 #: Where the made-up pictures would be; nobody looks at them.
@@ -158,7 +158,7 @@ def bare_import(project: Project, server: StudioServer) -> float:
     from label_studio_sdk import LabelStudio
 
     with LabelStore.open(project.store_url) as store:
-        asked = outgoing(project, read_all(project, store))
+        asked = next_questions(project, read_snapshot(project, store))
     tasks: list[Any] = [
         asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.wanted)
     ]
@@ -176,7 +176,7 @@ def label(project: Project, server: StudioServer, count: int) -> None:
         LabelStore.open(project.store_url) as store,
         StudioApi(server.url, server.log_in.api_key) as api,
     ):
-        target = Sent(store.database, server.url).project("correction")
+        target = TaskLedger(store.database, server.url).project("correction")
         assert target is not None
         facts = list(api.task_facts(target.project_id, "id"))
     headers = {"Authorization": f"Token {server.log_in.api_key}"}
@@ -193,7 +193,7 @@ def command(project: Project, *arguments: str) -> tuple[float, float]:
     place = [] if "--help" in arguments else ["--project", str(project.root)]
     script = (
         "import re, sys\n"
-        "from labelkit.cli import main\n"
+        "from labelkit.cli.app import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n"
         "    peak = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())\n"

@@ -17,18 +17,24 @@ from pathlib import Path
 import torch
 from machine import machine, table
 
+from labelkit.domain.instance import Instance
+from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
-from labelkit.formats.documents import load_json
-from labelkit.images import scan_images
-from labelkit.instance import Instance
 from labelkit.models.presets import PRESETS, build_model
-from labelkit.workflows.crops import Turns
-from labelkit.workflows.data import Example, MixedSampler, TrainingCrops, loader, loader_workers
-from labelkit.workflows.figure_drawing import SKELETON
-from labelkit.workflows.figures import generate
-from labelkit.workflows.precision import faster_in_bf16
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.training import PoseTraining, Recipe, make_recipe, train
+from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.workflows.network.crops import Augmentation
+from labelkit.workflows.network.data import (
+    Example,
+    MixedSampler,
+    TrainingCrops,
+    loader,
+    loader_workers,
+)
+from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
+from labelkit.workflows.synthetic.figure_drawing import SKELETON
+from labelkit.workflows.synthetic.figures import generate
 
 
 def main() -> None:
@@ -113,8 +119,8 @@ def from_memory(
         recipe.located_odds,
         recipe.seed,
     )
-    turns = Turns(recipe.rotation, recipe.mirror)
-    crops = TrainingCrops(folder / "images", examples, SKELETON, preset["input_size"], turns)
+    augmentation = Augmentation(recipe.rotation, recipe.mirror)
+    crops = TrainingCrops(folder / "images", examples, SKELETON, preset["input_size"], augmentation)
     batches = [
         {name: value.to(device) for name, value in batch.items()}
         for batch in loader(crops, recipe.batch_size, loader_workers(), sampler)

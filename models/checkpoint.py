@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from labelkit.errors import CheckpointError
-from labelkit.models.detr_baseline import DetrBaseline
+from labelkit.models.baselines.detr import DetrBaseline
+from labelkit.models.baselines.simple import SimpleBaseline
+from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.lofr import LOFR
-from labelkit.models.presets import build_model
-from labelkit.models.simple_baseline import SimpleBaseline
-from labelkit.models.twin_baseline import TwinBaseline
+from labelkit.models.presets import build_model, with_current_names
 
 #: Goes up whenever the weights of before no longer fit the networks of today.
 FORMAT = 2
@@ -130,7 +130,7 @@ def load_model(
             network["kind"],
             network["num_keypoints"],
             [(a, b) for a, b in network["links"]],
-            network["preset"],
+            with_current_names(network["preset"]),
             pretrained=False,
             pairs=[(a, b) for a, b in network["pairs"]],
         )

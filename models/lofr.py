@@ -12,21 +12,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labelkit.models.backbone import Backbone
-from labelkit.models.cam import CamBranch
-from labelkit.models.decoder import PartClassifier, PartDecoder
-from labelkit.models.encoder import ContextEncoder
-from labelkit.models.heads import (
+from labelkit.models.parts.backbone import Backbone
+from labelkit.models.parts.cam import CamBranch
+from labelkit.models.parts.decoder import PartClassifier, PartDecoder
+from labelkit.models.parts.encoder import ContextEncoder
+from labelkit.models.parts.heads import (
     AttentionHeatmap,
     DeconvHead,
     DotHeatmap,
     HeatmapPresence,
     PyramidHead,
 )
-from labelkit.models.output import PoseOutput
-from labelkit.models.prototypes import PosePrototypes, adjacency
-from labelkit.models.response import fuse_scales, scale_mass
-from labelkit.models.spe import SpatialEncoding, key_maps
+from labelkit.models.parts.output import PoseOutput
+from labelkit.models.parts.prototypes import PosePrototypes, adjacency
+from labelkit.models.parts.response import fuse_scales, scale_mass
+from labelkit.models.parts.spe import SpatialEncoding, key_maps
 
 MEMORY_STRIDES = (4, 8, 16)
 

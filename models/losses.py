@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed
 
-from labelkit.models.output import PoseOutput
+from labelkit.models.parts.output import PoseOutput
 
 #: alpha, alpha_1, alpha_2 and beta of eq. 13: CNN, encoder, final classifier, part diversity.
 PAPER_WEIGHTS = (0.2, 0.2, 0.5, 0.1)

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from labelkit.models.backbone import Backbone
-from labelkit.models.detr_baseline import DetrBaseline
+from labelkit.models.baselines.detr import DetrBaseline
+from labelkit.models.baselines.simple import SimpleBaseline
+from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.lofr import LOFR, lofr_strides
-from labelkit.models.reading import MapReader
-from labelkit.models.simple_baseline import SimpleBaseline
-from labelkit.models.twin_baseline import TwinBaseline
+from labelkit.models.parts.backbone import Backbone
+from labelkit.models.reading import PoseReader
 
 KINDS = ("lofr", "detr", "simple", "twin")
 
@@ -57,8 +57,8 @@ _PAPER: dict[str, Any] = {
         "epochs": 160,
         "located_share": 0.25,  # least part of a batch, where only some crops have locations
         "located_odds": 1.0,  # and at least so many times as often as another is one drawn
-        "guess_at": (),  # parts of the training after which the network guesses locations
-        "sure": 0.5,  # part of its guesses that count
+        "pseudo_labels_at": (),  # fractions of the training after which they are made
+        "keep_fraction": 0.5,  # of the pseudo-labels, the surest first
         "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
         "rotation": 30.0,  # degrees by which training crops turn, either way
         "mirror": True,  # mirror images, left and right renamed
@@ -84,9 +84,9 @@ _PLUS = _changed(
         "guide": "both",
         "sup_map": "pyramid",
         "heat_presence": True,
-        "turned": 20.0,  # degrees of the views that are looked at besides the upright one
-        "kinematics": True,  # poses, at first a textbook's, tell which peaks go together
-        "textbook": 0.16,  # share of a map: the spread around a textbook pose, without locations
+        "rotation_tta": 20.0,  # degrees of the test-time views besides the upright one
+        "kinematics": True,  # poses, at first the prior, tell which peaks go together
+        "pose_prior": 0.16,  # share of a map: the spread around the prior, without locations
     },
     loss={"lambda_mse": 200.0, "lambda_response": 0.1},
     training={
@@ -96,7 +96,7 @@ _PLUS = _changed(
         "weight_decay": 0.1,
         "located_share": 0.6,
         "located_odds": 17.0,  # that is .65 of a batch with a tenth, .85 with a quarter of them
-        "guess_at": (0.33, 0.67),
+        "pseudo_labels_at": (0.33, 0.67),
     },
 )
 
@@ -138,6 +138,25 @@ _TINY = _changed(
 PRESETS: dict[str, dict[str, Any]] = {"paper": _PAPER, "plus": _PLUS, "tiny": _TINY}
 
 
+#: What a preset's entries were called in networks trained until 2026-11-28.
+_FORMER_NAMES = {
+    "guess_at": "pseudo_labels_at",
+    "sure": "keep_fraction",
+    "textbook": "pose_prior",
+    "turned": "rotation_tta",
+}
+
+
+def with_current_names(preset: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset out of a file, with the entries that had other names under their present ones."""
+    return {
+        name: {_FORMER_NAMES.get(key, key): entry for key, entry in value.items()}
+        if isinstance(value, Mapping)
+        else value
+        for name, value in preset.items()
+    }
+
+
 def build_model(
     kind: str,
     num_keypoints: int,
@@ -165,7 +184,9 @@ def build_model(
         raise ValueError(f"Model kind {kind!r} is none of {', '.join(KINDS)}.")
     settings = dict(preset["simple" if kind == "twin" else kind])
     reading = {
-        key: settings.pop(key) for key in ("turned", "kinematics", "textbook") if key in settings
+        key: settings.pop(key)
+        for key in ("rotation_tta", "kinematics", "pose_prior")
+        if key in settings
     }
 
     def build() -> Any:
@@ -178,16 +199,16 @@ def build_model(
 
 def build_reader(
     num_keypoints: int, preset: Mapping[str, Any], reading: Mapping[str, Any]
-) -> MapReader:
+) -> PoseReader:
     """A reader of the heatmaps of a preset's networks.
 
     Args:
         num_keypoints: K.
         preset: see `build_model`.
-        reading: "turned", "kinematics" and "textbook" of `MapReader`; what is missing is off.
+        reading: "rotation_tta", "kinematics" and "pose_prior" of `PoseReader`; off where missing.
     """
     height, width = preset["input_size"]
-    return MapReader(num_keypoints, (height // 4, width // 4), **reading)
+    return PoseReader(num_keypoints, (height // 4, width // 4), **reading)
 
 
 def _build(

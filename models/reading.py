@@ -1,4 +1,4 @@
-"""Reading keypoints off maps with what else is known: turned views, and how poses look."""
+"""Reading keypoints off maps: rotation test-time augmentation, pose prior, kinematic tree."""
 
 from __future__ import annotations
 
@@ -115,17 +115,17 @@ class KinematicTree(nn.Module):
         return _peak_one(torch.stack(beliefs, dim=1))
 
 
-class MapReader(nn.Module):
+class PoseReader(nn.Module):
     """What is done with a network's maps before their peaks are read.
 
     Args:
         num_keypoints: K.
         size_hw: rows and columns of the maps.
-        turned: degrees; crops turned by as much either way are looked at too. 0 for none.
+        rotation_tta: degrees; crops rotated by as much either way are read too. 0 for none.
         kinematics: whether poses tell which peaks go together, see `KinematicTree`.
-        textbook: how far keypoints lie from where a textbook pose has them, one standard
+        pose_prior: how far keypoints lie from where the pose prior has them, one standard
             deviation, as a share of the maps' longer side; used where response maps are read.
-            0 where the textbook pose says nothing.
+            0 for no prior.
 
     Attributes:
         read_from: which of a network's maps: "heatmaps", or its "response" maps (attention) as
@@ -136,13 +136,13 @@ class MapReader(nn.Module):
         self,
         num_keypoints: int,
         size_hw: tuple[int, int],
-        turned: float = 0.0,
+        rotation_tta: float = 0.0,
         kinematics: bool = False,
-        textbook: float = 0.0,
+        pose_prior: float = 0.0,
     ) -> None:
         super().__init__()
-        self.turns = (turned, -turned) if turned else ()  # degrees
-        self.textbook = textbook
+        self.rotations = (rotation_tta, -rotation_tta) if rotation_tta else ()  # degrees
+        self.pose_prior = pose_prior
         self.read_from: Literal["heatmaps", "response"] = "heatmaps"
         self.tree = KinematicTree(num_keypoints, size_hw) if kinematics else None
 
@@ -151,7 +151,7 @@ class MapReader(nn.Module):
 
         Args:
             maps: (B, K, h, w) heatmaps or response maps, peaks at most 1.
-            expected: (B, K, 2) where a textbook pose has the keypoints, in cells; None where
+            expected: (B, K, 2) where the pose prior has the keypoints, in cells; None where
                 locations have been learned.
 
         Returns:
@@ -160,7 +160,7 @@ class MapReader(nn.Module):
         if expected is not None:
             size_hw = (maps.shape[2], maps.shape[3])
             everywhere = torch.ones_like(expected[..., 0], dtype=torch.bool)
-            near = render_heatmaps(expected, everywhere, size_hw, self.textbook * max(size_hw))
+            near = render_heatmaps(expected, everywhere, size_hw, self.pose_prior * max(size_hw))
             maps = _peak_one(maps * near)
         return maps if self.tree is None else self.tree(maps)
 

@@ -18,15 +18,15 @@ from coco_documents import annotation, result, truth
 from command_line import TINY, labelkit
 from trained import ticked, true_poses
 
-from labelkit.images import scan_images
-from labelkit.instance import Box, Instance
-from labelkit.project import open_project
-from labelkit.selection import dev_set
-from labelkit.skeleton import load_skeleton
-from labelkit.store import LabelStore
-from labelkit.workflows.figures import generate
-from labelkit.workflows.run_round import DEV_SHARE
-from labelkit.workflows.simulated_annotator import correct
+from labelkit.domain.instance import Box, Instance
+from labelkit.domain.selection import dev_set
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.project.images import scan_images
+from labelkit.project.project import open_project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.run_round import DEV_SHARE
+from labelkit.workflows.synthetic.figures import generate
+from labelkit.workflows.synthetic.simulated_annotator import correct
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from labelkit.atomic import write_json
+from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
+from labelkit.domain.selection import labelled_set
 from labelkit.errors import UsageError
-from labelkit.predictions import blind_predictions
-from labelkit.priors import MeanPose, skeleton_in_box
-from labelkit.project import (
+from labelkit.files.atomic import write_json
+from labelkit.progress import Progress
+from labelkit.project.predictions import blind_predictions
+from labelkit.project.project import (
     BENCHMARK_FILE,
     PROJECT_FILE,
     Project,
@@ -19,18 +21,16 @@ from labelkit.project import (
     lock_project,
     open_project,
 )
-from labelkit.selection import labelled_set
-from labelkit.store import LabelStore
-from labelkit.workflows.benchmark_report import BenchmarkReport, Line, finished
-from labelkit.workflows.benchmark_runs import Bench, planned, scored
-from labelkit.workflows.benchmark_scores import blind_scores
-from labelkit.workflows.benchmark_tables import Table, Trial, tables
-from labelkit.workflows.evaluate import evaluation_set
-from labelkit.workflows.labels import read_labels
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.register import register
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions, preset_of, resolve
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.benchmarking.report import BenchmarkReport, Line, finished
+from labelkit.workflows.benchmarking.runs import Bench, planned, scored
+from labelkit.workflows.benchmarking.scores import blind_scores
+from labelkit.workflows.benchmarking.tables import Table, Trial, tables
+from labelkit.workflows.intake.evaluation_set import evaluation_set
+from labelkit.workflows.intake.label_files import read_labels
+from labelkit.workflows.intake.register import register
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 
 #: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
 LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
@@ -92,7 +92,7 @@ def benchmark(
         write_json(root / BENCHMARK_FILE, settings)
         if images is not None and labels is not None:
             _register(project, store, labels, progress)
-        everything = read_all(project, store)
+        everything = read_snapshot(project, store)
         with evaluation_set(project, everything, progress, test_images, test_labels) as test:
             name = "dev" if test_labels is None else test_labels.resolve().parent.name
             bench = Bench(project, everything, settings, store.head(), test, name)

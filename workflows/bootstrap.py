@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from labelkit.domain.skeleton import Skeleton, load_skeleton
+from labelkit.domain.text import counted, named
 from labelkit.errors import LabelkitError, ProjectError, UsageError
-from labelkit.project import (
+from labelkit.progress import Progress
+from labelkit.project.project import (
     PROJECT_FILE,
     Project,
     change_skeleton,
@@ -19,18 +22,15 @@ from labelkit.project import (
     open_project,
     take_back_project,
 )
-from labelkit.rounds import latest_complete
-from labelkit.skeleton import Skeleton, load_skeleton
-from labelkit.store import LabelStore
-from labelkit.wording import counted, named
-from labelkit.workflows.labels import LabelFile, read_labels, read_skeleton
-from labelkit.workflows.outgoing import ask_what_can_be_seen
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.push import write_files
-from labelkit.workflows.register import Registered, register
+from labelkit.project.rounds import latest_complete
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.intake.label_files import LabelFile, read_labels, read_skeleton
+from labelkit.workflows.intake.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions, check_options
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions, check_options
+from labelkit.workflows.sync.push_files import write_files
+from labelkit.workflows.sync.questions import visibility_questions
 
 #: Skeleton of people, where nothing names another.
 DEFAULT_SKELETON = "coco17"
@@ -142,11 +142,11 @@ def bootstrap(
                 take_back_project(project)
                 progress.line(f"Took the project {project.root} back.")
             raise
-        known = read_all(project, store)
+        known = read_snapshot(project, store)
         if not known.presences:
             if options.training():
                 progress.line("Nothing is trained yet; how to train is kept with the first round.")
-            files = write_files(ask_what_can_be_seen(project, known))
+            files = write_files(visibility_questions(project, known))
             return BootstrapReport(project.root, registered, None, files)
         share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)

@@ -9,30 +9,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelkit.annotation import VisibilityAnswer
-from labelkit.atomic import write_json, write_text
+from labelkit.domain.annotation import VisibilityAnswer
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.text import duration
 from labelkit.errors import ProjectError
+from labelkit.files.atomic import write_json, write_text
+from labelkit.files.documents import load_json
 from labelkit.formats.coco import CocoFile, read_coco
-from labelkit.formats.documents import load_json
 from labelkit.formats.visibility_csv import write_visibility_csv
-from labelkit.instance import Instance
-from labelkit.pose import Pose
-from labelkit.project import Project, open_project
-from labelkit.rounds import COMPLETE, rounds
-from labelkit.store import LabelStore
-from labelkit.table import ResultTable
-from labelkit.wording import duration
+from labelkit.metrics.table import ResultTable
+from labelkit.progress import Progress
+from labelkit.project.project import Project, open_project
+from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
-from labelkit.workflows.contact_sheet import contact_sheet
 from labelkit.workflows.evaluate import evaluate
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.pull import pull_file
-from labelkit.workflows.push import push_files
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.round_pictures import sheet_items
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions, check_options
-from labelkit.workflows.simulated_annotator import NAME, correct
+from labelkit.workflows.reviewing.contact_sheet import contact_sheet
+from labelkit.workflows.reviewing.round_pictures import sheet_items
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions, check_options
+from labelkit.workflows.sync.pull_file import pull_file
+from labelkit.workflows.sync.push_files import push_files
+from labelkit.workflows.synthetic.simulated_annotator import NAME, correct
 
 TRAIN_FIGURES, TEST_FIGURES = 400, 300
 # Figures need less than photographs, and less with locations than without.
@@ -152,7 +152,7 @@ def demo(
 
 
 def _figures(folder: Path, count: int, seed: int, progress: Progress) -> CocoFile:
-    from labelkit.workflows.figures import generate
+    from labelkit.workflows.synthetic.figures import generate
 
     path, made_for = folder / "keypoints.json", folder / "made_for.json"
     wanted = {"figures": count, "seed": seed}
@@ -184,7 +184,7 @@ def _annotate(
 ) -> None:
     """Push the queue, have it corrected, pull it."""
     pushed = push_files(project, store, dry_run=False)
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     poses = _true_poses(project, labels.instances, truth)
     tasks = json.loads(pushed.files[1].read_text(encoding="utf-8"))
     export = folder / f"corrected_{percent:g}.json"

@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labelkit.bridges.mongod import prepare_database
-from labelkit.bridges.studio_api import connect
+from labelkit.bridges.fiftyone.mongod import prepare_database
+from labelkit.bridges.label_studio.api import connect
 from labelkit.errors import INSTALL, LabelkitError
-from labelkit.images import image_file
-from labelkit.project import Project, find_project, open_project
-from labelkit.rounds import rounds
-from labelkit.store import LabelStore
+from labelkit.project.images import image_file
+from labelkit.project.project import Project, find_project, open_project
+from labelkit.project.rounds import rounds
+from labelkit.store.label_store import LabelStore
 
 NEEDED = ("torch", "torchvision", "timm", "lightning", "pycocotools", "sqlalchemy", "pyarrow")
 

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from labelkit.atomic import write_text
-from labelkit.conflicts import SAME_PX
+from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
+from labelkit.domain.selection import format_percent
+from labelkit.domain.text import counted
 from labelkit.errors import (
     CheckpointError,
-    InputError,
     ProjectError,
-    UsageError,
-    WaitingForLabels,
 )
-from labelkit.instance import Instance
-from labelkit.outputs import check_output
-from labelkit.pose import Pose
-from labelkit.predictions import Prediction, blind_predictions, find_predictions
-from labelkit.priors import MeanPose, skeleton_in_box
-from labelkit.project import Project
-from labelkit.rounds import COMPLETE, Round, rounds
-from labelkit.selection import format_percent
-from labelkit.store import LabelStore
-from labelkit.table import ResultRow, ResultTable, evaluate_row
-from labelkit.wording import counted
-from labelkit.workflows.labels import read_labels
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.register import register
-from labelkit.workflows.run_round import (
-    Labels,
+from labelkit.files.atomic import write_text
+from labelkit.metrics.table import ResultRow, ResultTable, evaluate_row
+from labelkit.progress import Progress
+from labelkit.project.outputs import check_output
+from labelkit.project.predictions import Prediction, blind_predictions, find_predictions
+from labelkit.project.project import Project
+from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.store.conflicts import SAME_PX
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
+from labelkit.workflows.rounds.run_round import (
+    LabelSnapshot,
     examples_of,
-    look_at,
-    read_all,
+    predict_instances,
+    read_snapshot,
     train_network,
 )
-from labelkit.workflows.settings import load_network
+from labelkit.workflows.rounds.settings import load_network
 
 #: How a file with a project's table begins.
 MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'
@@ -80,22 +72,6 @@ class EvaluateReport:
         return self.table.as_dict()
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSet:
-    """Instances with human keypoints that no training has seen.
-
-    Attributes:
-        project: where their images are.
-        instances, truth: by instance id.
-        source: for the report.
-    """
-
-    project: Project
-    instances: Mapping[str, Instance]
-    truth: Mapping[str, Pose]
-    source: str
-
-
 def evaluate(
     project: Project,
     store: LabelStore,
@@ -125,10 +101,10 @@ def evaluate(
     """
     if output is not None:
         check_output(output, MARK, project, overwrite=overwrite)
-    known = read_all(project, store)
+    known = read_snapshot(project, store)
     chosen = _one_per_percentage(project)
     plan = chosen[-1].plan
-    learned = read_all(project, store, plan.journal_head) if plan.labelled else known
+    learned = read_snapshot(project, store, plan.journal_head) if plan.labelled else known
     with evaluation_set(project, known, progress, images, labels) as data:
         rows = list(_blind_rows(data, project, learned, plan.labelled))
         scored, unread = [], {}
@@ -153,72 +129,6 @@ def evaluate(
     if images is None:
         note += _anchored(scored, data)
     return EvaluateReport(table, len(data.truth), present, data.source, file, note)
-
-
-@contextmanager
-def evaluation_set(
-    project: Project,
-    known: Labels,
-    progress: Progress,
-    images: Path | None,
-    labels: Path | None,
-) -> Iterator[EvaluationSet]:
-    """Labelled images that the project does not hold or, without any, its dev set.
-
-    Raises:
-        UsageError: if only one of `images` and `labels` is given.
-        WaitingForLabels: if the dev set has no human keypoints yet.
-        InputError: if there are no keypoints, or an image is also in the project.
-    """
-    if (images is None) != (labels is None):
-        raise UsageError("An evaluation set wants both --images DIR and --labels FILE.")
-    if images is None or labels is None:
-        yield _dev_set(project, known)
-        return
-    with TemporaryDirectory() as folder:
-        aside = replace(project, root=Path(folder), images_root=images.resolve())
-        with LabelStore.open(f"sqlite:///{folder}/labels.db") as store:
-            register(
-                aside,
-                store,
-                progress,
-                labels=read_labels(labels, project.skeleton),
-                boxes="whole-image",  # of images without labels, which are not scored
-                skip_unreadable=False,
-                skip_duplicates=True,
-                skip_missing=False,
-                can_skip=False,
-            )
-            instances, truth = store.instances(), store.poses(project.skeleton)
-        if not truth:
-            raise InputError(
-                f"{labels} holds no keypoints to score against.",
-                "Give a file with keypoint locations, not one with visibility answers.",
-            )
-        trained_on = {
-            instance.image.id: instance.image.path for instance in known.instances.values()
-        }
-        for instance in instances.values():
-            if instance.image.id in trained_on:
-                raise InputError(
-                    f"{instance.image.path} is also in the project, as "
-                    f"{trained_on[instance.image.id]}: a score on it would mean nothing.",
-                    "Evaluate on images that the project does not hold.",
-                )
-        chosen = {item: instances[item] for item in truth}
-        yield EvaluationSet(aside, chosen, truth, str(labels))
-
-
-def _dev_set(project: Project, known: Labels) -> EvaluationSet:
-    truth = {item: pose for item, pose in known.poses.items() if item in known.dev}
-    if not truth:
-        raise WaitingForLabels(
-            f"None of the {len(known.dev)} instances of the dev set has human keypoints.",
-            "They are first in the queue: labelkit push, correct, labelkit pull.\n"
-            "Or evaluate on labelled images: labelkit evaluate --images DIR --labels FILE",
-        )
-    instances = {item: known.instances[item] for item in truth}
-    return EvaluationSet(project, instances, truth, "the dev set")
 
 
 def _anchored(scored: list[Round], data: EvaluationSet) -> str:
@@ -256,7 +166,7 @@ def _one_per_percentage(project: Project) -> list[Round]:
 
 
 def _blind_rows(
-    data: EvaluationSet, project: Project, labels: Labels, labelled: Sequence[str]
+    data: EvaluationSet, project: Project, labels: LabelSnapshot, labelled: Sequence[str]
 ) -> Iterator[ResultRow]:
     """Poses that nobody looked up in the picture: of some labels, or of all there are."""
     skeleton = project.skeleton
@@ -293,7 +203,7 @@ def _rows_of_round(
     share = format_percent(round(100 * plan.labelled_share, 1))
 
     def row(name: str, network: Any) -> ResultRow:
-        seen = look_at(data.project, network, plan.settings, data.instances, progress)
+        seen = predict_instances(data.project, network, plan.settings, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in seen
         }
@@ -303,7 +213,7 @@ def _rows_of_round(
         folder = f"{found.path.name}-{plan.fingerprint}"  # numbers of removed rounds come again
         model = project.root / "reports" / "supervised" / folder / "model.safetensors"
         if not model.is_file():
-            labels = read_all(project, store, plan.journal_head)
+            labels = read_snapshot(project, store, plan.journal_head)
             examples = examples_of(labels, plan.labelled)
             train_network(
                 "simple",

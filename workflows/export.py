@@ -7,20 +7,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelkit.annotation import VisibilityAnswer
-from labelkit.atomic import write_text
+from labelkit.domain.annotation import VisibilityAnswer
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.text import counted
 from labelkit.errors import UsageError, WaitingForLabels
+from labelkit.files.atomic import write_text
 from labelkit.formats.coco import write_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.formats.yolo import HEADING, write_yolo
-from labelkit.instance import Instance
-from labelkit.outputs import check_output
-from labelkit.pose import Pose
-from labelkit.preannotation import pre_annotation
-from labelkit.project import Project
-from labelkit.store import LabelStore
-from labelkit.wording import counted
-from labelkit.workflows.run_round import Labels, latest_predictions, read_all
+from labelkit.project.outputs import check_output
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.run_round import LabelSnapshot, latest_predictions, read_snapshot
 
 FORMATS = ("coco", "yolo", "visibility")
 
@@ -88,7 +88,7 @@ def export(
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(FORMATS)}.")
     names = {"coco": "keypoints.json", "yolo": "yolo", "visibility": "visibility.csv"}
     target = output or project.root / "exports" / names[form]
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     files: dict[Path, str] = {}
     if form == "visibility":
         answers = [
@@ -125,7 +125,7 @@ def export(
     return report
 
 
-def _predicted(project: Project, labels: Labels) -> list[tuple[Instance, Pose]]:
+def _predicted(project: Project, labels: LabelSnapshot) -> list[tuple[Instance, Pose]]:
     """What only the newest round has posed, and nobody has skipped."""
     left_out = labels.poses.keys() | labels.skipped
     return [
@@ -138,7 +138,7 @@ def _predicted(project: Project, labels: Labels) -> list[tuple[Instance, Pose]]:
     ]
 
 
-def _refuse_nothing(found: int, labels: Labels) -> None:
+def _refuse_nothing(found: int, labels: LabelSnapshot) -> None:
     predicted = "Pre-annotations alone, once there are any: labelkit export --predictions"
     if not found and labels.presences:
         raise WaitingForLabels(

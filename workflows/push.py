@@ -1,116 +1,53 @@
-"""`labelkit push --files`: Label Studio import files, for teams that import by hand."""
+"""`labelkit push`: the queue and its pre-annotations to Label Studio, or to files for it."""
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
-from pathlib import Path
-
-from labelkit.atomic import write_json, write_text
-from labelkit.formats.label_studio_tasks import VISIBILITY_TASK
-from labelkit.project import Project
-from labelkit.store import LabelStore
-from labelkit.wording import counted
-from labelkit.workflows.outgoing import Outgoing, outgoing
-from labelkit.workflows.run_round import read_all
-
-FOLDER = "label_studio"
+from labelkit.progress import Progress
+from labelkit.project.project import Project, lock_project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.sync.push_files import PushReport, push_files
+from labelkit.workflows.sync.push_report import ServerPushReport
 
 
-@dataclass(frozen=True, slots=True)
-class PushReport:
-    """What was (or would be) written.
+def push(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    files: bool = False,
+    per_instance: bool = False,
+    image_url: str | None = None,
+    dry_run: bool = False,
+) -> PushReport | ServerPushReport:
+    """Send what is to be answered next to Label Studio.
 
-    Attributes:
-        kind: "visibility" or "correction".
-        tasks, instances: in the files.
-        control: instances served without pre-annotation.
-        files: labelling interface and tasks.
-        images: folder of the images.
-        dry_run: nothing was written.
+    The server is the one in LABEL_STUDIO_URL, with the key in LABEL_STUDIO_API_KEY.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        progress: shows bars.
+        files: write import files instead, for a server that labelkit cannot reach.
+        per_instance: a task for each instance, not for each image.
+        image_url: where the server finds the images folder; kept for the next push.
+        dry_run: only say what would be sent.
+
+    Raises:
+        ServiceError: if the server cannot be used.
+        ProjectError: if another push or pull of the project is running.
     """
+    if files:
+        return push_files(project, store, dry_run=dry_run)
+    from labelkit.bridges.label_studio.api import connect
+    from labelkit.workflows.sync.push_server import push_server
 
-    kind: str
-    tasks: int
-    instances: int
-    control: int
-    files: tuple[Path, Path]
-    images: Path
-    dry_run: bool
-    exit_code: int = 0
-
-    def text(self) -> str:
-        """For people."""
-        if not self.tasks:
-            return "The queue is empty: everything in it is labelled."
-        verb = "Would write" if self.dry_run else "Wrote"
-        return "\n".join(
-            [
-                f"{verb} {counted(self.tasks, f'{self.kind} task')} "
-                f"with {counted(self.instances, 'instance')}"
-                + (f", {self.control} of them without pre-annotation" if self.control else "")
-                + ".",
-                *_import_steps(self.kind, self.files, self.images),
-            ]
+    with lock_project(project, "sync"), connect() as api:
+        return push_server(
+            project,
+            store,
+            api,
+            progress,
+            per_instance=per_instance,
+            base=image_url,
+            dry_run=dry_run,
         )
-
-
-def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
-    """How to get the files into Label Studio and the labels back, for people."""
-    work = {
-        "visibility": "Tick what can be seen in each box.",
-        "correction": "Correct the keypoints.",
-    }[kind]
-    steps = [
-        "Start Label Studio so that it may serve the images:",
-        f"  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
-        f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent))} "
-        "label-studio start",
-        "There:",
-        f"  1. Create a project; Labeling Setup, Custom template: paste {files[0]}",
-        f"  2. Settings, Cloud Storage, Add Source Storage, Local Files: {images} (Save; do not "
-        "sync)",
-        f"  3. Import {files[1]}",
-        f"  4. {work} Then Export, JSON.",
-    ]
-    if kind == "correction":
-        steps.append(
-            "  In a project that has earlier rounds, choose this one after step 3: Settings, "
-            "Annotation, Prelabeling."
-        )
-    return [*steps, "Then type: labelkit pull --file EXPORT.json"]
-
-
-def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushReport:
-    """Write the visibility files while there is no round, and the correction queue afterwards."""
-    asked = outgoing(project, read_all(project, store))
-    files = paths(project, asked.kind)
-    groups = asked.groups(asked.wanted)
-    if not dry_run and (groups or asked.kind == VISIBILITY_TASK):
-        write_files(asked)
-    return PushReport(
-        asked.kind,
-        len(groups),
-        len(asked.wanted),
-        len(asked.control),
-        files,
-        project.images_root,
-        dry_run,
-    )
-
-
-def write_files(asked: Outgoing) -> tuple[Path, Path]:
-    """Write the labelling interface and the tasks of some questions, and return the two files."""
-    files = paths(asked.project, asked.kind)
-    tasks = [
-        asked.task(ids, asked.control, asked.url(ids[0])) for ids in asked.groups(asked.wanted)
-    ]
-    write_text(files[0], asked.interface)
-    write_json(files[1], tasks)
-    return files
-
-
-def paths(project: Project, kind: str) -> tuple[Path, Path]:
-    """Where the labelling interface and the tasks of a kind are written."""
-    folder = project.root / FOLDER
-    return folder / f"{kind}_interface.xml", folder / f"{kind}_tasks.json"

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from labelkit.atomic import write_json
-from labelkit.bridges.fiftyone_dataset import find_dataset, put_tags, quiet_fiftyone, tagged
-from labelkit.bridges.fiftyone_samples import EXCLUDE, LABEL_NEXT
-from labelkit.bridges.mongod import prepare_database
+from labelkit.bridges.fiftyone.dataset import find_dataset, put_tags, quiet_fiftyone, tagged
+from labelkit.bridges.fiftyone.mongod import prepare_database
+from labelkit.bridges.fiftyone.samples import EXCLUDE, LABEL_NEXT
+from labelkit.domain.text import counted
 from labelkit.errors import ProjectError
-from labelkit.project import Project
-from labelkit.store import LabelStore
-from labelkit.wording import counted
-from labelkit.workflows.queueing import (
+from labelkit.files.atomic import write_json
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.app import SELECTION_FILE
+from labelkit.workflows.rounds.queue_file import (
     Choices,
     arrange,
     read_choices,
@@ -25,11 +26,8 @@ from labelkit.workflows.queueing import (
     write_choices,
     write_queue,
 )
-from labelkit.workflows.run_round import read_all
+from labelkit.workflows.rounds.run_round import read_snapshot
 from labelkit.workflows.status import status
-
-#: What is selected in the App, see `App.keep_selection`.
-SELECTION_FILE = "review/selection.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ def _write(project: Project, store: LabelStore, choices: Choices) -> None:
         tuple(i for i in choices.first if i in known and i not in set(choices.excluded)),
         tuple(i for i in choices.excluded if i in known),
     )
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     items = arrange(project, read_queue(project), labels, choices)
     write_choices(project, choices)
     write_queue(project, items)
@@ -165,7 +163,7 @@ def _selected(project: Project) -> list[str]:
 
 
 def _report(project: Project, store: LabelStore, choices: Choices) -> QueueReport:
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     items = waiting(project, labels)
     return QueueReport(
         queued=len(items),

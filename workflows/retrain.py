@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.domain.selection import format_percent, labelled_count, labelled_set
+from labelkit.domain.text import counted
 from labelkit.errors import WaitingForLabels
-from labelkit.predictions import Prediction, iter_predictions
-from labelkit.project import Project, is_main_process
-from labelkit.quality import hardly_learned
-from labelkit.rounds import (
+from labelkit.metrics.quality import hardly_learned
+from labelkit.progress import Progress
+from labelkit.project.predictions import Prediction, iter_predictions
+from labelkit.project.project import Project, is_main_process
+from labelkit.project.rounds import (
     COMPLETE,
     Round,
     RoundPlan,
@@ -24,13 +27,15 @@ from labelkit.rounds import (
     rounds,
     unfinished,
 )
-from labelkit.selection import format_percent, labelled_count, labelled_set
-from labelkit.store import LabelStore
-from labelkit.wording import counted
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.queueing import fill_queue
-from labelkit.workflows.run_round import Labels, latest_predictions, read_all, run_round
-from labelkit.workflows.settings import TrainingOptions, resolve
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.queue_file import fill_queue
+from labelkit.workflows.rounds.run_round import (
+    LabelSnapshot,
+    latest_predictions,
+    read_snapshot,
+    run_round,
+)
+from labelkit.workflows.rounds.settings import TrainingOptions, resolve
 
 #: Corrected instances that a round is worth correcting with: 1 % of LSPET
 #: (benchmarks/README.md, Table 4).
@@ -119,7 +124,7 @@ def retrain(
     Raises:
         WaitingForLabels: if nobody has answered anything yet.
     """
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     if not labels.presences:
         raise WaitingForLabels(
             "Nobody has said yet which keypoints can be seen.",
@@ -159,7 +164,7 @@ def retrain(
 def round_at(
     project: Project,
     store: LabelStore,
-    labels: Labels,
+    labels: LabelSnapshot,
     progress: Progress,
     percent: float,
     options: TrainingOptions,
@@ -209,17 +214,17 @@ def _asks_the_same(one: RoundPlan, other: RoundPlan) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
-def _is_current(done: Round, project: Project, store: LabelStore, labels: Labels) -> bool:
+def _is_current(done: Round, project: Project, store: LabelStore, labels: LabelSnapshot) -> bool:
     """Whether a round learned from the labels of today and has posed every instance."""
     if store.head() != done.plan.journal_head:
-        then = read_all(project, store, done.plan.journal_head)
+        then = read_snapshot(project, store, done.plan.journal_head)
         if not _teach_the_same(then, labels, done.plan.labelled):
             return False
     posed = iter_predictions(done.path / "predictions.parquet", project.skeleton)
     return labels.instances.keys() <= {item.instance_id for item in posed}
 
 
-def _teach_the_same(then: Labels, now: Labels, labelled: tuple[str, ...]) -> bool:
+def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str, ...]) -> bool:
     """Whether training sees equal answers, and equal places of what gives its locations."""
     before, after = (
         {item: answer for item, answer in labels.presences.items() if item not in now.dev}
@@ -232,7 +237,9 @@ def _teach_the_same(then: Labels, now: Labels, labelled: tuple[str, ...]) -> boo
     )
 
 
-def report_round(project: Project, labels: Labels, found: Round, is_new: bool) -> RoundReport:
+def report_round(
+    project: Project, labels: LabelSnapshot, found: Round, is_new: bool
+) -> RoundReport:
     """Queue up to twice the percentage (at least 10 %), and say what to do.
 
     After a location-free round that has learned next to nothing, few are queued: so many that the

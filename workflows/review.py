@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelkit.bridges import fiftyone_views
-from labelkit.bridges.fiftyone_dataset import (
+from labelkit.bridges.fiftyone import views as fiftyone_views
+from labelkit.bridges.fiftyone.dataset import (
     INFO,
     find_dataset,
     open_dataset,
@@ -18,8 +17,10 @@ from labelkit.bridges.fiftyone_dataset import (
     quiet_fiftyone,
     upsert,
 )
-from labelkit.bridges.fiftyone_edits import Edit, edits
-from labelkit.bridges.fiftyone_samples import (
+from labelkit.bridges.fiftyone.edits import Edit, edits
+from labelkit.bridges.fiftyone.map_server import map_url
+from labelkit.bridges.fiftyone.mongod import prepare_database
+from labelkit.bridges.fiftyone.samples import (
     EXCLUDE,
     HUMAN,
     LABEL_NEXT,
@@ -30,91 +31,25 @@ from labelkit.bridges.fiftyone_samples import (
     image_document,
     written_points,
 )
-from labelkit.bridges.map_server import map_url
-from labelkit.bridges.mongod import prepare_database
 from labelkit.bridges.ports import free_port, is_free
-from labelkit.conflicts import HELD, beside_what_is_known
+from labelkit.domain.instance import Image
+from labelkit.domain.pose import Pose
 from labelkit.errors import UsageError
-from labelkit.images import image_file
-from labelkit.instance import Image
-from labelkit.journal import KEYPOINTS, Entry, content_version, keypoints_content
-from labelkit.pose import Pose
-from labelkit.project import Project
-from labelkit.review import ReviewItem
-from labelkit.store import LabelStore
-from labelkit.wording import named
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.queueing import read_choices
-from labelkit.workflows.review_crops import crops
-from labelkit.workflows.review_items import Review, gather, map_file
+from labelkit.metrics.findings import ReviewItem
+from labelkit.progress import Progress
+from labelkit.project.images import image_file
+from labelkit.project.project import Project
+from labelkit.store.conflicts import HELD, beside_what_is_known
+from labelkit.store.journal import KEYPOINTS, Entry, content_version, keypoints_content
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.crops import crops
+from labelkit.workflows.reviewing.items import Review, gather, map_file
+from labelkit.workflows.reviewing.report import ReviewReport
+from labelkit.workflows.rounds.queue_file import read_choices
 
 SOURCE = "fiftyone"
 
 MAP_PORT = 5152
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewReport:
-    """What the dataset holds now.
-
-    Attributes:
-        dataset: its name in FiftyOne.
-        database: where it is.
-        round: that findings and maps are of; None before the first one.
-        samples, instances: in the dataset now, and reviewed this time.
-        added, updated, unchanged, removed: samples.
-        edits: keypoints that were edited in FiftyOne and are labels now.
-        conflicts: instances that were labelled elsewhere since; that label goes on counting.
-        unread: instances, or pictures, with edits that fit none; they are left as they are.
-        views: names of the saved views.
-        view: the one to open.
-        map_port: where the App will ask for response maps; 0 if there are none.
-    """
-
-    dataset: str
-    database: str
-    round: int | None
-    samples: int
-    instances: int
-    added: int
-    updated: int
-    unchanged: int
-    removed: int
-    edits: int
-    conflicts: tuple[str, ...]
-    unread: tuple[str, ...]
-    views: tuple[str, ...]
-    view: str | None
-    map_port: int
-    exit_code: int = 0
-
-    def text(self) -> str:
-        """For people."""
-        lines = [
-            f"FiftyOne dataset {self.dataset!r} in {self.database}: {self.samples} samples; "
-            f"{self.added} new, {self.updated} updated, {self.unchanged} unchanged"
-            + (f", {self.removed} removed." if self.removed else "."),
-            f"Views: {', '.join(self.views)}.",
-        ]
-        if self.edits:
-            lines.append(f"{self.edits} edited instances came back as labels.")
-        if self.conflicts:
-            lines.append(
-                f"{len(self.conflicts)} of them had also been labelled elsewhere: "
-                f"{', '.join(self.conflicts)}. That label goes on counting. See both: labelkit "
-                "status. Settle: labelkit pull --take theirs (the edit) or ours."
-            )
-        if self.unread:
-            lines.append(
-                f"Edited so that nobody can tell what is meant, and left alone: "
-                f"{named(self.unread)}. labelkit reads places and visibility of keypoints that it "
-                "wrote, as many as the skeleton has; one without a place (NaN) is absent."
-            )
-        return "\n".join(lines)
-
-    def data(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
 
 
 def review(

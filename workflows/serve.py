@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from labelkit.bridges.ports import check_port
 from labelkit.errors import InputError, LabelkitError, MissingDependencyError, UsageError
-from labelkit.project import Project
-from labelkit.store import LabelStore
-from labelkit.workflows.interrupts import interrupted_once
-from labelkit.workflows.progress import Progress
-from labelkit.workflows.task_predictor import TaskPredictor
+from labelkit.progress import Progress
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.serving.interrupts import interrupted_once
+from labelkit.workflows.serving.task_predictor import TaskPredictor
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

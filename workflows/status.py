@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelkit.conflicts import find_conflicts
-from labelkit.formats.label_studio_export import LISTED
-from labelkit.project import Project
-from labelkit.rounds import COMPLETE, Round, rounds, unfinished
-from labelkit.selection import format_percent
-from labelkit.store import LabelStore
-from labelkit.wording import counted
-from labelkit.workflows.queueing import waiting
-from labelkit.workflows.run_round import read_all
+from labelkit.domain.selection import format_percent
+from labelkit.domain.text import counted
+from labelkit.formats.label_studio.export import LISTED
+from labelkit.project.project import Project
+from labelkit.project.rounds import COMPLETE, Round, rounds, unfinished
+from labelkit.store.conflicts import find_conflicts
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.run_round import read_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _go_on(project: Project, begun: Round) -> str:
 
 def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what there is; changes nothing."""
-    labels = read_all(project, store)
+    labels = read_snapshot(project, store)
     counts = store.counts()
     annotators: dict[str, int] = {}
     for recorded in store.entries():

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelkit.bridges.ports import check_port
-from labelkit.bridges.studio_environment import find_executable, make_environment, own_environment
-from labelkit.bridges.studio_server import (
+from labelkit.bridges.label_studio.environment import (
+    find_executable,
+    make_environment,
+    own_environment,
+)
+from labelkit.bridges.label_studio.server import (
     StudioServer,
     check_not_running,
     data_folder,
@@ -20,10 +23,11 @@ from labelkit.bridges.studio_server import (
     read_log_in,
     running_server,
 )
+from labelkit.bridges.ports import check_port
 from labelkit.errors import MissingDependencyError
-from labelkit.project import Project
-from labelkit.workflows.interrupts import interrupted_once
-from labelkit.workflows.progress import Progress
+from labelkit.progress import Progress
+from labelkit.project.project import Project
+from labelkit.workflows.serving.interrupts import interrupted_once
 
 
 @dataclass(frozen=True, slots=True)

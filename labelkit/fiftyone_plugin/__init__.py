@@ -12,7 +12,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from labelkit.bridges.fiftyone_dataset import INFO, instances_of
+from labelkit.bridges.fiftyone.dataset import INFO, instances_of
 from labelkit.errors import LabelkitError, UsageError
 
 
@@ -54,7 +54,7 @@ def _labelkit(context: Any, *arguments: str) -> dict[str, Any]:
 
     In a process of its own: it may load PyTorch, and its end leaves no trace in the App.
     """
-    code = "from labelkit.cli import main; main()"
+    code = "from labelkit.cli.app import main; main()"
     command = [sys.executable, "-c", code, *arguments]
     command += ["--project", str(_project_root(context)), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -65,8 +65,8 @@ def _labelkit(context: Any, *arguments: str) -> dict[str, Any]:
 
 
 def _decide(context: Any, *, exclude: bool) -> dict[str, int]:
-    from labelkit.project import lock_project, open_project
-    from labelkit.store import LabelStore
+    from labelkit.project.project import lock_project, open_project
+    from labelkit.store.label_store import LabelStore
     from labelkit.workflows.queue import decide
 
     project = open_project(_project_root(context))

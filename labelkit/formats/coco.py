@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.annotation import Annotation, check_inside, image_path_from
+from labelkit.domain.annotation import Annotation, check_inside, image_path_from
+from labelkit.domain.instance import Box, Instance
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.skeleton import BUILTIN, Skeleton, load_skeleton, make_skeleton
 from labelkit.errors import FormatError, InputError
-from labelkit.instance import Box, Instance
-from labelkit.pose import Pose, human_pose
-from labelkit.skeleton import BUILTIN, Skeleton, load_skeleton, make_skeleton
 
 NO_KEYPOINTS = human_pose(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.coco import numbers, tables
-from labelkit.official.people import People
-from labelkit.skeleton import Skeleton
+from labelkit.metrics.official.people import People
 
 
 def read_people(

@@ -10,7 +10,7 @@ import numpy as np
 
 from labelkit.errors import FormatError
 from labelkit.formats.coco import numbers
-from labelkit.official.people import Ints, People, Results
+from labelkit.metrics.official.people import Ints, People, Results
 
 _LAYOUT = (
     "COCO results are a list of {image_id, category_id, keypoints: [x, y, score of the joint, "

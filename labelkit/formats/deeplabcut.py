@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from labelkit.annotation import Annotation
+from labelkit.domain.annotation import Annotation
+from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
+from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.tracking_csv import Point, parse_tracking_csv
-from labelkit.pose import ABSENT, VISIBLE, human_pose
-from labelkit.skeleton import Skeleton, make_skeleton
 
 #: DeepLabCut's name for keypoints that belong to the scene and not to an animal.
 UNIQUE = "single"

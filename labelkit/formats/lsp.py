@@ -13,7 +13,7 @@ from typing import Any
 
 from labelkit.errors import FormatError
 from labelkit.formats.mat_file import CORRECT, array_of
-from labelkit.official.people import Bools, Floats
+from labelkit.metrics.official.people import Bools, Floats
 
 #: Image 1001 to 2000 of LSP are its test set.
 TEST_FROM, ALL_IMAGES = 1000, 2000

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.errors import INSTALL, FormatError, MissingDependencyError
-from labelkit.official.people import Floats
+from labelkit.metrics.official.people import Floats
 
 #: What to do about something that is no number, in predictions and in a truth.
 GUESS = "Write x and y of every keypoint as numbers, a guess where there is none."

@@ -13,7 +13,7 @@ import numpy as np
 
 from labelkit.errors import FormatError
 from labelkit.formats.mat_file import CORRECT, array_of
-from labelkit.official.people import Bools, Floats
+from labelkit.metrics.official.people import Bools, Floats
 
 #: MPII's 16 joints as the file abbreviates them, in the order of the skeleton mpii16.
 JOINTS = [

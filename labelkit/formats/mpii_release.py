@@ -18,7 +18,7 @@ import numpy as np
 from labelkit.errors import FormatError
 from labelkit.formats.mat_file import GUESS, finite
 from labelkit.formats.mpii import MpiiTruth
-from labelkit.official.people import Bools, Floats
+from labelkit.metrics.official.people import Bools, Floats
 
 _LAYOUT = (
     'Write {"first_pixel": 0, "people": [{"image": "NAME.jpg", "person": 1, "keypoints": [[x, y], '

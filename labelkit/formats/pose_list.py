@@ -13,7 +13,7 @@ from typing import Any
 
 from labelkit.errors import FormatError
 from labelkit.formats.mat_file import GUESS, array_of, finite
-from labelkit.official.people import Floats
+from labelkit.metrics.official.people import Floats
 
 _LAYOUT = (
     'Write {"first_pixel": 0, "poses": [[[x, y], ...], ...]}, or "first_pixel": 1 where the first '

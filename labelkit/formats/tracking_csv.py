@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labelkit.annotation import image_path_from
+from labelkit.domain.annotation import image_path_from
 from labelkit.errors import FormatError
 
 #: x and y of one keypoint, or None where it is absent.

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelkit.annotation import VisibilityAnswer, image_path_from
+from labelkit.domain.annotation import VisibilityAnswer, image_path_from
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
-from labelkit.skeleton import Skeleton
 
 IMAGE, INSTANCE = "image", "instance"
 ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}

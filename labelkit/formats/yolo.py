@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import yaml
 
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
-from labelkit.instance import Instance
-from labelkit.pose import Pose
-from labelkit.skeleton import Skeleton
 
 #: First line of data.yaml.
 HEADING = "# Written by labelkit export."

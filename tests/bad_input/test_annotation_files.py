@@ -6,9 +6,9 @@ import pytest
 from command_line import labelkit
 from team import SIZE, annotation, assert_refused, coco, journal
 
-from labelkit.conflicts import find_conflicts, settle
-from labelkit.project import open_project
-from labelkit.store import LabelStore
+from labelkit.project.project import open_project
+from labelkit.store.conflicts import find_conflicts, settle
+from labelkit.store.label_store import LabelStore
 
 
 @pytest.mark.parametrize(

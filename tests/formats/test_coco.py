@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.annotation import Annotation
+from labelkit.domain.annotation import Annotation
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.skeleton import Skeleton, load_skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.coco import (
     CocoFile,
@@ -16,9 +19,6 @@ from labelkit.formats.coco import (
     skeleton_from_category,
     write_coco,
 )
-from labelkit.instance import Box, Image, Instance
-from labelkit.pose import Pose, human_pose
-from labelkit.skeleton import Skeleton, load_skeleton, make_skeleton
 
 HOSTILE = make_skeleton("<b>&\"'", ("<script>", 'a "b"', "näse 鼻\n", "&amp;"), [(0, 3)])
 

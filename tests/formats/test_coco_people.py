@@ -3,9 +3,9 @@ import math
 import pytest
 from coco_documents import annotation, truth
 
+from labelkit.domain.skeleton import load_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.coco_people import read_people
-from labelkit.skeleton import load_skeleton
 
 CROWDPOSE14 = load_skeleton("crowdpose14")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from coco_documents import annotation, result, truth
 
+from labelkit.domain.skeleton import load_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.coco_people import read_people
 from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
-from labelkit.skeleton import load_skeleton
 
 LSP14 = load_skeleton("lsp14")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelkit.domain.pose import human_pose
 from labelkit.errors import FormatError, SkeletonError
+from labelkit.files.documents import load_text
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
-from labelkit.formats.documents import load_text
-from labelkit.pose import human_pose
 
 DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MOUSE = DATA / "openfield-mouse"

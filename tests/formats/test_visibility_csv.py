@@ -3,10 +3,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from labelkit.annotation import VisibilityAnswer
+from labelkit.domain.annotation import VisibilityAnswer
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.visibility_csv import read_visibility_csv, write_visibility_csv
-from labelkit.skeleton import make_skeleton
 
 MOUSE = make_skeleton("mouse", ("nose", "left_ear", "right_ear"))
 

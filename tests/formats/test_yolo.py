@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import yaml
 
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import human_pose
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.yolo import write_yolo
-from labelkit.instance import Box, Image, Instance
-from labelkit.pose import human_pose
-from labelkit.skeleton import make_skeleton
 
 EARS = make_skeleton("mouse: #1", ("nose", "left <ear>", "right <ear>"))
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from labelkit.models.backbone import create_backbone
 from labelkit.models.lofr import ABLATIONS, LOFR, lofr_strides
 from labelkit.models.losses import heatmap_mse, render_heatmaps, weak_loss
+from labelkit.models.parts.backbone import create_backbone
 
 LINKS = [(0, 1), (1, 2), (2, 3)]
 PAIRS = [(0, 3)]

@@ -13,7 +13,7 @@ from labelkit.models.losses import (
     response_loss,
     weak_loss,
 )
-from labelkit.models.output import PoseOutput
+from labelkit.models.parts.output import PoseOutput
 
 
 def make_output(logits, features, aux=()):

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from labelkit.models.reading import _EVIDENCE, KinematicTree, MapReader, turn
-from labelkit.workflows.decode import refine
+from labelkit.models.reading import _EVIDENCE, KinematicTree, PoseReader, turn
+from labelkit.workflows.network.decode import refine
 
 
 def bump(size_hw, *places):
@@ -118,7 +118,7 @@ def test_empty_maps_give_finite_beliefs():
 
 
 def test_where_a_picture_is_undecided_the_textbook_pose_decides_and_else_the_picture():
-    reader = MapReader(2, (24, 24), textbook=0.2)
+    reader = PoseReader(2, (24, 24), pose_prior=0.2)
     equal = bump((24, 24), (6.5, 6.5, 0.5), (18.5, 6.5, 0.5))
     clear = bump((24, 24), (6.5, 6.5, 1.0), (18.5, 6.5, 0.01))
     expected = torch.tensor([[(19.0, 8.0), (19.0, 8.0)]])
@@ -128,8 +128,8 @@ def test_where_a_picture_is_undecided_the_textbook_pose_decides_and_else_the_pic
 
 def test_a_reader_without_a_tree_leaves_maps_alone():
     maps = torch.rand(1, 3, 8, 8)
-    assert MapReader(3, (8, 8))(maps) is maps
-    assert MapReader(3, (8, 8), turned=20.0).turns == (20.0, -20.0)
+    assert PoseReader(3, (8, 8))(maps) is maps
+    assert PoseReader(3, (8, 8), rotation_tta=20.0).rotations == (20.0, -20.0)
 
 
 def test_what_is_turned_and_turned_back_lies_where_it_was():

@@ -13,20 +13,20 @@ from command_line import labelkit
 from said import Lines
 from trained import TINY
 
+from labelkit.domain.pose import human_pose
 from labelkit.errors import ProjectError, UsageError
 from labelkit.models.checkpoint import load_checkpoint
 from labelkit.models.presets import PRESETS
-from labelkit.pose import human_pose
-from labelkit.project import BENCHMARK_FILE, find_project, open_project
-from labelkit.store import LabelStore
+from labelkit.progress import Progress, Silent
+from labelkit.project.project import BENCHMARK_FILE, find_project, open_project
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.benchmark import benchmark
-from labelkit.workflows.benchmark_scores import response_at
-from labelkit.workflows.benchmark_tables import tables
-from labelkit.workflows.figures import generate
-from labelkit.workflows.inference import Seen, make_prediction
-from labelkit.workflows.progress import Progress, Silent
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions, preset_of
+from labelkit.workflows.benchmarking.scores import response_at
+from labelkit.workflows.benchmarking.tables import tables
+from labelkit.workflows.network.inference import PredictionWithMaps, make_prediction
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions, preset_of
+from labelkit.workflows.synthetic.figures import generate
 
 SETTINGS = {
     "preset": "tiny",
@@ -100,7 +100,7 @@ def test_every_row_takes_as_many_steps_and_gets_its_own_labels(done):
     trials = [json.loads(path.read_text()) for path in done.glob("runs/*/trial.json")]
     assert len(trials) == 12  # both readings of supervised-only share a training
     with LabelStore.open(open_project(done).store_url) as store:
-        count = len(read_all(open_project(done), store).trainable)
+        count = len(read_snapshot(open_project(done), store).trainable)
     assert count < 40  # the dev set is left out
     quarter = round(count / 4)
     assert {trial["labelled"] for trial in trials} == {quarter}
@@ -240,7 +240,7 @@ def test_responses_are_shares_of_the_peak_of_each_map():
     maps[1] = 0.0
     to_cells = np.array([(0.1, 0.0, 0.0), (0.0, 0.1, 0.0)])
     prediction = make_prediction("a-0", np.zeros((4, 2)), np.ones(4), np.ones(4))
-    seen = Seen(prediction, to_cells, maps, np.zeros((4, 0, 0), dtype=np.float32))
+    seen = PredictionWithMaps(prediction, to_cells, maps, np.zeros((4, 0, 0), dtype=np.float32))
     truth = human_pose([(30, 20), (30, 20), (0, 0), (99, 20)], [2, 2, 0, 2])
     share = response_at(seen, truth)
     assert share[[0, 1, 3]] == pytest.approx([0.25, 0.0, 0.0])  # the last lies outside

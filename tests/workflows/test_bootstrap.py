@@ -9,18 +9,18 @@ from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
 from labelkit.errors import LabelkitError, MissingDependencyError, UsageError
-from labelkit.maps import MapReader
-from labelkit.models import backbone
 from labelkit.models.checkpoint import load_model, save_checkpoint
+from labelkit.models.parts import backbone
 from labelkit.models.presets import PRESETS
-from labelkit.predictions import read_predictions
-from labelkit.project import open_project
-from labelkit.rounds import latest_complete, rounds
-from labelkit.store import LabelStore
+from labelkit.progress import Silent
+from labelkit.project.predictions import read_predictions
+from labelkit.project.project import open_project
+from labelkit.project.response_maps import MapReader
+from labelkit.project.rounds import latest_complete, rounds
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.queueing import read_queue
-from labelkit.workflows.settings import load_network
+from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.settings import load_network
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from PIL import Image as Picture
 from said import Lines
 
 from labelkit.errors import ProjectError, UsageError
-from labelkit.project import open_project
-from labelkit.rounds import rounds
-from labelkit.store import LabelStore
+from labelkit.project.project import open_project
+from labelkit.project.rounds import rounds
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.demo import demo
 
 

@@ -1,8 +1,8 @@
 import pytest
 from builders import make_project
 
-from labelkit.images import scan_images
-from labelkit.store import LabelStore
+from labelkit.project.images import scan_images
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.doctor import doctor
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from trained import Trained
 
+from labelkit.domain.pose import human_pose
 from labelkit.errors import (
     CheckpointError,
     FormatError,
@@ -13,19 +14,18 @@ from labelkit.errors import (
     UsageError,
     WaitingForLabels,
 )
-from labelkit.journal import KEYPOINTS, WITHDRAWN, Entry, keypoints_content
 from labelkit.models.checkpoint import load_model
-from labelkit.pose import human_pose
-from labelkit.predictions import read_predictions
-from labelkit.rounds import latest_complete
-from labelkit.store import LabelStore
+from labelkit.progress import Silent
+from labelkit.project.predictions import read_predictions
+from labelkit.project.rounds import latest_complete
+from labelkit.store.journal import KEYPOINTS, WITHDRAWN, Entry, keypoints_content
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.evaluate import EvaluateReport, evaluate
-from labelkit.workflows.figures import generate
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.pull import pull_file
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.sync.pull_file import pull_file
+from labelkit.workflows.synthetic.figures import generate
 
 KEYS = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map"]
 
@@ -119,7 +119,7 @@ def test_it_says_where_the_truth_is_what_a_round_had_said(trained):
     newest = latest_complete(trained.project)
     assert newest is not None
     guesses = read_predictions(newest.path / "predictions.parquet", trained.project.skeleton)
-    dev = sorted(read_all(trained.project, trained.store).dev)
+    dev = sorted(read_snapshot(trained.project, trained.store).dev)
     skeleton = trained.project.skeleton
     for number, id_ in enumerate(dev):
         xy = guesses[id_].pose.xy.copy()

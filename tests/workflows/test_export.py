@@ -9,10 +9,10 @@ from trained import FIGURES
 
 from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
-from labelkit.journal import SKIP, Entry
-from labelkit.store import LabelStore
+from labelkit.store.journal import SKIP, Entry
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.export import export
-from labelkit.workflows.pull import pull_file
+from labelkit.workflows.sync.pull_file import pull_file
 
 
 def run(trained, form="coco", predictions=False, output=None, dry_run=False, overwrite=False):

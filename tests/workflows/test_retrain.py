@@ -6,18 +6,13 @@ from builders import make_image, make_project, write_picture
 from said import Lines
 from trained import FIGURES, TINY, Trained
 
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.selection import labelled_count
 from labelkit.errors import WaitingForLabels
-from labelkit.instance import Box
-from labelkit.journal import (
-    KEYPOINTS,
-    VISIBILITY,
-    Entry,
-    keypoints_content,
-    visibility_content,
-)
 from labelkit.models.presets import PRESETS
-from labelkit.pose import Pose, human_pose
-from labelkit.rounds import (
+from labelkit.progress import Silent
+from labelkit.project.rounds import (
     ABANDONED,
     RoundPlan,
     begin_round,
@@ -25,14 +20,19 @@ from labelkit.rounds import (
     locked_labelled,
     rounds,
 )
-from labelkit.selection import labelled_count
-from labelkit.store import LabelStore, NewInstance
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.pull import pull_file
-from labelkit.workflows.queueing import read_queue
+from labelkit.store.journal import (
+    KEYPOINTS,
+    VISIBILITY,
+    Entry,
+    keypoints_content,
+    visibility_content,
+)
+from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.retrain import RoundReport, report_round, retrain
-from labelkit.workflows.run_round import latest_predictions, read_all
-from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.run_round import latest_predictions, read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.sync.pull_file import pull_file
 
 
 def run(trained: Trained, percent=10.0, now=False, options=None, progress=None) -> RoundReport:
@@ -114,7 +114,7 @@ def test_the_dev_set_is_measured_and_never_trained_on(corrected):
 
 
 def test_presence_is_measured_beside_one_score_for_all(trained):
-    labels = read_all(trained.project, trained.store)
+    labels = read_snapshot(trained.project, trained.store)
     said = np.stack([labels.presences[item] for item in sorted(labels.dev)])
     shares = said.mean(axis=0)
     mixed = shares[(shares > 0) & (shares < 1)]
@@ -133,7 +133,7 @@ def test_where_presence_alone_taught_little_few_are_asked_for(
     assert newest is not None
     dev = {"presence_map": presence_map, "presence_map_chance": 0.6}
     found = replace(newest, facts={**newest.facts, "dev": dev})
-    labels = read_all(trained.project, trained.store)
+    labels = read_snapshot(trained.project, trained.store)
     report = report_round(trained.project, labels, found, True)
     wanted = labelled_count(FIGURES, float(percent.rstrip("%")))
     assert report.queued == len(labels.dev) + wanted
@@ -291,14 +291,14 @@ def said(trained: Trained, id_: str, pose: Pose, version="1") -> Entry:
 
 def test_all_that_can_give_locations_is_enough_for_100_percent(trained):
     trained.store.record(said(trained, id_, pose) for id_, pose in trained.truth.items())
-    dev = read_all(trained.project, trained.store).dev
+    dev = read_snapshot(trained.project, trained.store).dev
     report = run(trained, percent=100.0)  # the dev set never gives locations
     assert (report.round, report.labelled, report.exit_code) == (1, FIGURES - len(dev), 0)
     assert "Everything is labelled" in report.text()
 
 
 def test_with_one_more_to_correct_100_percent_waits_for_that_one(trained):
-    labels = read_all(trained.project, trained.store)
+    labels = read_snapshot(trained.project, trained.store)
     *others, last = (id_ for id_ in labels.instances if id_ not in labels.dev)
     truth = trained.truth
     trained.store.record(said(trained, id_, truth[id_]) for id_ in (*labels.dev, *others))
@@ -308,7 +308,7 @@ def test_with_one_more_to_correct_100_percent_waits_for_that_one(trained):
 
 
 def test_a_dev_instance_whose_keypoints_were_all_deleted_has_no_error_to_compare(corrected):
-    empty, *_ = read_all(corrected.project, corrected.store).dev
+    empty, *_ = read_snapshot(corrected.project, corrected.store).dev
     nothing = human_pose(np.zeros((14, 2)), np.zeros(14, dtype=np.int64))
     corrected.store.record([said(corrected, empty, nothing)])
     report = run(corrected)

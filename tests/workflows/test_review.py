@@ -12,16 +12,16 @@ from command_line import labelkit
 from mongo import start_mongod
 from trained import TINY, Trained
 
-from labelkit.bridges.fiftyone_dataset import quiet_fiftyone
-from labelkit.conflicts import find_conflicts, settle
+from labelkit.bridges.fiftyone.dataset import quiet_fiftyone
 from labelkit.errors import MissingDependencyError, UsageError
-from labelkit.map_images import MapPictures
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.pull import pull_file
+from labelkit.progress import Silent
+from labelkit.project.response_pictures import MapPictures
+from labelkit.store.conflicts import find_conflicts, settle
 from labelkit.workflows.queue import queue
-from labelkit.workflows.queueing import Choices, read_choices, read_queue, write_choices
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.review import ReviewReport, review
+from labelkit.workflows.reviewing.report import ReviewReport, review
+from labelkit.workflows.rounds.queue_file import Choices, read_choices, read_queue, write_choices
+from labelkit.workflows.sync.pull_file import pull_file
 
 
 @pytest.fixture

@@ -20,19 +20,19 @@ import pytest
 from trained import Trained
 
 from labelkit.bridges.ports import free_port
+from labelkit.domain.instance import Box
+from labelkit.domain.selection import QueueItem
 from labelkit.errors import ProjectError, UsageError
-from labelkit.formats.label_studio_tasks import visibility_task
-from labelkit.instance import Box
-from labelkit.rounds import begin_round, finish_round, latest_complete
-from labelkit.selection import QueueItem
-from labelkit.store import NewInstance
+from labelkit.formats.label_studio.tasks import visibility_task
+from labelkit.progress import Silent
+from labelkit.project.rounds import begin_round, finish_round, latest_complete
+from labelkit.store.label_store import NewInstance
 from labelkit.workflows import serve as module
-from labelkit.workflows import task_predictor
-from labelkit.workflows.outgoing import image_url
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.push import push_files
-from labelkit.workflows.queueing import write_queue
+from labelkit.workflows.rounds.queue_file import write_queue
 from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, read_secret, serve
+from labelkit.workflows.serving import task_predictor
+from labelkit.workflows.sync.push_files import push_files
+from labelkit.workflows.sync.questions import image_url
 
 SECRET = "a shared secret: with a colon, and é"
 SIDE = 96  # pixels of the generated pictures
@@ -142,13 +142,13 @@ def test_setup_and_versions_name_the_newest_round(client):
 
 def test_the_round_is_named_while_a_long_answer_is_worked_out(trained, client, monkeypatch):
     go_on = threading.Event()
-    look_at = task_predictor.look_at
+    predict_instances = task_predictor.predict_instances
 
     def slowly(*arguments):
         assert go_on.wait(60)
-        return look_at(*arguments)
+        return predict_instances(*arguments)
 
-    monkeypatch.setattr(task_predictor, "look_at", slowly)
+    monkeypatch.setattr(task_predictor, "predict_instances", slowly)
     image = trained.store.images()[0]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(predict, client, {"image_id": image.id})

@@ -4,16 +4,16 @@ from dataclasses import asdict, replace
 from builders import make_project
 from trained import FIGURES
 
-from labelkit.rounds import begin_round, rounds
-from labelkit.store import LabelStore
-from labelkit.workflows.progress import Silent
-from labelkit.workflows.pull import pull_file
+from labelkit.progress import Silent
+from labelkit.project.rounds import begin_round, rounds
+from labelkit.store.label_store import LabelStore
 from labelkit.workflows.queue import queue
-from labelkit.workflows.queueing import read_queue, write_queue
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.run_round import read_all
-from labelkit.workflows.settings import TrainingOptions
+from labelkit.workflows.rounds.queue_file import read_queue, write_queue
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.status import status
+from labelkit.workflows.sync.pull_file import pull_file
 
 
 def test_an_empty_project_says_to_find_objects(tmp_path):
@@ -70,7 +70,7 @@ def test_a_round_that_was_interrupted_is_the_next_thing_to_do(trained):
 def test_an_interrupted_round_with_locations_goes_on_as_status_says(trained):
     pull_file(trained.project, trained.store, trained.corrections())
     (first,) = rounds(trained.project)
-    ids = tuple(read_all(trained.project, trained.store).trainable)
+    ids = tuple(read_snapshot(trained.project, trained.store).trainable)
     chosen = {"kind": "semi-weak", "labelled": ids, "labelled_share": len(ids) / FIGURES}
     settings = {**first.plan.settings, "rotation": 7.0}
     head = trained.store.head()

@@ -12,20 +12,20 @@ import pytest
 from builders import make_project
 from live_studio import copied_database, studio_command
 
-from labelkit.bridges.ports import check_port, free_port
-from labelkit.bridges.studio_server import (
+from labelkit.bridges.label_studio.server import (
     LogIn,
     StudioServer,
     check_not_running,
     data_folder,
     served_images,
 )
+from labelkit.bridges.ports import check_port, free_port
 from labelkit.errors import ProjectError
-from labelkit.formats.label_studio_config import correction_config
-from labelkit.workflows.outgoing import image_url
-from labelkit.workflows.progress import Silent
+from labelkit.formats.label_studio.config import correction_config
+from labelkit.progress import Silent
 from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, serve
 from labelkit.workflows.studio import Studio
+from labelkit.workflows.sync.questions import image_url
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

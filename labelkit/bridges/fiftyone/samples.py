@@ -1,0 +1,300 @@
+"""Instances as FiftyOne keeps them: pure conversion, and back.
+
+Samples are built as the documents that FiftyOne stores, not as its objects, which take more than
+ten times as long to make, check and write. A test holds both against each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Image
+from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.metrics.findings import ReviewItem
+from labelkit.project.response_pictures import CAM, KINDS, RESPONSE
+
+BOXES, HUMAN = "boxes", "human"
+
+#: Tags that say what labelkit knows; they come and go with it. All others are the user's.
+STATE_TAGS = frozenset({"labelled", "queued", "dev", "control"})
+
+#: Tags that say what the lead wants; `labelkit queue --from-review` reads them.
+LABEL_NEXT, EXCLUDE = "label-next", "exclude"
+
+#: Slices of a group where each instance has a crop of its own.
+CROP_SLICE, IMAGE_SLICE = "instance", "image"
+
+_PREFIX = {RESPONSE: "map", CAM: "cam"}
+
+Floats = NDArray[np.float64]
+#: (kind, keypoint index, id of an instance or image) -> address of a map.
+MapUrl = Callable[[str, int, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The picture of a sample.
+
+    Attributes:
+        path: of its file.
+        size_wh: in its pixels.
+        frame: (6,) image pixels to shares of this picture, row by row.
+    """
+
+    path: str
+    size_wh: tuple[int, int]
+    frame: tuple[float, ...]
+
+
+def whole_picture(image: Image, path: str) -> Picture:
+    """An image as it is."""
+    frame = (1 / image.width, 0.0, 0.0, 0.0, 1 / image.height, 0.0)
+    return Picture(path, (image.width, image.height), frame)
+
+
+def round_field(number: int) -> str:
+    """Name of the field that holds a round's predictions."""
+    return f"round_{number:03d}"
+
+
+def map_fields(skeleton: Skeleton, kind: str) -> tuple[str, ...]:
+    """K field names that FiftyOne accepts; two keypoints never share one."""
+    names: list[str] = []
+    for index, keypoint in enumerate(skeleton.keypoints):
+        plain = re.sub(r"[^a-z0-9]+", "_", keypoint.lower()).strip("_")
+        name = f"{_PREFIX[kind]}_{plain or index}"
+        names.append(f"{name}_{index}" if name in names else name)
+    return tuple(names)
+
+
+def image_document(
+    image: Image,
+    path: str,
+    items: Sequence[ReviewItem],
+    skeleton: Skeleton,
+    map_url: MapUrl | None,
+) -> dict[str, Any]:
+    """A sample of a whole image with all its instances."""
+    return _document(image.id, whole_picture(image, path), items, skeleton, image.id, map_url)
+
+
+def crop_documents(
+    item: ReviewItem, crop: Picture, path: str, skeleton: Skeleton, map_url: MapUrl | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A group of two samples: an instance's crop with its own maps, and its image."""
+    instance = item.instance
+    whole = whole_picture(instance.image, path)
+    close = _document(instance.id, crop, [item], skeleton, instance.id, map_url)
+    far = _document(f"{instance.id}:image", whole, [item], skeleton, instance.image.id, map_url)
+    for document, name in ((close, CROP_SLICE), (far, IMAGE_SLICE)):
+        document["group"] = {
+            "_id": _object_id("group", instance.id),
+            "_cls": "Group",
+            "name": name,
+        }
+    return close, far
+
+
+def _document(
+    key: str,
+    picture: Picture,
+    items: Sequence[ReviewItem],
+    skeleton: Skeleton,
+    map_id: str,
+    map_url: MapUrl | None,
+) -> dict[str, Any]:
+    findings = [item.finding for item in items]
+
+    def worst(name: str, choose: Callable[[list[float]], float] = max) -> float | None:
+        values = [v for finding in findings if (v := getattr(finding, name)) is not None]
+        return choose(values) if values else None
+
+    def every(name: str) -> list[str]:
+        return list(dict.fromkeys(v for finding in findings for v in getattr(finding, name)))
+
+    document: dict[str, Any] = {
+        "labelkit_id": key,
+        "labelkit_frame": list(picture.frame),
+        "filepath": picture.path,
+        "_media_type": "image",
+        "_rand": int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32,
+        "metadata": {
+            "_cls": "ImageMetadata",
+            "width": picture.size_wh[0],
+            "height": picture.size_wh[1],
+        },
+        "tags": list(dict.fromkeys(tag for item in items for tag in item.tags)),
+        "instances": len(items),
+        "uncertainty": worst("uncertainty"),
+        "error": worst("error"),
+        "oks": worst("oks", min),
+        "correction": worst("correction"),
+        "doubt": np.max([finding.doubt for finding in findings], axis=0).tolist(),
+        "swaps": every("swaps"),
+        "map_disagrees": every("map_disagrees"),
+        "not_found": every("not_found"),
+        "answered_absent": every("answered_absent"),
+        "annotators": list(
+            dict.fromkeys(who for finding in findings for who in finding.work.annotators)
+        ),
+        BOXES: {
+            "_cls": "Detections",
+            "detections": [_detection(item, picture, skeleton) for item in items],
+        },
+        HUMAN: _keypoints(
+            HUMAN, [(i, i.human, None) for i in items if i.human is not None], picture, skeleton
+        ),
+    }
+    for name in dict.fromkeys(name for item in items for name in item.predictions):
+        rows = [(i, i.shown[name], i.predictions[name].presence) for i in items if name in i.shown]
+        document[name] = _keypoints(name, rows, picture, skeleton)
+    if map_url is not None:
+        for kind in KINDS:
+            for index, name in enumerate(map_fields(skeleton, kind)):
+                document[name] = {
+                    "_id": _object_id(name, key),
+                    "_cls": "Heatmap",
+                    "tags": [],
+                    "map_path": map_url(kind, index, map_id),
+                }
+    return document
+
+
+def _detection(item: ReviewItem, picture: Picture, skeleton: Skeleton) -> dict[str, Any]:
+    box = item.instance.box
+    corners = np.array([(box.x, box.y), (box.x + box.w, box.y + box.h)])
+    (left, top), (right, bottom) = _to_shares(corners, picture.frame)
+    detection: dict[str, Any] = {
+        "_id": _object_id(BOXES, item.instance.id),
+        "_cls": "Detection",
+        "attributes": {},
+        "tags": [],
+        "label": "object",
+        "bounding_box": [left, top, right - left, bottom - top],
+        "labelkit_id": item.instance.id,
+        "box_source": item.instance.box_source,
+        "instance": _link(item),
+    }
+    if item.answer is not None:
+        names = zip(skeleton.keypoints, item.answer, strict=True)
+        by_answer: dict[bool, list[str]] = {True: [], False: []}
+        for name, present in names:
+            by_answer[bool(present)].append(name)
+        detection |= {"can_be_seen": by_answer[True], "cannot_be_seen": by_answer[False]}
+    return detection
+
+
+def _keypoints(
+    name: str,
+    rows: Sequence[tuple[ReviewItem, Pose, Floats | None]],
+    picture: Picture,
+    skeleton: Skeleton,
+) -> dict[str, Any]:
+    labels = []
+    for item, pose, presence in rows:
+        points = written_points(pose, picture.frame)
+        visibility = pose.visibility.tolist()
+        label: dict[str, Any] = {
+            "_id": _object_id(name, item.instance.id),
+            "_cls": "Keypoint",
+            "attributes": {},
+            "tags": [],
+            "label": skeleton.name,
+            "points": points,
+            "confidence": pose.score.tolist(),
+            "visibility": visibility,
+            "labelkit_id": item.instance.id,
+            "written": digest(points, visibility),
+            "instance": _link(item),
+        }
+        if presence is not None:
+            label["presence"] = presence.tolist()
+        labels.append(label)
+    return {"_cls": "Keypoints", "keypoints": labels}
+
+
+def written_points(pose: Pose, frame: Sequence[float]) -> list[list[float]]:
+    """K places as shares of a picture, NaN for absent keypoints."""
+    points: list[list[float]] = _to_shares(
+        np.where(pose.present[:, None], pose.xy, np.nan), frame
+    ).tolist()
+    return points
+
+
+def edited_pose(
+    points: Sequence[Sequence[float]],
+    visibility: Sequence[int],
+    frame: Sequence[float],
+    before: Pose | None,
+) -> tuple[Pose, tuple[str, ...]]:
+    """A pose that somebody edited in FiftyOne, in image pixels, and what became of each keypoint.
+
+    A point without a place is absent. Points that were not touched come back to the last bit.
+
+    Args:
+        points: K places as shares of the sample's picture, NaN where there is none.
+        visibility: K, as written; a point that got a place is visible.
+        frame: of the picture.
+        before: what was shown; None if unknown.
+
+    Returns:
+        the pose, and K of "untouched", "changed", "new", "removed" or "" (absent before and after).
+    """
+    shares = np.array([[_number(x), _number(y)] for x, y in points])
+    placed = np.isfinite(shares).all(axis=1)
+    affine = np.reshape(frame, (2, 3))
+    xy = np.linalg.solve(affine[:, :2], (shares - affine[:, 2]).T).T
+    codes = np.where(placed, np.where(np.asarray(visibility) > ABSENT, visibility, VISIBLE), ABSENT)
+    origins = ["new" if there else "" for there in placed]
+    if before is not None:
+        written = np.asarray(written_points(before, frame))
+        for k, there in enumerate(placed):
+            if before.present[k] and not there:
+                origins[k] = "removed"
+            elif before.present[k]:
+                same = bool((shares[k] == written[k]).all())
+                origins[k] = "untouched" if same else "changed"
+                xy[k] = before.xy[k] if same else xy[k]
+    return human_pose(np.where(placed[:, None], xy, 0.0), codes), tuple(origins)
+
+
+def digest(points: Sequence[Sequence[float]], visibility: Sequence[int]) -> str:
+    """Tells whether somebody has edited the points since."""
+    plain = [[_plain(x), _plain(y)] for x, y in points]
+    return hashlib.sha256(json.dumps([plain, list(visibility)]).encode()).hexdigest()[:16]
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _to_shares(xy: Floats, frame: Sequence[float]) -> Floats:
+    affine = np.reshape(frame, (2, 3))
+    shares: Floats = xy @ affine[:, :2].T + affine[:, 2]
+    return shares
+
+
+def _link(item: ReviewItem) -> dict[str, Any]:
+    """What the App joins the box and the keypoints of one instance by."""
+    return {"_id": _object_id("instance", item.instance.id), "_cls": "Instance"}
+
+
+def _object_id(purpose: str, id_: str) -> Any:
+    """The same in every run, so that what is selected or tagged in the App stays so."""
+    from bson import ObjectId
+
+    return ObjectId(hashlib.sha256(f"{purpose}:{id_}".encode()).digest()[:12])

@@ -1,0 +1,145 @@
+"""How a project's dataset looks in the FiftyOne App: views, colours, sidebar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from labelkit.bridges.fiftyone.samples import BOXES, EXCLUDE, HUMAN, LABEL_NEXT, map_fields
+from labelkit.domain.colours import keypoint_colours
+from labelkit.domain.skeleton import Skeleton
+from labelkit.project.response_pictures import CAM, RESPONSE
+
+UNCERTAIN = "most uncertain"
+
+_WHITE, _YELLOW, _GREY = "#ffffff", "#ffd166", "#9aa0a6"
+
+
+def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """(name, view) of each question that a lead asks; they follow the data."""
+    from fiftyone import ViewField as F
+
+    def largest(name: str) -> Any:
+        return dataset.match(F(name) > 0).sort_by(name, reverse=True)
+
+    def some(name: str) -> Any:
+        count = F(name).length()
+        return dataset.match(count > 0).sort_by(count, reverse=True)
+
+    yield UNCERTAIN, dataset.exists("uncertainty").sort_by("uncertainty", reverse=True)
+    yield "largest errors", largest("error")
+    yield "largest corrections", largest("correction")
+    yield "suspected left-right swaps", some("swaps")
+    yield "map and prediction disagree", some("map_disagrees")
+    yield "present but not found", some("not_found")
+    yield "found but said absent", some("answered_absent")
+    for tag in ("queued", "control", "dev", LABEL_NEXT, EXCLUDE):
+        name = {"control": "control arm", "dev": "dev set"}.get(tag, tag)
+        yield name, dataset.match(F("tags").contains(tag))
+    for who in annotators:
+        yield f"annotator {who}", dataset.match(F("annotators").contains(who))
+    for index, keypoint in enumerate(skeleton.keypoints):
+        doubt = F("doubt")[index]
+        yield f"keypoint {keypoint}", dataset.match(doubt > 0).sort_by(doubt, reverse=True)
+
+
+def save_views(dataset: Any, wanted: Iterable[tuple[str, Any]]) -> list[str]:
+    """Save the views that are not there yet; those of the same name stay, with their ids.
+
+    Returns:
+        the names of all of them.
+    """
+    known, names = set(dataset.list_saved_views()), []
+    for name, view in wanted:
+        if name not in known:
+            name = _save(dataset, name, view)
+        names.append(name)
+    return names
+
+
+def _save(dataset: Any, name: str, view: Any) -> str:
+    """Two names may differ only in what FiftyOne leaves out of an address: number the second."""
+    for number in range(1, 100):
+        tried = name if number == 1 else f"{name} {number}"
+        if tried in dataset.list_saved_views():
+            return tried
+        try:
+            dataset.save_view(tried, view)
+        except ValueError:
+            continue
+        return tried
+    raise ValueError(f"FiftyOne refuses the view name {name!r}.")
+
+
+def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bool) -> None:
+    """Colours as in Label Studio, maps folded away, newest predictions ticked.
+
+    What the user has chosen in the App for an earlier round list stays.
+    """
+    import fiftyone as fo
+
+    colours = keypoint_colours(skeleton)
+    config = dataset.app_config
+    maps = {kind: map_fields(skeleton, kind) for kind in (RESPONSE, CAM)}
+    if config.color_scheme is None:
+        fields, scales = [], []
+        for names in maps.values():
+            for name, colour in zip(names, colours, strict=True):
+                fields.append({"path": name, "fieldColor": colour})
+                stops = [{"value": 0, "color": "rgb(0, 0, 0)"}, {"value": 1, "color": _rgb(colour)}]
+                scales.append({"path": name, "list": stops})
+        config.color_scheme = fo.ColorScheme(
+            color_by="field",
+            color_pool=colours,
+            multicolor_keypoints=True,
+            show_skeletons=True,
+            opacity=0.8,
+            fields=fields,
+            colorscales=scales,
+        )
+    schema = dataset.get_field_schema()
+    _colour_fields(config.color_scheme, schema, rounds)
+    facts = ["uncertainty", "error", "oks", "correction", "instances", "annotators"]
+    facts += ["swaps", "map_disagrees", "not_found", "answered_absent"]
+    newest = list(rounds[-1:])
+    groups = [
+        ("tags", ["tags"], True),
+        ("labels", [BOXES, HUMAN, *reversed(rounds)], True),
+        ("review", facts, True),
+    ]
+    if with_maps or maps[RESPONSE][0] in schema:
+        groups += [("response maps", list(maps[RESPONSE]), False), ("CAMs", list(maps[CAM]), False)]
+    taken = {path for _, paths, _ in groups for path in paths}
+    groups.append(("other", [name for name in schema if name not in taken], False))
+    config.sidebar_groups = [
+        fo.SidebarGroupDocument(name=name, paths=paths, expanded=expanded)
+        for name, paths, expanded in groups
+    ]
+    dataset_info = dict(dataset.info)
+    dressed = dataset_info.get("labelkit", {}).get("dressed_for")
+    if dressed != list(rounds):
+        config.active_fields = fo.ActiveFields(paths=[BOXES, HUMAN, *newest], exclude=False)
+        dataset_info["labelkit"] = {
+            **dataset_info.get("labelkit", {}),
+            "dressed_for": list(rounds),
+        }
+        dataset.info = dataset_info
+    dataset.save()
+
+
+def _colour_fields(scheme: Any, schema: Iterable[str], rounds: Sequence[str]) -> None:
+    """Colour every field that has none.
+
+    The App takes their colours from the pool, in the order in which it meets fields, and the
+    keypoints get what is left: their colours would not be those of `keypoint_colours`.
+    """
+    known = {field["path"] for field in scheme.fields}
+    colours = {HUMAN: _WHITE, **dict.fromkeys(rounds, _YELLOW)}
+    new = [name for name in schema if name not in known]
+    scheme.fields += [{"path": name, "fieldColor": colours.get(name, _GREY)} for name in new]
+    scheme.label_tags = scheme.label_tags or {"fieldColor": _GREY}
+
+
+def _rgb(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgb({red}, {green}, {blue})"

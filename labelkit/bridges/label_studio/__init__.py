@@ -1,0 +1,1 @@
+"""Label Studio: its HTTP API, and a server of your own."""

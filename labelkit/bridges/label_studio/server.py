@@ -1,0 +1,394 @@
+"""A Label Studio server of one's own: its log-in, its folders, starting and stopping it.
+
+The server is bound to one address, serves the images of one project and nothing else, and learns
+its secrets from the environment: process lists show arguments to everybody on a machine.
+"""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labelkit.bridges.label_studio.environment import held, user_folder
+from labelkit.bridges.ports import check_port
+from labelkit.errors import LabelkitError, MissingDependencyError, ProjectError
+from labelkit.files.atomic import write_json
+from labelkit.project.project import Project
+
+#: The first start makes a database, which took 48 s on two busy cores.
+START_SECONDS = 300.0
+STOP_SECONDS = 15.0
+
+#: Label Studio's own list of networks that it calls nobody in, without this machine: labelkit serve
+#: is there. ML_BLOCK_LOCAL_IP would let backends in, but not the webhook that each comes with.
+_BANNED_NETWORKS = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
+    "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 "
+    "233.252.0.0/24 240.0.0.0/4 255.255.255.255/32 ::/128 ::ffff:0:0/96 ::ffff:0:0:0/96 "
+    "64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/32 2001:20::/28 2001:db8::/32 2002::/16 "
+    "fc00::/7 fe80::/10 ff00::/8"
+)
+
+#: Settings of labelkit's that the user's own environment may change.
+_DEFAULTS = {
+    "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+    "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+    "LABEL_STUDIO_SENTRY_DSN": "",
+    "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+    # Who is not invited by a link does not get in.
+    "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+    "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+    "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": _BANNED_NETWORKS.replace(" ", ","),
+    # Label Studio also reads the plain names, which may mean something else here.
+    "LABEL_STUDIO_DEBUG": "false",
+    "LABEL_STUDIO_CI": "false",
+}
+
+#: Of this process only: they would make the server import the wrong packages, or are not its own.
+_NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE")
+_SECRETS_OF_OTHERS = ("LABEL_STUDIO_API_KEY", "LABELKIT_SERVE_PASSWORD", "LABELKIT_DB")
+
+
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Whom a server of one's own lets in first.
+
+    Attributes:
+        folder: holds `username`, `password` and `api-key`, one file each, for nobody else to read.
+        username: an e-mail address in form.
+        password: for the browser.
+        api_key: for `LABEL_STUDIO_API_KEY`.
+    """
+
+    folder: Path
+    username: str
+    password: str = field(repr=False)
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StudioServer:
+    """A server that runs.
+
+    Attributes:
+        url: for browsers and for `LABEL_STUDIO_URL`.
+        log_in: see there.
+        images: the images folder by the path that a local storage of the server has to name.
+        data: folder of its database and its log.
+        process: of the server.
+    """
+
+    url: str
+    log_in: LogIn
+    images: Path
+    data: Path
+    process: subprocess.Popen[bytes]
+
+    def failure(self) -> LabelkitError:
+        """What to say of a server that ended by itself."""
+        log = _log(self.data)
+        lines = log.read_text("utf-8", errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "it said nothing"
+        for secret in (self.log_in.password, self.log_in.api_key):
+            last = last.replace(secret, "***")
+        code = self.process.poll()
+        how = f"ended with exit code {code}"
+        if code and code < 0:
+            how = f"was ended by signal {-code}"
+        return MissingDependencyError(
+            f"Label Studio {how}. The last it said: {last[:300]}",
+            f"All of it: {log}",
+        )
+
+
+def read_log_in() -> LogIn:
+    """The user's log-in, made at the first call.
+
+    Raises:
+        ProjectError: if others can read its files, or they cannot be written.
+    """
+    folder = user_folder("XDG_CONFIG_HOME", "~/.config") / "label-studio"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return LogIn(
+            folder,
+            _kept(folder / "username", f"{_user_name()}@localhost"),
+            _kept(folder / "password", secrets.token_urlsafe(18)),
+            _kept(folder / "api-key", secrets.token_hex(20)),
+        )
+    except OSError as error:
+        raise ProjectError(
+            f"{error.filename or folder} cannot be used ({error.strerror}).",
+            "Make it writable for you, or name another place in XDG_CONFIG_HOME.",
+        ) from error
+
+
+def data_folder(project: Project) -> Path:
+    """Where the server of a project keeps its database, which holds keys: outside the project.
+
+    The project keeps the name of that folder, so that it finds it again after a move.
+
+    Raises:
+        ProjectError: if the file with the name is damaged.
+    """
+    root = user_folder("XDG_DATA_HOME", "~/.local/share") / "label-studio"
+    path = project.root / "label_studio" / "studio.json"
+    if not path.exists():
+        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project.name)[:40].strip("-") or "images"
+        write_json(path, {"data": f"{readable}-{secrets.token_hex(4)}"})
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = ""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+        raise ProjectError(
+            f"{path} is damaged.",
+            f'Put back {{"data": "NAME"}}, NAME being the project\'s folder below {root}.',
+        )
+    return root / name
+
+
+def check_not_running(data: Path) -> None:
+    """Make sure that no server with this data runs.
+
+    Raises:
+        ProjectError: if one does; it says where.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with held(data / "lock") as lock:
+        if lock is None:
+            raise _runs_already(data)
+
+
+def served_images(project: Project, url: str) -> Path | None:
+    """The images folder as the server at `url` sees it, if `labelkit studio` runs that one.
+
+    A local storage has to name this path; None means a server that somebody else set up.
+    """
+    own = data_folder(project)
+    for note in (_running(own), _elsewhere(own)):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            known = json.loads(note.read_text(encoding="utf-8"))
+            if "data" in known:
+                known = json.loads(_running(Path(known["data"])).read_text(encoding="utf-8"))
+            if known["url"].rstrip("/") == url.rstrip("/"):
+                return Path(known["images"])
+    return None
+
+
+def keep_elsewhere(project: Project, data: Path) -> None:
+    """Note another folder than the project's own, so that `served_images` finds its server."""
+    own = data_folder(project)
+    own.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(_elsewhere(own), {"data": str(data)})
+
+
+def start_command(executable: Path, host: str, port: int) -> list[str]:
+    """The command that starts the server; it holds no secret."""
+    address = ["--internal-host", host, "--port", str(port)]
+    return [str(executable), "start", "--no-browser", *address]
+
+
+def start_environment(
+    base: Mapping[str, str], log_in: LogIn, url: str, data: Path, documents: Path
+) -> dict[str, str]:
+    """The environment of the server.
+
+    Args:
+        base: of this process; settings of Label Studio's in it are passed on.
+        log_in: the first user, who is made at the first start.
+        url: at which browsers find it.
+        data: its folder.
+        documents: folder below which images may be served.
+    """
+    left_out = {*_NOT_PASSED_ON, *_SECRETS_OF_OTHERS}
+    passed_on = {name: value for name, value in base.items() if name not in left_out}
+    database = {"LABEL_STUDIO_DATABASE_NAME": str(data / "label_studio.sqlite3")}
+    ours = {
+        "LABEL_STUDIO_HOST": url,
+        "LABEL_STUDIO_BASE_DATA_DIR": str(data),
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(documents),
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_USERNAME": log_in.username,
+        "LABEL_STUDIO_PASSWORD": log_in.password,
+        "LABEL_STUDIO_USER_TOKEN": log_in.api_key,
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**_DEFAULTS, **database, **passed_on, **ours}
+
+
+@contextmanager
+def running_server(
+    executable: Path,
+    images_root: Path,
+    data: Path,
+    log_in: LogIn,
+    *,
+    host: str,
+    port: int,
+    on_line: Callable[[str], None],
+) -> Iterator[StudioServer]:
+    """A server that is ready, stopped with everything it started when the block ends.
+
+    Args:
+        executable: the label-studio program.
+        images_root: the only folder whose files it serves.
+        data: for its database; made if needed.
+        log_in: its first user.
+        host: address to listen on.
+        port: must be free.
+        on_line: told what takes time.
+
+    Raises:
+        UsageError: if the port is taken.
+        ProjectError: if a server with this data runs already, or has another log-in.
+        MissingDependencyError: if it does not come up.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with held(data / "lock") as lock:
+        if lock is None:
+            raise _runs_already(data)
+        check_port("Label Studio", host, port)
+        url = f"http://{socket.gethostname() if host == '0.0.0.0' else host}:{port}"
+        documents = data / "served"
+        images = _link(documents, images_root)
+        if not (data / "label_studio.sqlite3").exists():
+            on_line("Making the database of Label Studio (once; about a minute) ...")
+        descriptor = os.open(_log(data), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            process = subprocess.Popen(
+                start_command(executable, host, port),
+                env=start_environment(os.environ, log_in, url, data, documents),
+                cwd=data,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                pass_fds=(lock,),  # so that the lock lasts as long as the server, come what may
+                start_new_session=True,  # Ctrl-C is for us; we stop the server in order
+                umask=0o077,  # its database holds keys
+            )
+        finally:
+            os.close(descriptor)
+        server = StudioServer(url, log_in, images, data, process)
+        try:
+            write_json(_running(data), {"url": url, "pid": process.pid, "images": str(images)})
+            _wait_until_ready(server, host, port)
+            yield server
+        finally:
+            _stop(process)
+            _running(data).unlink(missing_ok=True)
+
+
+def _wait_until_ready(server: StudioServer, host: str, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while _status(host, port, "/health", {}) != 200:
+        if server.process.poll() is not None:
+            raise server.failure()
+        if time.monotonic() > deadline:
+            raise MissingDependencyError(
+                f"Label Studio did not answer within {START_SECONDS:.0f} s.",
+                f"What it said: {_log(server.data)}",
+            )
+        time.sleep(0.2)
+    # It may have lost the port in between, and gone to another: whoever answers gets no key.
+    if "Trying to start at" in _log(server.data).read_text("utf-8", errors="replace"):
+        check_port("Label Studio", host, port)
+    key = {"Authorization": f"Token {server.log_in.api_key}"}
+    if _status(host, port, "/api/current-user/whoami", key) != 200:
+        raise ProjectError(
+            f"The server's data in {server.data} was made with another log-in than the one in "
+            f"{server.log_in.folder}.",
+            "Put the former log-in back, or start with empty data: labelkit studio --data DIR",
+        )
+
+
+def _status(host: str, port: int, path: str, headers: Mapping[str, str]) -> int:
+    """HTTP status of a GET that no proxy sees; 0 without an answer."""
+    address = "127.0.0.1" if host == "0.0.0.0" else host
+    with closing(http.client.HTTPConnection(address, port, timeout=10)) as connection:
+        try:
+            connection.request("GET", path, headers=dict(headers))
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and whatever it started: they are a process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+
+
+def _link(documents: Path, images_root: Path) -> Path:
+    """Make the images folder the only thing below the document root.
+
+    Label Studio wants its storages below a document root and never the root itself; with the
+    folder above the images as root, its users could name every other folder in there.
+    """
+    documents.mkdir(exist_ok=True)
+    for old in documents.iterdir():
+        old.unlink()
+    link = documents / images_root.name
+    link.symlink_to(images_root, target_is_directory=True)
+    return link
+
+
+def _runs_already(data: Path) -> ProjectError:
+    try:
+        running = json.loads(_running(data).read_text(encoding="utf-8"))
+        where, end_it = f" at {running['url']}", f"Use it, or end it: kill {running['pid']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        where, end_it = "", "Wait until it is up, or end it."
+    return ProjectError(
+        f"Label Studio runs already for this project or a copy of it{where}.", end_it
+    )
+
+
+def _kept(path: Path, fresh: str) -> str:
+    """The content of a private file, made with `fresh` where there is none."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(fresh + "\n")
+    if path.stat().st_mode & 0o077:
+        raise ProjectError(f"{path} can be read by others.", f"Type: chmod 600 {path}")
+    text = path.read_text(encoding="utf-8").strip()
+    if not text:
+        raise ProjectError(f"{path} is empty.", "Delete it, and the next start makes a new one.")
+    return text
+
+
+def _user_name() -> str:
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in containers
+        name = ""
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "labelkit"
+
+
+def _log(data: Path) -> Path:
+    return data / "label-studio.log"
+
+
+def _running(data: Path) -> Path:
+    return data / "running.json"
+
+
+def _elsewhere(own: Path) -> Path:
+    return own / "elsewhere.json"

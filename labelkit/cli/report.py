@@ -1,0 +1,38 @@
+"""How a command begins, in a project, and ends: a report on stdout, or an error on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+
+def open_both(root: Path | None) -> tuple[Any, Any]:
+    """The project that was named or that one stands in, and its label store."""
+    from labelkit.project.project import find_project, open_project
+    from labelkit.store.label_store import LabelStore
+
+    project = open_project(root) if root else find_project(Path.cwd())
+    return project, LabelStore.open(project.store_url)
+
+
+def fail(problem: str, next_step: str, code: int) -> NoReturn:
+    """Print an error as every command does, and end the process."""
+    print(f"error: {problem}", file=sys.stderr)
+    if next_step:
+        print(next_step, file=sys.stderr)
+    raise SystemExit(code)
+
+
+def finish(report: Any, as_json: bool) -> NoReturn:
+    """Print a report for people or machines; leave with its exit code."""
+    if as_json:
+        data = report.data() if hasattr(report, "data") else asdict(report)
+        print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    else:
+        print(report.text())
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,83 @@
+"""What an annotation file says about one object, before it is matched with the project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import Pose
+from labelkit.errors import FormatError
+
+#: Pixels by which a coordinate may leave its image: what percentages lose when converted.
+SLACK_PX = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """One object as a file describes it, before it is matched with the project.
+
+    Attributes:
+        image_path: as the file writes it, with forward slashes.
+        reference: names the object within its file; unique there.
+        box: in upright image pixels; None where the file gives none.
+        area: of the object's segment in square pixels; None where the file gives none.
+        pose: every keypoint absent where the file locates none; without keypoints at all
+            where the file holds boxes only.
+        iscrowd: the box covers a group that was not told apart.
+    """
+
+    image_path: str
+    reference: str
+    box: Box | None
+    area: float | None
+    pose: Pose
+    iscrowd: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VisibilityAnswer:
+    """Which keypoints of one object a human can see, without locations.
+
+    Attributes:
+        image_path: as the file writes it, with forward slashes.
+        reference: instance id, or ordinal of the box in its image; "" is the only one there.
+        presence: (K,) bool, True where the keypoint can be seen.
+    """
+
+    image_path: str
+    reference: str
+    presence: NDArray[np.bool_]
+
+
+def image_path_from(text: str) -> str:
+    """An image path as labelkit writes it: Windows separators become forward slashes."""
+    return text.replace("\\", "/")
+
+
+def check_inside(
+    pose: Pose, size_wh: tuple[float, float], keypoints: tuple[str, ...], item: str
+) -> None:
+    """Make sure that every present keypoint lies in the image.
+
+    Args:
+        pose: in upright image pixels.
+        size_wh: width and height of the image in pixels.
+        keypoints: K names, for the message.
+        item: the file and object, for the message.
+
+    Raises:
+        FormatError: naming the first keypoint outside.
+    """
+    outside = ((pose.xy < -SLACK_PX) | (pose.xy > np.add(size_wh, SLACK_PX))).any(axis=1)
+    outside &= pose.present
+    if outside.any():
+        index = int(np.flatnonzero(outside)[0])
+        x, y = pose.xy[index].tolist()
+        raise FormatError(
+            f"{item}: {keypoints[index]!r} lies at ({x}, {y}), outside the image "
+            f"({size_wh[0]} x {size_wh[1]} pixels).",
+            "Correct the coordinates, or mark the keypoint as absent (v = 0).",
+        )

@@ -1,0 +1,166 @@
+"""Which instances serve what: dev set, labelled set, control arm, correction queue.
+
+Everything is drawn by hashing an id with the seed: the same on every machine, independent of
+the order of the input, and unmoved when other images are added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from labelkit.domain.instance import Instance
+from labelkit.errors import UsageError
+
+
+def _draw(purpose: str, item_id: str, seed: int) -> int:
+    """A 64-bit number that is independent from one id, seed and purpose to the next."""
+    text = f"{purpose}:{seed}:{item_id}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
+def _drawn(purpose: str, item_id: str, seed: int, share: float) -> bool:
+    """True for about `share` of all ids; a larger share keeps those of a smaller one."""
+    return _draw(purpose, item_id, seed) < share * 2**64
+
+
+def stable_order(ids: Iterable[str], seed: int) -> tuple[str, ...]:
+    """The ids once each, in a random order that depends on the seed and on nothing else."""
+    return tuple(sorted(set(ids), key=lambda item: (_draw("order", item, seed), item)))
+
+
+def dev_set(instances: Iterable[Instance], seed: int, share: float) -> tuple[str, ...]:
+    """Ids of the instances to choose by and never to train on, in a random order.
+
+    Images are drawn, and all instances of an image go together. About `share` of the images
+    are in, in a small project possibly none; an image added later moves no other.
+
+    Args:
+        instances: of the project.
+        seed: of the project.
+        share: of the images, 0 ... 1.
+    """
+    chosen = (item.id for item in instances if _drawn("dev", item.image.id, seed, share))
+    return stable_order(chosen, seed)
+
+
+def control_arm(ids: Iterable[str], seed: int, share: float) -> frozenset[str]:
+    """The about `share` of ids to serve without pre-annotation, so that savings are measured."""
+    return frozenset(item for item in ids if _drawn("control", item, seed, share))
+
+
+def parse_percent(text: str) -> float:
+    """The number of "10%", "10" or "0.5%".
+
+    Raises:
+        UsageError: if it is no number from 0 to 100.
+    """
+    written = text.strip()
+    try:
+        percent = float(written.removesuffix("%"))
+        if 0 < percent < 1 and not written.endswith("%"):
+            raise UsageError(
+                f"{text!r}: a share or a percentage?",
+                f"Write {format_percent(100 * percent)} or {format_percent(percent)}.",
+            )
+    except ValueError:
+        percent = math.nan
+    if not 0 <= percent <= 100:
+        raise UsageError(
+            f"{text!r} is not a percentage from 0% to 100%.",
+            "For instance: --labeled 10% or --labeled 0.5%",
+        )
+    return percent
+
+
+def format_percent(percent: float) -> str:
+    """The shortest text that `parse_percent` reads back: "10%", "0.5%"."""
+    return f"{int(percent) if percent == int(percent) else percent}%"
+
+
+def labelled_count(project_size: int, percent: float) -> int:
+    """How many instances a percentage of a project is: halves round up, at least 1 above 0 %."""
+    if percent == 0 or project_size == 0:
+        return 0
+    exact = Fraction(str(percent)) * project_size / 100
+    return max(1, math.floor(exact + Fraction(1, 2)))
+
+
+def labelled_set(
+    labelled_ids: Collection[str],
+    project_size: int,
+    percent: float,
+    locked: Sequence[str],
+    seed: int,
+) -> tuple[str, ...]:
+    """The instances that give their locations at a labelled percentage, in nested order.
+
+    The answer for a smaller percentage is the beginning of that for a larger one, and what
+    earlier rounds locked stays at the front. It is shorter than `labelled_count` says when too
+    few instances are labelled.
+
+    Args:
+        labelled_ids: instances with human keypoints, the dev set left out.
+        project_size: number of instances the percentage is of.
+        percent: 0 ... 100.
+        locked: ids of earlier rounds in their order; one that is no longer labelled is left out.
+        seed: of the project.
+    """
+    labelled = set(labelled_ids)
+    first = [item for item in dict.fromkeys(locked) if item in labelled]
+    rest = stable_order(labelled.difference(first), seed)
+    return (*first, *rest)[: labelled_count(project_size, percent)]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One instance that people should correct.
+
+    Attributes:
+        instance_id: of the instance.
+        reason: "dev" (to choose by), "unsure" (the model may be wrong) or "chosen" (by a person).
+        control: True if it is served without pre-annotation.
+    """
+
+    instance_id: str
+    reason: str
+    control: bool
+
+
+def queue(
+    ids: Iterable[str],
+    *,
+    done: Collection[str],
+    dev: Collection[str],
+    scores: Mapping[str, float],
+    seed: int,
+    control_share: float,
+    limit: int | None = None,
+) -> tuple[QueueItem, ...]:
+    """What to correct next: the dev set first, then the instances the model is least sure of.
+
+    Instances without a score come last; ties and the dev set are in random order. The control
+    arm is drawn for each id alone: it meets the same mixture of easy and hard as the rest.
+
+    Args:
+        ids: instances of the project.
+        done: instances that have human keypoints already.
+        dev: instances of the dev set.
+        scores: instance score by id, higher is surer.
+        seed: of the project.
+        control_share: share served without pre-annotation, 0 ... 1.
+        limit: at most this many items; None for all.
+    """
+    finished, first = set(done), set(dev)
+    waiting = [item for item in stable_order(ids, seed) if item not in finished]
+    chosen = [item for item in waiting if item in first]
+    others = [item for item in waiting if item not in first]
+    chosen += sorted(others, key=lambda item: scores.get(item, math.inf))
+    chosen = chosen[:limit]
+    control = control_arm(chosen, seed, control_share)
+    return tuple(
+        QueueItem(item, "dev" if item in first else "unsure", item in control) for item in chosen
+    )

@@ -1,0 +1,69 @@
+"""Parquet files that say what they are: written whole or not at all, checked when opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from labelkit.errors import FormatError
+from labelkit.files.atomic import atomic_path
+
+_HEADER_KEY = b"labelkit"
+
+
+@contextmanager
+def parquet_writer(
+    path: Path, schema: pa.Schema, form: str, header: Mapping[str, Any]
+) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file row group by row group; nothing appears at `path` if that fails.
+
+    Args:
+        path: where the finished file goes.
+        schema: columns; `instance_id` is one of them.
+        form: name and version of the content, checked by `open_parquet`.
+        header: what a reader wants to know before it reads rows; JSON values.
+    """
+    text = json.dumps({"form": form, **header}, ensure_ascii=False)
+    described = schema.with_metadata({_HEADER_KEY: text.encode()})
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, described, compression="zstd", use_dictionary=False) as writer,
+    ):
+        yield writer
+
+
+def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    """Open a file that `parquet_writer` wrote, with its header.
+
+    Raises:
+        FormatError: if it is not there, not Parquet, or of another form.
+    """
+    step = "Run the command that writes it again: labelkit retrain"
+    if not path.is_file():
+        raise FormatError(f"{path} is not there.", step)
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FormatError(f"{path} is not a readable Parquet file.", step) from error
+    metadata = file.schema_arrow.metadata or {}
+    try:
+        header = json.loads(metadata[_HEADER_KEY])
+        found = header["form"]
+    except (KeyError, TypeError, ValueError):
+        header, found = {}, "a file of another program"
+    if found != form:
+        file.close()
+        raise FormatError(f"{path} holds {found}, where {form} was expected.", step)
+    return file, header
+
+
+def fixed_lists(values: Any, arrow_type: pa.DataType) -> pa.FixedSizeListArray:
+    """An (N, M) array as an Arrow column of N lists of M numbers."""
+    flat = pa.array(values.reshape(-1), type=arrow_type.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, type=arrow_type)

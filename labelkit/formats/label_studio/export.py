@@ -1,0 +1,334 @@
+"""Label Studio's JSON export: what annotators made of our tasks, object by object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import counted
+from labelkit.errors import FormatError
+from labelkit.formats.label_studio.config import (
+    ABSENT_CHOICE,
+    NOTHING_CHOICE,
+    OCCLUDED_CHOICE,
+    VISIBLE_CHOICE,
+)
+from labelkit.formats.label_studio.grouping import (
+    Place,
+    Shown,
+    began_with,
+    by_box,
+    origin,
+    what_was_shown,
+)
+from labelkit.formats.label_studio.regions import (
+    KeypointRegion,
+    read_box,
+    read_keypoint,
+    seen_frame,
+)
+from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
+
+CODES = {VISIBLE_CHOICE: VISIBLE, OCCLUDED_CHOICE: OCCLUDED, ABSENT_CHOICE: ABSENT}
+
+#: How many unusable annotations one error lists.
+LISTED = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudioInstance:
+    """One object of an annotation.
+
+    Attributes:
+        region_id: of its box; the instance's id where the box came from us.
+        is_new: the box was drawn by the annotator.
+        box: in upright image pixels, cut at the image's border.
+        presence: answer by keypoint name; None in a correction task, or without an answer.
+        pose: in the order of the skeleton; None in a visibility task.
+        origins: K times "untouched" (is where it was shown; it may have been marked as
+            occluded), "changed" (is elsewhere), "new" (was not shown), "removed" (was shown, is
+            absent now) or "" (never there); empty in a visibility task.
+    """
+
+    region_id: str
+    is_new: bool
+    box: Box
+    presence: dict[str, bool] | None
+    pose: Pose | None
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudioAnnotation:
+    """What one annotator made of one task.
+
+    Attributes:
+        annotation_id: Label Studio's; together with `updated_at` it names one version.
+        task_id: Label Studio's; "" where an export leaves it out.
+        image_id, image_path: of our task; the id is "" and the path that of the picture where
+            the task is not ours.
+        created_at, updated_at: as Label Studio writes them (ISO 8601).
+        annotator: e-mail address, or number where the export has only that.
+        lead_time_s: seconds of work; None where unknown.
+        skipped: the annotator refused the task; there are no instances then.
+        parent_prediction: Label Studio's id of the prediction it started from; "" if none.
+        model_version: of that prediction; "" if none.
+        asked: ids of the instances that our task asked about; empty where it is not ours.
+        instances: in the order of their boxes.
+    """
+
+    annotation_id: str
+    task_id: str
+    image_id: str
+    image_path: str
+    created_at: str
+    updated_at: str
+    annotator: str
+    lead_time_s: float | None
+    skipped: bool
+    parent_prediction: str
+    model_version: str
+    asked: tuple[str, ...]
+    instances: tuple[StudioInstance, ...]
+
+    @property
+    def declined(self) -> tuple[str, ...]:
+        """Ids of the instances it was asked about whose boxes are not in it: all, if skipped.
+
+        None, if it was begun on a blank page, where there had been no boxes.
+        """
+        there = {instance.region_id for instance in self.instances}
+        blank = there.isdisjoint(self.asked) and not self.parent_prediction and not self.skipped
+        return () if blank else tuple(id_ for id_ in self.asked if id_ not in there)
+
+
+def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAnnotation]:
+    """Read a JSON export, whole or not at all.
+
+    Raises:
+        FormatError: if anything cannot be understood, naming every task and annotation that has
+            to be corrected, up to `LISTED`.
+    """
+    annotations, bad = read_tasks(document, skeleton, origin)
+    if bad:
+        raise _all_in_one(bad)
+    return annotations
+
+
+def read_tasks(
+    document: Any, skeleton: Skeleton, origin: str
+) -> tuple[list[StudioAnnotation], list[FormatError]]:
+    """Read tasks with annotations, as the JSON export and the tasks API give them.
+
+    Drafts are left out. A task may hold several annotations.
+
+    Args:
+        document: the parsed JSON, a list of tasks.
+        skeleton: of the project.
+        origin: name of the file or server, for messages.
+
+    Returns:
+        the annotations, and what people have to correct in those that are not among them.
+
+    Raises:
+        FormatError: if the document itself is damaged.
+    """
+    if not isinstance(document, list):
+        raise FormatError(
+            f"{origin} is not a Label Studio export: it is not a list of tasks.",
+            "Export the project as JSON.",
+        )
+    annotations = []
+    bad: list[FormatError] = []
+    for number, task in enumerate(document, 1):
+        if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+            raise FormatError(
+                f"{origin}: entry {number} is not a task with data.",
+                "Export the project as JSON, not as JSON-MIN, CSV or COCO.",
+            )
+        if not isinstance(task.get("annotations"), list):
+            raise FormatError(
+                f"{origin}: task {task.get('id', number)} has no list of annotations.",
+                "Export the project as JSON, not as JSON-MIN, CSV or COCO.",
+            )
+        for annotation in task["annotations"]:
+            where = f"{origin}: task {task.get('id', number)}"
+            if not isinstance(annotation, Mapping) or annotation.get("id") is None:
+                raise FormatError(f"{where} has an annotation without an id.")
+            where += f", annotation {annotation['id']}"
+            try:
+                annotations.append(_annotation(task, annotation, skeleton, where))
+            except FormatError as error:
+                bad.append(error)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise FormatError(
+                    f"{where} is damaged ({type(error).__name__}: {error}).",
+                    "Export the project again as JSON.",
+                ) from error
+    return annotations, bad
+
+
+def _all_in_one(bad: Sequence[FormatError]) -> FormatError:
+    """One error for every annotation that has to be corrected: nobody exports once for each."""
+    again = "Then press Update there and export again; nothing of this export was taken."
+    if len(bad) == 1:
+        return FormatError(bad[0].problem, f"{bad[0].next_step}\n{again}".lstrip())
+    lines = [f"{error.problem} {error.next_step}".strip() for error in bad[:LISTED]]
+    if len(bad) > LISTED:
+        lines.append(f"... and {len(bad) - LISTED} more.")
+    head = f"{len(bad)} annotations have to be corrected in Label Studio:"
+    return FormatError("\n".join([head, *lines]), again)
+
+
+def _annotation(
+    task: Mapping[str, Any], annotation: Mapping[str, Any], skeleton: Skeleton, where: str
+) -> StudioAnnotation:
+    data = task["data"]
+    ours: Mapping[str, Any] = data.get("labelkit") or {}
+    path = data.get("image_path") or data.get("image")
+    if not isinstance(path, str):
+        raise FormatError(f"{where}: its task names no image.", "Push the tasks with labelkit.")
+    who = annotation.get("completed_by")
+    if isinstance(who, Mapping):
+        who = who.get("email") or who.get("id")
+    parent = _parent_prediction(task, annotation)
+    skipped = bool(annotation.get("was_cancelled"))
+    instances: tuple[StudioInstance, ...] = ()
+    if not skipped:
+        shown = what_was_shown(parent, ours)
+        image_id = str(data.get("image_id") or "")
+        result = annotation.get("result") or []
+        instances = _instances(result, ours, shown, skeleton, (image_id, path), where)
+    lead_time = annotation.get("lead_time")
+    version = (parent.get("model_version") or ours.get("model_version", "")) if parent else ""
+    return StudioAnnotation(
+        annotation_id=str(annotation["id"]),
+        task_id=str(task.get("id") or ""),
+        image_id=str(data.get("image_id") or ""),
+        image_path=path,
+        created_at=str(annotation.get("created_at") or ""),
+        updated_at=str(annotation.get("updated_at") or annotation.get("created_at") or ""),
+        annotator="" if who is None else str(who),
+        lead_time_s=None if lead_time is None else float(lead_time),
+        skipped=skipped,
+        parent_prediction=str(parent.get("id") or "") if parent else "",
+        model_version=str(version),
+        asked=tuple(map(str, ours.get("instances") or ())),
+        instances=instances,
+    )
+
+
+def _parent_prediction(
+    task: Mapping[str, Any], annotation: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """The prediction that the annotator started from, as far as the export tells."""
+    parent = annotation.get("parent_prediction")
+    copy = annotation.get("prediction")
+    if isinstance(copy, Mapping) and copy.get("result") and parent in (None, copy.get("id")):
+        return copy
+    predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
+    if parent is None:  # Label Studio forgets it where work went on from a draft
+        return next((p for p in predictions if began_with(p, annotation)), None)
+    return next((p for p in predictions if p.get("id") == parent), {"id": parent})
+
+
+def _instances(
+    result: Sequence[Mapping[str, Any]],
+    ours: Mapping[str, Any],
+    shown: Shown,
+    skeleton: Skeleton,
+    image: tuple[str, str],
+    where: str,
+) -> tuple[StudioInstance, ...]:
+    """Group regions by their box and turn percentages into pixels."""
+    boxes: dict[str, Box] = {}
+    keypoints: dict[str, KeypointRegion] = {}
+    choices: dict[str, list[str]] = {}
+    for item in result:
+        region, kind = str(item.get("id") or ""), item.get("type")
+        if kind == "choices":
+            choices.setdefault(region, []).extend(item["value"]["choices"])
+            continue
+        if kind not in ("rectanglelabels", "rectangle", "keypointlabels"):
+            continue
+        if not region or region in boxes or region in keypoints:
+            raise FormatError(f"{where}: the region id {region!r} is missing or there twice.")
+        frame = seen_frame(item, ours, where)
+        if kind == "keypointlabels":
+            keypoints[region] = read_keypoint(item, region, frame, skeleton, where)
+        else:
+            boxes[region] = read_box(item, frame, image, where)
+    known = set(map(str, ours.get("instances") or ()))
+    owned = by_box(list(keypoints.values()), boxes, known, choices, shown, where)
+    answered = any(region in boxes for region in choices)
+    kind = ours.get("kind") or (VISIBILITY_TASK if answered else CORRECTION_TASK)
+    instances = []
+    for region, box in boxes.items():
+        if kind == CORRECTION_TASK and region in choices:
+            raise FormatError(
+                f"{where}: the box {region} is marked as {', '.join(choices[region])}; only "
+                "keypoints can be.",
+                "In Label Studio, click inside the box and press the same key again; then mark the "
+                "keypoint. Where there is no object, delete the box.",
+            )
+        presence: dict[str, bool] | None = None
+        pose: Pose | None = None
+        origins: tuple[str, ...] = ()
+        if kind == VISIBILITY_TASK:
+            presence = _presence(choices.get(region, []), skeleton, f"{where}, box {region}")
+        else:
+            mine = shown.get(region, {})
+            pose, origins = _pose(owned[region], choices, mine, skeleton, where)
+        instances.append(StudioInstance(region, region not in known, box, presence, pose, origins))
+    return tuple(instances)
+
+
+def _pose(
+    points: Sequence[KeypointRegion],
+    choices: Mapping[str, Sequence[str]],
+    shown: Mapping[str, Place],
+    skeleton: Skeleton,
+    where: str,
+) -> tuple[Pose, tuple[str, ...]]:
+    xy = np.zeros((len(skeleton), 2))
+    visibility = np.zeros(len(skeleton), dtype=np.int64)
+    origins = ["removed" if name in shown else "" for name in skeleton.keypoints]
+    for point in points:
+        chosen = choices.get(point.region) or [VISIBLE_CHOICE]
+        if len(chosen) != 1 or chosen[0] not in CODES:
+            raise FormatError(
+                f"{where}: {point.label!r} is marked as {list(chosen)}.",
+                f"Choose one of {', '.join(CODES)}.",
+            )
+        index = skeleton.index(point.label)
+        visibility[index] = CODES[chosen[0]]
+        if visibility[index] != ABSENT:
+            xy[index], origins[index] = point.xy, origin(point, shown)
+        elif point.origin != "new":
+            origins[index] = "removed"
+    return human_pose(xy, visibility), tuple(origins)
+
+
+def _presence(ticks: Sequence[str], skeleton: Skeleton, where: str) -> dict[str, bool] | None:
+    """The answer for one box; None where nothing is ticked, not even that there is nothing."""
+    if not ticks:
+        return None
+    for tick in ticks:
+        if tick != NOTHING_CHOICE and tick not in skeleton.keypoints:
+            raise FormatError(
+                f"{where}: {tick!r} is no keypoint of the skeleton {skeleton.name!r}.",
+                f"Known: {', '.join(skeleton.keypoints)}.",
+            )
+    if NOTHING_CHOICE in ticks and len(set(ticks)) > 1:
+        raise FormatError(
+            f"{where}: {NOTHING_CHOICE!r} is ticked together with "
+            f"{counted(len(set(ticks)) - 1, 'keypoint')}.",
+            "Correct it in Label Studio.",
+        )
+    return {name: name in ticks for name in skeleton.keypoints}

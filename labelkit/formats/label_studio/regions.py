@@ -1,0 +1,116 @@
+"""Single regions of a Label Studio annotation: percentages of the image into pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from labelkit.domain.annotation import SLACK_PX
+from labelkit.domain.instance import Box, Image, check_box
+from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import FormatError, InputError
+
+#: What Label Studio's `origin` of a region means for a keypoint.
+ORIGINS = {"prediction": "untouched", "prediction-changed": "changed", "manual": "new"}
+
+
+class KeypointRegion(NamedTuple):
+    """One dot.
+
+    Attributes:
+        region: its id.
+        parent: id of the box it belongs to; "" where the annotator drew it.
+        label: name of the keypoint.
+        xy: in upright image pixels.
+        percent: x and y as Label Studio has them.
+        origin: "untouched", "changed" or "new", as Label Studio says.
+    """
+
+    region: str
+    parent: str
+    label: str
+    xy: tuple[float, float]
+    percent: tuple[float, float]
+    origin: str
+
+
+def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> Box:
+    """The part of the picture that percentages refer to: ours, if the browser saw the same."""
+    if item.get("image_rotation"):
+        raise FormatError(
+            f"{where}: the image was rotated by {item['image_rotation']} degrees.",
+            "In Label Studio, rotate it back and submit again.",
+        )
+    seen_w, seen_h = (float(item.get(f"original_{side}") or 0) for side in ("width", "height"))
+    if not ours.get("width"):
+        if seen_w <= 0 or seen_h <= 0:
+            raise FormatError(f"{where} does not say how large the image is.")
+        return Box(0, 0, seen_w, seen_h)
+    width, height = float(ours["width"]), float(ours["height"])
+    # A smaller copy of the picture is fine; a turned or another one is not.
+    if seen_w > 0 < seen_h and abs(math.log(seen_w / seen_h * height / width)) > 0.05:
+        raise FormatError(
+            f"{where} was made on an image of {seen_w:.0f} x {seen_h:.0f} pixels, "
+            f"the project's has {width:.0f} x {height:.0f}.",
+            "The picture behind the task is another one: check the image's address.",
+        )
+    left, top = (ours.get("crop") or (0, 0))[:2]
+    return Box(float(left), float(top), width, height)
+
+
+def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
+    number = value.get(key)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e9:
+        raise FormatError(f"{where}: a region has {key} = {number!r}, which is no percentage.")
+    return float(number)
+
+
+def read_box(item: Mapping[str, Any], frame: Box, image: tuple[str, str], where: str) -> Box:
+    value = item["value"]
+    if value.get("rotation"):
+        raise FormatError(
+            f"{where}: the box {item['id']} is rotated by {value['rotation']} degrees.",
+            "In Label Studio, make it upright and submit again.",
+        )
+    left, width = (_percent(value, key, where) * frame.w / 100 for key in ("x", "width"))
+    top, height = (_percent(value, key, where) * frame.h / 100 for key in ("y", "height"))
+    picture = Image(image[1], image[0], round(frame.w), round(frame.h))
+    try:
+        box = check_box(Box(left, top, width, height), picture)
+        return Box(frame.x + box.x, frame.y + box.y, box.w, box.h)
+    except InputError as error:
+        raise FormatError(f"{where}: {error.problem}", "Correct it in Label Studio.") from error
+
+
+def read_keypoint(
+    item: Mapping[str, Any],
+    region: str,
+    frame: Box,
+    skeleton: Skeleton,
+    where: str,
+) -> KeypointRegion:
+    labels = item["value"].get("keypointlabels") or []
+    if len(labels) != 1 or labels[0] not in skeleton.keypoints:
+        raise FormatError(
+            f"{where}: the keypoint {region} is labelled {labels}, "
+            f"not one of the skeleton {skeleton.name!r}.",
+            f"Known: {', '.join(skeleton.keypoints)}.",
+        )
+    xy = []
+    percent = (_percent(item["value"], "x", where), _percent(item["value"], "y", where))
+    sides = ((frame.x, frame.w), (frame.y, frame.h))
+    for key, part, (first, side) in zip("xy", percent, sides, strict=True):
+        pixel = part * side / 100
+        if not -SLACK_PX <= pixel <= side + SLACK_PX:
+            raise FormatError(
+                f"{where}: {labels[0]!r} lies at {key} = {pixel} pixels, outside the image "
+                f"({frame.w:.0f} x {frame.h:.0f}).",
+                "Correct it in Label Studio.",
+            )
+        xy.append(first + min(max(pixel, 0.0), side))
+    origin = ORIGINS.get(str(item.get("origin") or "manual"))
+    if origin is None:
+        raise FormatError(f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.")
+    parent = str(item.get("parentID") or "")
+    return KeypointRegion(region, parent, labels[0], (xy[0], xy[1]), percent, origin)

@@ -1,0 +1,181 @@
+"""Label Studio tasks: an image with its boxes, and the keypoints to correct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import OCCLUDED, Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.formats.label_studio.config import (
+    BOX,
+    IMAGE,
+    KEYPOINTS,
+    OBJECT,
+    OCCLUDED_CHOICE,
+    VISIBILITY,
+)
+
+#: What `data["labelkit"]["kind"]` says of a task.
+VISIBILITY_TASK, CORRECTION_TASK = "visibility", "correction"
+
+#: Size of a keypoint's dot in percent of the image's width; it changes no coordinate.
+DOT = 0.6
+
+
+def visibility_task(
+    image: Image,
+    instances: Sequence[Instance],
+    skeleton: Skeleton,
+    image_url: str,
+    model_version: str = "boxes",
+    crop: Box | None = None,
+) -> dict[str, Any]:
+    """A task that shows the boxes of one image, to be ticked.
+
+    Args:
+        image: the picture.
+        instances: its objects; each becomes a box whose region id is the instance's id.
+        skeleton: of the project.
+        image_url: where Label Studio finds the picture.
+        model_version: of the prediction that holds the boxes; the Label Studio project must
+            name the same version to show it.
+        crop: the part of the picture that `image_url` shows; None for all of it.
+    """
+    frame = _frame(image, crop)
+    result = [_box(instance, frame) for instance in instances]
+    data = _data(image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version, crop)
+    return {"data": data, "predictions": [{"model_version": model_version, "result": result}]}
+
+
+def correction_task(
+    image: Image,
+    items: Sequence[tuple[Instance, Pose | None]],
+    skeleton: Skeleton,
+    *,
+    image_url: str,
+    model_version: str,
+    crop: Box | None = None,
+) -> dict[str, Any]:
+    """A task that shows pre-annotated keypoints, to be corrected.
+
+    Absent keypoints are left out; a point outside of what is shown is moved to its border, which
+    is as far as Label Studio can show it. Keypoints come before boxes: the other way round,
+    dragging a keypoint would move the box.
+
+    Args:
+        image: the picture.
+        items: its objects with their poses. None shows the box only: that is the control arm,
+            which differs from the other tasks in nothing else.
+        skeleton: of all poses.
+        image_url: where Label Studio finds the picture.
+        model_version: of the prediction; the Label Studio project must name the same version
+            to show it.
+        crop: the part of the picture that `image_url` shows; None for all of it.
+    """
+    frame = _frame(image, crop)
+    result: list[dict[str, Any]] = []
+    served: dict[str, list[str]] = {}
+    scores: list[float] = []
+    for instance, pose in items:
+        if pose is None:
+            continue
+        shown = [k for k in range(len(skeleton)) if pose.present[k]]
+        served[instance.id] = [skeleton.keypoints[k] for k in shown]
+        for k in shown:
+            scores.append(float(pose.score[k]))
+            result += _keypoint(instance, pose, k, skeleton.keypoints[k], frame)
+    instances = [instance for instance, _ in items]
+    result += [_box(instance, frame) for instance in instances]
+    prediction: dict[str, Any] = {"model_version": model_version, "result": result}
+    if scores:
+        prediction["score"] = sum(scores) / len(scores)
+    data = _data(
+        image, instances, skeleton, image_url, CORRECTION_TASK, served, model_version, crop
+    )
+    return {"data": data, "predictions": [prediction]}
+
+
+def _data(
+    image: Image,
+    instances: Sequence[Instance],
+    skeleton: Skeleton,
+    image_url: str,
+    kind: str,
+    served: dict[str, list[str]],
+    model_version: str,
+    crop: Box | None,
+) -> dict[str, Any]:
+    """What comes back unchanged with every export, whatever became of the prediction."""
+    frame = _frame(image, crop)
+    return {
+        "image": image_url,
+        "image_id": image.id,
+        "image_path": image.path,
+        "labelkit": {
+            "kind": kind,
+            "width": frame.w,
+            "height": frame.h,
+            **({"crop": list(crop)} if crop else {}),
+            "skeleton": skeleton.name,
+            "instances": [instance.id for instance in instances],
+            "served": served,
+            "model_version": model_version,
+        },
+    }
+
+
+def _frame(image: Image, crop: Box | None) -> Box:
+    """What the annotator sees of a picture, in its pixels; percentages are of this."""
+    return crop or Box(0, 0, image.width, image.height)
+
+
+def _region(frame: Box, region: str, control: str, kind: str) -> dict[str, Any]:
+    return {
+        "id": region,
+        "from_name": control,
+        "to_name": IMAGE,
+        "type": kind,
+        "original_width": frame.w,
+        "original_height": frame.h,
+        "image_rotation": 0,
+    }
+
+
+def _box(instance: Instance, frame: Box) -> dict[str, Any]:
+    box = instance.box
+    value = {
+        "x": 100 * float(box.x - frame.x) / frame.w,
+        "y": 100 * float(box.y - frame.y) / frame.h,
+        "width": 100 * float(box.w) / frame.w,
+        "height": 100 * float(box.h) / frame.h,
+        "rotation": 0,
+        "rectanglelabels": [OBJECT],
+    }
+    return _region(frame, instance.id, BOX, "rectanglelabels") | {"value": value}
+
+
+def _keypoint(
+    instance: Instance, pose: Pose, k: int, name: str, frame: Box
+) -> list[dict[str, Any]]:
+    """The dot, and the choice with the same id where it is occluded."""
+    region = f"{instance.id}.{k}"
+    x, y = pose.xy[k].tolist()
+    place = {
+        "x": min(max(100 * (x - frame.x) / frame.w, 0.0), 100.0),
+        "y": min(max(100 * (y - frame.y) / frame.h, 0.0), 100.0),
+        "width": DOT,
+    }
+    dot = _region(frame, region, KEYPOINTS, "keypointlabels") | {
+        "value": place | {"keypointlabels": [name]},
+        "parentID": instance.id,
+        "score": float(pose.score[k]),
+    }
+    if pose.visibility[k] != OCCLUDED:
+        return [dot]
+    choice = _region(frame, region, VISIBILITY, "choices") | {
+        "value": place | {"choices": [OCCLUDED_CHOICE]},
+        "parentID": instance.id,
+    }
+    return [dot, choice]

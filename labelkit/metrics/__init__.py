@@ -1,0 +1,1 @@
+"""Scores of predictions against human labels, and what is doubtful about them."""

@@ -1,0 +1,259 @@
+"""What a lead looks for in predictions: doubts, errors, and answers that contradict the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.metrics.accuracy import oks
+from labelkit.project.preannotation import PRESENT, pre_annotation
+from labelkit.project.predictions import Prediction
+from labelkit.project.response_maps import ResponseMaps
+from labelkit.store.journal import KEYPOINTS, Recorded
+
+#: A place is another one from this distance on, as a share of the box's long side.
+FAR = 0.2
+
+#: A response this strong (as a share of its maximum) at the partner's place speaks for both.
+AMBIGUOUS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What humans did to one instance.
+
+    Attributes:
+        annotators: who answered about it, in the order in which they came.
+        shown: version of the pre-annotation that the latest keypoints started from; "" if none.
+        changed: keypoints that were moved away from it.
+    """
+
+    annotators: tuple[str, ...] = ()
+    shown: str = ""
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReviewItem:
+    """One instance with everything that there is to see.
+
+    Attributes:
+        instance: of the project.
+        human: keypoints that a human placed, or None.
+        answer: (K,) bool, what a human said can be seen, or None.
+        predictions: by field name ("round_000"), oldest first; the last one is looked into.
+        shown: what an annotator would see of each prediction, by the same names.
+        finding: see there.
+        tags: labelled, queued, dev, control.
+    """
+
+    instance: Instance
+    human: Pose | None
+    answer: NDArray[np.bool_] | None
+    predictions: Mapping[str, Prediction]
+    shown: Mapping[str, Pose]
+    finding: Finding
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """What is remarkable about one instance; None and () where nothing can be said.
+
+    Attributes:
+        uncertainty: 0 sure ... 1 lost, of the whole instance.
+        error: 0 exact ...: mean distance to the human keypoints, as a share of the box's long side.
+        oks: 0 lost ... 1 exact.
+        correction: 0 untouched ...: the farthest that a human moved a keypoint of the
+            pre-annotation, as a share of the box's long side.
+        doubt: (K,) 0 sure ... 1 lost; 0 for keypoints that are not shown.
+        swaps: "left_x / right_x" pairs that may be exchanged.
+        map_disagrees: keypoints whose response map peaks far from where they were put.
+        not_found: keypoints that a human called present and the model absent.
+        answered_absent: keypoints that a human called absent and the model present.
+        work: what humans did.
+    """
+
+    uncertainty: float | None = None
+    error: float | None = None
+    oks: float | None = None
+    correction: float | None = None
+    doubt: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    swaps: tuple[str, ...] = ()
+    map_disagrees: tuple[str, ...] = ()
+    not_found: tuple[str, ...] = ()
+    answered_absent: tuple[str, ...] = ()
+    work: Work = field(default_factory=Work)
+
+
+def work_on(entries: Iterable[Recorded]) -> dict[str, Work]:
+    """What humans did, by instance id, from the journal in its order."""
+    who: dict[str, dict[str, None]] = {}
+    latest: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for _, _, entry in entries:
+        names = who.setdefault(entry.instance_id, {})
+        if entry.annotator:
+            names[entry.annotator] = None
+        if entry.kind == KEYPOINTS:
+            origins = entry.shown.get("origins", {})
+            changed = tuple(name for name, what in origins.items() if what == "changed")
+            # In the control arm every keypoint is new: nothing was shown, nothing corrected.
+            was_shown = not set(origins.values()).isdisjoint(("untouched", "changed", "removed"))
+            version = str(entry.shown.get("model_version", "")) if was_shown else ""
+            latest[entry.instance_id] = (version, changed)
+    return {id_: Work(tuple(names), *latest.get(id_, ("", ()))) for id_, names in who.items()}
+
+
+def look_into(
+    instance: Instance,
+    skeleton: Skeleton,
+    *,
+    prediction: Prediction | None,
+    shown: Pose | None,
+    human: Pose | None,
+    answer: NDArray[np.bool_] | None,
+    work: Work,
+    corrected: Prediction | None = None,
+    maps: ResponseMaps | None = None,
+) -> Finding:
+    """What is remarkable about one instance.
+
+    Args:
+        instance: of the project.
+        skeleton: its keypoints.
+        prediction: of the round that is looked into; None before the first one.
+        shown: what annotators see of it, see `pre_annotation`.
+        human, answer: what humans said.
+        work: what they did.
+        corrected: the prediction that `work` started from.
+        maps: of the same round as `prediction`.
+    """
+    if prediction is None or shown is None:
+        return Finding(doubt=np.zeros(len(skeleton)), work=work)
+    names, side = skeleton.keypoints, instance.box.long_side
+    found = prediction.presence > PRESENT
+    known = ~np.isnan(prediction.presence)
+    nothing: NDArray[np.bool_] = np.zeros(len(skeleton), dtype=bool)
+    not_found, answered_absent = nothing, nothing
+    if answer is not None:
+        not_found, answered_absent = answer & ~found & known, ~answer & found
+    swaps = _exchanged(skeleton, prediction.pose, human, side)
+    disagrees: list[str] = []
+    if maps is not None and maps.response.size:
+        swaps += _ambiguous(skeleton, prediction.pose, shown, maps)
+        disagrees = _far_from_peak(skeleton, prediction.pose, shown, maps, side)
+    error = similarity = None
+    if human is not None and human.present.any():
+        distance = np.linalg.norm(prediction.pose.xy - human.xy, axis=1)[human.present]
+        error = float(distance.mean()) / side
+        similarity = float(
+            oks(
+                prediction.xy[None],
+                human.xy[None],
+                human.present[None],
+                [instance.area],
+                skeleton.sigmas,
+            )[0]
+        )
+    return Finding(
+        uncertainty=1.0 - prediction.score,
+        error=error,
+        oks=similarity,
+        correction=_correction(skeleton, human, work, corrected, side),
+        doubt=np.where(shown.present, 1.0 - prediction.pose.score, 0.0),
+        swaps=tuple(dict.fromkeys(swaps)),
+        map_disagrees=tuple(disagrees),
+        not_found=_named(names, not_found),
+        answered_absent=_named(names, answered_absent),
+        work=work,
+    )
+
+
+def shown_pose(
+    prediction: Prediction, answer: NDArray[np.bool_] | None, instance: Instance
+) -> Pose:
+    """What an annotator sees of a prediction."""
+    return pre_annotation(prediction, answer, instance.image)
+
+
+def _named(names: Sequence[str], mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(names[k] for k in np.flatnonzero(mask))
+
+
+def _correction(
+    skeleton: Skeleton, human: Pose | None, work: Work, corrected: Prediction | None, side: float
+) -> float | None:
+    if human is None or corrected is None:
+        return None
+    moved = [skeleton.index(name) for name in work.changed if name in skeleton.keypoints]
+    if not moved:
+        return 0.0
+    distance = np.linalg.norm(human.xy[moved] - corrected.pose.xy[moved], axis=1)
+    return float(distance.max()) / side
+
+
+def _pair(skeleton: Skeleton, left: int, right: int) -> str:
+    return f"{skeleton.keypoints[left]} / {skeleton.keypoints[right]}"
+
+
+def _exchanged(skeleton: Skeleton, pose: Pose, human: Pose | None, side: float) -> list[str]:
+    """Pairs that lie right once left and right change places, and wrong as they are."""
+    if human is None:
+        return []
+    result = []
+    for left, right in skeleton.pairs:
+        if not (human.present[left] and human.present[right]):
+            continue
+        placed, true = pose.xy[[left, right]], human.xy[[left, right]]
+        as_is = np.linalg.norm(placed - true, axis=1)
+        exchanged = np.linalg.norm(placed[::-1] - true, axis=1)
+        if exchanged.max() <= FAR * side < as_is.max() and exchanged.sum() < as_is.sum():
+            result.append(_pair(skeleton, left, right))
+    return result
+
+
+def _cells(xy: NDArray[np.float64], maps: ResponseMaps) -> NDArray[np.int64]:
+    """(N, 2) column and row of the cells in which image points lie, at the border if outside."""
+    affine = np.reshape(maps.crop, (2, 3))
+    height, width = maps.response.shape[1:]
+    cells = np.floor(xy @ affine[:, :2].T + affine[:, 2]).astype(np.int64)
+    return np.clip(cells, 0, (width - 1, height - 1))
+
+
+def _ambiguous(skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps) -> list[str]:
+    """Pairs of which each map also answers, strongly, where the partner was put."""
+    cells = _cells(pose.xy, maps)
+    peak = maps.response.max(axis=(1, 2))
+
+    def at_partner(mine: int, other: int) -> bool:
+        column, row = cells[other]
+        return bool(peak[mine] > 0 and maps.response[mine, row, column] >= AMBIGUOUS * peak[mine])
+
+    return [
+        _pair(skeleton, left, right)
+        for left, right in skeleton.pairs
+        if shown.present[left]
+        and shown.present[right]
+        and tuple(cells[left]) != tuple(cells[right])
+        and at_partner(left, right)
+        and at_partner(right, left)
+    ]
+
+
+def _far_from_peak(
+    skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps, side: float
+) -> list[str]:
+    """Shown keypoints that were put far from the peak of their response map."""
+    affine = np.reshape(maps.crop, (2, 3))
+    count, _, width = maps.response.shape
+    row, column = np.divmod(maps.response.reshape(count, -1).argmax(axis=1), width)
+    centres = np.stack([column, row], axis=1) + 0.5 - affine[:, 2]
+    peaks = np.linalg.solve(affine[:, :2], centres.T).T  # (K, 2) image pixels
+    far = np.linalg.norm(peaks - pose.xy, axis=1) > FAR * side
+    return list(_named(skeleton.keypoints, far & shown.present))

@@ -1,0 +1,42 @@
+"""COCO keypoints: OKS AP and AR, the ten numbers that pycocotools summarises.
+
+Source: https://cocodataset.org/#keypoints-eval
+"""
+
+from __future__ import annotations
+
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.metrics.official.oks_curves import AT_50, AT_75, LARGEST_AREA, oks_curves
+from labelkit.metrics.official.people import People, Results
+
+#: Square pixels of the segment; there are no keypoints on smaller people.
+AREAS = {"all": (0.0, LARGEST_AREA), "medium": (32.0**2, 96.0**2), "large": (96.0**2, LARGEST_AREA)}
+_ALL, _MEDIUM, _LARGE = range(3)
+
+
+def coco_keypoint_scores(people: People, results: Results) -> dict[str, float]:
+    """0 ... 1, higher is better; NaN where nobody of that size is to be found.
+
+    Args:
+        people: with segment areas and COCO's 17 keypoints.
+        results: of the same images, scored as they are.
+
+    Returns:
+        AP and AR over OKS .50, .55 ... .95, at .50, at .75, and of medium and large people.
+
+    Raises:
+        MissingDependencyError: if pycocotools is not installed.
+    """
+    curves = oks_curves(people, results, load_skeleton("coco17").sigmas, AREAS)
+    return {
+        "AP": curves.ap(_ALL),
+        "AP50": curves.ap(_ALL, AT_50),
+        "AP75": curves.ap(_ALL, AT_75),
+        "APM": curves.ap(_MEDIUM),
+        "APL": curves.ap(_LARGE),
+        "AR": curves.ar(_ALL),
+        "AR50": curves.ar(_ALL, AT_50),
+        "AR75": curves.ar(_ALL, AT_75),
+        "ARM": curves.ar(_MEDIUM),
+        "ARL": curves.ar(_LARGE),
+    }

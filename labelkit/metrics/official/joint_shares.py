@@ -1,0 +1,71 @@
+"""The share of each joint's keypoints that is found, and the columns that papers print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from labelkit.domain.skeleton import Skeleton
+from labelkit.metrics.official.people import Bools, Floats, Ints
+
+_LIMBS = {
+    limb.capitalize(): (f"left_{limb}", f"right_{limb}")
+    for limb in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+}
+
+
+class JointShares(NamedTuple):
+    """How much was found.
+
+    Attributes:
+        percent: (K,) 0 ... 100, higher is better; NaN where nothing counts.
+        counted: (K,) how many keypoints count.
+    """
+
+    percent: Floats
+    counted: Ints
+
+    def columns(
+        self, skeleton: Skeleton, head: Sequence[str], left_out: Sequence[str] = ()
+    ) -> dict[str, float]:
+        """Percent as papers print it, from Head to Ankle and Mean; NaN where nothing counts.
+
+        A column is the mean of its joints, left and right, however many keypoints each has,
+        and NaN where one of them has none. Mean is the share of all keypoints.
+
+        Args:
+            skeleton: names the K joints.
+            head: joints of the column "Head".
+            left_out: joints that play no part.
+        """
+        columns = {}
+        for name, joints in {"Head": head, **_LIMBS}.items():
+            columns[name] = float(self.percent[[skeleton.index(joint) for joint in joints]].mean())
+        scored = self.counted > 0
+        scored[[skeleton.index(joint) for joint in left_out]] = False
+        percent, count = self.percent[scored], self.counted[scored]
+        mean = float((percent * count).sum() / count.sum()) if scored.any() else float("nan")
+        return {**columns, "Mean": mean}
+
+
+def joint_shares(
+    pred: Floats, true: Floats, counted: Bools, reference_px: Floats, threshold: float
+) -> JointShares:
+    """Count, joint by joint, who is at most `threshold` reference lengths away.
+
+    The distance is divided by the length and then compared, as the reference codes do: where
+    they are exactly equal, multiplying can decide the other way.
+
+    Args:
+        pred, true: (N, K, 2) in pixels.
+        counted: (N, K), which keypoints are scored.
+        reference_px: (N,) above 0: head size, torso, or the box's long side.
+        threshold: such as .5.
+    """
+    error = np.linalg.norm(pred - true, axis=2) / reference_px[:, None]
+    found = (error <= threshold) & counted
+    count = counted.sum(axis=0)
+    percent = np.where(count > 0, 100.0 * found.sum(axis=0) / np.maximum(count, 1), np.nan)
+    return JointShares(percent, count)

@@ -1,0 +1,138 @@
+"""Precision and recall over OKS thresholds, by pycocotools."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from labelkit.errors import MissingDependencyError
+from labelkit.metrics.official.people import Floats, Ints, People, Results
+
+#: The largest person COCO's "all" range knows, in square pixels.
+LARGEST_AREA = 1e10
+
+#: Of the results of an image the best 20 are scored.
+MAX_RESULTS = 20
+
+#: Places of two OKS thresholds among .50, .55, ... .95.
+AT_50, AT_75 = 0, 5
+
+
+class OksCurves(NamedTuple):
+    """What pycocotools accumulates; -1 where nobody is to be found.
+
+    Attributes:
+        precision: (T, R, A) at OKS thresholds .50 ... .95, recall levels 0, .01 ... 1, and
+            each range of areas.
+        recall: (T, A) the largest recall that is reached.
+    """
+
+    precision: Floats
+    recall: Floats
+
+    def ap(self, area: int = 0, threshold: int | None = None) -> float:
+        """0 ... 1, higher is better: average precision; NaN where nobody is to be found."""
+        return _mean(self.precision[..., area], threshold)
+
+    def ar(self, area: int = 0, threshold: int | None = None) -> float:
+        """0 ... 1, higher is better: average recall; NaN where nobody is to be found."""
+        return _mean(self.recall[..., area], threshold)
+
+
+def _mean(values: Floats, threshold: int | None) -> float:
+    chosen = values if threshold is None else values[threshold]
+    return float(chosen.mean()) if (chosen > -1).any() else float("nan")
+
+
+def oks_curves(
+    people: People,
+    results: Results,
+    sigmas: Sequence[float],
+    ranges: Mapping[str, tuple[float, float]],
+    images: Ints | None = None,
+    max_results: int = MAX_RESULTS,
+) -> OksCurves:
+    """Match results with people and follow precision and recall down the scores.
+
+    Args:
+        people, results: of the same images.
+        sigmas: K numbers, the OKS falloff of each keypoint.
+        ranges: smallest and largest area in square pixels, by name; in the order of A.
+        images: places in `people.image_ids` to score; None takes all of them.
+        max_results: scored in an image, best first.
+
+    Raises:
+        MissingDependencyError: if pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingDependencyError(
+            "OKS-AP is computed by pycocotools, which is not installed.",
+            "Type: pip install pycocotools",
+        ) from error
+    chosen = np.arange(len(people.image_ids)) if images is None else images
+    if len(chosen) == 0 or not people.counted.any():
+        return OksCurves(np.full((10, 101, len(ranges)), -1.0), np.full((10, len(ranges)), -1.0))
+
+    def collection(annotations: list[dict[str, Any]]) -> Any:
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": number + 1} for number in range(len(people.image_ids))],
+            "categories": [{"id": 1}],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        return coco
+
+    with redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(collection(_truth(people)), collection(_found(results)), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
+        evaluation.params.areaRng = [list(limits) for limits in ranges.values()]
+        evaluation.params.areaRngLbl = list(ranges)
+        evaluation.params.maxDets = [max_results]
+        evaluation.params.imgIds = (chosen + 1).tolist()
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return OksCurves(
+        evaluation.eval["precision"][:, :, 0, :, 0], evaluation.eval["recall"][:, 0, :, 0]
+    )
+
+
+# Ids count from 1: pycocotools takes 0 for "unmatched". Images keep their order, which settles
+# ties between scores.
+
+
+def _truth(people: People) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": index + 1,
+            "image_id": int(people.image[index]) + 1,
+            "category_id": 1,
+            "keypoints": people.keypoints[index].ravel().tolist(),
+            "num_keypoints": int(people.labelled[index]),
+            "area": float(people.area[index]),
+            "bbox": people.box_xywh[index].tolist(),
+            "iscrowd": int(people.crowd[index]),
+        }
+        for index in range(len(people.image))
+    ]
+
+
+def _found(results: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": index + 1,
+            "image_id": int(results.image[index]) + 1,
+            "category_id": 1,
+            "keypoints": results.keypoints[index].ravel().tolist(),
+            "score": float(results.score[index]),
+            "area": float(results.area[index]),
+        }
+        for index in range(len(results))
+    ]

@@ -1,0 +1,159 @@
+"""Whether scores can be trusted, and which visibility answers can teach nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labelkit.domain.skeleton import Skeleton
+
+#: A keypoint present more or less often than this, or agreeing more often with another one,
+#: gives a presence loss next to nothing to tell it by.
+ALWAYS_ABOVE, NEVER_BELOW, SAME_ABOVE = 0.97, 0.03, 0.95
+
+#: Part of the way from chance to perfect that a network has to tell presence by, before what it
+#: has learned from presence alone says where keypoints are (benchmarks/README.md, "When to trust
+#: a location-free round").
+LEARNED = 0.25
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) ranks from 0; equal values share their mean rank."""
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    first = np.cumsum(count) - count
+    return (first + (count - 1) / 2)[inverse]
+
+
+def spearman(score: ArrayLike, error: ArrayLike) -> float:
+    """-1 perfect ... 0 useless ... 1 misleading: rank correlation of a score with the error.
+
+    A score that ranks well falls as the error grows. NaN below two samples, or where one of
+    the two is constant.
+
+    Args:
+        score: (N,) higher is surer.
+        error: (N,) higher is worse.
+    """
+    a, b = np.asarray(score, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"score and error want (N,), got {a.shape}, {b.shape}.")
+    if np.isnan(a).any() or np.isnan(b).any():
+        raise ValueError("A score or error is NaN.")
+    if len(a) < 2:
+        return float("nan")
+    a, b = _ranks(a), _ranks(b)
+    a, b = a - a.mean(), b - b.mean()
+    spread = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / spread) if spread > 0 else float("nan")
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """0 calibrated ... 1 wrong: how far confidence is from the share that is correct.
+
+    The mean over equally wide bins of |mean confidence - share correct|, weighted by count.
+    NaN without samples.
+
+    Args:
+        confidence: (N,) in 0 ... 1.
+        correct: (N,) bool.
+        bins: number of bins; a value on a border falls into the upper one.
+    """
+    values, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if values.shape != right.shape or values.ndim != 1:
+        raise ValueError(f"confidence and correct want (N,), got {values.shape}, {right.shape}.")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("A confidence lies outside 0 ... 1.")
+    if len(values) == 0:
+        return float("nan")
+    index = np.minimum((values * bins).astype(np.int64), bins - 1)
+    # |sum of differences| of a bin is its count times |mean difference|.
+    gap = np.abs(np.bincount(index, weights=values - right, minlength=bins))
+    return float(gap.sum() / len(values))
+
+
+def hardly_learned(presence_map: float | None, chance: float | None) -> bool:
+    """Whether a network tells presence so badly that it cannot know where keypoints are.
+
+    False where nothing can be said.
+
+    Args:
+        presence_map: mean average precision of its presence; None if undefined.
+        chance: of one score for all; None if undefined.
+    """
+    if presence_map is None or chance is None:
+        return False
+    return presence_map - chance < LEARNED * (1 - chance)
+
+
+@dataclass(frozen=True, slots=True)
+class UninformativeKeypoint:
+    """A keypoint whose visibility answers teach a model little or nothing.
+
+    Attributes:
+        keypoint: its name.
+        kind: "always" present, "never" present, or the "same" as another keypoint.
+        share: of instances in which it is present; for "same", in which the two agree.
+        other: name of the other keypoint; empty unless kind is "same".
+    """
+
+    keypoint: str
+    kind: str
+    share: float
+    other: str
+
+
+def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
+    """What to tell people of such keypoints: those that are answered alike in one sentence."""
+    notes = [
+        f"{item.keypoint} is present in {100 * item.share:.1f} % of instances: "
+        "visibility answers cannot teach where it is."
+        for item in found
+        if item.kind != "same"
+    ]
+    groups: list[list[str]] = []
+    for item in found:
+        if item.kind == "same":
+            pair = [item.keypoint, item.other]
+            joined = [group for group in groups if not set(pair).isdisjoint(group)]
+            groups = [group for group in groups if group not in joined]
+            groups.append(list(dict.fromkeys([*chain(*joined), *pair])))
+    if groups:
+        alike = "; ".join(" = ".join(group) for group in groups)
+        notes.append(
+            f"answered alike in nearly all instances: {alike}. Corrections will tell them apart; "
+            "there is nothing to do."
+        )
+    return notes
+
+
+def uninformative_keypoints(presence: ArrayLike, skeleton: Skeleton) -> list[UninformativeKeypoint]:
+    """Name the keypoints that visibility answers cannot teach, so that people are warned.
+
+    First those present nearly always or nearly never, then the pairs that are nearly always
+    answered alike; a pair with one of the former says nothing new and is left out.
+
+    Args:
+        presence: (N, K) bool, human answers; empty without any.
+        skeleton: names the K columns.
+    """
+    answers = np.asarray(presence, dtype=bool).reshape(-1, len(skeleton))
+    if len(answers) == 0:
+        return []
+    found, telling = [], []
+    for index, share in enumerate(answers.mean(axis=0).tolist()):
+        if share > ALWAYS_ABOVE or share < NEVER_BELOW:
+            kind = "always" if share > ALWAYS_ABOVE else "never"
+            found.append(UninformativeKeypoint(skeleton.keypoints[index], kind, share, ""))
+        else:
+            telling.append(index)
+    for position, a in enumerate(telling):
+        for b in telling[position + 1 :]:
+            alike = float((answers[:, a] == answers[:, b]).mean())
+            if alike > SAME_ABOVE:
+                names = skeleton.keypoints[a], skeleton.keypoints[b]
+                found.append(UninformativeKeypoint(names[0], "same", alike, names[1]))
+    return found

@@ -1,0 +1,396 @@
+"""Pictures on disk: read upright, checked in full, identified by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+
+from labelkit.domain.instance import Image
+from labelkit.errors import ImageError
+from labelkit.project.project import PROJECT_FILE
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+)
+
+#: What a file may hold, whatever its name. EPS is left out: Pillow would run Ghostscript on it.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+
+#: 200 megapixels: a small file can unpack to more than the memory of the machine.
+MAX_PIXELS = 200_000_000
+
+# Pillow has limits of its own, below ours, that warn first: one number shall decide.
+Picture.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Picture.DecompressionBombWarning)
+# It also warns of damaged EXIF blocks, which do not keep us from reading the picture.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Picture.Transpose.FLIP_LEFT_RIGHT,
+    3: Picture.Transpose.ROTATE_180,
+    4: Picture.Transpose.FLIP_TOP_BOTTOM,
+    5: Picture.Transpose.TRANSPOSE,
+    6: Picture.Transpose.ROTATE_270,
+    7: Picture.Transpose.TRANSVERSE,
+    8: Picture.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What a file was when its content was last read; same size and time = same content.
+
+    Attributes:
+        size: in bytes.
+        mtime_ns: time of the last change, nanoseconds since 1970.
+        sha256: of the bytes.
+        width, height: in pixels, upright.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProblem:
+    """A file that cannot be used.
+
+    Attributes:
+        path: below the images root.
+        reason: in plain words, such as "truncated file".
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """What a folder of images holds.
+
+    Attributes:
+        images: readable pictures, one for each content, sorted by path.
+        problems: files with an image suffix that cannot be used, sorted by path.
+        duplicates: (path, path of the image with the same content).
+        stamps: one for each image, to give to the next scan as `known`.
+        ignored: how many files of other kinds there are, by suffix.
+    """
+
+    images: list[Image]
+    problems: list[ScanProblem]
+    duplicates: list[tuple[str, str]]
+    stamps: dict[str, FileStamp]
+    ignored: Counter[str]
+
+
+class _UnreadableError(Exception):
+    """Carries the reason only; the caller knows the file."""
+
+
+def open_upright(path: Path) -> Picture.Image:
+    """Read a picture as a browser displays it.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit values are scaled to 8.
+
+    Returns:
+        a fully decoded RGB picture.
+
+    Raises:
+        ImageError: with the reason in plain words.
+    """
+    try:
+        return _decode(path)
+    except _UnreadableError as error:
+        raise _unreadable(path, error) from None
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height as displayed, from the file's header; the pixels are not checked.
+
+    Raises:
+        ImageError: if the header cannot be read.
+    """
+    try:
+        with _opened(path) as picture:
+            width, height = picture.size
+            # Pillow turns a TIFF by itself, and reports the turned size at once.
+            if picture.format != "TIFF" and _orientation(picture) >= 5:
+                return height, width
+            return width, height
+    except _UnreadableError as error:
+        raise _unreadable(path, error) from None
+
+
+def image_file(root: Path, path: str) -> Path:
+    """Where the image `path` of the images folder `root` is.
+
+    Raises:
+        ImageError: if it is absolute, or a link or `..` leads out of the folder.
+    """
+    inside = PurePosixPath(path)
+    resolved_root = root.resolve()
+    resolved = (resolved_root / inside).resolve()
+    if inside.is_absolute() or not resolved.is_relative_to(resolved_root):
+        raise ImageError(
+            f"{path} is not inside the images folder {root}.",
+            "Images are named by their path below that folder, without links out of it.",
+        )
+    return resolved
+
+
+def scan_images(
+    root: Path,
+    known: Mapping[str, FileStamp] | None = None,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Find, read and identify every picture below a folder.
+
+    Hidden files and labelkit projects are skipped. Every file is decoded in full once; later
+    scans trust `known` where size and time are unchanged.
+
+    Args:
+        root: the images folder.
+        known: stamps by path, as an earlier report gave them.
+        on_progress: called with (files done, files in all).
+
+    Raises:
+        ImageError: if there is no such folder, or no readable picture in it.
+    """
+    known = known or {}
+    if not root.is_dir():
+        raise ImageError(f"{root} is not a folder.", "Give the folder that holds the images.")
+    root = root.resolve()
+    problems: list[ScanProblem] = []
+    candidates: list[str] = []
+    others: Counter[str] = Counter()
+    for path, reason in _walk(root):
+        if reason:
+            problems.append(ScanProblem(path, reason))
+        elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+            candidates.append(path)
+        else:
+            others[PurePosixPath(path).suffix.lower() or "no suffix"] += 1
+    candidates.sort()
+
+    stamps: dict[str, FileStamp] = {}
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
+        try:
+            results = pool.map(lambda path: _stamp(root / path, known.get(path)), candidates)
+            for done, (path, result) in enumerate(zip(candidates, results, strict=True), 1):
+                if isinstance(result, FileStamp):
+                    stamps[path] = result
+                else:
+                    problems.append(ScanProblem(path, result))
+                if on_progress:
+                    on_progress(done, len(candidates))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    problems.sort(key=lambda problem: problem.path)
+    if not stamps:
+        raise _nothing_to_read(root, problems, others)
+    return _identify(stamps, known, problems, others)
+
+
+def _identify(
+    stamps: Mapping[str, FileStamp],
+    known: Mapping[str, FileStamp],
+    problems: list[ScanProblem],
+    ignored: Counter[str],
+) -> ScanReport:
+    """Make one image of each content; a copy never takes the place of a path known before."""
+    path_of: dict[str, str] = {}
+    for path, stamp in stamps.items():
+        if path in known and known[path].sha256 == stamp.sha256:
+            path_of.setdefault(stamp.sha256, path)
+    for path, stamp in stamps.items():
+        path_of.setdefault(stamp.sha256, path)
+    kept = {path: stamp for path, stamp in stamps.items() if path_of[stamp.sha256] == path}
+    return ScanReport(
+        images=[Image(path, s.sha256, s.width, s.height) for path, s in kept.items()],
+        problems=problems,
+        duplicates=[(path, path_of[s.sha256]) for path, s in stamps.items() if path not in kept],
+        stamps=kept,
+        ignored=ignored,
+    )
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    """Every visible file below root: its path, and why it cannot be used ("" if it may be)."""
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            yield folder.relative_to(root).as_posix(), _system_reason(error)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = (folder / entry.name).relative_to(root).as_posix()
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                shown = path.encode(errors="backslashreplace").decode()
+                yield shown, "its name is not UTF-8; rename it"
+                continue
+            if entry.is_symlink() and not Path(entry).resolve().is_relative_to(root):
+                yield path, "a link that leads out of the images folder"
+            elif entry.is_dir(follow_symlinks=False):
+                if not (Path(entry) / PROJECT_FILE).exists():
+                    pending.append(Path(entry))
+            elif not entry.is_dir():
+                yield path, ""
+
+
+def _stamp(path: Path, known: FileStamp | None) -> FileStamp | str:
+    """The stamp of a file, read in full unless unchanged since `known`; or what is wrong."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "not a regular file"
+        if known and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
+            return known
+        picture = _decode(path)
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except _UnreadableError as error:
+        return str(error)
+    except OSError as error:
+        return _system_reason(error)
+    return FileStamp(status.st_size, status.st_mtime_ns, sha256, *picture.size)
+
+
+def _decode(path: Path) -> Picture.Image:
+    """The upright RGB picture; `_UnreadableError` with the reason."""
+    with _opened(path) as picture:
+        try:
+            picture.load()
+            rgb = _rgb(picture)
+        except Picture.DecompressionBombError:
+            raise _UnreadableError("more than 200 megapixels") from None
+        except MemoryError:
+            raise _UnreadableError("too large for this machine's memory") from None
+        except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
+            raise _UnreadableError(_damage(error)) from None
+        # A TIFF has been turned by load(), which also took the tag away.
+        turn = _UPRIGHT.get(_orientation(picture))
+        return rgb if turn is None else rgb.transpose(turn)
+
+
+def _opened(path: Path) -> Picture.Image:
+    """The picture with its header read; `_UnreadableError` with the reason."""
+    try:
+        if path.stat().st_size == 0:
+            raise _UnreadableError("the file is empty, 0 bytes")
+        picture = Picture.open(path, formats=FORMATS)
+    except (Picture.DecompressionBombError, Picture.DecompressionBombWarning):
+        raise _UnreadableError("more than 200 megapixels") from None
+    except UnidentifiedImageError:
+        raise _UnreadableError(_what_it_is(path)) from None
+    except OSError as error:
+        raise _UnreadableError(_system_reason(error)) from None
+    except _UnreadableError:
+        raise
+    except Exception as error:  # as above: a damaged header
+        raise _UnreadableError(_damage(error)) from None
+    if picture.width * picture.height > MAX_PIXELS:
+        picture.close()
+        raise _UnreadableError("more than 200 megapixels")
+    return picture
+
+
+def _orientation(picture: Picture.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none or EXIF is damaged."""
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error, UserWarning):
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _rgb(picture: Picture.Image) -> Picture.Image:
+    mode = picture.mode
+    if mode.startswith("I"):
+        # 16-bit greys: 65535 is white, and 65535 / 257 = 255. Pillow would clip at 255.
+        values = np.clip(np.asarray(picture, dtype=np.float64) / 257, 0, 255)
+        return Picture.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+    if mode == "F":
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0, neginf=0)
+        span = float(np.ptp(values)) or 1.0
+        values = (values - values.min()) / span * 255
+        return Picture.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        white = Picture.new("RGBA", picture.size, "white")
+        return Picture.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _unreadable(path: Path, error: _UnreadableError) -> ImageError:
+    return ImageError(
+        f"{path} is not a readable image ({error}).", "Replace the file, or take it away."
+    )
+
+
+def _damage(error: Exception) -> str:
+    text = str(error).lower()
+    if any(word in text for word in ("truncated", "unexpected end", "not enough")):
+        return "truncated file"
+    return f"damaged file: {error}" if str(error) else "damaged file"
+
+
+def _system_reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if error.strerror:
+        return error.strerror.lower()
+    return _damage(error)
+
+
+def _what_it_is(path: Path) -> str:
+    """Why Pillow did not recognise a file, from its first bytes."""
+    with path.open("rb") as stream:
+        head = stream.read(256).lstrip()
+    if head.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")):
+        return "truncated file"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer; fetch the picture with: git lfs pull"
+    if head[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, not a picture"
+    if head.startswith(b"%PDF"):
+        return "a PDF, not a picture"
+    return "not a picture that labelkit can read"
+
+
+def _nothing_to_read(root: Path, problems: list[ScanProblem], others: Counter[str]) -> ImageError:
+    if problems:
+        first = problems[0]
+        return ImageError(
+            f"None of the {len(problems)} images in {root} can be read; "
+            f"the first is {first.path} ({first.reason})."
+        )
+    found = ", ".join(f"{count} x {suffix}" for suffix, count in others.most_common(3))
+    return ImageError(
+        f"{root} holds no images" + (f" (only {found})." if found else "."),
+        f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.",
+    )

@@ -1,0 +1,30 @@
+"""What an annotator is shown: the model's places, under what humans said can be seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Image
+from labelkit.domain.pose import ABSENT, VISIBLE, Pose
+from labelkit.project.predictions import Prediction
+
+#: Presence above this counts as present where no human has answered.
+PRESENT = 0.5
+
+
+def pre_annotation(prediction: Prediction, answer: NDArray[np.bool_] | None, image: Image) -> Pose:
+    """A pose to be corrected.
+
+    A keypoint that a human called absent is not placed, and one called present is, whatever the
+    model thinks; without an answer the model decides. Places outside the image move to its
+    border, where a click can reach them.
+
+    Args:
+        prediction: of the newest round.
+        answer: (K,) bool, the visibility answer, or None.
+        image: that the instance is in.
+    """
+    present = prediction.presence > PRESENT if answer is None else answer
+    xy = np.clip(prediction.pose.xy, 0, (image.width, image.height))
+    return Pose(xy, np.where(present, VISIBLE, ABSENT), prediction.pose.score)

@@ -1,0 +1,217 @@
+"""Response maps of a whole round in one compact file, each readable on its own.
+
+A map is kept as bytes relative to its own maximum, and the maximum beside it: the largest
+error is 1/510 of the maximum, and the peak itself comes back exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from labelkit.errors import FormatError
+from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer
+
+FORM = "labelkit-maps-1"
+#: Rows read together to get at one of them; 64 crops of 256x192 with 17 keypoints are 4 MB.
+_ROWS_PER_GROUP = 64
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseMaps:
+    """Where a model looked for each keypoint of one instance.
+
+    Attributes:
+        instance_id: of the instance.
+        crop: six numbers (a, b, c, d, e, f) that take image pixels to cells of `response`:
+            column = a x + b y + c, row = d x + e y + f; (0, 0) is the outer corner of the
+            first cell.
+        response: (K, h, w) what the decoder's attention says.
+        cam: (K, h2, w2) class activation maps over the same crop; (K, 0, 0) of a model without.
+    """
+
+    instance_id: str
+    crop: tuple[float, ...]
+    response: Floats
+    cam: Floats
+
+
+def _squeeze(maps: Floats) -> tuple[bytes, Floats]:
+    """(K, h, w) maps as bytes, and the (K,) maxima that 255 stands for."""
+    scale = np.asarray(maps.max(axis=(1, 2), initial=0.0), dtype=np.float32)
+    divisor = np.where(scale > 0, scale, 1.0)[:, None, None]
+    levels = np.rint(np.clip(maps, 0.0, None) / divisor * 255.0)
+    return levels.astype(np.uint8).tobytes(), scale
+
+
+def _restore(content: bytes, scale: Sequence[float], size: Sequence[int]) -> Floats:
+    levels = np.frombuffer(content, dtype=np.uint8).reshape(len(scale), *size)
+    # In this order 255 gives the maximum itself.
+    share = levels.astype(np.float32) / np.float32(255)
+    return share * np.asarray(scale, dtype=np.float32)[:, None, None]
+
+
+class MapWriter:
+    """Collects response maps into one file, which appears when the `with` block ends well.
+
+    Args:
+        path: of the file.
+        keypoints: K names, the order of the maps.
+    """
+
+    def __init__(self, path: Path, keypoints: Sequence[str]) -> None:
+        self._path = path
+        self._keypoints = list(keypoints)
+        count = len(self._keypoints)
+        self._schema = pa.schema(
+            [
+                ("instance_id", pa.string()),
+                ("crop", pa.list_(pa.float64(), 6)),
+                ("response", pa.binary()),
+                ("response_scale", pa.list_(pa.float32(), count)),
+                ("response_size", pa.list_(pa.int32(), 2)),
+                ("cam", pa.binary()),
+                ("cam_scale", pa.list_(pa.float32(), count)),
+                ("cam_size", pa.list_(pa.int32(), 2)),
+            ]
+        )
+        self._rows: list[dict[str, Any]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> MapWriter:
+        self._writer = self._stack.enter_context(
+            parquet_writer(self._path, self._schema, FORM, {"keypoints": self._keypoints})
+        )
+        self._stack.push(self._finish)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def add(
+        self, instance_id: str, crop: Sequence[float], response: ArrayLike, cam: ArrayLike
+    ) -> None:
+        """Add the maps of one instance; `ResponseMaps` says what they mean.
+
+        Args:
+            instance_id: of the instance, once a file.
+            crop: (6,) image pixels to cells of `response`.
+            response: (K, h, w) not negative.
+            cam: (K, h2, w2) not negative; any array without elements if there is none.
+        """
+        count = len(self._keypoints)
+        row: dict[str, Any] = {"instance_id": instance_id, "crop": [float(v) for v in crop]}
+        for name, values in (("response", response), ("cam", cam)):
+            maps = np.asarray(values, dtype=np.float32)
+            if maps.size == 0:
+                maps = np.zeros((count, 0, 0), dtype=np.float32)
+            if maps.ndim != 3 or len(maps) != count:
+                raise ValueError(f"{name} of {instance_id} wants ({count}, h, w), not {maps.shape}")
+            if not np.isfinite(maps).all():
+                raise ValueError(f"{name} of {instance_id} has NaN or infinite cells.")
+            row[name], row[f"{name}_scale"] = _squeeze(maps)
+            row[f"{name}_size"] = maps.shape[1:]
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns = []
+        for field in self._schema:
+            values = [row[field.name] for row in self._rows]
+            if pa.types.is_fixed_size_list(field.type):
+                columns.append(fixed_lists(np.asarray(values), field.type))
+            else:
+                columns.append(pa.array(values, field.type))
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._rows = []
+
+
+class MapReader:
+    """Response maps by instance id; only the row group that holds an instance is read.
+
+    Args:
+        path: a file that `MapWriter` wrote.
+
+    Raises:
+        FormatError: if it is missing, damaged or something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file, header = open_parquet(path, FORM)
+        self.keypoints: tuple[str, ...] = tuple(header["keypoints"])
+        self._place: dict[str, tuple[int, int]] = {}  # id -> row group, row in it
+        for group in range(self._file.num_row_groups):
+            ids = self._read(group, ["instance_id"]).column("instance_id").to_pylist()
+            self._place.update({name: (group, row) for row, name in enumerate(ids)})
+        self._group = -1
+        self._table: pa.Table | None = None
+
+    def __enter__(self) -> MapReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __contains__(self, instance_id: object) -> bool:
+        return instance_id in self._place
+
+    def __iter__(self) -> Iterator[str]:
+        """Instance ids in the order they were added."""
+        return iter(self._place)
+
+    def get(self, instance_id: str) -> ResponseMaps:
+        """The maps of one instance.
+
+        Raises:
+            FormatError: if the file has none of it.
+        """
+        if instance_id not in self._place:
+            raise FormatError(
+                f"{self._path} has no response maps of instance {instance_id}.",
+                "It was added after this round. Type: labelkit retrain",
+            )
+        group, index = self._place[instance_id]
+        if self._table is None or group != self._group:
+            self._table, self._group = self._read(group, None), group
+        row = self._table.slice(index, 1).to_pylist()[0]
+        return ResponseMaps(
+            instance_id,
+            tuple(row["crop"]),
+            _restore(row["response"], row["response_scale"], row["response_size"]),
+            _restore(row["cam"], row["cam_scale"], row["cam_size"]),
+        )
+
+    def _read(self, group: int, columns: list[str] | None) -> pa.Table:
+        try:
+            return self._file.read_row_group(group, columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise FormatError(
+                f"{self._path} is damaged: its rows cannot be read.",
+                "Write it again with: labelkit retrain",
+            ) from error

@@ -1,0 +1,259 @@
+"""Rounds: one training and what came of it, each in a folder that never changes afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from labelkit.errors import ProjectError
+from labelkit.files.atomic import write_json
+from labelkit.project.project import Project
+
+KINDS = ("location-free", "semi-weak")
+TRAINING, COMPLETE, ABANDONED = "training", "complete", "abandoned"
+
+#: Files of a round's folder that are written here; the others are the workflows'.
+ROUND_FILE, LABELLED_FILE = "round.json", "labelled.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """Everything that decides what a training will do.
+
+    Attributes:
+        number: 0, 1, ... in the order in which rounds began.
+        kind: "location-free" or "semi-weak".
+        labelled: ids of the instances whose locations are trained on, in nested order: a smaller
+            share is a prefix.
+        labelled_share: of the project's instances, 0..1.
+        journal_head: the newest answer that counts; later ones wait for the next round.
+        settings: preset, backbone, steps, ...; JSON.
+        seed: of the training.
+    """
+
+    number: int
+    kind: str
+    labelled: tuple[str, ...]
+    labelled_share: float
+    journal_head: int
+    settings: Mapping[str, Any]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ProjectError(f"A round is {' or '.join(KINDS)}, not {self.kind!r}.")
+
+    @property
+    def labelled_hash(self) -> str:
+        """SHA-256 of the labelled ids, in their order."""
+        return hashlib.sha256("\n".join(self.labelled).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that are others where anything of the plan is another."""
+        document = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round as it stands on disk.
+
+    Attributes:
+        path: its folder.
+        plan: what it set out to do.
+        status: "training", "complete", or "abandoned".
+        started_at, finished_at: ISO 8601; the latter "" while training.
+        facts: what came of it (scores, counts, durations); empty while training.
+    """
+
+    path: Path
+    plan: RoundPlan
+    status: str
+    started_at: str
+    finished_at: str
+    facts: Mapping[str, Any]
+
+
+def next_round_number(project: Project) -> int:
+    """The number of the round to begin next."""
+    return max((found.plan.number for found in rounds(project)), default=-1) + 1
+
+
+def begin_round(project: Project, plan: RoundPlan) -> Path:
+    """Lock the labelled instances of a round and make its folder; the same plan goes on.
+
+    Returns:
+        the folder, for checkpoint, predictions and maps.
+
+    Raises:
+        ProjectError: if another round is unfinished, or the number is taken.
+    """
+    open_round = unfinished(project)
+    if open_round is not None:
+        if _same(open_round.plan, plan):
+            return open_round.path
+        raise ProjectError(
+            f"Round {open_round.plan.number:03d} of {project.root} is not finished.",
+            "Run the command that began it again; it goes on where it was.",
+        )
+    if plan.number != next_round_number(project):
+        raise ProjectError(
+            f"The next round of {project.root} is {next_round_number(project):03d}, "
+            f"not {plan.number:03d}."
+        )
+    path = project.rounds_root / f"{plan.number:03d}"
+    locked = {"seed": plan.seed, "hash": plan.labelled_hash, "instances": list(plan.labelled)}
+    write_json(path / LABELLED_FILE, locked)
+    # Last: a folder without it is no round yet, so a kill before this line leaves nothing.
+    write_json(path / ROUND_FILE, _document(plan, TRAINING, _now(), "", {}))
+    return path
+
+
+def finish_round(path: Path, facts: Mapping[str, Any]) -> Round:
+    """Say what came of a round; from then on it never changes.
+
+    Raises:
+        ProjectError: if it is finished already.
+    """
+    return _close(path, COMPLETE, facts)
+
+
+def abandon_round(path: Path, reason: str) -> Round:
+    """Give up an unfinished round, so that another one can begin; its labels are unlocked.
+
+    Raises:
+        ProjectError: if it is finished already.
+    """
+    return _close(path, ABANDONED, {"reason": reason})
+
+
+def take_back_round(path: Path) -> None:
+    """Undo `begin_round` where the training could not begin: the number is free again."""
+    # First what makes it a round, so that a kill after this line leaves none.
+    (path / ROUND_FILE).unlink()
+    (path / LABELLED_FILE).unlink()
+    with contextlib.suppress(OSError):  # something of the user's lies there
+        path.rmdir()
+
+
+def rounds(project: Project) -> list[Round]:
+    """Every round that began, by number.
+
+    Raises:
+        ProjectError: if a round's files are damaged.
+    """
+    files = project.rounds_root.glob(f"*/{ROUND_FILE}")
+    found = [read_round(file.parent) for file in files if file.parent.name.isdecimal()]
+    return sorted(found, key=lambda item: item.plan.number)
+
+
+def unfinished(project: Project) -> Round | None:
+    """The round that is training, or was when its command was killed."""
+    return next((item for item in rounds(project) if item.status == TRAINING), None)
+
+
+def latest_complete(project: Project) -> Round | None:
+    """The newest round that a model and predictions came of."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    return complete[-1] if complete else None
+
+
+def locked_labelled(project: Project) -> list[str]:
+    """Instances that rounds trained on, in nested order; abandoned rounds do not count.
+
+    A labelled set of any size that starts with these is nested with all earlier ones.
+    """
+    return _nested(item.plan.labelled for item in rounds(project) if item.status != ABANDONED)
+
+
+def read_round(path: Path) -> Round:
+    """Read a round's folder.
+
+    Raises:
+        ProjectError: if it is no round, is damaged, or its locked list was changed.
+    """
+    try:
+        document = json.loads((path / ROUND_FILE).read_text(encoding="utf-8"))
+        labelled = json.loads((path / LABELLED_FILE).read_text(encoding="utf-8"))
+        plan = RoundPlan(
+            number=document["number"],
+            kind=document["kind"],
+            labelled=tuple(labelled["instances"]),
+            labelled_share=document["labelled_share"],
+            journal_head=document["journal_head"],
+            settings=document["settings"],
+            seed=document["seed"],
+        )
+        found = Round(
+            path=path,
+            plan=plan,
+            status=document["status"],
+            started_at=document["started_at"],
+            finished_at=document["finished_at"],
+            facts=document["facts"],
+        )
+        expected = document["labelled_hash"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProjectError(
+            f"The round {path} is damaged ({type(error).__name__}: {error}).",
+            "Restore its round.json and labelled.json from a backup, or move the folder away.",
+        ) from error
+    if not expected == labelled.get("hash") == plan.labelled_hash:
+        raise ProjectError(
+            f"{path / LABELLED_FILE} is not the list that was locked when the round began.",
+            "Restore it from a backup, or move the round's folder away.",
+        )
+    return found
+
+
+def _same(one: RoundPlan, other: RoundPlan) -> bool:
+    """Equal as JSON, where a tuple of the settings is a list."""
+    first, second = (json.dumps(_document(plan, "", "", "", {})) for plan in (one, other))
+    return json.loads(first) == json.loads(second)
+
+
+def _close(path: Path, status: str, facts: Mapping[str, Any]) -> Round:
+    current = read_round(path)
+    if current.status != TRAINING:
+        raise ProjectError(
+            f"Round {current.plan.number:03d} is {current.status} and cannot change any more.",
+            "Begin a new round with: labelkit retrain",
+        )
+    document = _document(current.plan, status, current.started_at, _now(), facts)
+    write_json(path / ROUND_FILE, document)
+    return read_round(path)
+
+
+def _document(
+    plan: RoundPlan, status: str, started_at: str, finished_at: str, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "number": plan.number,
+        "kind": plan.kind,
+        "status": status,
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "labelled_count": len(plan.labelled),
+        "labelled_share": plan.labelled_share,
+        "labelled_hash": plan.labelled_hash,
+        "journal_head": plan.journal_head,
+        "seed": plan.seed,
+        "settings": dict(plan.settings),
+        "facts": dict(facts),
+    }
+
+
+def _nested(lists: Iterable[tuple[str, ...]]) -> list[str]:
+    """Every id once, in the order of first appearance."""
+    return list(dict.fromkeys(id_ for ids in lists for id_ in ids))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

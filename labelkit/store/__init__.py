@@ -1,0 +1,1 @@
+"""The label store: an append-only journal of what people answered, in any SQL database."""

@@ -1,0 +1,143 @@
+"""What a human said about one instance, as the label store keeps it for good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import StoreError
+
+VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One answer of one human about one instance.
+
+    (source, reference, version, instance_id, kind) names an answer: recording it twice changes
+    nothing.
+
+    Attributes:
+        instance_id: of the instance it is about.
+        kind: "visibility", "keypoints", "skip" (the human declined to answer), or "withdrawn"
+            (the keypoints were deleted where they came from, and the user agreed).
+        content: by keypoint name; {"tail": true} for visibility, {"tail": [x, y, v]} for
+            keypoints in upright image pixels, {} for the others.
+        source: where it came from: "label-studio", "file:keypoints.json".
+        reference: which item of the source: an annotation id.
+        version: which edit of that item: updated_at, or `content_version` for files.
+        annotator: who; "" where the source does not say.
+        made_at: when the human saved it, ISO 8601; "" where the source does not say.
+        lead_time_s: how long it took, in seconds; None where the source does not say.
+        shown: what the human saw: round, pre-annotation, origin of each keypoint.
+
+    Raises:
+        StoreError: if the content does not fit the kind.
+    """
+
+    instance_id: str
+    kind: str
+    content: Mapping[str, Any]
+    source: str
+    reference: str
+    version: str
+    annotator: str = ""
+    made_at: str = ""
+    lead_time_s: float | None = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in (VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN):
+            raise StoreError(f"An answer cannot be of the kind {self.kind!r}.")
+        for keypoint, value in self.content.items():
+            if not _fits(self.kind, value):
+                raise StoreError(
+                    f"{self.source} {self.reference}: {value!r} is no {self.kind} answer for "
+                    f"{keypoint!r} of {self.instance_id}."
+                )
+
+
+class Recorded(NamedTuple):
+    """An entry with what the store added: its place in the journal and when it came."""
+
+    seq: int
+    recorded_at: str
+    entry: Entry
+
+
+class RecordReport(NamedTuple):
+    """How many entries were new, and how many the journal had already."""
+
+    added: int
+    known: int
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == VISIBILITY:
+        return isinstance(value, bool)
+    if kind != KEYPOINTS or not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    numbers = all(isinstance(item, int | float) and math.isfinite(item) for item in value)
+    return numbers and value[2] in (0, 1, 2)
+
+
+def visibility_content(skeleton: Skeleton, presence: ArrayLike) -> dict[str, bool]:
+    """Content of a visibility entry from (K,) presence."""
+    flags = np.asarray(presence, dtype=bool)
+    return {k: bool(flag) for k, flag in zip(skeleton.keypoints, flags, strict=True)}
+
+
+def keypoints_content(skeleton: Skeleton, pose: Pose) -> dict[str, list[float]]:
+    """Content of a keypoints entry; absent keypoints are [0, 0, 0]."""
+    rows = zip(skeleton.keypoints, pose.xy.tolist(), pose.visibility.tolist(), strict=True)
+    return {keypoint: [x, y, v] for keypoint, (x, y), v in rows}
+
+
+def content_version(content: Mapping[str, Any]) -> str:
+    """A version for sources that have none: the same content gives the same text."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def presence_of(entry: Entry, skeleton: Skeleton) -> NDArray[np.bool_]:
+    """(K,) whether each keypoint can be seen, from a visibility or keypoints entry.
+
+    Raises:
+        StoreError: if the entry's keypoints are not the skeleton's.
+    """
+    values = _in_order(entry, skeleton)
+    if entry.kind == KEYPOINTS:
+        return np.array([value[2] > 0 for value in values], dtype=bool)
+    return np.array(values, dtype=bool)
+
+
+def pose_of(entry: Entry, skeleton: Skeleton) -> Pose:
+    """The pose of a keypoints entry, to the last bit as it was recorded.
+
+    Raises:
+        StoreError: if the entry's keypoints are not the skeleton's.
+    """
+    rows = _in_order(entry, skeleton)
+    return human_pose([row[:2] for row in rows], np.array([row[2] for row in rows], dtype=int))
+
+
+def _in_order(entry: Entry, skeleton: Skeleton) -> list[Any]:
+    if set(entry.content) != set(skeleton.keypoints):
+        odd = sorted(set(entry.content) ^ set(skeleton.keypoints))[0]
+        said = "names the keypoint" if odd in entry.content else "says nothing about the keypoint"
+        other = "does not have" if odd in entry.content else "has"
+        raise StoreError(
+            f"The answer {entry.source} {entry.reference} about {entry.instance_id} {said} "
+            f"{odd!r}, which the skeleton {skeleton.name!r} {other}.",
+            "Labels belong to one skeleton: put the former [skeleton] back into labelkit.toml.",
+        )
+    return [entry.content[keypoint] for keypoint in skeleton.keypoints]

@@ -1,0 +1,397 @@
+"""The label store: what the project knows of its images, and every answer a human gave."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import URL, Connection, Row, Select, delete, func, insert, select, update
+
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import StoreError
+from labelkit.project.images import FileStamp
+from labelkit.store.database import Database
+from labelkit.store.journal import (
+    KEYPOINTS,
+    SKIP,
+    VISIBILITY,
+    WITHDRAWN,
+    Entry,
+    Recorded,
+    RecordReport,
+    pose_of,
+    presence_of,
+)
+from labelkit.store.rows import (
+    entry_of_row,
+    exact_json,
+    image_of_row,
+    row_of_entry,
+    row_of_image,
+    row_of_instance,
+)
+from labelkit.store.schema import file_stamp, image, instance, journal
+
+#: Rows a statement; SQLite allows 32,766 values in one.
+_CHUNK = 500
+
+
+class NewInstance(NamedTuple):
+    """An object to be registered; the store gives it its ordinal and so its id."""
+
+    image: Image
+    box: Box
+    box_source: str
+    area: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """How much is in the store.
+
+    Attributes:
+        images, instances: registered ones.
+        entries: answers in the journal, every edit counted.
+        with_presence: instances of which a human said what can be seen.
+        with_keypoints: instances of which a human placed the keypoints.
+        skipped: instances whose last answer is a skip.
+    """
+
+    images: int
+    instances: int
+    entries: int
+    with_presence: int
+    with_keypoints: int
+    skipped: int
+
+
+class LabelStore:
+    """Images, instances, and the append-only journal of human answers.
+
+    The current label of an instance is its latest entry; nothing is ever changed or deleted.
+    Every method is one transaction: killed in the middle, it did not happen.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def open(cls, url: str | URL) -> LabelStore:
+        """Open a store, making or migrating its tables.
+
+        Raises:
+            StoreError: if it cannot be opened, or is newer than this program.
+        """
+        database = Database(url)
+        try:
+            database.prepare()
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def __enter__(self) -> LabelStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Images
+
+    def add_images(self, images: Iterable[Image]) -> int:
+        """Register images; one that is known by its content takes its new path.
+
+        Returns:
+            how many were new.
+
+        Raises:
+            StoreError: if the file of a labelled image now holds another picture.
+        """
+        with self.database.writing() as connection:
+            paths = {row.id: row.path for row in connection.execute(select(image))}
+            known = dict(paths)
+            new: dict[str, Image] = {}
+            for item in images:
+                paths[item.id] = item.path
+                if item.id not in known:
+                    new[item.id] = item
+            moved = [(id_, path) for id_, path in paths.items() if known.get(id_, path) != path]
+            arrived = {path: id_ for id_, path in moved} | {i.path: i.id for i in new.values()}
+            for id_, path in paths.items():
+                if arrived.get(path, id_) != id_:
+                    _forget_unlabelled(connection, id_, path)
+            for id_, path in moved:
+                connection.execute(update(image).where(image.c.id == id_).values(path=path))
+            rows = [row_of_image(item) for item in new.values()]
+            if rows:
+                connection.execute(insert(image), rows)
+        return len(rows)
+
+    def images(self) -> list[Image]:
+        """Every registered image, by path."""
+        with self.database.reading() as connection:
+            found = [image_of_row(row) for row in connection.execute(select(image))]
+        return sorted(found, key=lambda item: item.path)
+
+    def stamps(self) -> dict[str, FileStamp]:
+        """What the last scan saw, by path."""
+        with self.database.reading() as connection:
+            rows = connection.execute(select(file_stamp))
+            return {r.path: FileStamp(r.size, r.mtime_ns, r.sha256, *r[4:6]) for r in rows}
+
+    def keep_stamps(self, stamps: Mapping[str, FileStamp]) -> None:
+        """Remember what a scan saw, in place of what the one before saw."""
+        names = ("size", "mtime_ns", "sha256", "width", "height")
+        with self.database.writing() as connection:
+            connection.execute(delete(file_stamp))
+            for chunk in _chunks(stamps.items()):
+                rows = [
+                    {"path": path, **dict(zip(names, astuple(stamp), strict=True))}
+                    for path, stamp in chunk
+                ]
+                connection.execute(insert(file_stamp), rows)
+
+    # Instances
+
+    def add_instances(self, candidates: Iterable[NewInstance]) -> list[Instance]:
+        """Register objects, all boxes of an image in one call.
+
+        A box that the image has already (to a millionth of its long side) is the same instance,
+        and takes over a segment area where only the box's was known. Two equal boxes in one call
+        are two objects.
+
+        Returns:
+            one instance for each candidate, in their order.
+
+        Raises:
+            StoreError: if an image is not registered.
+        """
+        with self.database.writing() as connection:
+            images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
+            free = defaultdict(list)  # image id -> instances that no candidate has claimed
+            for found in _instances(connection):
+                free[found.image.id].append(found)
+            following = {id_: found[-1].ordinal + 1 for id_, found in free.items()}
+            result, new = [], []
+            for image_, box, box_source, area in candidates:
+                if image_.id not in images:
+                    raise StoreError(f"The image {image_.path} is not registered.")
+                same = next((i for i in free[image_.id] if _same_box(i.box, box)), None)
+                if same is not None:
+                    free[image_.id].remove(same)
+                    same = _with_segment_area(connection, same, area)
+                else:
+                    ordinal = following.get(image_.id, 0)
+                    following[image_.id] = ordinal + 1
+                    box = Box(*map(float, box))
+                    same = Instance(images[image_.id], ordinal, box, box_source, float(area))
+                    new.append(same)
+                result.append(same)
+            for chunk in _chunks(new):
+                connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
+        return result
+
+    def instances(self) -> dict[str, Instance]:
+        """Every instance by id, ordered by image path and ordinal."""
+        with self.database.reading() as connection:
+            return {item.id: item for item in _instances(connection)}
+
+    # The journal
+
+    def record(self, entries: Iterable[Entry]) -> RecordReport:
+        """Append answers in their order: all of them, or after an error or a kill none.
+
+        Recording an answer again changes nothing. Other writers wait until `entries` is
+        exhausted, so fetch from slow services before.
+
+        Raises:
+            StoreError: if an instance is unknown, or an answer comes back under the same source,
+                reference and version with another content.
+        """
+        added = known = 0
+        recorded_at = datetime.now(UTC).isoformat()
+        with self.database.writing() as connection:
+            for chunk in _chunks(entries):
+                fresh = _fresh(connection, chunk)
+                added += len(fresh)
+                known += len(chunk) - len(fresh)
+                if fresh:
+                    rows = [row_of_entry(entry, recorded_at) for entry in fresh]
+                    connection.execute(insert(journal), rows)
+        return RecordReport(added, known)
+
+    def head(self) -> int:
+        """Number of the newest entry; 0 for an empty journal."""
+        with self.database.reading() as connection:
+            return connection.scalar(select(func.max(journal.c.seq))) or 0
+
+    def entries(self, after: int = 0, as_of: int | None = None) -> Iterator[Recorded]:
+        """The journal from entry `after` (not included) to `as_of`, in order."""
+        while True:
+            query = select(journal).where(journal.c.seq > after).order_by(journal.c.seq)
+            if as_of is not None:
+                query = query.where(journal.c.seq <= as_of)
+            with self.database.reading() as connection:
+                rows = connection.execute(query.limit(_CHUNK)).all()
+            for row in rows:
+                yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+            if len(rows) < _CHUNK:
+                return
+            after = rows[-1].seq
+
+    def presences(
+        self, skeleton: Skeleton, as_of: int | None = None
+    ) -> dict[str, NDArray[np.bool_]]:
+        """(K,) what can be seen of each instance, as the latest answer of either kind says.
+
+        Raises:
+            StoreError: if an answer's keypoints are not the skeleton's.
+        """
+        latest = self.latest((VISIBILITY, KEYPOINTS, WITHDRAWN), as_of)
+        return {
+            entry.instance_id: presence_of(entry, skeleton)
+            for entry in latest
+            if entry.kind != WITHDRAWN
+        }
+
+    def poses(self, skeleton: Skeleton, as_of: int | None = None) -> dict[str, Pose]:
+        """The keypoints of each instance, as the latest answer places them.
+
+        Raises:
+            StoreError: if an answer's keypoints are not the skeleton's.
+        """
+        latest = self.latest((KEYPOINTS, WITHDRAWN), as_of)
+        return {e.instance_id: pose_of(e, skeleton) for e in latest if e.kind == KEYPOINTS}
+
+    def skipped(self, as_of: int | None = None) -> set[str]:
+        """Instances that a human declined to answer, and nobody answered since."""
+        latest = self.latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
+        return {entry.instance_id for entry in latest if entry.kind == SKIP}
+
+    def counts(self) -> StoreCounts:
+        """How much is in the store."""
+
+        def having(*kinds: str) -> int:
+            latest = _latest((*kinds, WITHDRAWN)).subquery()
+            query = select(func.count()).select_from(latest).where(latest.c.kind != WITHDRAWN)
+            return connection.scalar(query) or 0
+
+        with self.database.reading() as connection:
+            images, instances, entries = (
+                connection.scalar(select(func.count()).select_from(table)) or 0
+                for table in (image, instance, journal)
+            )
+            with_presence, with_keypoints = having(VISIBILITY, KEYPOINTS), having(KEYPOINTS)
+        return StoreCounts(
+            images, instances, entries, with_presence, with_keypoints, len(self.skipped())
+        )
+
+    def latest(self, kinds: Sequence[str], as_of: int | None = None) -> Iterator[Entry]:
+        """The newest entry of each instance among those of some kinds, oldest first."""
+        with self.database.reading() as connection:
+            for row in connection.execute(_latest(kinds, as_of).order_by(journal.c.seq)):
+                yield entry_of_row(row)
+
+    def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
+        """Every entry about some instances, those of an instance in their order."""
+        for chunk in _chunks(sorted(set(instance_ids))):
+            query = select(journal).where(journal.c.instance_id.in_(chunk))
+            with self.database.reading() as connection:
+                rows = connection.execute(query.order_by(journal.c.seq)).all()
+            for row in rows:
+                yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+
+
+def _latest(kinds: Sequence[str], as_of: int | None = None) -> Select[Any]:
+    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
+    if as_of is not None:
+        newest = newest.where(journal.c.seq <= as_of)
+    return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
+
+
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _forget_unlabelled(connection: Connection, image_id: str, path: str) -> None:
+    """Drop an image whose file became another picture, unless humans worked on it."""
+    mine = select(instance.c.id).where(instance.c.image_id == image_id)
+    if connection.scalar(select(journal.c.seq).where(journal.c.instance_id.in_(mine)).limit(1)):
+        raise StoreError(
+            f"{path} holds another picture than when it was labelled.",
+            "Put the former file back, or give the new picture another name.",
+        )
+    connection.execute(delete(instance).where(instance.c.image_id == image_id))
+    connection.execute(delete(image).where(image.c.id == image_id))
+
+
+def _same_box(one: Box, other: Box) -> bool:
+    tolerance = 1e-6 * max(one.long_side, other[2], other[3])
+    return all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
+
+
+def _with_segment_area(connection: Connection, known: Instance, area: float) -> Instance:
+    of_box = known.box.w * known.box.h
+    if abs(known.area - of_box) > 1e-6 * of_box or abs(area - of_box) <= 1e-6 * of_box:
+        return known
+    connection.execute(update(instance).where(instance.c.id == known.id).values(area=area))
+    return Instance(known.image, known.ordinal, known.box, known.box_source, float(area))
+
+
+def _instances(connection: Connection) -> list[Instance]:
+    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
+    found = [
+        Instance(images[row.image_id], row.ordinal, Box(row.x, row.y, row.w, row.h), row[7], row[8])
+        for row in connection.execute(select(instance))
+    ]
+    return sorted(found, key=lambda item: (item.image.path, item.ordinal))
+
+
+def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
+    """The entries that the journal does not have yet, each once."""
+    ids = {entry.instance_id for entry in chunk}
+    query = select(instance.c.id).where(instance.c.id.in_(ids))
+    if unknown := ids - set(connection.scalars(query)):
+        raise StoreError(f"There is no instance {min(unknown)} in this project.")
+    contents = {}
+    query = select(journal).where(journal.c.instance_id.in_(ids))
+    for row in connection.execute(query):
+        contents[_key(row)] = row.content
+    fresh = []
+    for entry in chunk:
+        content = exact_json(entry.content)
+        known = contents.setdefault(_key(entry), content)
+        if known is content:  # the very text just put in: this key was not there before
+            fresh.append(entry)
+        elif known != content and json.loads(known) != json.loads(content):
+            raise StoreError(
+                f"{entry.source} {entry.reference} says something else about "
+                f"{entry.instance_id} than when it was first read, in the same version "
+                f"{entry.version!r}."
+            )
+    return fresh
+
+
+def _key(item: Entry | Row[Any]) -> tuple[str, ...]:
+    return item.source, item.reference, item.version, item.instance_id, item.kind

@@ -1,0 +1,78 @@
+"""Rows of the label store's tables, and the objects they stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from labelkit.domain.instance import Image, Instance
+from labelkit.store.journal import Entry
+
+
+def row_of_image(item: Image) -> dict[str, Any]:
+    """A row of the image table."""
+    return {
+        "id": item.id,
+        "sha256": item.sha256,
+        "path": item.path,
+        "width": item.width,
+        "height": item.height,
+    }
+
+
+def image_of_row(row: Row[Any]) -> Image:
+    """An image from its row."""
+    return Image(row.path, row.sha256, row.width, row.height)
+
+
+def row_of_instance(item: Instance) -> dict[str, Any]:
+    """A row of the instance table."""
+    return {
+        "id": item.id,
+        "image_id": item.image.id,
+        "ordinal": item.ordinal,
+        **dict(zip("xywh", item.box, strict=True)),
+        "box_source": item.box_source,
+        "area": item.area,
+    }
+
+
+def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:
+    """A row of the journal; the database gives it its seq."""
+    return {
+        "instance_id": entry.instance_id,
+        "kind": entry.kind,
+        "content": exact_json(entry.content),
+        "annotator": entry.annotator,
+        "made_at": entry.made_at,
+        "recorded_at": recorded_at,
+        "lead_time_s": entry.lead_time_s,
+        "source": entry.source,
+        "reference": entry.reference,
+        "version": entry.version,
+        "shown": exact_json(entry.shown),
+    }
+
+
+def entry_of_row(row: Row[Any]) -> Entry:
+    """An entry from its row, every number as it was recorded."""
+    return Entry(
+        instance_id=row.instance_id,
+        kind=row.kind,
+        content=json.loads(row.content),
+        source=row.source,
+        reference=row.reference,
+        version=row.version,
+        annotator=row.annotator,
+        made_at=row.made_at,
+        lead_time_s=row.lead_time_s,
+        shown=json.loads(row.shown),
+    )
+
+
+def exact_json(content: Mapping[str, Any]) -> str:
+    """JSON text that reads back to the same numbers, bit for bit."""
+    return json.dumps(dict(content), allow_nan=False)

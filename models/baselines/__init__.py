@@ -1,0 +1,1 @@
+"""The networks that LOFR is compared with."""

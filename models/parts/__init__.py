@@ -1,0 +1,1 @@
+"""The building blocks of the networks, one file for each part of the paper."""

@@ -1,0 +1,218 @@
+"""What a Label Studio of one's own is started with, and what is said when it does not come up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from builders import make_project
+from label_studio import point_home_at, script
+
+from labelkit.bridges.label_studio.environment import held
+from labelkit.bridges.label_studio.server import (
+    LogIn,
+    check_not_running,
+    data_folder,
+    read_log_in,
+    running_server,
+    start_command,
+    start_environment,
+)
+from labelkit.bridges.ports import free_port
+from labelkit.errors import MissingDependencyError, ProjectError
+from labelkit.project.project import open_project
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folders, all the test's own."""
+    point_home_at(tmp_path / "home", monkeypatch)
+    return tmp_path / "home"
+
+
+# Log-in
+
+
+def test_the_log_in_is_made_once_and_private(home):
+    log_in = read_log_in()
+    assert read_log_in() == log_in
+    assert log_in.folder == home / "config" / "labelkit" / "label-studio"
+    assert log_in.username.endswith("@localhost")
+    assert len(log_in.password) == 24
+    assert len(log_in.api_key) == 40
+    for name in ("username", "password", "api-key"):
+        assert stat.S_IMODE((log_in.folder / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(log_in.folder.stat().st_mode) == 0o700
+
+
+def test_a_log_in_does_not_show_its_secrets():
+    log_in = read_log_in()
+    assert log_in.password not in repr(log_in)
+    assert log_in.api_key not in repr(log_in)
+
+
+def test_secrets_that_others_can_read_are_refused():
+    path = read_log_in().folder / "api-key"
+    path.chmod(0o644)
+    with pytest.raises(ProjectError, match="can be read by others") as caught:
+        read_log_in()
+    assert caught.value.next_step == f"Type: chmod 600 {path}"
+
+
+def test_a_configuration_folder_that_cannot_be_made_is_an_error(home):
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "labelkit").write_text("a file")
+    with pytest.raises(ProjectError, match="cannot be used"):
+        read_log_in()
+
+
+# Folders
+
+
+def test_the_data_lie_outside_the_project_and_are_found_after_a_move(tmp_path, home):
+    project = make_project(tmp_path / "here")
+    folder = data_folder(project)
+    assert folder.parent == home / "data" / "labelkit" / "label-studio"
+    assert folder.name.startswith("frames-")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert data_folder(open_project(tmp_path / "there" / "frames-labelkit")) == folder
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"data": "../x"}', '{"data": 3}'])
+def test_a_damaged_name_of_the_data_is_an_error(tmp_path, text):
+    project = make_project(tmp_path)
+    data_folder(project)
+    (project.root / "label_studio" / "studio.json").write_text(text)
+    with pytest.raises(ProjectError, match="damaged"):
+        data_folder(project)
+
+
+# Command and environment
+
+
+def test_the_command_line_holds_no_secret():
+    assert start_command(Path("/x/label-studio"), "127.0.0.1", 8080) == [
+        "/x/label-studio",
+        "start",
+        "--no-browser",
+        "--internal-host",
+        "127.0.0.1",
+        "--port",
+        "8080",
+    ]
+
+
+def test_the_environment_holds_the_secrets_and_the_users_settings():
+    log_in = LogIn(Path("/config"), "ann@localhost", "the password", "the key")
+    base = {
+        "PATH": "/bin",
+        "PYTHONPATH": "/ours",
+        "HOST": "name-of-the-machine",
+        "LABEL_STUDIO_API_KEY": "of another server",
+        "LABELKIT_SERVE_PASSWORD": "of another program",
+        "LABEL_STUDIO_BASE_DATA_DIR": "/elsewhere",
+        "LABEL_STUDIO_COLLECT_ANALYTICS": "true",
+        "POSTGRE_HOST": "database",
+    }
+    found = start_environment(base, log_in, "http://127.0.0.1:8080", Path("/d"), Path("/d/served"))
+    assert found["LABEL_STUDIO_USERNAME"] == "ann@localhost"
+    assert found["LABEL_STUDIO_PASSWORD"] == "the password"
+    assert found["LABEL_STUDIO_USER_TOKEN"] == "the key"
+    assert found["LABEL_STUDIO_HOST"] == "http://127.0.0.1:8080"
+    assert found["LABEL_STUDIO_BASE_DATA_DIR"] == "/d"
+    assert found["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] == "/d/served"
+    assert found["LABEL_STUDIO_COLLECT_ANALYTICS"] == "true"
+    assert found["LABEL_STUDIO_LATEST_VERSION_CHECK"] == "false"
+    assert found["POSTGRE_HOST"] == "database"
+    assert {"PYTHONPATH", "LABEL_STUDIO_API_KEY", "LABELKIT_SERVE_PASSWORD"} & set(found) == set()
+
+
+# Servers that do not come up
+
+
+@contextmanager
+def started(tmp_path: Path, *lines: str) -> Iterator[None]:
+    """The server, its program being a script."""
+    program = script(tmp_path / "bin" / "label-studio", *lines)
+    (tmp_path / "frames").mkdir(exist_ok=True)
+    with running_server(
+        program,
+        tmp_path / "frames",
+        tmp_path / "data",
+        read_log_in(),
+        host="127.0.0.1",
+        port=free_port(),
+        on_line=lambda text: None,
+    ):
+        yield
+
+
+def test_a_server_that_ends_at_once_is_an_error_without_its_secrets(tmp_path):
+    log_in = read_log_in()
+    with (
+        pytest.raises(MissingDependencyError) as caught,
+        started(tmp_path, 'echo "key $LABEL_STUDIO_USER_TOKEN is bad"', "exit 3"),
+    ):
+        pass
+    assert "ended with exit code 3. The last it said: key *** is bad" in caught.value.problem
+    assert log_in.api_key not in str(caught.value)
+
+
+def alive(group: int) -> list[int]:
+    """Processes of a group that are not waiting to be forgotten."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == group and process.info["status"] != "zombie":
+                found.append(process.pid)
+    return found
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Shells start what runs in the background with Ctrl-C ignored; tests may be there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_start_that_is_interrupted_leaves_no_process(tmp_path, monkeypatch):
+    def interrupt() -> None:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "child").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    lines = ("trap '' TERM", f"(echo $$ > {tmp_path}/child; exec sleep 100) &", "sleep 100")
+    monkeypatch.setattr("labelkit.bridges.label_studio.server.STOP_SECONDS", 0.5)
+    with pytest.raises(KeyboardInterrupt), started(tmp_path, *lines):
+        pass
+    thread.join()
+    group = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while alive(group):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (tmp_path / "data" / "running.json").exists()
+
+
+def test_one_server_at_a_time_works_with_the_same_data(tmp_path):
+    data = tmp_path / "data"
+    check_not_running(data)
+    with held(data / "lock"):
+        (data / "running.json").write_text('{"url": "http://127.0.0.1:8080", "pid": 12}')
+        with pytest.raises(ProjectError, match=r"runs already .* http://127\.0\.0\.1:8080") as info:
+            check_not_running(data)
+        assert info.value.next_step == "Use it, or end it: kill 12"
+    check_not_running(data)

@@ -1,0 +1,67 @@
+import io
+
+import pytest
+
+from labelkit.cli.console import Console
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_go_to_stderr_and_leave_stdout_to_results(capsys):
+    Console().line("Round 000: epoch 1/2")
+    assert capsys.readouterr() == ("", "Round 000: epoch 1/2\n")
+
+
+def test_without_a_terminal_what_is_soon_done_prints_nothing(capsys):
+    with Console().bar("Reading images") as step:
+        step(1, 2)
+        step(2, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_long_work_prints_a_line_after_one_two_four_minutes(
+    monkeypatch, capsys
+):
+    now = 1000.0
+    monkeypatch.setattr("labelkit.cli.console.time.monotonic", lambda: now)
+    with Console().bar("Reading images") as step:
+        now += 500  # loading
+        for done in range(2000, 2301):  # a resumed run; one image a second
+            step(done, 5000)
+            now += 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "Reading images: 2,060 of 5,000  49 min 00 s left",
+        "Reading images: 2,120 of 5,000  48 min 00 s left",
+        "Reading images: 2,240 of 5,000  46 min 00 s left",
+    ]
+
+
+def test_on_a_terminal_a_bar_says_what_is_done_and_how_much(monkeypatch, capsys):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with Console().bar("Reading images") as step:
+        step(3, 4)
+    assert "Reading images" in screen.getvalue()
+    assert "3/4" in screen.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_items_pass_through_a_bar_unchanged_and_in_order():
+    assert list(Console().track(iter("abc"), "Looking", 3)) == ["a", "b", "c"]
+
+
+def test_tracking_is_lazy():
+    def one_then_trouble():
+        yield 1
+        raise RuntimeError("asked for too much")
+
+    tracked = Console().track(one_then_trouble(), "Looking", 2)
+    assert next(tracked) == 1
+    with pytest.raises(RuntimeError, match="asked for too much"):
+        next(tracked)

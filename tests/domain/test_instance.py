@@ -1,0 +1,48 @@
+import math
+
+import pytest
+
+from labelkit.domain.instance import Box, Image, Instance, check_box
+from labelkit.errors import InputError
+
+IMAGE = Image("frames/a.png", "0123456789abcdef" * 4, 100, 80)
+
+
+def test_ids_come_from_the_content_and_survive_a_rename():
+    assert IMAGE.id == "0123456789abcdef"
+    moved = Image("elsewhere/b.png", IMAGE.sha256, 100, 80)
+    assert Instance(moved, 3, Box(0, 0, 1, 1), "given", 1.0).id == "0123456789abcdef-3"
+
+
+def test_the_long_side_is_the_longer_one():
+    assert Box(5, 5, 30, 40).long_side == Box(5, 5, 40, 30).long_side == 40
+
+
+@pytest.mark.parametrize(
+    ("box", "inside"),
+    [
+        (Box(0.0, 0.0, 100.0, 80.0), Box(0.0, 0.0, 100.0, 80.0)),
+        (Box(10.25, 20.5, 30.125, 40.0), Box(10.25, 20.5, 30.125, 40.0)),
+        (Box(-10.0, -5.0, 30.0, 25.0), Box(0.0, 0.0, 20.0, 20.0)),
+        (Box(90.0, 70.0, 30.0, 30.0), Box(90.0, 70.0, 10.0, 10.0)),
+        (Box(-1.0, -1.0, 500.0, 500.0), Box(0.0, 0.0, 100.0, 80.0)),
+    ],
+)
+def test_a_box_is_cut_at_the_border_of_its_image(box, inside):
+    assert check_box(box, IMAGE) == inside
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (Box(0.0, 0.0, 0.0, 5.0), "has no area"),
+        (Box(0.0, 0.0, 5.0, -1.0), "has no area"),
+        (Box(100.0, 0.0, 5.0, 5.0), r"lies outside the image \(100 x 80 pixels\)"),
+        (Box(0.0, -5.0, 5.0, 5.0), "lies outside the image"),
+        (Box(math.nan, 0.0, 5.0, 5.0), "is not finite"),
+        (Box(0.0, 0.0, math.inf, 5.0), "is not finite"),
+    ],
+)
+def test_a_box_that_holds_nothing_is_refused_with_its_image(box, message):
+    with pytest.raises(InputError, match=rf"frames/a.png: .*{message}"):
+        check_box(box, IMAGE)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.errors import InputError
+
+
+def test_a_pose_keeps_what_was_placed_to_the_last_digit():
+    pose = human_pose([[0.1 + 0.2, -3.0], [7.25, 8.0]], [2, 1])
+    assert pose.xy.tolist() == [[0.1 + 0.2, -3.0], [7.25, 8.0]]
+    assert pose.visibility.tolist() == [2, 1]
+    assert pose.score.tolist() == [1.0, 1.0]
+    assert len(pose) == 2
+
+
+def test_absent_keypoints_have_no_place_whatever_was_written_there():
+    pose = human_pose([[5.0, 6.0], [np.nan, np.inf]], [2, 0])
+    assert pose.xy.tolist() == [[5.0, 6.0], [0.0, 0.0]]
+    assert pose.present.tolist() == [True, False]
+
+
+def test_nobody_can_change_a_pose_afterwards():
+    xy, visibility = np.ones((2, 2)), np.array([2, 2])
+    pose = human_pose(xy, visibility)
+    xy[0], visibility[0] = 9.0, 0
+    assert pose == human_pose(np.ones((2, 2)), [2, 2])
+    for array in (pose.xy, pose.visibility, pose.score):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_poses_are_equal_where_all_three_are():
+    one = Pose(np.ones((1, 2)), np.array([2]), np.array([0.5]))
+    assert one == Pose(np.ones((1, 2)), np.array([2]), np.array([0.5]))
+    assert one != human_pose(np.ones((1, 2)), [2])
+    assert one != Pose(np.ones((1, 2)), np.array([1]), np.array([0.5]))
+    assert one != "a pose"
+
+
+def test_a_pose_of_no_keypoints_is_one_too():
+    assert len(human_pose(np.zeros((0, 2)), np.zeros(0, dtype=int))) == 0
+
+
+@pytest.mark.parametrize(
+    ("xy", "visibility", "message"),
+    [
+        ([[1.0, 2.0]], [2, 2], r"not \(1, 2\), \(2,\)"),
+        ([[1.0, 2.0, 3.0]], [2], r"not \(1, 3\)"),
+        ([[1.0, 2.0]], [3], "Visibility 3 is none of"),
+        ([[1.0, 2.0]], [1.5], "Visibility 1.5 is none of"),
+        ([[1.0, 2.0], [np.nan, 2.0]], [2, 1], "Keypoint 1 is present but lies at"),
+        ([[np.inf, 2.0]], [2], "Keypoint 0 is present but lies at"),
+    ],
+)
+def test_what_is_no_pose_is_refused(xy, visibility, message):
+    with pytest.raises(InputError, match=message):
+        human_pose(xy, visibility)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import pytest
+from builders import make_instance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelkit.domain.selection import (
+    QueueItem,
+    control_arm,
+    dev_set,
+    format_percent,
+    labelled_count,
+    labelled_set,
+    parse_percent,
+    queue,
+    stable_order,
+)
+from labelkit.errors import UsageError
+
+IDS = [f"{number:016x}-0" for number in range(200)]
+ids = st.sets(st.sampled_from(IDS), max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent", "back"),
+    [
+        ("10%", 10.0, "10%"),
+        ("10", 10.0, "10%"),
+        (" 0.5 % ", 0.5, "0.5%"),
+        ("0%", 0.0, "0%"),
+        ("100%", 100.0, "100%"),
+    ],
+)
+def test_a_percentage_is_read_and_written(text: str, percent: float, back: str):
+    assert parse_percent(text) == percent
+    assert format_percent(percent) == back
+
+
+@pytest.mark.parametrize(
+    "text", ["0.1", "", "%", "ten", "10%%", "-1%", "100.1%", "nan", "inf", "0,5%"]
+)
+def test_what_is_no_percentage_is_a_usage_error_that_quotes_it(text: str):
+    with pytest.raises(UsageError) as caught:
+        parse_percent(text)
+    assert repr(text) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_fraction_without_a_sign_is_asked_about():
+    with pytest.raises(UsageError) as caught:
+        parse_percent("0.1")
+    assert caught.value.next_step == "Write 10% or 0.1%."
+
+
+@pytest.mark.parametrize(
+    ("size", "percent", "count"),
+    [
+        (1000, 10.0, 100),
+        (1000, 0.0, 0),
+        (0, 10.0, 0),
+        (3, 10.0, 1),  # at least one above 0 %
+        (1994, 10.0, 199),  # 199.4
+        (1995, 10.0, 200),  # 199.5: halves round up
+        (25, 10.0, 3),  # 2.5, where rounding to even would give 2
+        (1000, 1.15, 12),  # 11.5 exactly, although 1.15 is no binary fraction
+        (7, 100.0, 7),
+    ],
+)
+def test_the_number_of_labelled_instances(size: int, percent: float, count: int):
+    assert labelled_count(size, percent) == count
+
+
+def test_the_order_is_a_permutation_that_changes_with_the_seed():
+    assert sorted(stable_order(IDS, 0)) == IDS
+    assert stable_order(IDS, 0) != stable_order(IDS, 1)
+    assert stable_order([], 0) == ()
+
+
+def test_the_order_is_the_same_on_every_machine():
+    # sha256 of "order:7:a", "order:7:d", ... begins with 02, 17, bf, fd.
+    assert stable_order(["a", "b", "c", "d"], seed=7) == ("a", "d", "c", "b")
+
+
+@settings(deadline=None)
+@given(ids, ids, st.integers(0, 5))
+def test_the_order_ignores_input_order_and_duplicates_and_survives_additions(
+    some: set[str], more: set[str], seed: int
+):
+    order = stable_order(some, seed)
+    assert stable_order([*sorted(some), *sorted(some)], seed) == order
+    assert tuple(item for item in stable_order(some | more, seed) if item in some) == order
+
+
+def test_the_dev_set_takes_whole_images_and_about_its_share():
+    instances = [make_instance(f"{n}.png", ordinal) for n in range(500) for ordinal in range(2)]
+    chosen = set(dev_set(instances, seed=0, share=0.2))
+    assert 140 < len(chosen) < 260
+    assert {item.image.id for item in instances if item.id in chosen}.isdisjoint(
+        item.image.id for item in instances if item.id not in chosen
+    )
+    assert dev_set(instances, 0, 0.0) == ()
+    assert len(dev_set(instances, 0, 1.0)) == 1000
+
+
+def test_added_images_move_nothing_in_or_out_of_the_dev_set():
+    instances = [make_instance(f"{number}.png") for number in range(200)]
+    before = dev_set(instances[:100], seed=3, share=0.2)
+    after = dev_set(reversed(instances), seed=3, share=0.2)
+    old = {item.id for item in instances[:100]}
+    assert tuple(item for item in after if item in old) == before
+
+
+def test_a_larger_control_arm_contains_a_smaller_one():
+    small, large = control_arm(IDS, 0, 0.1), control_arm(IDS, 0, 0.3)
+    assert small < large
+    assert 5 < len(small) < 40
+    assert control_arm(IDS, 0, 0.0) == frozenset()
+
+
+@settings(deadline=None)
+@given(ids, ids, st.integers(0, 60), st.floats(0, 100), st.floats(0, 100), st.integers(0, 3))
+def test_a_smaller_percentage_is_the_beginning_of_a_larger_one(
+    labelled: set[str], locked: set[str], unlabelled: int, a: float, b: float, seed: int
+):
+    size = len(labelled) + unlabelled
+    small, large = sorted((a, b))
+    order = stable_order(locked, 99)
+    fewer = labelled_set(labelled, size, small, order, seed)
+    more = labelled_set(sorted(labelled), size, large, order, seed)
+    assert more[: len(fewer)] == fewer
+    assert len(set(more)) == len(more) == min(len(labelled), labelled_count(size, large))
+    assert set(more) <= labelled
+
+
+@settings(deadline=None)
+@given(ids, ids, st.floats(0, 100), st.floats(0, 100))
+def test_what_a_round_locked_stays_when_people_label_more(
+    labelled: set[str], more_labels: set[str], first: float, second: float
+):
+    size = len(IDS)
+    locked = labelled_set(labelled, size, first, (), 0)
+    later = labelled_set(labelled | more_labels, size, second, locked, 0)
+    assert later[: len(locked)] == locked[: len(later)]
+
+
+def test_a_locked_instance_that_lost_its_label_is_left_out():
+    assert labelled_set({"a", "b"}, 2, 100, ["gone", "b"], 0) == ("b", "a")
+
+
+def test_the_queue_serves_the_dev_set_and_then_the_least_sure():
+    items = queue(
+        ["a", "b", "c", "d", "e", "f"],
+        done={"c"},
+        dev={"a", "c"},
+        scores={"a": 0.9, "b": 0.7, "c": 0.0, "d": 0.2, "e": 0.5},
+        seed=0,
+        control_share=0.0,
+    )
+    assert items == (
+        QueueItem("a", "dev", False),
+        QueueItem("d", "unsure", False),
+        QueueItem("e", "unsure", False),
+        QueueItem("b", "unsure", False),
+        QueueItem("f", "unsure", False),  # without a score: last
+    )
+
+
+def test_the_queue_keeps_its_control_arm_when_it_is_cut_short():
+    settings = {"done": (), "dev": IDS[:5], "scores": {}, "seed": 0, "control_share": 0.2}
+    everything = queue(IDS, **settings)
+    assert queue(reversed(IDS), **settings, limit=30) == everything[:30]
+    assert {item.instance_id for item in everything if item.control} == control_arm(IDS, 0, 0.2)
+    assert queue([], **settings) == ()

@@ -1,0 +1,28 @@
+import pytest
+
+from labelkit.domain.text import counted, duration, named
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
+def test_one_is_not_many(number, said):
+    assert counted(number, "image") == said
+
+
+def test_of_many_the_first_five_are_named():
+    assert named(["a", "b"]) == "a, b"
+    assert named(list("abcde")) == "a, b, c, d, e"
+    assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.4, "0 s"),
+        (45, "45 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds, expected):
+    assert duration(seconds) == expected

@@ -1,0 +1,158 @@
+from xml.etree import ElementTree
+
+import pytest
+
+from labelkit.domain.colours import keypoint_colours
+from labelkit.domain.skeleton import load_skeleton, make_skeleton
+from labelkit.errors import FormatError
+from labelkit.formats.label_studio.config import (
+    NOTHING_CHOICE,
+    VISIBILITY_HOTKEYS,
+    correction_config,
+    sides,
+    visibility_config,
+)
+from labelkit.formats.label_studio.project import instructions, lacks
+
+MOUSE = make_skeleton("mouse", ("nose", "left_ear", "right_ear"))
+HOSTILE = make_skeleton("x", ('<Label value="a"/>', "&amp;'", "näse 鼻", "two\nlines", "a, b"))
+
+
+TAGS = {visibility_config: "Choice", correction_config: "Label"}
+
+
+def names(config, skeleton):
+    """What annotators read, from top to bottom, and its hotkeys."""
+    root = ElementTree.fromstring(config(skeleton))
+    control = root.find(".//KeyPointLabels" if config is correction_config else ".//Choices")
+    return [(e.get("value"), e.get("hotkey")) for e in control.iter(TAGS[config])]
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+@pytest.mark.parametrize("skeleton", [MOUSE, HOSTILE, load_skeleton("coco17")])
+def test_every_keypoint_is_in_the_configuration_by_its_exact_name(config, skeleton):
+    extra = [] if config is correction_config else [NOTHING_CHOICE]
+    values = [value for value, _ in names(config, skeleton)]
+    assert sorted(values) == sorted([*skeleton.keypoints, *extra])
+
+
+def test_keypoints_are_listed_by_side_with_partners_at_the_same_place():
+    skeleton = make_skeleton("x", ("right_ear", "nose", "left_eye", "left_ear", "right_eye"))
+    assert sides(skeleton) == [("Left", [3, 2]), ("Right", [0, 4]), ("Middle", [1])]
+    assert sides(make_skeleton("x", ("b", "a"))) == [("Keypoints", [0, 1])]
+    both = make_skeleton("x", ("left_ear", "right_ear"))
+    assert sides(both) == [("Left", [0]), ("Right", [1])]
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_names_stand_below_the_name_of_their_side(config):
+    root = ElementTree.fromstring(config(MOUSE))
+    found = [
+        (group.find("Header").get("value"), [e.get("value") for e in group.iter(TAGS[config])])
+        for group in root.iter("View")
+        if "labelkit-side" in (group.get("className") or "")
+    ]
+    assert found == [("Left", ["left_ear"]), ("Right", ["right_ear"]), ("Middle", ["nose"])]
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_no_two_hotkeys_are_the_same(config):
+    many = make_skeleton("many", [f"k{n}" for n in range(60)])
+    root = ElementTree.fromstring(config(many))
+    keys = [e.get("hotkey") for e in root.iter() if e.get("hotkey")]
+    assert len(keys) == len(set(keys)) > 40
+    # Label Studio's own: pan, key point, rectangle, unselect, move; fit and actual size.
+    assert not {"h", "k", "r", "u", "v", "⇧+1", "⇧+2", "⇧+r"}.intersection(keys)
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_every_one_of_33_keypoints_has_a_hotkey_in_the_order_of_the_screen(config):
+    pairs = [f"{side}_{part}" for part in range(16) for side in ("left", "right")]
+    found = [key for value, key in names(config, make_skeleton("x", ("nose", *pairs)))]
+    assert found[:3] == ["1", "2", "3"]
+    assert found[24:33] == ["e", "o", "b", "⇧+q", "⇧+w", "⇧+t", "⇧+y", "⇧+i", "⇧+p"]
+
+
+def test_many_keypoints_get_a_wider_panel_and_few_do_not():
+    for count, wide in ((17, False), (18, True)):
+        config = correction_config(make_skeleton("x", [f"k{n}" for n in range(count)]))
+        assert ("labelkit-panel labelkit-wide" in config) == wide
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_what_label_studio_hides_stays_hidden(config):
+    # A tick without a selected box would be lost.
+    style = ElementTree.fromstring(config(MOUSE)).find("Style").text
+    assert ".lsf-choices_hidden {display: none !important}" in style
+
+
+def test_what_a_keypoint_is_stands_above_the_names_where_it_cannot_be_pushed_off_the_screen():
+    panel = ElementTree.fromstring(correction_config(load_skeleton("coco17")))[2]
+    tags = [e.tag for e in panel.iter() if e.tag in ("Choices", "KeyPointLabels")]
+    assert tags == ["Choices", "KeyPointLabels"]
+
+
+@pytest.mark.parametrize("kind", ["visibility", "correction"])
+def test_instructions_name_the_keypoints_by_side_and_are_harmless_html(kind):
+    text = instructions(MOUSE, kind)
+    assert "<li><b>Left:</b> left_ear</li><li><b>Right:</b> right_ear</li>" in text
+    assert "Left and right are the object's own" in text
+    text = instructions(HOSTILE, kind)
+    assert "&lt;Label value=&quot;a&quot;/&gt;" in text
+    assert "Left and right" not in text
+    ElementTree.fromstring(f"<div>{text.replace('<br>', '<br/>')}</div>")
+
+
+def test_instructions_say_the_hotkeys_that_the_screen_has():
+    text = instructions(MOUSE, "correction")
+    assert all(f"<b>{name}</b> ({key}):" in text for name, key in VISIBILITY_HOTKEYS.items())
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_it_is_seen_what_an_interface_lacks_however_it_is_arranged(config):
+    ours = config(MOUSE)
+    flat = ElementTree.fromstring(ours)
+    for control in [*flat.iter("Choices"), *flat.iter("KeyPointLabels")]:
+        items = [e for e in control.iter() if e.tag in ("Label", "Choice")]
+        for child in list(control):
+            control.remove(child)
+        control.extend(items)
+    flat = ElementTree.tostring(flat, encoding="unicode")
+    assert lacks(flat, ours) == []
+    broken = ours.replace('value="nose"', 'value="beak"')
+    assert [part.rpartition(" ")[2] for part in lacks(broken, ours)] == ["nose"]
+    assert len(lacks("no XML", ours)) > 4
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_choices_stand_beside_the_image(config):
+    root = ElementTree.fromstring(config(MOUSE))
+    assert "display:flex" in root.get("style")
+    assert [child.tag for child in root] == ["Style", "View", "View"]
+    assert root[1].find("Image") is not None
+    assert root[2].find(".//Choices").get("perRegion") == "true"
+
+
+@pytest.mark.parametrize("config", [visibility_config, correction_config])
+def test_the_image_leaves_room_for_the_toolbar(config):
+    image = ElementTree.fromstring(config(MOUSE)).find(".//Image")
+    assert image.get("maxWidth") == "calc(100% - 50px)"
+
+
+def test_it_is_said_how_to_add_a_keypoint_inside_a_box():
+    header = ElementTree.fromstring(correction_config(MOUSE)).find(".//Header")
+    assert "Ctrl+click" in header.get("value")
+
+
+@pytest.mark.parametrize("name", ["$image", "a\x00b", NOTHING_CHOICE])
+def test_a_name_that_label_studio_cannot_show_is_refused(name):
+    with pytest.raises(FormatError, match="cannot show a keypoint named"):
+        correction_config(make_skeleton("x", (name,)))
+
+
+def test_every_label_has_the_colour_that_its_keypoint_has_everywhere():
+    labels = (
+        ElementTree.fromstring(correction_config(MOUSE)).find(".//KeyPointLabels").iter("Label")
+    )
+    found = {label.get("value"): label.get("background") for label in labels}
+    assert found == dict(zip(MOUSE.keypoints, keypoint_colours(MOUSE), strict=True))

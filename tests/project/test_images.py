@@ -1,0 +1,281 @@
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from builders import make_project, write_picture
+from PIL import Image as Picture
+
+from labelkit.errors import ImageError
+from labelkit.project import images
+from labelkit.project.images import image_file, open_upright, scan_images, upright_size
+
+#: A picture of 3 x 2 pixels, as it should look; and how it is stored for each EXIF orientation.
+UPRIGHT = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+STORED = {
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.T,
+    6: np.rot90(UPRIGHT, 1),
+    7: np.rot90(UPRIGHT, 2).T,
+    8: np.rot90(UPRIGHT, -1),
+}
+
+
+def grey(picture):
+    """The first channel, after a check that all three are equal."""
+    pixels = np.asarray(picture)
+    assert picture.mode == "RGB"
+    assert (pixels == pixels[..., :1]).all()
+    return pixels[..., 0]
+
+
+def save_turned(path, orientation):
+    exif = Picture.Exif()
+    exif[0x0112] = orientation
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    picture = Picture.fromarray(np.ascontiguousarray(STORED[orientation])).convert("RGB")
+    picture.save(path, exif=exif, **lossless)
+
+
+def png(width, height, data):
+    """A PNG that claims a size, whatever its data."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_every_orientation_comes_upright(tmp_path, suffix, orientation):
+    path = tmp_path / f"a{suffix}"
+    save_turned(path, orientation)
+    assert grey(open_upright(path)).tolist() == UPRIGHT.tolist()
+    assert upright_size(path) == (3, 2)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_turned_jpeg_has_the_size_that_is_displayed(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    save_turned(path, orientation)
+    assert open_upright(path).size == upright_size(path) == (3, 2)
+
+
+def test_16_bit_greys_are_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    Picture.fromarray(values).save(tmp_path / "a.png")
+    assert grey(open_upright(tmp_path / "a.png")).tolist() == [[0, 1, 128, 255]]
+
+
+def test_float_pixels_span_black_to_white(tmp_path):
+    Picture.fromarray(np.array([[-1.0, 0.0, 1.0]], dtype=np.float32)).save(tmp_path / "a.tif")
+    assert grey(open_upright(tmp_path / "a.tif")).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_on_white(tmp_path, mode):
+    transparent_black = (0,) * (len(mode) - 1) + (0,)
+    picture = Picture.new(mode, (2, 1), transparent_black)
+    picture.putpixel((0, 0), (0,) * (len(mode) - 1) + (255,))
+    picture.save(tmp_path / "a.png")
+    assert grey(open_upright(tmp_path / "a.png")).tolist() == [[0, 255]]
+
+
+def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path):
+    picture = Picture.new("P", (2, 1), 0)
+    picture.putpalette([9, 9, 9, 7, 7, 7])
+    picture.putpixel((1, 0), 1)
+    picture.save(tmp_path / "a.png", transparency=1)
+    assert grey(open_upright(tmp_path / "a.png")).tolist() == [[9, 255]]
+
+
+def test_cmyk_and_black_and_white_become_rgb(tmp_path):
+    Picture.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "a.jpg")
+    assert np.asarray(open_upright(tmp_path / "a.jpg")).min() >= 254
+    Picture.new("1", (2, 2), 1).save(tmp_path / "b.png")
+    assert grey(open_upright(tmp_path / "b.png")).tolist() == [[255, 255], [255, 255]]
+
+
+def test_a_wrong_extension_does_not_matter_when_the_picture_is_fine(tmp_path):
+    write_picture(tmp_path / "a.png", (5, 4)).rename(tmp_path / "a.jpg")
+    assert open_upright(tmp_path / "a.jpg").size == (5, 4)
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_damaged_exif_block_does_not_spoil_the_picture(tmp_path):
+    Picture.new("RGB", (4, 4)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert open_upright(tmp_path / "a.jpg").size == (4, 4)
+
+
+BAD = {
+    "empty.jpg": (b"", "the file is empty, 0 bytes"),
+    "text.jpg": (b"hello", "not a picture that labelkit can read"),
+    "page.png": (b"<!DOCTYPE html><p>404", "a web page, not a picture"),
+    "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "document.jpg": (b"%PDF-1.7", "a PDF, not a picture"),
+    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "truncated file"),
+    "bomb.png": (png(20_000, 10_001, b""), "more than 200 megapixels"),
+    "giant.png": (png(100_000, 100_000, b""), "more than 200 megapixels"),
+    "noise.png": (png(10, 10, b"no zlib stream"), "damaged file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_with_its_name_and_reason(tmp_path, name):
+    content, reason = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match="is not a readable image") as caught:
+        open_upright(tmp_path / name)
+    assert str(tmp_path / name) in caught.value.problem
+    assert reason in caught.value.problem
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.97])
+def test_a_truncated_file_is_refused_in_every_format(tmp_path, suffix, share):
+    path = write_picture(tmp_path / f"a{suffix}", (64, 64))
+    cut(path, int(path.stat().st_size * share))
+    with pytest.raises(ImageError, match=r"truncated|damaged"):
+        open_upright(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(ImageError, match="there is no such file"):
+        open_upright(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="it is a folder"):
+        upright_size(tmp_path)
+
+
+def test_a_scan_finds_pictures_in_all_folders_in_order(tmp_path):
+    write_picture(tmp_path / "b.PNG", (5, 4), seed=1)
+    write_picture(tmp_path / "a" / "z.jpg", (6, 3), seed=2)
+    write_picture(tmp_path / ".hidden" / "h.png", seed=3)
+    write_picture(tmp_path / ".h.png", seed=4)
+    (tmp_path / "notes.txt").write_text("")
+    seen = []
+    report = scan_images(tmp_path, on_progress=lambda done, total: seen.append((done, total)))
+    assert [(i.path, i.width, i.height) for i in report.images] == [
+        ("a/z.jpg", 6, 3),
+        ("b.PNG", 5, 4),
+    ]
+    assert report.problems == report.duplicates == []
+    assert report.ignored == {".txt": 1}
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_a_scan_reports_bad_files_and_goes_on(tmp_path):
+    write_picture(tmp_path / "good.png")
+    for name, (content, _) in BAD.items():
+        (tmp_path / name).write_bytes(content)
+    report = scan_images(tmp_path)
+    assert [image.path for image in report.images] == ["good.png"]
+    assert [problem.path for problem in report.problems] == sorted(BAD)
+    assert all(BAD[p.path][1] in p.reason for p in report.problems)
+
+
+def test_names_of_every_kind_are_found_as_they_are(tmp_path):
+    names = ["<b>&\"'.png", "ümlaut 猫.png", "line\nbreak.png", "a,b;c%20?#.png"]
+    for seed, name in enumerate(names):
+        write_picture(tmp_path / name, seed=seed)
+    assert [image.path for image in scan_images(tmp_path).images] == sorted(names)
+
+
+def test_a_name_that_is_not_utf8_is_a_problem_not_a_crash(tmp_path):
+    write_picture(tmp_path / "good.png")
+    os.rename(tmp_path / "good.png", os.fsencode(tmp_path) + b"/bad\xff.png")
+    write_picture(tmp_path / "good.png")
+    (problem,) = scan_images(tmp_path).problems
+    assert problem == images.ScanProblem("bad\\udcff.png", "its name is not UTF-8; rename it")
+
+
+def test_links_out_of_the_folder_are_problems_and_links_inside_are_copies(tmp_path):
+    root = tmp_path / "frames"
+    outside = write_picture(tmp_path / "secret" / "s.png", seed=1)
+    write_picture(root / "a.png", seed=2)
+    (root / "out.png").symlink_to(outside)
+    (root / "folder").symlink_to(outside.parent)
+    (root / "gone.png").symlink_to(root / "nothing.png")
+    (root / "same.png").symlink_to(root / "a.png")
+    report = scan_images(root)
+    assert [image.path for image in report.images] == ["a.png"]
+    assert report.duplicates == [("same.png", "a.png")]
+    assert [(p.path, p.reason) for p in report.problems] == [
+        ("folder", "a link that leads out of the images folder"),
+        ("gone.png", "there is no such file"),
+        ("out.png", "a link that leads out of the images folder"),
+    ]
+
+
+def test_a_copy_never_takes_the_place_of_the_image_known_before(tmp_path):
+    write_picture(tmp_path / "b.png", seed=1)
+    first = scan_images(tmp_path)
+    write_picture(tmp_path / "a.png", seed=1)
+    for _ in range(2):
+        again = scan_images(tmp_path, first.stamps)
+        assert again.images == first.images
+        assert again.duplicates == [("a.png", "b.png")]
+        assert list(again.stamps) == ["b.png"]
+
+
+def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
+    write_picture(tmp_path / "a.png", seed=1)
+    write_picture(tmp_path / "b.png", seed=2)
+    first = scan_images(tmp_path)
+    decoded = []
+    original = images._decode
+    monkeypatch.setattr(images, "_decode", lambda p: decoded.append(p.name) or original(p))
+    write_picture(tmp_path / "b.png", seed=3)
+    os.utime(tmp_path / "b.png", ns=(1, 1))
+    second = scan_images(tmp_path, first.stamps)
+    assert decoded == ["b.png"]
+    assert second.images[0] == first.images[0]
+    assert second.images[1].sha256 != first.images[1].sha256
+
+
+def test_a_folder_without_pictures_is_an_error_that_says_what_is_there(tmp_path):
+    with pytest.raises(ImageError, match=r"holds no images\.\n") as caught:
+        scan_images(tmp_path)
+    assert ".jpg" in caught.value.next_step
+    (tmp_path / "a.heic").write_text("")
+    with pytest.raises(ImageError, match=r"holds no images \(only 1 x .heic\)"):
+        scan_images(tmp_path)
+    with pytest.raises(ImageError, match="is not a folder"):
+        scan_images(tmp_path / "nowhere")
+
+
+def test_a_folder_of_bad_pictures_names_the_first(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"None of the 1 images .* a.png \(the file is empty"):
+        scan_images(tmp_path)
+
+
+def test_pictures_inside_a_project_are_not_the_users(tmp_path):
+    make_project(tmp_path, pictures=1)
+    write_picture(tmp_path / "frames-labelkit" / "reports" / "sheet.png", seed=9)
+    assert [image.path for image in scan_images(tmp_path).images] == ["frames/0.png"]
+
+
+def test_a_path_leads_to_its_file_and_never_out_of_the_folder(tmp_path):
+    root = tmp_path / "frames"
+    write_picture(root / "sub" / "a.png")
+    (root / "out").symlink_to(tmp_path)
+    assert image_file(root, "sub/a.png") == root.resolve() / "sub" / "a.png"
+    assert image_file(root, "sub/../sub/a.png") == root.resolve() / "sub" / "a.png"
+    for path in ("../secret.png", "sub/../../secret.png", "/etc/passwd", "out/secret.png"):
+        with pytest.raises(ImageError, match="is not inside the images folder"):
+            image_file(root, path)

@@ -1,0 +1,37 @@
+import numpy as np
+from builders import make_image, make_pose
+
+from labelkit.domain.pose import ABSENT, VISIBLE, Pose
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import Prediction
+
+IMAGE = make_image(width=100, height=80)
+
+
+def make_prediction(presence=(0.9, 0.9, 0.9, 0.9), xy=((1, 2), (3, 4), (5, 6), (7, 8))):
+    return Prediction("id", make_pose(xy), np.array(presence, dtype=float), 0.5)
+
+
+def test_without_an_answer_the_model_decides_what_is_there():
+    shown = pre_annotation(make_prediction(presence=(0.51, 0.5, 0.0, 1.0)), None, IMAGE)
+    assert shown.visibility.tolist() == [VISIBLE, ABSENT, ABSENT, VISIBLE]
+
+
+def test_a_human_answer_overrules_the_model_both_ways():
+    prediction = make_prediction(presence=(0.99, 0.01, 0.99, 0.01))
+    shown = pre_annotation(prediction, np.array([False, True, True, False]), IMAGE)
+    assert shown.visibility.tolist() == [ABSENT, VISIBLE, VISIBLE, ABSENT]
+    assert shown.xy.tolist() == [[0, 0], [3, 4], [5, 6], [0, 0]]
+
+
+def test_places_outside_the_image_move_to_its_border():
+    prediction = make_prediction(xy=((-3.5, 2), (120, 4), (5, -1), (7, 80.25)))
+    shown = pre_annotation(prediction, None, IMAGE)
+    assert shown.xy.tolist() == [[0, 2], [100, 4], [5, 0], [7, 80]]
+
+
+def test_scores_are_the_models_so_that_doubt_can_be_shown():
+    pose = make_pose()
+    doubtful = Pose(pose.xy, pose.visibility, np.array([0.1, 0.2, 0.3, 0.4]))
+    prediction = Prediction("id", doubtful, np.ones(4), 0.25)
+    assert pre_annotation(prediction, None, IMAGE).score.tolist() == [0.1, 0.2, 0.3, 0.4]

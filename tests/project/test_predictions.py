@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from builders import make_pose, stick_skeleton
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import make_skeleton
+from labelkit.errors import FormatError, InputError, SkeletonError
+from labelkit.project.predictions import (
+    Prediction,
+    blind_predictions,
+    find_predictions,
+    iter_predictions,
+    read_predictions,
+    write_predictions,
+)
+
+
+def make_prediction(name: str = "a-0", score: float = 0.5) -> Prediction:
+    return Prediction(name, make_pose(), np.array([0.1, 0.2, 0.3, 1 / 3]), score)
+
+
+def assert_same(a: Prediction, b: Prediction) -> None:
+    assert (a.instance_id, a.score) == (b.instance_id, b.score)
+    assert a.pose == b.pose
+    assert np.array_equal(a.presence, b.presence, equal_nan=True)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
+)
+@given(
+    st.lists(finite, min_size=8, max_size=8),
+    st.lists(st.sampled_from([0, 1, 2]), min_size=4, max_size=4),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=4, max_size=4),
+    finite,
+)
+def test_every_number_comes_back_exactly(
+    tmp_path: Path,
+    xy: list[float],
+    visibility: list[int],
+    keypoint_score: list[float],
+    presence: list[float],
+    score: float,
+):
+    pose = Pose(np.reshape(xy, (4, 2)), np.array(visibility), np.array(keypoint_score))
+    before = Prediction("a-0", pose, np.array(presence), score)
+    path = tmp_path / "predictions.parquet"
+    assert write_predictions(path, [before], stick_skeleton()) == 1
+    assert_same(read_predictions(path, stick_skeleton())["a-0"], before)
+
+
+def test_predictions_are_streamed_in_row_groups_and_in_order(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    stream = (make_prediction(f"{number}-0", number) for number in range(1500))
+    assert write_predictions(path, stream, stick_skeleton()) == 1500
+    assert pq.ParquetFile(path).num_row_groups == 2
+    assert [row.score for row in iter_predictions(path, stick_skeleton())] == list(range(1500))
+
+
+def test_a_few_are_found_among_many(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, (make_prediction(f"{n}-0", n) for n in range(1500)), stick_skeleton())
+    found = find_predictions(path, stick_skeleton(), {"3-0", "1499-0", "of another round"})
+    assert {id_: row.score for id_, row in found.items()} == {"3-0": 3, "1499-0": 1499}
+    assert_same(found["3-0"], make_prediction("3-0", 3))
+
+
+def test_no_predictions_are_a_file_too(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    assert write_predictions(path, [], stick_skeleton()) == 0
+    assert read_predictions(path, stick_skeleton()) == {}
+
+
+def test_names_in_any_script_survive(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    skeleton = make_skeleton("Maus <b>", ["鼻", 'a "quoted" & <tag>', "ø", "tail"])
+    write_predictions(path, [make_prediction("ünï-0")], skeleton)
+    assert list(read_predictions(path, skeleton)) == ["ünï-0"]
+
+
+def test_predictions_of_another_skeleton_are_refused(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [make_prediction()], stick_skeleton())
+    other = make_skeleton("other", ["nose", "right_paw", "left_paw", "tail"])
+    with pytest.raises(SkeletonError, match="written for the keypoints nose, left_paw"):
+        read_predictions(path, other)
+
+
+def test_a_prediction_of_another_length_is_refused_when_written(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    with pytest.raises(SkeletonError, match="a-0 has 4 keypoints, skeleton 'two' has 2"):
+        write_predictions(path, [make_prediction()], make_skeleton("two", ["a", "b"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [make_prediction("old-0")], stick_skeleton())
+
+    def broken() -> Iterator[Prediction]:
+        for number in range(2000):
+            yield make_prediction(f"{number}-0")
+        raise RuntimeError("the model broke")
+
+    with pytest.raises(RuntimeError, match="the model broke"):
+        write_predictions(path, broken(), stick_skeleton())
+    assert list(read_predictions(path, stick_skeleton())) == ["old-0"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_cut_or_foreign_file_is_named(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    with pytest.raises(FormatError, match=r"predictions\.parquet is not there"):
+        read_predictions(path, stick_skeleton())
+    write_predictions(path, [make_prediction()], stick_skeleton())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FormatError, match="not a readable Parquet file"):
+        read_predictions(path, stick_skeleton())
+    path.write_bytes(b"")
+    with pytest.raises(FormatError, match="not a readable Parquet file"):
+        read_predictions(path, stick_skeleton())
+    pq.write_table(pa.table({"instance_id": ["a-0"]}), path)
+    with pytest.raises(FormatError, match="holds a file of another program"):
+        read_predictions(path, stick_skeleton())
+
+
+def test_damaged_rows_are_an_error_and_not_wrong_numbers(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [make_prediction(f"{n}-0") for n in range(50)], stick_skeleton())
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="damaged"):
+        read_predictions(path, stick_skeleton())
+
+
+def test_a_prediction_checks_itself():
+    with pytest.raises(InputError, match="a-0: 4 keypoints but presence"):
+        Prediction("a-0", make_pose(), np.ones(3), 0.5)
+    with pytest.raises(InputError, match="a-0: the score is nan"):
+        Prediction("a-0", make_pose(), np.ones(4), float("nan"))
+
+
+def test_a_keypoint_without_a_place_is_nan_and_not_the_corner():
+    pose = make_pose([(1, 2), (3, 4), (5, 6), (7, 8)], [2, 0, 1, 2])
+    xy = Prediction("a-0", pose, np.ones(4), 1.0).xy
+    assert np.array_equal(xy, [[1, 2], [np.nan, np.nan], [5, 6], [7, 8]], equal_nan=True)
+
+
+def test_blind_predictions_rank_nothing():
+    xy = np.arange(16.0).reshape(2, 4, 2)
+    rows = blind_predictions(["a-0", "b-0"], xy, [np.nan] * 4)
+    assert list(rows) == ["a-0", "b-0"]
+    assert np.array_equal(rows["b-0"].xy, xy[1])
+    assert [row.score for row in rows.values()] == [1.0, 1.0]
+    assert np.isnan(rows["a-0"].presence).all()

@@ -1,0 +1,184 @@
+"""Labels that two sides changed, on every database a store may be in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from builders import make_image, make_instance, make_pose, stick_skeleton
+
+from labelkit.store.conflicts import (
+    beside_what_is_known,
+    differing,
+    find_conflicts,
+    hold,
+    hold_deleted,
+    settle,
+)
+from labelkit.store.journal import Entry, keypoints_content, visibility_content
+from labelkit.store.label_store import LabelStore, NewInstance
+
+STICK = stick_skeleton()
+A0 = make_instance(make_image("a.png"))
+HERE = ((1.5, 2.25), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+THERE = ((9.5, 2.25), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[LabelStore]:
+    with LabelStore.open(store_url) as opened:
+        opened.add_images([A0.image])
+        opened.add_instances([NewInstance(A0.image, A0.box, A0.box_source, A0.area)])
+        opened.record([seen()])
+        yield opened
+
+
+def seen() -> Entry:
+    content = visibility_content(STICK, [1, 1, 1, 1])
+    return Entry(A0.id, "visibility", content, "file:v.csv", A0.id, "1")
+
+
+def placed(xy: tuple[tuple[float, float], ...], source: str, visibility=(2, 2, 2, 2)) -> Entry:
+    content = keypoints_content(STICK, make_pose(xy, visibility))
+    return Entry(A0.id, "keypoints", content, source, "17", "1", "ann")
+
+
+OURS, THEIRS = placed(HERE, "file:ours.json"), placed(THERE, "label-studio")
+
+
+def x_of_nose(store: LabelStore) -> float:
+    return float(store.poses(STICK)[A0.id].xy[0, 0])
+
+
+def test_keypoints_differ_by_place_and_by_visibility_and_not_by_rounding():
+    nearly = placed(((1.5004, 2.25), *HERE[1:]), "label-studio")
+    hidden = placed(HERE, "label-studio", (2, 1, 2, 2))
+    assert differing(OURS, THEIRS) == ("nose",)
+    assert differing(OURS, nearly) == ()
+    assert differing(OURS, hidden) == ("left_paw",)
+
+
+def test_without_conflicts_there_is_nothing_to_settle(store):
+    assert find_conflicts(store) == []
+    assert settle(store, "theirs") == 0
+    store.record([OURS])
+    assert find_conflicts(store) == []
+
+
+def test_what_is_held_goes_on_counting_and_both_values_are_shown(store):
+    store.record([OURS, THEIRS, hold(OURS, THEIRS)])
+    assert x_of_nose(store) == 1.5
+    (conflict,) = find_conflicts(store)
+    assert list(conflict.rows()) == [
+        {
+            "instance": A0.id,
+            "keypoint": "nose",
+            "ours": [1.5, 2.25, 2],
+            "ours_from": "file:ours.json",
+            "theirs": [9.5, 2.25, 2],
+            "theirs_from": "ann",
+        }
+    ]
+
+
+@pytest.mark.parametrize(("take", "x"), [("ours", 1.5), ("theirs", 9.5)])
+def test_settling_lets_one_side_count_and_takes_nothing_from_the_journal(store, take, x):
+    store.record([OURS, THEIRS, hold(OURS, THEIRS)])
+    before = [item.entry for item in store.entries()]
+    assert settle(store, take) == 1
+    assert x_of_nose(store) == x
+    assert find_conflicts(store) == []
+    assert settle(store, take) == 0
+    assert [item.entry for item in store.entries()][: len(before)] == before
+
+
+def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
+    store.record([THEIRS, hold_deleted(THEIRS, [])])
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert [row["theirs_from"] for row in conflict.rows()] == ["deleted"] * 4
+    assert settle(store, "theirs") == 1
+    assert store.poses(STICK) == {}
+    assert store.presences(STICK)[A0.id].all()
+
+
+def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
+    store.record(
+        [OURS, replace(THEIRS, version="2"), hold_deleted(replace(THEIRS, version="2"), [])]
+    )
+    settle(store, "theirs")
+    assert x_of_nose(store) == 1.5
+
+
+# What comes beside what is known
+
+
+def taken_in(store: LabelStore, *entries: Entry) -> list[Entry]:
+    """Record entries as pull, bootstrap and review do; those that were new."""
+    fresh, to_record = beside_what_is_known(store, entries)
+    store.record(to_record)
+    return fresh
+
+
+@pytest.mark.parametrize("source", ["label-studio", "fiftyone"])
+def test_a_file_does_not_override_what_people_said(store, source):
+    store.record([OURS, placed(THERE, source)])
+    other = replace(placed(((4.0, 4.0), *HERE[1:]), "file:other.json"), version="2")
+    assert taken_in(store, other) == [other]
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert (conflict.theirs, conflict.keypoints) == (other, ("nose",))
+    assert taken_in(store, other) == []
+    assert settle(store, "theirs") == 1
+    assert x_of_nose(store) == 4.0
+
+
+def test_a_file_of_another_name_or_numbering_that_says_the_same_is_known(store):
+    store.record([OURS, THEIRS])
+    assert taken_in(store, replace(OURS, source="file:v2.json", reference="3")) == []
+    assert x_of_nose(store) == 9.5
+    assert find_conflicts(store) == []
+
+
+def test_a_file_that_agrees_with_people_does_not_take_their_place(store):
+    store.record([OURS, THEIRS])
+    agreeing = replace(placed(THERE, "file:v2.json"), version="2")
+    assert taken_in(store, agreeing) == []
+    contradicting = replace(placed(HERE[::-1], "file:v3.json"), version="3")
+    assert taken_in(store, contradicting) == [contradicting]
+    assert x_of_nose(store) == 9.5
+    (conflict,) = find_conflicts(store)
+    assert conflict.ours.source == "label-studio"
+
+
+@pytest.mark.parametrize("source", ["file:ours.json", "file:v2.json"])
+def test_a_file_that_was_changed_counts_over_a_file(store, source):
+    store.record([OURS])
+    changed = replace(placed(THERE, source), version="2")
+    assert taken_in(store, changed) == [changed]
+    assert x_of_nose(store) == 9.5
+    assert find_conflicts(store) == []
+
+
+def at_time(entry: Entry, made_at: str) -> Entry:
+    return replace(entry, made_at=made_at, version=made_at, source="label-studio")
+
+
+def ticked(*present: int) -> Entry:
+    return replace(seen(), content=visibility_content(STICK, present), reference="9")
+
+
+@pytest.mark.parametrize("kind", ["ticks", "keypoints"])
+def test_ticks_that_arrive_late_do_not_count_over_what_was_said_later(store, kind):
+    corrected = ticked(1, 0, 0, 1) if kind == "ticks" else placed(HERE, "", (2, 0, 0, 2))
+    later = at_time(corrected, "2026-01-02T10:00:00Z")
+    earlier = at_time(ticked(1, 1, 1, 1), "2026-01-01T10:00:00Z")
+    assert taken_in(store, later) == [later]
+    assert taken_in(store, earlier) == [earlier]
+    assert store.presences(STICK)[A0.id].tolist() == [True, False, False, True]
+    assert taken_in(store, earlier, later) == []
+    latest = at_time(ticked(0, 1, 0, 0), "2026-01-03T10:00:00Z")
+    assert taken_in(store, latest) == [latest]
+    assert store.presences(STICK)[A0.id].tolist() == [False, True, False, False]
+    assert (A0.id in store.poses(STICK)) == (kind == "keypoints")

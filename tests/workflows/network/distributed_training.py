@@ -1,0 +1,70 @@
+"""Train under torchrun, or alone, and print the loss of each epoch (rank 0 only).
+
+python distributed_training.py FOLDER BATCH_SIZE DEVICES
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from labelkit.domain.instance import Instance
+from labelkit.files.documents import load_json
+from labelkit.formats.coco import read_coco
+from labelkit.models.presets import PRESETS, build_model
+from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.workflows.network import training
+from labelkit.workflows.network.data import Example
+
+
+class Lines(Silent):
+    """Progress that prints its lines."""
+
+    def line(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def main(folder: Path, batch_size: int, devices: int) -> None:
+    coco = read_coco(load_json(folder / "keypoints.json"), "")
+    images = {image.path: image for image in scan_images(folder / "images").images}
+    examples = [
+        Example(
+            Instance(images[item.image_path], 0, item.box, "given", 1.0),
+            item.pose.present,
+            item.pose if number % 2 else None,
+        )
+        for number, item in enumerate(coco.annotations)
+    ]
+    training.faster_in_bf16 = lambda _: False  # half precision rounds other batches otherwise
+    torch.manual_seed(0)
+    preset = {**PRESETS["tiny"], "backbone": "test_resnet"}
+    network = build_model("lofr", 14, coco.skeleton.links, preset, pretrained=False)
+    # Statistics of a batch depend on its size; without them two halves are one whole.
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    recipe = training.make_recipe(preset, len(examples), 1, seed=0, located=True)
+    # Every guess counts: which are the surest half would hang on the last bit.
+    recipe = replace(recipe, keep_fraction=1.0)
+    recipe = replace(recipe, batch_size=batch_size, steps=16, steps_per_epoch=4)
+    state = folder / f"state-{devices}.safetensors"
+    training.train(
+        network,
+        examples,
+        coco.skeleton,
+        folder / "images",
+        (96, 96),
+        recipe,
+        state,
+        Lines(),
+        "run",
+        devices,
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,96 @@
+"""Nothing of a training or of reading poses stays behind on the CPU when the network is on a GPU.
+
+Fake tensors know shape, type and device and hold no numbers, so no GPU is needed; two devices in
+one operation are an error, as on a real one.
+"""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from builders import stick_skeleton
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from labelkit.models.presets import KINDS, PRESETS, build_model
+from labelkit.workflows.network.crops import normalise
+from labelkit.workflows.network.decode import certainty, height_at, refine
+from labelkit.workflows.network.training import PoseTraining, make_recipe
+
+GPU = torch.device("cuda")
+SKELETON = stick_skeleton()
+
+
+@contextmanager
+def half_precision():
+    """`torch.autocast` of a GPU; where there is none that one disables itself."""
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+
+
+def move(network):
+    """Parameters and buffers to fake ones on the GPU; what is neither stays where it is."""
+    for module in network.modules():
+        for known in (module._parameters, module._buffers):
+            for name, value in known.items():
+                if value is None:
+                    continue
+                size, stride = value.shape, value.stride()
+                moved = torch.empty_strided(size, stride, dtype=value.dtype, device=GPU)
+                known[name] = nn.Parameter(moved) if known is module._parameters else moved
+
+
+def make(kind, preset):
+    return build_model(kind, len(SKELETON), SKELETON.links, preset, False, pairs=SKELETON.pairs)
+
+
+@pytest.mark.parametrize("name", ["paper", "tiny"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_of_training_runs_on_a_gpu_alone(kind, name, monkeypatch):
+    preset = PRESETS[name]
+    loss = preset["loss"] | {"lambda_consistency": 1.0}
+    if kind in ("simple", "twin"):
+        loss["weights"] = (0.0, 0.0, 0.0, 0.0)
+    plan = make_recipe({**preset, "loss": loss}, 8, 1, 0, located=True)
+    training = PoseTraining(make(kind, preset), plan)
+    monkeypatch.setattr(training, "log", lambda *_, **__: None)
+    keypoints = len(SKELETON)
+    with FakeTensorMode(), half_precision():
+        move(training)
+        answers = torch.ones(2, keypoints, device=GPU)
+        batch = {
+            "image": torch.zeros(2, 3, *preset["input_size"], dtype=torch.uint8, device=GPU),
+            "presence": answers,
+            "answered": answers,
+            "located": answers,
+            "xy": torch.ones(2, keypoints, 2, device=GPU),
+        }
+        result = training.training_step(batch, 0)
+    assert (result.device.type, result.dtype) == ("cuda", torch.float32)
+
+
+def test_keypoints_are_read_on_a_gpu_alone():
+    preset = PRESETS["tiny"]
+    network = make("lofr", preset).eval()
+    with FakeTensorMode(), torch.inference_mode(), half_precision():
+        move(network)
+        crops = torch.zeros(2, 3, *preset["input_size"], dtype=torch.uint8, device=GPU)
+        output = network(normalise(crops))
+        assert output.part_features.dtype == torch.bfloat16  # or half precision was not looked at
+        maps = output.heatmaps.float()
+        xy, _ = refine(maps)
+        score = certainty(maps, xy, height_at(maps, xy))
+    assert xy.device.type == score.device.type == "cuda"
+
+
+def test_what_stays_behind_is_noticed():
+    network = make("simple", PRESETS["tiny"])
+    with FakeTensorMode():
+        move(network)
+        crops = torch.zeros(2, 3, 64, 64)
+        with pytest.raises(RuntimeError, match=r"cuda:0.*cpu|cpu.*cuda:0"):
+            network(crops)

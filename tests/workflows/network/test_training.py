@@ -1,0 +1,310 @@
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from builders import stick_skeleton, write_picture
+
+from labelkit.domain.instance import Box, Instance
+from labelkit.domain.pose import human_pose
+from labelkit.errors import CheckpointError
+from labelkit.models.presets import PRESETS, build_model
+from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.workflows.network import training
+from labelkit.workflows.network.data import Example
+from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
+
+SKELETON = stick_skeleton()
+SIZE_HW = (64, 64)
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledAfter(Silent):
+    """Ends the run as a kill would, once so many epochs are on disk."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+        if len(self.lines) == self.epochs:
+            raise Killed
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """Six objects, two of them with locations."""
+    for number in range(6):
+        write_picture(tmp_path / "images" / f"{number}.png", (40, 40), seed=number)
+    result = []
+    for number, image in enumerate(scan_images(tmp_path / "images").images):
+        pose = human_pose([(20, 10), (12, 20), (28, 20), (20, 30)], [2, 2, number % 3, 2])
+        instance = Instance(image, 0, Box(4, 4, 32, 32), "given", 1024.0)
+        result.append(Example(instance, pose.present, pose if number < 2 else None))
+    return result
+
+
+def make_tiny(kind="lofr", seed=0):
+    torch.manual_seed(seed)
+    preset = {**PRESETS["tiny"], "backbone": "test_resnet", "input_size": SIZE_HW}
+    return build_model(kind, 4, SKELETON.links, preset, pretrained=False)
+
+
+def recipe(**changes) -> Recipe:
+    preset = PRESETS["tiny"]
+    training = {**preset["training"], "batch_size": 3, **changes.pop("training", {})}
+    changed = {**preset, "training": training}
+    return make_recipe(changed, 6, changes.pop("epochs", 3), seed=1, located=True)
+
+
+def run(network, examples, tmp_path, plan=None, progress=None, name="state.safetensors"):
+    return train(
+        network,
+        examples,
+        SKELETON,
+        tmp_path / "images",
+        SIZE_HW,
+        plan or recipe(),
+        tmp_path / name,
+        progress or Silent(),
+        "Round 000",
+    )
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_same(one, other):
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_as_an_uninterrupted_one(examples, tmp_path):
+    through = make_tiny()
+    run(through, examples, tmp_path, name="through.safetensors")
+
+    killed = make_tiny()
+    with pytest.raises(Killed):
+        run(killed, examples, tmp_path, progress=KilledAfter(2))
+    assert (tmp_path / "state.safetensors").is_file()
+    resumed = make_tiny(seed=123)  # what it starts from does not matter any more
+    lines = KilledAfter(99)
+    run(resumed, examples, tmp_path, progress=lines)
+
+    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
+    assert_same(weights(resumed), weights(through))
+
+
+def test_a_bar_moves_with_every_step_and_goes_on_where_a_killed_run_was(examples, tmp_path):
+    moved = []
+
+    class Bars(KilledAfter):
+        def bar(self, what):
+            moved.append(what)
+            return nullcontext(lambda done, total: moved.append((done, total)))
+
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=Bars(2))
+    assert moved == ["Round 000", (1, 6), (2, 6), (3, 6), (4, 6)]
+    moved.clear()
+    run(make_tiny(), examples, tmp_path, progress=Bars(99))
+    assert moved == ["Round 000", (5, 6), (6, 6)]
+
+
+def test_a_run_that_goes_on_says_how_long_it_took_in_all(examples, tmp_path, monkeypatch):
+    clock = {"now": 0.0}
+
+    def monotonic():
+        clock["now"] += 0.001
+        return clock["now"]
+
+    class Slow(KilledAfter):
+        """Ten minutes pass after every epoch."""
+
+        def line(self, text):
+            clock["now"] += 600
+            super().line(text)
+
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=monotonic))
+    through = run(make_tiny(), examples, tmp_path, progress=Slow(99), name="through.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=Slow(2))
+    clock["now"] += 86_400
+    resumed = run(make_tiny(), examples, tmp_path, progress=Slow(99))
+    assert through["seconds"] == pytest.approx(1800, abs=1)
+    # The ten minutes between the last state and the kill are lost.
+    assert resumed["seconds"] == pytest.approx(1200, abs=1)
+
+
+def test_a_state_of_another_network_says_to_start_afresh(examples, tmp_path):
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, progress=KilledAfter(1))
+    with pytest.raises(CheckpointError, match="another network") as refused:
+        run(make_tiny("simple"), examples, tmp_path)
+    assert str(tmp_path / "state.safetensors") in str(refused.value)
+    assert "Delete it and run the same command again" in str(refused.value)
+
+
+def test_the_last_weights_without_averaging_resume_alike(examples, tmp_path):
+    plan = recipe(training={"ema_decay": 0.0})
+    through = make_tiny()
+    run(through, examples, tmp_path, plan, name="through.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, plan, KilledAfter(1))
+    resumed = make_tiny(seed=5)
+    run(resumed, examples, tmp_path, plan)
+    assert_same(weights(resumed), weights(through))
+
+
+def test_what_a_killed_run_had_guessed_is_learned_from_when_it_goes_on(examples, tmp_path):
+    def plan(*pseudo_labels_at):
+        return recipe(training={"pseudo_labels_at": pseudo_labels_at}, epochs=4)
+
+    through, without = make_tiny(), make_tiny()
+    run(through, examples, tmp_path, plan(0.25), name="through.safetensors")
+    run(without, examples, tmp_path, plan(), name="without.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, plan(0.25), KilledAfter(3))
+    resumed = make_tiny(seed=5)
+    run(resumed, examples, tmp_path, plan(0.25))
+    assert_same(weights(resumed), weights(through))
+    pair = (through.parameters(), without.parameters())
+    same = [torch.equal(a, b) for a, b in zip(*pair, strict=True)]
+    assert not all(same)
+
+
+def test_a_kill_before_the_weights_are_kept_costs_the_last_epoch_and_nothing_else(
+    examples, tmp_path
+):
+    network = make_tiny()
+    run(network, examples, tmp_path)
+    again = make_tiny(seed=9)
+    lines = KilledAfter(99)
+    run(again, examples, tmp_path, progress=lines)
+    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
+    assert_same(weights(again), weights(network))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(examples, tmp_path):
+    networks = [make_tiny() for _ in range(3)]
+    run(networks[0], examples, tmp_path, name="0.safetensors")
+    run(networks[1], examples, tmp_path, name="1.safetensors")
+    other = make_recipe({**PRESETS["tiny"]}, crops=6, epochs=1, seed=2, located=True)
+    run(networks[2], examples, tmp_path, other, name="2.safetensors")
+    assert_same(weights(networks[0]), weights(networks[1]))
+    assert not torch.equal(
+        next(networks[0].parameters()),
+        next(networks[2].parameters()),
+    )
+
+
+def test_every_row_of_a_table_takes_the_same_steps_whatever_is_labelled():
+    # 100 crops in batches of 16 are 7 steps; 2 epochs are 14.
+    plan = make_recipe(PRESETS["tiny"], crops=100, epochs=2, seed=0, located=True)
+    assert plan.batch_size == 16
+    assert (plan.steps, plan.steps_per_epoch, plan.epochs) == (14, 7, 2)
+
+
+def test_without_any_location_both_learning_rates_are_those_of_the_preset_for_it():
+    preset = {**PRESETS["paper"], "training": {**PRESETS["paper"]["training"], "lr_unlocated": 0.5}}
+    some, none = (make_recipe(preset, 8, 1, seed=0, located=located) for located in (True, False))
+    assert (some.lr, some.transformer_lr) == (4e-3, 4e-4)
+    assert (none.lr, none.transformer_lr) == (2e-3, 2e-4)
+    assert replace(none, lr=some.lr, transformer_lr=some.transformer_lr) == some
+
+
+def test_short_trainings_without_any_location_make_no_guesses():
+    def pseudo_labels_at(crops, located):
+        return make_recipe(PRESETS["tiny"], crops, 34, seed=0, located=located).pseudo_labels_at
+
+    assert pseudo_labels_at(40, located=True) == pseudo_labels_at(400, located=False) != ()
+    assert pseudo_labels_at(40, located=False) == ()
+
+
+def test_the_record_says_what_was_done(examples, tmp_path):
+    record = run(make_tiny(), examples, tmp_path)
+    assert (record["located"], record["answered"], record["world_size"]) == (2, 4, 1)
+    assert record["recipe"]["steps"] == 6
+    assert record["precision"] in ("32-true", "bf16-mixed")
+
+
+def test_one_line_an_epoch_has_loss_rate_and_time_left(examples, tmp_path):
+    lines = KilledAfter(99)
+    run(make_tiny(), examples, tmp_path, recipe(epochs=2), lines)
+    assert len(lines.lines) == 2
+    first, last = lines.lines
+    for part in ("Round 000: epoch 1/2", "loss ", " crops/s", " left"):
+        assert part in first
+    assert last.endswith("0 s left")
+
+
+@pytest.mark.parametrize("kind", ["lofr", "detr", "simple"])
+def test_each_network_trains(examples, tmp_path, kind):
+    network = make_tiny(kind)
+    before = weights(network)
+    run(network, examples, tmp_path, recipe(epochs=1))
+    assert any(not torch.equal(before[name], value) for name, value in weights(network).items())
+
+
+def test_without_any_location_it_trains_on_answers_alone(examples, tmp_path):
+    network = make_tiny()
+    free = [Example(e.instance, e.presence, None) for e in examples]
+    record = run(network, free, tmp_path, recipe(epochs=1))
+    assert (record["located"], record["answered"], record["unanswered"]) == (0, 6, 0)
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+    assert record["read_from"] == network.reader.read_from == "response"
+
+
+def test_heatmaps_are_read_as_soon_as_something_has_taught_them(examples, tmp_path):
+    free = [Example(e.instance, e.presence, None) for e in examples]
+    guessing = recipe(epochs=3, training={"pseudo_labels_at": (0.33,)})
+    with pytest.raises(Killed):
+        run(make_tiny(), free, tmp_path, guessing, KilledAfter(2))
+    resumed = make_tiny()
+    record = run(resumed, free, tmp_path, guessing)
+    assert record["read_from"] == resumed.reader.read_from == "heatmaps"
+    located = run(make_tiny(), examples, tmp_path, recipe(epochs=1), name="located.safetensors")
+    assert located["read_from"] == "heatmaps"
+
+
+def batch_of(located, xy=16.0):
+    return {
+        "image": torch.zeros(2, 3, *SIZE_HW, dtype=torch.uint8),
+        "presence": torch.ones(2, 4),
+        "answered": torch.ones(2, 4),
+        "xy": torch.full((2, 4, 2), xy),
+        "located": torch.tensor(located),
+    }
+
+
+def loss_of(network, batch):
+    module = PoseTraining(network, recipe())
+    module.log = lambda *args, **kwargs: None  # there is no trainer to log to
+    torch.manual_seed(0)
+    return float(module.training_step(batch, 0).detach())
+
+
+def test_locations_of_objects_that_give_none_change_no_loss():
+    network = make_tiny().eval()
+    nowhere = batch_of([[0.0] * 4] * 2)
+    assert loss_of(network, nowhere) == loss_of(network, {**nowhere, "xy": nowhere["xy"] + 20})
+
+
+def test_presence_that_nobody_answered_changes_no_loss():
+    network = make_tiny().eval()
+    unknown = {**batch_of([[0.0] * 4] * 2), "answered": torch.zeros(2, 4)}
+    assert loss_of(network, unknown) == loss_of(network, {**unknown, "presence": torch.zeros(2, 4)})
+    known = batch_of([[0.0] * 4] * 2)
+    assert loss_of(network, known) != loss_of(network, {**known, "presence": torch.zeros(2, 4)})
+
+
+def test_locations_of_located_objects_do():
+    network = make_tiny().eval()
+    there = batch_of([[1.0] * 4] * 2)
+    assert loss_of(network, there) != loss_of(network, {**there, "xy": there["xy"] + 20})

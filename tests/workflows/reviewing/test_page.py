@@ -1,0 +1,109 @@
+"""The page for those without FiftyOne."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from builders import make_project
+from command_line import labelkit
+from trained import Trained
+
+from labelkit.domain.skeleton import make_skeleton
+from labelkit.errors import UsageError, WaitingForLabels
+from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.page import page, review_html
+from labelkit.workflows.sync.pull_file import pull_file
+
+
+class Tags(HTMLParser):
+    """Tags and attributes of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def __getitem__(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_the_page_shows_the_least_sure_with_keypoints_and_a_map_for_each(trained: Trained):
+    path = trained.folder / "review.html"
+    pull_file(trained.project, trained.store, trained.corrections())
+    report = review_html(trained.project, trained.store, Silent(), path, limit=6)
+    tags = Tags(path.read_text(encoding="utf-8"))
+    assert (report.instances, report.round) == (6, 0)
+    assert len(tags["figure"]) == 6
+    assert len([image for image in tags["img"] if image["class"] == "photo"]) == 6
+    assert len([image for image in tags["img"] if image["class"] == "map"]) == 6 * 14
+    assert len([dot for dot in tags["circle"] if "data-k" in dot]) > 6
+
+
+def test_the_page_fetches_nothing(trained: Trained):
+    path = trained.folder / "review.html"
+    review_html(trained.project, trained.store, Silent(), path, limit=2)
+    text = path.read_text(encoding="utf-8")
+    assert not re.findall(r"(?:https?:)?//[\w.]", re.sub(r"base64,[^\"]*", "", text))
+    tags = Tags(text)
+    assert all(image["src"].startswith("data:image/") for image in tags["img"])
+    (policy,) = [meta["content"] for meta in tags["meta"] if "http-equiv" in meta]
+    assert "default-src 'none'" in policy
+    assert tags["link"] == []
+
+
+def test_names_are_escaped_wherever_they_stand(trained: Trained):
+    hostile = '<script>alert("x")</script>&'
+    names = [hostile if k == "neck" else k for k in trained.project.skeleton.keypoints]
+    text = page(hostile, make_skeleton("odd", names), [])
+    assert len(Tags(text)["script"]) == 1
+    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;" in text
+    path = trained.folder / "review.html"
+    project = replace(trained.project, name=hostile)
+    review_html(project, trained.store, Silent(), path, limit=1)
+    assert len(Tags(path.read_text(encoding="utf-8"))["script"]) == 1
+
+
+def test_an_image_with_a_hostile_name_is_shown_by_that_name(trained: Trained):
+    images = trained.images
+    first = sorted(images.iterdir())[0]
+    hostile = first.with_name(f"<img src=x onerror=alert(1)>{first.suffix}")
+    first.rename(hostile)
+    trained.store.add_images(scan_images(images).images)
+    path = trained.folder / "review.html"
+    review_html(trained.project, trained.store, Silent(), path)
+    text = path.read_text(encoding="utf-8")
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert all("onerror" not in image for image in Tags(text)["img"])
+
+
+def test_before_the_first_round_there_is_nothing_to_show(tmp_path: Path):
+    project = make_project(tmp_path)
+    with (
+        LabelStore.open(project.store_url) as store,
+        pytest.raises(WaitingForLabels, match="no predictions to review"),
+    ):
+        review_html(project, store, Silent(), tmp_path / "review.html")
+
+
+def test_a_page_replaces_a_page_and_nothing_else(trained: Trained):
+    path = trained.folder / "review.html"
+    for _ in range(2):
+        review_html(trained.project, trained.store, Silent(), path, limit=1)
+    with pytest.raises(UsageError, match=r"keypoints.json exists"):
+        review_html(trained.project, trained.store, Silent(), trained.truth_file, limit=1)
+
+
+def test_the_command_needs_no_fiftyone(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:1")
+    path = trained.folder / "review.html"
+    outcome = labelkit("review", "--html", path, "--limit", "2", "--project", trained.project.root)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("Wrote the 2 least sure instances of round 000")
+    assert path.stat().st_size < 500_000

@@ -1,0 +1,332 @@
+"""Pushing to the real Label Studio, again and again."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flaky import flaky
+from live_studio import Synced
+from PIL import Image as Picture
+from trained import TINY
+
+from labelkit.bridges.label_studio import api as studio_api
+from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.domain.selection import QueueItem
+from labelkit.errors import ServiceError, UsageError
+from labelkit.formats.label_studio.project import lacks
+from labelkit.progress import Silent
+from labelkit.workflows.retrain import retrain
+from labelkit.workflows.rounds.queue_file import read_queue, write_queue
+from labelkit.workflows.rounds.run_round import latest_predictions
+
+
+@pytest.fixture
+def queued(synced: Synced) -> Synced:
+    """Twelve instances wait for correction, every fourth of them in the control arm."""
+    ids = list(synced.trained.store.instances())[:12]
+    items = [QueueItem(id_, "unsure", number % 4 == 0) for number, id_ in enumerate(ids)]
+    write_queue(synced.trained.project, items)
+    return synced
+
+
+def expected(synced: Synced) -> list[tuple[str, ...]]:
+    return [(item.instance_id,) for item in read_queue(synced.trained.project)]
+
+
+def asked(synced: Synced) -> list[tuple[str, ...]]:
+    return [tuple(task["data"]["labelkit"]["instances"]) for task in synced.tasks()]
+
+
+def test_the_queue_is_on_the_server_with_pre_annotations_that_are_shown(queued):
+    report = queued.push()
+    assert (report.sent, report.instances, report.control) == (12, 12, 3)
+    assert asked(queued) == expected(queued)
+    facts = queued.api.project(queued.project_id)
+    assert facts["model_version"] == "round-000"
+    assert facts["show_collab_predictions"]
+    assert facts["show_instruction"]
+    for number, task in enumerate(queued.tasks()):
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "round-000"
+        kinds = [region["type"] for region in prediction["result"]]
+        assert kinds[-1] == "rectanglelabels"  # behind the keypoints
+        assert ("keypointlabels" in kinds) == (number % 4 != 0)
+        box = prediction["result"][-1]["id"]
+        assert all(region["parentID"] == box for region in prediction["result"][:-1])
+
+
+def test_a_second_push_changes_nothing(queued):
+    queued.push()
+    before = queued.tasks()
+    again = queued.push()
+    assert (again.sent, again.there, again.refreshed, again.doubled) == (0, 12, 0, 0)
+    assert queued.tasks() == before
+    marked = queued.api.projects_marked(queued.sent.uid)
+    assert marked == [queued.project_id]
+
+
+def test_a_dry_run_says_what_a_push_would_do_and_does_nothing(queued):
+    report = queued.push(dry_run=True)
+    assert (report.sent, report.project_id) == (12, None)
+    assert queued.api.projects_marked(queued.sent.uid) == []
+    assert "Would send 12 new correction tasks" in report.text()
+
+
+def test_nothing_is_made_where_there_is_nothing_to_ask(synced):
+    write_queue(synced.trained.project, [])
+    report = synced.push()
+    assert report.text() == "The queue is empty: everything in it is labelled."
+    assert synced.api.projects_marked(synced.sent.uid) == []
+
+
+def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
+    queued.push()
+    finished, begun, *untouched = queued.tasks()[1:5]
+    queued.submit(finished, finished["predictions"][0]["result"])
+    draft = {"result": begun["predictions"][0]["result"], "lead_time": 1.0}
+    queued.send("POST", f"/api/tasks/{begun['id']}/drafts", draft)
+    queued.pull()
+    project, store = queued.trained.project, queued.trained.store
+    retrain(project, store, Silent(), percent=None, now=True, options=TINY)
+    waiting = [item.instance_id for item in read_queue(project)]
+    report = queued.push()
+    versions = {
+        task["id"]: [prediction["model_version"] for prediction in task["predictions"]]
+        for task in queued.tasks()
+    }
+    assert versions[finished["id"]] == versions[begun["id"]] == ["round-000"]
+    # The former ones stay for browsers that show them.
+    assert all(versions[task["id"]] == ["round-000", "round-001"] for task in untouched)
+    assert (report.started, report.refreshed) == (2, 10)
+    assert queued.api.project(queued.project_id)["model_version"] == "round-001"
+    everything = [id_ for ids in asked(queued) for id_ in ids]
+    assert len(everything) == len(set(everything))
+    assert set(waiting) <= set(everything)
+    # The control arm is still served without pre-annotation.
+    first = queued.tasks()[0]["predictions"][-1]["result"]
+    assert [region["type"] for region in first] == ["rectanglelabels"]
+    assert queued.push().refreshed == 0
+
+
+def test_tasks_deleted_on_the_server_are_sent_again_and_said(queued):
+    queued.push()
+    queued.api.delete_untouched(queued.project_id, [task["id"] for task in queued.tasks()[:2]])
+    report = queued.push()
+    assert (report.gone, report.sent, report.there) == (2, 2, 10)
+    assert sorted(asked(queued)) == sorted(
+        (i.instance_id,) for i in read_queue(queued.trained.project)
+    )
+
+
+def test_the_server_itself_deletes_no_task_that_was_begun_meanwhile(queued):
+    queued.push()
+    answered, skipped, begun, untouched, *others = queued.tasks()
+    chosen = [answered["id"], skipped["id"], begun["id"], untouched["id"]]
+    result = answered["predictions"][0]["result"]
+    queued.submit(answered, result)
+    queued.submit(skipped, [], was_cancelled=True)
+    draft = {"result": result, "lead_time": 1.0}
+    queued.send("POST", f"/api/tasks/{begun['id']}/drafts", draft)
+    queued.api.delete_untouched(queued.project_id, chosen)
+    left = {task["id"] for task in queued.tasks()}
+    assert left == {*chosen[:3], *(task["id"] for task in others)}
+
+
+def test_what_is_submitted_while_push_looks_is_not_taken_for_untouched(queued, monkeypatch):
+    queued.push()
+    task, *_ = queued.tasks()
+    drafted = StudioApi.drafted_tasks
+
+    def then_submitted(api, project_id):
+        found = drafted(api, project_id)
+        queued.submit(task, task["predictions"][0]["result"])
+        return found
+
+    monkeypatch.setattr(StudioApi, "drafted_tasks", then_submitted)
+    queued.push(base="http://127.0.0.1:9/moved")
+    assert task["id"] in {item["id"] for item in queued.tasks()}
+
+
+def test_a_project_deleted_on_the_server_is_made_again_and_said(queued):
+    queued.push()
+    first = queued.project_id
+    queued.send("DELETE", f"/api/projects/{first}/")
+    report = queued.push()
+    assert report.sent == 12
+    assert queued.project_id != first
+    assert f"The project {first} had been deleted on the server." in report.text()
+
+
+def test_another_look_of_the_interface_is_left_and_a_lost_label_is_put_back(queued):
+    queued.push()
+    config = queued.api.project(queued.project_id)["label_config"]
+    (name, *_) = queued.trained.project.skeleton.keypoints
+    prettier = config.replace("<Header", '<Header underline="true"')
+    queued.api.change_project(queued.project_id, label_config=prettier)
+    assert "it is left so" in queued.push().text()
+    assert queued.api.project(queued.project_id)["label_config"] == prettier
+    broken = prettier.replace(f'value="{name}"', 'value="something else"')
+    queued.api.change_project(queued.project_id, label_config=broken)
+    assert f"had lost keypoints {name}; it was put back" in queued.push().text()
+    assert lacks(queued.api.project(queued.project_id)["label_config"], config) == []
+
+
+def test_a_push_killed_before_its_own_note_sends_nothing_twice(queued):
+    queued.push()
+    before = asked(queued)
+    ids = [task["id"] for task in queued.tasks()]
+    queued.sent.forget_tasks("correction", ids[5:])
+    queued.sent.forget_project("correction")
+    report = queued.push()
+    assert (report.sent, report.there, report.doubled) == (0, 12, 0)
+    assert asked(queued) == before
+    assert all(len(task["predictions"]) == 1 for task in queued.tasks())
+
+
+def test_copies_that_nobody_touched_are_removed_and_touched_ones_stay(queued):
+    queued.push()
+    copies = [{"data": task["data"], "predictions": []} for task in queued.tasks()[:3]]
+    made = queued.api.import_tasks(queued.project_id, copies)
+    touched = next(task for task in queued.tasks() if task["id"] == made[0])
+    queued.submit(touched, [], was_cancelled=True)
+    report = queued.push()
+    assert report.doubled == 2
+    left = [task["id"] for task in queued.tasks()]
+    assert made[0] in left
+    assert made[1] not in left
+
+
+def test_tasks_of_other_people_in_the_project_are_left_alone(queued):
+    queued.push()
+    (other,) = queued.api.import_tasks(
+        queued.project_id, [{"data": {"image": "http://127.0.0.1:9/cat.png"}}]
+    )
+    assert queued.push().foreign == 1
+    assert other in [task["id"] for task in queued.tasks()]
+
+
+def test_images_that_are_said_to_be_elsewhere_move_the_untouched_tasks(queued):
+    queued.push(base="https://wrong.example.org/frames")
+    started = queued.tasks()[0]
+    queued.submit(started, [], was_cancelled=True)
+    report = queued.push(base="https://right.example.org/frames/")
+    assert (report.there, report.sent) == (1, 11)
+    addresses = {task["id"]: task["data"]["image"] for task in queued.tasks()}
+    assert addresses.pop(started["id"]).startswith("https://wrong.example.org/frames/")
+    assert len(addresses) == 11
+    assert all(a.startswith("https://right.example.org/frames/") for a in addresses.values())
+    assert queued.push(base=None).sent == 0
+
+
+@pytest.mark.parametrize("base", ["ftp://x", "images.example.org", "https://", "s3:bucket"])
+def test_what_is_no_place_for_images_is_refused_before_anything_is_sent(queued, base):
+    with pytest.raises(UsageError, match="is no place that Label Studio reads images from"):
+        queued.push(base=base)
+    assert queued.api.projects_marked(queued.sent.uid) == []
+
+
+def test_each_instance_can_have_a_task_of_its_own_that_shows_its_part_of_the_image(queued):
+    assert queued.push(per_instance=True, base=None).sent == 12
+    instances = queued.trained.store.instances()
+    for task in queued.tasks():
+        ours = task["data"]["labelkit"]
+        (id_,) = ours["instances"]
+        image, (x, y, w, h) = instances[id_].image, ours["crop"]
+        kind, _, content = task["data"]["image"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Picture.open(io.BytesIO(base64.b64decode(content))) as shown:
+            assert shown.size == (w, h)
+            whole = Picture.open(queued.trained.project.images_root / image.path).convert("RGB")
+            part = np.asarray(whole.crop((x, y, x + w, y + h)), dtype=float)
+            assert np.abs(np.asarray(shown, dtype=float) - part).mean() < 6
+        regions = [{**r, "origin": "prediction"} for r in task["predictions"][0]["result"]]
+        queued.submit(task, regions)
+    pulled = queued.pull()
+    assert set(pulled.origins) == {"untouched"}
+    predictions = latest_predictions(queued.trained.project)[1]
+    for id_, pose in queued.trained.store.poses(queued.trained.project.skeleton).items():
+        k = pose.present
+        image = instances[id_].image
+        served = np.clip(predictions[id_].pose.xy, 0, (image.width, image.height))
+        assert np.allclose(pose.xy[k], served[k], rtol=0, atol=1e-6)
+
+
+def test_a_crop_keeps_its_place_when_its_prediction_is_renewed(queued):
+    queued.push(per_instance=True, base=None)
+    before = {task["id"]: task for task in queued.tasks()}
+    queued.sent.keep_tasks(
+        "correction",
+        [replace(task, model_version="older") for task in queued.sent.tasks("correction").values()],
+    )
+    assert queued.push().refreshed == 12
+    for task in queued.tasks():
+        old, new = (t["predictions"][0]["result"] for t in (before[task["id"]], task))
+        assert [r["value"] for r in new] == [r["value"] for r in old]
+
+
+def test_an_import_whose_answer_was_lost_is_not_sent_again(queued, monkeypatch):
+    monkeypatch.setattr("labelkit.workflows.sync.push_server.CHUNK", 5)
+    with flaky(queued.live.url) as proxy:
+        imports = [0]
+
+        def lose_the_second_import(method: str, path: str) -> str:
+            imports[0] += "import?" in path
+            return "lost" if "import?" in path and imports[0] == 2 else ""
+
+        proxy.failing = lose_the_second_import
+        with StudioApi(proxy.url, queued.live.log_in.api_key) as api:
+            with pytest.raises(ServiceError, match=r"The connection to .* broke"):
+                queued.push(api)
+            report = queued.push(api)
+    assert (report.there, report.sent) == (10, 2)
+    queued.push()  # the same server by its own address
+    assert sorted(asked(queued)) == sorted(
+        (i.instance_id,) for i in read_queue(queued.trained.project)
+    )
+    assert all(len(task["predictions"]) == 1 for task in queued.tasks())
+
+
+class Late(StudioApi):
+    """A server that finishes an import it was interrupted in only while the next one runs."""
+
+    def import_tasks(self, project_id, tasks):
+        super().import_tasks(project_id, tasks)
+        return super().import_tasks(project_id, tasks)
+
+
+def test_an_interrupted_import_that_arrives_late_leaves_no_copies(queued):
+    with flaky(queued.live.url) as proxy:
+        proxy.failing = lambda method, path: "cut" if "import?" in path else ""
+        with (
+            StudioApi(proxy.url, queued.live.log_in.api_key) as api,
+            pytest.raises(ServiceError, match=r"The connection to .* broke"),
+        ):
+            queued.push(api)
+        proxy.failing = lambda method, path: ""
+        with Late(proxy.url, queued.live.log_in.api_key) as api:
+            report = queued.push(api)
+    assert (report.sent, report.doubled) == (12, 12)
+    queued.push()
+    assert sorted(asked(queued)) == sorted(expected(queued))
+
+
+def test_a_server_that_is_too_slow_is_waited_for_next_time(queued, monkeypatch):
+    monkeypatch.setattr(studio_api, "TIMEOUT_SECONDS", 1.0)
+    with flaky(queued.live.url) as proxy:
+        proxy.failing = lambda method, path: "slow" if "import?" in path else ""
+        with StudioApi(proxy.url, queued.live.log_in.api_key) as api:
+            with pytest.raises(ServiceError, match="did not answer within 1 s"):
+                queued.push(api)
+            proxy.failing = lambda method, path: ""
+            report = queued.push(api)
+    assert (report.there, report.sent) == (12, 0)
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # in the SDK
+def test_a_personal_access_token_opens_the_door_too(queued):
+    with StudioApi(queued.live.url, queued.live.personal_token) as api:
+        assert queued.push(api).sent == 12

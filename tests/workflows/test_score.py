@@ -1,0 +1,324 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_documents import annotation, result, truth
+from command_line import labelkit
+from mpii_files import rect, write_release
+from scipy.io import savemat
+
+from labelkit.domain.skeleton import load_skeleton
+
+DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+LSPET = DATA / "lspet" / "val" / "keypoints.json"
+
+CROWDPOSE14, LSP14 = load_skeleton("crowdpose14"), load_skeleton("lsp14")
+HEAD = 12
+
+
+def write(folder, name, content):
+    (folder / name).write_text(json.dumps(content))
+    return folder / name
+
+
+def evaluate(predictions, truth_file, metric, *options):
+    return labelkit(
+        *("evaluate", "--predictions", predictions, "--truth", truth_file, "--metric", metric),
+        *options,
+    )
+
+
+def row(text: str, name: str) -> list[str]:
+    """The numbers of a row of a Markdown table."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+@pytest.fixture
+def crowd(tmp_path):
+    """Three images, easy to hard, with a person each; the first two are found."""
+    images = [
+        {"id": n, "file_name": f"{n}.jpg", "crowdIndex": index}
+        for n, index in ((1, 0.1), (2, 0.5), (3, 0.9))
+    ]
+    people = [annotation(14, {HEAD: (50.0, 50.0)}, image=n) for n in (1, 2, 3)]
+    found = [result(14, {HEAD: (50.0, 50.0)}, image=n) for n in (1, 2)]
+    return (
+        write(tmp_path, "results.json", found),
+        write(tmp_path, "truth.json", truth(CROWDPOSE14, people, images)),
+    )
+
+
+def coco_files(folder, *scores: float):
+    """A person in one image, and an exact result for each score."""
+    coco17 = load_skeleton("coco17")
+    people = [annotation(17, {0: (10.0, 10.0)})]
+    found = [result(17, {0: (10.0, 10.0)}, score) for score in scores]
+    return write(folder, "r.json", found), write(folder, "t.json", truth(coco17, people))
+
+
+def test_coco_prints_the_ten_official_numbers(tmp_path):
+    outcome = evaluate(*coco_files(tmp_path, 0.9), "coco")
+    assert (outcome.code, outcome.err) == (0, "")
+    scored, _, heading, _, _ = outcome.out.splitlines()
+    assert scored == (
+        f"COCO keypoints, 1 results against 1 labelled people in 1 images of {tmp_path}/t.json:"
+    )
+    assert [cell.strip() for cell in heading.strip("|").split("|")] == [
+        *("predictions", "AP", "AP50", "AP75", "APM", "APL"),
+        *("AR", "AR50", "AR75", "ARM", "ARL"),
+    ]
+    assert row(outcome.out, "r.json") == [*["1.000"] * 4, "-", *["1.000"] * 4, "-"]
+
+
+def test_where_nobody_is_labelled_it_says_so(tmp_path):
+    predictions, truth_file = coco_files(tmp_path, 0.9)
+    empty = truth(load_skeleton("coco17"), [annotation(17, {})])
+    outcome = evaluate(predictions, write(tmp_path, truth_file.name, empty), "coco")
+    assert (outcome.code, row(outcome.out, "r.json")) == (0, ["-"] * 10)
+    assert f"Nobody of category 1 has a keypoint in {truth_file}." in outcome.out
+
+
+def test_a_results_file_is_scored_as_it_is_unless_rescoring_is_asked_for(tmp_path):
+    files = coco_files(tmp_path, 0.9, 0.8)
+    # The duplicate comes second and costs nothing in AP; that it was dropped is said.
+    assert "OKS-NMS" not in evaluate(*files, "coco").out
+    outcome = evaluate(*files, "coco", "--rescore")
+    assert outcome.out.endswith(
+        "Scores are box score x mean score of the joints above 0.2; OKS-NMS at 0.9 dropped 1 of 2 "
+        "results.\n"
+    )
+
+
+def test_rescoring_changes_the_order(tmp_path):
+    predictions, truth_file = coco_files(tmp_path, 0.5)
+    # As it is, the lost result comes first; its joints, all below .2, send it to the end.
+    lost = result(17, {0: (900.0, 900.0)}, 0.9)
+    lost["keypoints"][2::3] = [0.1] * 17
+    write(tmp_path, "r.json", [lost, *json.loads(predictions.read_text())])
+    assert row(evaluate(predictions, truth_file, "coco").out, "r.json")[0] == "0.500"
+    assert row(evaluate(predictions, truth_file, "coco", "--rescore").out, "r.json")[0] == "1.000"
+
+
+def test_crowdpose_prints_the_official_numbers_and_the_rule_behind_them(crowd):
+    outcome = evaluate(*crowd, "crowdpose")
+    heading = outcome.out.splitlines()[2]
+    assert [cell.strip() for cell in heading.strip("|").split("|")] == [
+        *("predictions", "AP", "AP50", "AP75", "AR", "AR50", "AR75"),
+        *("AP(E)", "AP(M)", "AP(H)"),
+    ]
+    # Two of three: recall 2/3 is level 66, and 67 of 101 levels are reached.
+    assert row(outcome.out, "results.json") == [
+        *["0.663"] * 3,
+        *["0.667"] * 3,
+        *["1.000", "1.000", "0.000"],
+    ]
+    assert outcome.out.endswith(
+        "By Crowd Index: easy below 0.2 (images: 1), medium 0.2 to 0.8 (images: 1), hard 0.8 and "
+        "more (images: 1).\n"
+        "That is the rule of the official code; papers write 0.1 and 0.8.\n"
+    )
+
+
+def test_crowdpose_prints_any_bins_that_are_asked_for(crowd):
+    outcome = evaluate(*crowd, "crowdpose", "--crowd-bins", "0.2,0.6,1")
+    assert row(outcome.out, "0.2 to 0.6") == ["1", "1.000"]
+    assert row(outcome.out, "0.6 and more") == ["1", "0.000"]
+    assert outcome.out.endswith("In none of these bins: 1 images.\n")
+
+
+def test_machines_get_every_digit_and_null_where_nothing_is_defined(crowd, tmp_path):
+    written = tmp_path / "scores.json"
+    outcome = evaluate(*crowd, "crowdpose", "--crowd-bins", "2,3", "--json", "--output", written)
+    document = json.loads(outcome.out)
+    assert document == json.loads(written.read_text())
+    assert list(document) == ["metric", "unit", "scored", "rows", "notes"]
+    assert (document["metric"], document["unit"]) == ("crowdpose", "0 to 1")
+    scores, only_bin = document["rows"]
+    assert scores["name"] == "results.json"
+    assert scores["AP"] == pytest.approx(67 / 101)
+    assert only_bin == {"name": "2 to 3", "images": 0, "AP": None}
+
+
+def test_the_truth_is_not_replaced_by_scores_but_scores_are(crowd, tmp_path):
+    truth_before = crowd[1].read_bytes()
+    outcome = evaluate(*crowd, "crowdpose", "--output", crowd[1])
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith("Name another file, or add: --overwrite\n")
+    assert crowd[1].read_bytes() == truth_before
+    for _ in range(2):
+        assert evaluate(*crowd, "crowdpose", "--output", tmp_path / "scores.json").code == 0
+
+
+def mpii_files(folder, poses):
+    """Two people with all joints at (100, 100) and heads of 30 px: .6 of 30 x 40."""
+    boxes = np.zeros((2, 2, 2))
+    boxes[1] = [[30.0, 30.0], [40.0, 40.0]]
+    names = {"pos_gt_src": np.full((16, 2, 2), 100.0), "jnt_missing": np.zeros((16, 2))}
+    savemat(folder / "gt_valid.mat", names | {"headboxes_src": boxes})
+    savemat(folder / "pred.mat", {"preds": poses})
+    return folder / "pred.mat", folder / "gt_valid.mat"
+
+
+def test_mpii_prints_joints_and_mean_in_percent(tmp_path):
+    poses = np.full((2, 16, 2), 100.0)
+    poses[0, 9, 0] += 15.0  # the top of the head: half a head, found
+    poses[1, 9, 0] += 15.1
+    outcome = evaluate(*mpii_files(tmp_path, poses), "mpii")
+    assert "2 people" in outcome.out
+    assert outcome.out.splitlines()[2].split()[1::2] == [
+        *("predictions", "Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean"),
+    ]
+    assert row(outcome.out, "pred.mat") == ["50.0", *["100.0"] * 6, "96.4"]  # 27 of 28
+
+
+def test_people_of_the_release_of_mpii_are_scored_by_name(tmp_path):
+    joints = dict.fromkeys(range(16), (100, 100))
+    release = write_release(tmp_path / "mpii.mat", [rect(joints), rect(joints)])  # heads of 30 px
+    pose = np.full((16, 2), 99.0)  # counted from 0
+    pose[10] += 20.0  # the right wrist
+    people = [{"image": "a.jpg", "person": 2, "keypoints": pose.tolist()}]
+    found = write(tmp_path, "p.json", {"first_pixel": 0, "people": people})
+    outcome = evaluate(found, release, "mpii")
+    assert row(outcome.out, "p.json") == [*["100.0"] * 3, "50.0", *["100.0"] * 3, "92.9"]
+    assert outcome.out.startswith(f"MPII, 1 people of {release}, PCKh@0.5 in percent:\n")
+    assert outcome.out.endswith("In the images named, 2 people are labelled.\n")
+
+
+def test_json_from_0_and_matlab_from_1_are_the_same_poses(tmp_path):
+    _, truth_file = mpii_files(tmp_path, np.zeros((2, 16, 2)))
+    poses = np.full((2, 16, 2), 99.0 + 15.0 / np.sqrt(2) - 1e-9).tolist()  # half a head off
+    found = write(tmp_path, "p.json", {"first_pixel": 0, "poses": poses})
+    assert row(evaluate(found, truth_file, "mpii").out, "p.json")[-1] == "100.0"
+    found = write(tmp_path, "p.json", {"first_pixel": 1, "poses": np.add(poses, 2.0).tolist()})
+    assert row(evaluate(found, truth_file, "mpii").out, "p.json")[-1] == "0.0"
+
+
+def test_lsp_is_scored_by_the_torso(tmp_path):
+    joints = np.zeros((3, 14, 2))
+    joints[:2, 9] = [[30.0, 30.0], [40.0, 40.0]]  # torsos of 50 px
+    pred = joints[:2].copy()
+    pred[0, 0, 0] += 10.0  # .2 of it
+    pred[0, 0, 1] += 11.0
+    savemat(tmp_path / "joints.mat", {"joints": joints})
+    savemat(tmp_path / "pred.mat", {"pred": pred})
+    outcome = evaluate(tmp_path / "pred.mat", tmp_path / "joints.mat", "lsp", "--json")
+    at_2, at_1 = json.loads(outcome.out)["rows"]
+    assert (at_2["name"], at_2["people"]) == ("PCK@0.2 of the torso", 2)
+    assert (at_2["Ankle"], at_2["Mean"]) == pytest.approx((75.0, 100 * 27 / 28))
+    assert (at_1["name"], at_1["Mean"]) == ("PCK@0.1 of the torso", pytest.approx(100 * 26 / 28))
+
+
+def test_lspet_as_coco_keypoints_is_scored_by_the_box_too(tmp_path):
+    # Box of 40 x 20 px; the shoulder of the first person is missing, and with it the torso.
+    people = [
+        annotation(14, {0: (5.0, 5.0), 1: (9.0, 9.0)}, box=(0.0, 0.0, 40.0, 20.0)),
+        annotation(14, {2: (5.0, 5.0), 9: (5.0, 25.0)}, image=2, box=(0.0, 0.0, 40.0, 20.0)),
+    ]
+    found = [
+        result(14, {0: (13.0, 5.0), 1: (9.0, 17.1)}),  # 8.0 and 8.1 px: .2 * 40 = 8
+        result(14, {2: (5.0, 5.0), 9: (5.0, 29.5)}, image=2),  # 4.5 px: .2 * 20 = 4, .1 * 40 = 4
+    ]
+    outcome = evaluate(
+        write(tmp_path, "r.json", found),
+        write(tmp_path, "t.json", truth(LSP14, people, 2)),
+        "lsp",
+    )
+    assert row(outcome.out, "PCK@0.2 of the torso")[0] == "1"
+    assert row(outcome.out, "PCK@0.2 of the torso")[-1] == "50.0"
+    assert row(outcome.out, "PCK@0.2 of the box's long side")[0] == "2"
+    assert row(outcome.out, "PCK@0.2 of the box's long side")[-1] == "75.0"
+    assert row(outcome.out, "PCK@0.1 of the box's long side")[-1] == "25.0"
+
+
+@pytest.mark.skipif(not LSPET.is_file(), reason="no lspet under LABELKIT_DATA")
+def test_real_people_are_found_up_to_the_limit(tmp_path):
+    found = []
+    for person in json.loads(LSPET.read_text())["annotations"]:
+        moved = np.array(person["keypoints"]).reshape(14, 3)
+        moved[:, 0] += 0.15 * max(person["bbox"][2:])
+        row_of_image = {"image_id": person["image_id"], "category_id": 1, "score": 1.0}
+        found.append(row_of_image | {"keypoints": moved.ravel().tolist()})
+    outcome = evaluate(write(tmp_path, "r.json", found), LSPET, "lsp")
+    assert row(outcome.out, "PCK@0.2 of the box's long side") == ["1000", *["100.0"] * 8]
+    assert row(outcome.out, "PCK@0.1 of the box's long side") == ["1000", *["0.0"] * 8]
+    assert row(outcome.out, "PCK@0.2 of the torso")[0] == "733"
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--predictions", "r.json"], "one of them is missing."),
+        (["--truth", "t.json", "--metric", "coco"], "one of them is missing."),
+        (["--predictions", "r.json", "--truth", "t.json"], "one of them is missing."),
+        (["--rescore"], "one of them is missing."),
+        (["--crowd-bins", "0,1"], "one of them is missing."),
+        (["--crowd-bins", ""], "one of them is missing."),
+    ],
+)
+def test_2_where_one_of_the_three_options_is_missing(options, said):
+    outcome = labelkit("evaluate", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+    assert "--predictions FILE, --truth FILE and --metric NAME" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "said"),
+    [
+        ("voc", [], "There is no metric 'voc'.\nThere are: coco, crowdpose, mpii, lsp."),
+        ("mpii", ["--rescore"], "which mpii does not do.\nLeave it out."),
+        ("coco", ["--crowd-bins", "0,1"], "--crowd-bins are of crowdpose, not of coco."),
+        ("crowdpose", ["--crowd-bins", "0,x"], "'0,x' is not a list of ascending numbers."),
+        ("crowdpose", ["--crowd-bins", "1,0"], "'1,0' is not a list of ascending numbers."),
+        ("crowdpose", ["--crowd-bins", "0.5"], "'0.5' is not a list of ascending numbers."),
+        ("crowdpose", ["--crowd-bins", "0,nan"], "'0,nan' is not a list of ascending numbers."),
+        ("coco", ["--project", "p"], "without a project, images or labels."),
+        ("coco", ["--images", "i", "--labels", "l"], "without a project, images or labels."),
+        ("coco", ["--no-supervised"], "without a project, images or labels."),
+    ],
+)
+def test_2_for_options_that_do_not_fit(metric, options, said):
+    outcome = evaluate("r.json", "t.json", metric, *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+# Wrong files
+
+
+@pytest.mark.parametrize(
+    ("metric", "predictions", "truth_file", "said"),
+    [
+        ("coco", "none.json", "t.json", "There is no file"),
+        ("coco", "r.json", "none.json", "There is no file"),
+        ("coco", "cut.json", "t.json", "is not JSON"),
+        ("coco", "r.json", "cut.json", "is not JSON"),
+        ("coco", "t.json", "t.json", "is no results file: it holds an object, not a list."),
+        ("crowdpose", "r.json", "t.json", "which are not those of crowdpose14"),
+        ("lsp", "r.json", "t.json", "which are not those of lsp14"),
+        ("coco", "pred.mat", "t.json", "is a MATLAB file, where JSON is wanted."),
+        ("mpii", "pred.mat", "t.json", "is no MATLAB file.\nMPII's truth is its release, or"),
+        ("coco", "pred.MAT", "t.json", "is a MATLAB file, where JSON is wanted."),
+        ("mpii", "pred.MAT", "pred.MAT", "has no variable pos_gt_src; it has preds."),
+        ("mpii", "pred.mat", "pred.mat", "has no variable pos_gt_src; it has preds."),
+        ("mpii", "short.mat", "gt_valid.mat", "has 1 poses; the truth has 2 people."),
+        ("mpii", "r.json", "gt_valid.mat", "is no list of poses."),
+        ("lsp", "pred.mat", "gt_valid.mat", "the poses have the shape (2, 16, 2)."),
+    ],
+)
+def test_1_for_files_that_cannot_be_scored(metric, predictions, truth_file, said, tmp_path):
+    coco_files(tmp_path, 0.9)
+    mpii_files(tmp_path, np.zeros((2, 16, 2)))
+    savemat(tmp_path / "short.mat", {"preds": np.zeros((1, 16, 2))})
+    (tmp_path / "pred.MAT").write_bytes((tmp_path / "pred.mat").read_bytes())
+    (tmp_path / "cut.json").write_text('[{"image_id": 1, "keyp')
+    outcome = evaluate(tmp_path / predictions, tmp_path / truth_file, metric)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) <= 3

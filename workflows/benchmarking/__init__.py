@@ -1,0 +1,1 @@
+"""The tables of the paper on a team's own labelled images."""

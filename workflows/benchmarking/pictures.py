@@ -1,0 +1,136 @@
+"""Pictures of a benchmark: curves, response maps, and how alike the parts look to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image as Pictures
+
+from labelkit.domain.pose import Pose
+from labelkit.domain.selection import format_percent
+from labelkit.domain.skeleton import Skeleton
+from labelkit.files.atomic import atomic_path
+from labelkit.project.images import image_file, open_upright
+from labelkit.project.project import Project
+from labelkit.workflows.intake.evaluation_set import EvaluationSet
+from labelkit.workflows.network.crops import apply_affine, normalise, warp
+from labelkit.workflows.reviewing.contact_sheet import SheetItem, contact_sheet
+from labelkit.workflows.reviewing.round_pictures import PIXELS_PER_CELL
+
+if TYPE_CHECKING:
+    from labelkit.workflows.network.inference import PredictionWithMaps
+
+
+def draw(
+    project: Project,
+    network: Any,
+    seen: Sequence[PredictionWithMaps],
+    test: EvaluationSet,
+    folder: Path,
+) -> None:
+    """Write maps.png (Figures 6 and 7 of the paper) and parts.png (Figure 5).
+
+    Args:
+        project: where the images of the test set are.
+        network: on whose part features the second picture is about; skipped if it has none.
+        seen: instances to draw.
+        test: the test set.
+        folder: where the pictures go.
+    """
+    import torch
+
+    items, crops = [], []
+    for item in seen:
+        id_ = item.prediction.instance_id
+        affine = item.to_cells * PIXELS_PER_CELL
+        height, width = (side * PIXELS_PER_CELL for side in item.response.shape[1:])
+        picture = open_upright(image_file(project.images_root, test.instances[id_].image.path))
+        crop = warp(picture, affine, (height, width))
+        pose, truth = item.prediction.pose, test.truth[id_]
+        items.append(
+            SheetItem(
+                Pictures.fromarray(crop),
+                Pose(apply_affine(affine, truth.xy), truth.visibility, truth.score),
+                Pose(apply_affine(affine, pose.xy), truth.visibility, pose.score),
+                item.response,
+            )
+        )
+        side = item.response.shape[1] * 4, item.response.shape[2] * 4
+        crops.append(warp(picture, item.to_cells * 4, side))
+    if not items:
+        return
+    contact_sheet(items, project.skeleton, folder / "maps.png", title="Where the network looked")
+    device = next(network.parameters()).device
+    batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device)
+    with torch.inference_mode():
+        features = network(normalise(batch)).part_features.float()
+    if features.shape[2]:
+        unit = torch.nn.functional.normalize(features, dim=2)
+        alike = (unit @ unit.transpose(1, 2)).mean(dim=0).cpu().numpy()
+        _matrix(alike, project.skeleton, folder / "parts.png")
+
+
+def _matrix(alike: np.ndarray, skeleton: Skeleton, path: Path) -> None:
+    axes, save = _figure(6.0, 5.4)
+    image = axes.imshow(alike, vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set_xticks(range(len(skeleton)), skeleton.keypoints, rotation=90)
+    axes.set_yticks(range(len(skeleton)), skeleton.keypoints)
+    axes.set_title("Inner products of part features, mean of the crops")
+    axes.figure.colorbar(image, ax=axes)
+    save(path)
+
+
+def plot(
+    title: str,
+    rows: Mapping[str, Sequence[tuple[float | None, float, float]]],
+    path: Path,
+) -> None:
+    """Draw a table: curves over the labelled percentage, or bars where no row has several.
+
+    Args:
+        title: of the picture.
+        rows: name -> (percent, mean, deviation) of pck@0.2; None where labels play no part.
+        path: of the PNG.
+    """
+    axes, save = _figure(9.5, 4.6)
+    if any(len(points) > 1 for points in rows.values()):
+        shares = sorted({p for points in rows.values() for p, *_ in points if p is not None})
+        for name, points in rows.items():
+            x, y, spread = zip(*points, strict=True)
+            if None in x:
+                axes.axhline(y[0], linestyle="--", color="#888888", label=name)
+            else:
+                places = [shares.index(share) for share in x]
+                axes.errorbar(places, y, spread, marker="o", label=name, capsize=3)
+        axes.set_xticks(range(len(shares)), [format_percent(share) for share in shares])
+        axes.set_xlabel("instances with locations")
+        axes.set_ylabel("PCK@0.2")
+        # Beside the curves: as many rows as a table has would hide some of them.
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        percents, means, spreads = zip(*(points[0] for points in rows.values()), strict=True)
+        pairs = zip(rows, percents, strict=True)
+        names = [f"{row}, {format_percent(p)}" if p else row for row, p in pairs]
+        bars = axes.barh(names, means, xerr=spreads, color="#4c78a8")
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+        axes.margins(x=0.12)
+        axes.invert_yaxis()
+        axes.set_xlabel("PCK@0.2")
+    axes.set_title(title)
+    save(path)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    """Axes, and a function that writes them; no window and no global state of matplotlib."""
+    from matplotlib.figure import Figure  # comes with pycocotools
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+
+    def save(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
+
+    return figure.add_subplot(), save

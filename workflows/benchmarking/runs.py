@@ -1,0 +1,179 @@
+"""One training of a benchmark: what it is known by, whether it has been done, and doing it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelkit.domain.selection import format_percent, labelled_set
+from labelkit.files.atomic import write_json
+from labelkit.progress import Progress
+from labelkit.project.project import Project
+from labelkit.workflows.benchmarking.scores import scores_of
+from labelkit.workflows.benchmarking.tables import LEFT_OUT, SIMPLE, UNANSWERED, Trial
+from labelkit.workflows.intake.evaluation_set import EvaluationSet
+from labelkit.workflows.rounds.run_round import (
+    LabelSnapshot,
+    examples_of,
+    fit_reader,
+    train_network,
+)
+from labelkit.workflows.rounds.settings import load_network, preset_of
+
+if TYPE_CHECKING:
+    from labelkit.workflows.network.data import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every trial of a benchmark has in common.
+
+    Attributes:
+        project: with the labelled images; runs and reports lie in its folder.
+        labels: everything people said, of which a trial may use a part.
+        settings: see `resolve`.
+        head: of the journal: which labels these are.
+        test: what is scored.
+        name: of what is scored, for the files.
+    """
+
+    project: Project
+    labels: LabelSnapshot
+    settings: Mapping[str, Any]
+    head: int
+    test: EvaluationSet
+    name: str
+
+    @property
+    def truth(self) -> str:
+        """A name that no other truth has, nor this one once it is corrected."""
+        said = hashlib.sha256()
+        for id_, pose in sorted(self.test.truth.items()):
+            instance = self.test.instances[id_]
+            said.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
+            said.update(np.array([*instance.box, instance.area]).tobytes())
+        return f"{self.name}-{said.hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trial with one seed.
+
+    Attributes:
+        trial: the row.
+        seed: of the labelled instances and of the network's start.
+        settings: the benchmark's, with what the row changes.
+        labelled: the instances that give their locations.
+        record: all that decides what comes out, for whoever looks into the folder.
+        folder: of the network; rows that train the same share it.
+        scores: file of what the network is worth on this truth, read in this way.
+    """
+
+    trial: Trial
+    seed: int
+    settings: Mapping[str, Any]
+    labelled: Sequence[str]
+    record: Mapping[str, Any]
+    folder: Path
+    scores: Path
+
+    def known(self, pictures: bool) -> dict[str, Any] | None:
+        """The scores, where they have been taken (and pictures drawn, where those are wanted)."""
+        if not self.scores.is_file() or (pictures and not (self.folder / "maps.png").is_file()):
+            return None
+        return dict(json.loads(self.scores.read_text(encoding="utf-8")))
+
+
+def planned(bench: Bench, trial: Trial, seed: int) -> Run:
+    """What a trial and a seed come to, before anything is trained."""
+    settings = {**bench.settings, "changes": trial.changes}
+    if trial.backbone:
+        settings["backbone"] = trial.backbone
+    trainable = bench.labels.trainable
+    labelled = labelled_set(trainable, len(trainable), trial.percent, (), seed)
+    what = {
+        "kind": trial.kind,
+        "preset": preset_of(settings),  # the same name may mean something else tomorrow
+        "labelled": labelled,
+        "others": trial.others,
+        "settings": settings,
+        "seed": seed,
+        "journal_head": bench.head,
+    }
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    folder = bench.project.root / "runs" / key
+    read = "".join(f"{name}-{value}-" for name, value in sorted(trial.reading.items()))
+    record = what | {"name": trial.name, "labelled": len(labelled)}
+    scores = folder / f"scores-{read}{bench.truth}.json"
+    return Run(trial, seed, settings, labelled, record, folder, scores)
+
+
+def scored(
+    bench: Bench, run: Run, progress: Progress, place: str, pictures: bool
+) -> Mapping[str, Any]:
+    """The scores of a run, which is trained and scored once.
+
+    Args:
+        bench: what it has in common with the others.
+        run: see `planned`.
+        progress: told while it trains and looks.
+        place: of its training among those that are asked for, in words.
+        pictures: also draw response maps and how alike part features are.
+    """
+    from labelkit.models.presets import build_reader
+
+    known = run.known(pictures)
+    if known is not None:
+        return known
+    trial, settings = run.trial, run.settings
+    examples = examples_of(bench.labels, run.labelled)
+    crops = len(examples)  # of every row: the number of steps is the same
+    examples = _taken(examples, trial)
+    model = run.folder / "model.safetensors"
+    if not model.is_file():
+        write_json(run.folder / "trial.json", run.record)
+        train_network(
+            trial.kind,
+            bench.project,
+            examples,
+            settings,
+            run.seed,
+            model,
+            progress,
+            f"{trial.name} at {format_percent(trial.percent)}, seed {run.seed} ({place})",
+            1,
+            crops=crops,
+        )
+    skeleton = bench.project.skeleton
+    network, header = load_network(model, skeleton)
+    if trial.reading:
+        network.reader = build_reader(len(skeleton), preset_of(settings), trial.reading)
+        fit_reader(network, examples, skeleton, settings["mirror"])
+    result = scores_of(
+        bench.project,
+        network,
+        settings,
+        bench.labels,
+        bench.test,
+        progress,
+        pictures=run.folder if pictures else None,
+    )
+    result["seconds"] = header["training"]["seconds"]
+    result["device"] = header["training"]["device"]
+    write_json(run.scores, result)
+    return result
+
+
+def _taken(examples: list[Example], trial: Trial) -> list[Example]:
+    """What a trial learns from: the other instances as it takes them."""
+    if trial.others == LEFT_OUT or trial.kind == SIMPLE:
+        return [example for example in examples if example.pose is not None]
+    if trial.others == UNANSWERED:
+        return [e if e.pose is not None else replace(e, presence=None) for e in examples]
+    return examples

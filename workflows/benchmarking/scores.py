@@ -1,0 +1,164 @@
+"""What one trained network of a benchmark is worth: accuracy, honesty of its scores, responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.metrics.calibration import Calibration
+from labelkit.metrics.quality import expected_calibration_error, spearman
+from labelkit.metrics.table import evaluate_row
+from labelkit.progress import Progress
+from labelkit.project.predictions import Prediction
+from labelkit.project.project import Project
+from labelkit.workflows.intake.evaluation_set import EvaluationSet
+from labelkit.workflows.rounds.run_round import LabelSnapshot, mean_error, predict_instances
+
+if TYPE_CHECKING:
+    from labelkit.workflows.network.inference import PredictionWithMaps
+
+#: A keypoint is right within this share of the box's long side, as pck@0.1 counts.
+RIGHT = 0.1
+#: Instances whose response maps are drawn.
+DRAWN = 4
+
+
+def scores_of(
+    project: Project,
+    network: Any,
+    settings: Mapping[str, Any],
+    labels: LabelSnapshot,
+    test: EvaluationSet,
+    progress: Progress,
+    pictures: Path | None,
+) -> dict[str, Any]:
+    """Score a network on the test set; confidence is calibrated on the dev set.
+
+    Where the dev set itself is the test set, each half is calibrated on the other.
+
+    Args:
+        project: of the training instances.
+        network: see `load_network`.
+        settings: it was trained with.
+        labels: of the project, for its dev set.
+        test: what is scored.
+        progress: told while it looks.
+        pictures: a folder for pictures; None for none.
+
+    Returns:
+        JSON values; NaN (undefined) becomes None.
+    """
+    from labelkit.workflows.benchmarking.pictures import draw
+
+    skeleton = project.skeleton
+    responses: list[NDArray[np.float64]] = []
+    predictions: dict[str, Prediction] = {}
+    drawn: list[PredictionWithMaps] = []
+    for seen in predict_instances(test.project, network, settings, test.instances, progress):
+        id_ = seen.prediction.instance_id
+        predictions[id_] = seen.prediction
+        responses.append(response_at(seen, test.truth[id_]))
+        if len(drawn) < DRAWN:
+            drawn.append(seen)
+    result = _scores(predictions, test.truth, test.instances, skeleton)
+    dev = {item: labels.instances[item] for item in sorted(labels.dev) if item in labels.poses}
+    if test.project is project:
+        ids = list(dev)
+        even, odd = (_confidence(predictions, test.truth, dev, ids[n::2]) for n in (0, 1))
+        parts = [(even, odd), (odd, even)]
+    else:
+        on_dev = {
+            seen.prediction.instance_id: seen.prediction
+            for seen in predict_instances(project, network, settings, dev, progress)
+        }
+        parts = [
+            (
+                _confidence(on_dev, labels.poses, dev, list(dev)),
+                _confidence(predictions, test.truth, test.instances, list(test.instances)),
+            )
+        ]
+    calibrated = [Calibration.fit(*known).apply(new[0]) for known, new in parts]
+    right = np.concatenate([new[1] for _, new in parts])
+    result["ece_calibrated"] = expected_calibration_error(np.concatenate(calibrated), right)
+    at_joint = np.stack(responses)  # (N, K)
+    there = ~np.isnan(at_joint)
+    mean = np.nansum(at_joint, axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
+    result["response"] = dict(zip(skeleton.keypoints, map(float, mean), strict=True))
+    if pictures is not None:
+        draw(test.project, network, drawn, test, pictures)
+    return _json(result)
+
+
+def blind_scores(
+    predictions: Mapping[str, Prediction], test: EvaluationSet, skeleton: Skeleton
+) -> dict[str, Any]:
+    """Scores of poses that nobody looked up in the picture; they have no confidence."""
+    row = evaluate_row("", None, predictions, test.truth, test.instances, skeleton)
+    return {key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")}
+
+
+def response_at(seen: PredictionWithMaps, truth: Pose) -> NDArray[np.float64]:
+    """(K,) response at the true keypoints, 0 ... 1 of each map's peak; NaN where there is none."""
+    from labelkit.workflows.network.crops import apply_affine
+
+    height, width = seen.response.shape[1:]
+    column, row = np.floor(apply_affine(seen.to_cells, truth.xy)).astype(int).T
+    inside = truth.present & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    result = np.where(truth.present, 0.0, np.nan)
+    index = np.flatnonzero(inside)
+    peak = seen.response.max(axis=(1, 2)).clip(1e-12)  # heatmaps are as high as they are sure
+    result[index] = seen.response[index, row[index], column[index]] / peak[index]
+    return result
+
+
+def _scores(
+    predictions: Mapping[str, Prediction],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+    skeleton: Skeleton,
+) -> dict[str, Any]:
+    row = evaluate_row("", None, predictions, truth, instances, skeleton)
+    seen = [item for item in truth if truth[item].present.any()]
+    error = [mean_error(predictions[item], truth[item], instances[item]) for item in seen]
+    confidence, right = _confidence(predictions, truth, instances, list(truth))
+    return {
+        **{key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")},
+        "spearman": spearman([predictions[item].score for item in seen], error),
+        "ece": expected_calibration_error(confidence, right),
+    }
+
+
+def _confidence(
+    predictions: Mapping[str, Prediction],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+    ids: list[str],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(N,) scores of present keypoints, and whether each is right."""
+    scores: list[NDArray[np.float64]] = [np.zeros(0)]
+    right: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)]
+    for id_ in ids:
+        pose, found = truth[id_], predictions[id_].pose
+        distance = np.linalg.norm(found.xy - pose.xy, axis=1)[pose.present]
+        scores.append(found.score[pose.present])
+        right.append(distance <= RIGHT * instances[id_].box.long_side)
+    return np.concatenate(scores), np.concatenate(right)
+
+
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN becomes None, also one level down."""
+    return {
+        key: _json(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and np.isnan(value)
+        else value
+        for key, value in values.items()
+    }

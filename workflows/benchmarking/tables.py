@@ -1,0 +1,221 @@
+"""The tables that `labelkit benchmark` runs: which trainings stand beside each other, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: What the paper chose, at any size of network; see `PRESETS` for the sizes.
+PAPER: Mapping[str, Mapping[str, Any]] = {
+    "lofr": {
+        "cam_stride": 16,
+        "cam_pool": "gap",
+        "cam_input": "backbone",
+        "top_down": False,
+        "guide": "none",
+        "sup_map": "attn_scaled",
+        "heat_presence": False,
+        "rotation_tta": 0.0,
+        "kinematics": False,
+        "pose_prior": 0.0,
+    },
+    "loss": {
+        "weights": (0.2, 0.2, 0.5, 0.1),
+        "lambda_mse": 1.0,
+        "lambda_response": 0.0,
+        "lambda_consistency": 0.0,
+    },
+    "training": {"pseudo_labels_at": (), "lr_unlocated": 1.0},
+}
+
+#: Of these, the ones about how keypoints are read off heatmaps, whatever network drew them.
+READING = ("rotation_tta", "kinematics")
+#: Of these, the ones that change nothing any more once somebody has given a location.
+UNLOCATED = ("pose_prior", "lr_unlocated")
+
+SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
+SEMI_WEAK_PERCENT = (1.0, 5.0, 10.0, 25.0, 100.0)
+
+#: How a row takes the instances that do not give their locations: with their visibility answers,
+#: without them as pictures of which nothing is known, or not at all.
+ANSWERED, UNANSWERED, LEFT_OUT = "answered", "unanswered", "left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One row of a table; equal trainings are shared between rows and tables.
+
+    Attributes:
+        name: of its row.
+        kind: of the network, see `build_model`.
+        percent: of the training instances that give their locations.
+        others: `ANSWERED`, `UNANSWERED` or `LEFT_OUT`. The simple baseline leaves them out.
+        changes: what differs from the preset, table by table.
+        backbone: a timm model; "" for the preset's.
+        reading: how the trained network's heatmaps are read; empty for what its preset says.
+    """
+
+    name: str
+    kind: str = LOFR
+    percent: float = 0.0
+    others: str = ANSWERED
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    backbone: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Trials that are compared.
+
+    Attributes:
+        title: what they answer.
+        trials: its rows.
+        published: what the paper has for the same question, for people to read.
+        pictures: also draw response maps and how alike part features are.
+    """
+
+    title: str
+    trials: tuple[Trial, ...]
+    published: str
+    pictures: bool = False
+
+
+def _paper(**changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The paper's choices with some of them changed."""
+    return {name: {**PAPER[name], **changes.get(name, {})} for name in PAPER}
+
+
+#: Easy-to-hard consistency, of two networks or of one with itself.
+_TAUGHT = {"loss": {"lambda_consistency": 50.0}}
+
+
+def _semi_weak(percent: float, preset: Mapping[str, Any], larger: str) -> list[Trial]:
+    reading = {key: preset["lofr"][key] for key in READING if key in preset["lofr"]}
+    rows = [Trial("supervised-only", SIMPLE, percent)]
+    if larger:
+        rows += [Trial(f"supervised-only, {larger}", SIMPLE, percent, backbone=larger)]
+    if reading:
+        name = "supervised-only, read like LOFR"
+        rows += [Trial(name, SIMPLE, percent, reading=reading)]
+    if percent < 100:
+        rows += [Trial("consistency, two networks", TWIN, percent, changes=_TAUGHT)]
+    rows += [
+        Trial("LOFR as in the paper", percent=percent, changes=_paper()),
+        Trial("LOFR", percent=percent),
+    ]
+    if percent < 100:
+        rows += [
+            Trial("LOFR without visibility answers", percent=percent, others=UNANSWERED),
+            Trial("LOFR without the other images", percent=percent, others=LEFT_OUT),
+        ]
+    return rows
+
+
+def _modules() -> tuple[Trial, ...]:
+    """What is taken away: the encoding, the scales, the prototypes, the diversity of parts."""
+    without: dict[str, dict[str, dict[str, Any]]] = {
+        "SPE": {"lofr": {"spe": "sine"}},
+        "MS": {"lofr": {"read_scale": "16"}},
+        "RePPG": {"lofr": {"proto_init": "learned"}},
+        "PDC": {"loss": {"weights": (0.2, 0.2, 0.5, 0.0)}},
+    }
+
+    def only(*kept: str) -> dict[str, dict[str, Any]]:
+        changes: dict[str, dict[str, Any]] = {}
+        for name in without.keys() - set(kept):
+            for table, values in without[name].items():
+                changes.setdefault(table, {}).update(values)
+        return _paper(**changes)
+
+    combinations = (("SPE",), ("MS",), ("RePPG",), ("PDC",), ("SPE", "MS"), ("RePPG", "PDC"))
+    return (
+        Trial("baseline (CNN and DETR)", DETR, changes=_paper()),
+        *(Trial(" + ".join(kept), changes=only(*kept)) for kept in combinations),
+        Trial("all", changes=_paper()),
+    )
+
+
+def _depths() -> tuple[Trial, ...]:
+    pairs = ((2, 2), (3, 3), (4, 4), (4, 6), (6, 4), (6, 6))
+    return tuple(
+        Trial(
+            f"{encoder} encoder, {decoder} decoder layers",
+            changes=_paper(lofr={"encoder_layers": encoder, "decoder_layers": decoder}),
+        )
+        for encoder, decoder in pairs
+    )
+
+
+def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
+    """The preset with one of its departures from the paper taken back at a time."""
+    rows = [Trial("LOFR", percent=percent)]
+    for table in PAPER:
+        for key, value in PAPER[table].items():
+            departs = preset[table].get(key, value) != value
+            if departs and not (percent and key in UNLOCATED):
+                name = f"LOFR, {key} as in the paper"
+                rows.append(Trial(name, percent=percent, changes={table: {key: value}}))
+    if percent:
+        rows.append(Trial("LOFR with consistency", percent=percent, changes=_TAUGHT))
+    return (*rows, Trial("LOFR as in the paper", percent=percent, changes=_paper()))
+
+
+def tables(preset: Mapping[str, Any], larger: str) -> dict[str, Table]:
+    """Every table by the name that people type.
+
+    Args:
+        preset: one of `PRESETS`, whose departures from the paper are looked at.
+        larger: the second backbone of "semi-weak", HRNet-W32 in the paper; "" for none.
+    """
+    located = (
+        Trial("baseline (CNN and DETR)", DETR, changes=_paper()),
+        Trial("LOFR as in the paper", changes=_paper()),
+        Trial("LOFR"),
+    )
+    return {
+        "location-free": Table(
+            "Presence alone (Tables 1-3)",
+            located,
+            "COCO test-dev AP 34.0 -> 54.3 (ResNet-50), 54.8 (HRNet-W32); MPII PCKh 35.3 -> 61.8; "
+            "CrowdPose AP 21.5 -> 42.5 (baseline -> LOFR).",
+        ),
+        "semi-weak": Table(
+            "Presence and a part of the locations (Table 4)",
+            tuple(row for share in SEMI_WEAK_PERCENT for row in _semi_weak(share, preset, larger)),
+            "COCO val AP at 5 / 10 / 25 / 100 %: supervised-only ResNet-50 50.3 / 54.8 / 60.8 / "
+            "71.0, LOFR 60.9 / 64.8 / 70.6 / 71.8, LOFR HRNet-W32 64.6 / 68.9 / 74.0 / 75.3. MPII "
+            "PCKh at 5 / 10 / 25 %: SemiPose 71.3 / 76.3 / 82.5, LOFR 74.6 / 79.8 / 88.1.",
+        ),
+        "modules": Table(
+            "What each module brings, presence alone (Table 5)",
+            _modules(),
+            "COCO val AP: baseline 39.1, SPE 42.5, MS 40.9, RePPG 44.9, PDC 41.1, SPE + MS 44.3, "
+            "RePPG + PDC 46.9, all 54.9.",
+        ),
+        "depth": Table(
+            "Layers of encoder and decoder, presence alone (Table 6)",
+            _depths(),
+            "COCO val AP: (2, 2) 50.3, (3, 3) 52.3, (4, 4) 53.7, (4, 6) 54.9, (6, 4) 54.4, "
+            "(6, 6) 53.2.",
+        ),
+        "response": Table(
+            "Average response at the true keypoint, presence alone (Table 7, Figures 5-7)",
+            located,
+            "COCO, baseline -> LOFR: ear .21 .45, eye .17 .38, nose .32 .52, head .65 .86, "
+            "shoulder .36 .71, elbow .31 .53, wrist .21 .46, hip .39 .61, knee .21 .54, ankle "
+            ".13 .42.",
+            pictures=True,
+        ),
+        "plus": Table(
+            "Each departure from the paper taken back, at 10 %",
+            _departures(10.0, preset),
+            "These departures are ours.",
+        ),
+        "plus-location-free": Table(
+            "Each departure from the paper taken back, presence alone",
+            _departures(0.0, preset),
+            "These departures are ours.",
+        ),
+    }

@@ -1,0 +1,1 @@
+"""Into the project: images, boxes and existing labels."""

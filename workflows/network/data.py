@@ -1,0 +1,344 @@
+"""Crops and targets for training: objects with locations and objects without, mixed."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.pose_priors import skeleton_in_box
+from labelkit.domain.skeleton import Skeleton
+from labelkit.project.images import open_upright
+from labelkit.workflows.network.crops import (
+    Augmentation,
+    apply_affine,
+    crop_affine,
+    free_view,
+    mirror_keypoints,
+    safe_view,
+    warp,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One object to learn from.
+
+    Attributes:
+        instance: where it is.
+        presence: (K,) bool, the visibility answer; None where nobody has given one.
+        pose: its keypoints; None where only the answer may be used.
+    """
+
+    instance: Instance
+    presence: NDArray[np.bool_] | None
+    pose: Pose | None
+
+
+class TrainingCrops(Dataset[dict[str, Tensor]]):
+    """Randomly viewed crops; an item is drawn by (example index, random seed).
+
+    With the seed in the index a crop depends on nothing else: not on workers, not on when the
+    run was interrupted.
+
+    Args:
+        images_root: folder below which the images lie.
+        examples: what to learn from.
+        skeleton: for mirror images.
+        size_hw: height and width of a crop in pixels.
+        augmentation: which views are allowed.
+
+    Attributes:
+        pseudo_labels: (N, K, 3) float32, where an example without locations is taken to have its
+            keypoints: x, y in image pixels, and 1 where that counts. All 0 at first. It lies in
+            shared memory: whoever changes it in place changes it for workers too.
+    """
+
+    def __init__(
+        self,
+        images_root: Path,
+        examples: Sequence[Example],
+        skeleton: Skeleton,
+        size_hw: tuple[int, int],
+        augmentation: Augmentation,
+    ) -> None:
+        self.images_root = images_root
+        self.examples = examples
+        self.skeleton = skeleton
+        self.size_hw = size_hw
+        self.augmentation = augmentation
+        self.pseudo_labels = torch.zeros(len(examples), len(skeleton), 3).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Tensor]:
+        """One crop and what is known of it.
+
+        Returns:
+            image: (3, H, W) uint8.
+            presence: (K,) float, 1 where the keypoint is present in the crop.
+            answered: (K,) float, 1 where people answered; 0 where the network predicted it.
+            xy: (K, 2) float, crop pixels; 0 where unknown.
+            located: (K,) float, 1 where the supervised term counts: every keypoint of an
+                object with locations or pseudo-labels, present (a peak) or absent (an empty map),
+                except pseudo-labels that are not kept.
+        """
+        number, seed = index
+        example = self.examples[number]
+        rng = np.random.default_rng(seed)
+        box = example.instance.box
+        if example.pose is None:
+            view = safe_view(rng, box, self.size_hw, self.augmentation)
+        else:
+            view = free_view(rng, self.size_hw, self.augmentation)
+        affine = crop_affine(box, self.size_hw, view)
+        image = open_upright(self.images_root / example.instance.image.path)
+        crop = jitter_colours(rng, warp(image, affine, self.size_hw))
+
+        xy: NDArray = np.zeros((len(self.skeleton), 2))
+        located: NDArray = np.zeros(len(self.skeleton))
+        presence, answered = example.presence, True
+        if presence is None:
+            presence, answered = (
+                self.pseudo_labels[number, :, 2].numpy() > 0,
+                example.pose is not None,
+            )
+        if example.pose is not None:
+            xy = apply_affine(affine, example.pose.xy)
+            inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
+            presence = example.pose.present & inside
+            xy[~presence] = 0.0
+            located[:] = 1.0
+        elif (pseudo_label := self.pseudo_labels[number].numpy().astype(np.float64)).any():
+            xy = apply_affine(affine, pseudo_label[:, :2])
+            inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
+            # Who says that a keypoint is absent has said where it is: nowhere.
+            located = np.where(presence, pseudo_label[:, 2] * inside, float(answered))
+            xy[located * presence == 0] = 0.0
+        if view.mirrored:
+            rows = (presence, xy, located)
+            presence, xy, located = (mirror_keypoints(each, self.skeleton) for each in rows)
+        return {
+            "image": torch.from_numpy(crop).permute(2, 0, 1),
+            "presence": torch.from_numpy(presence.astype(np.float32)),
+            "answered": torch.full((len(presence),), float(answered)),
+            "xy": torch.from_numpy(xy.astype(np.float32)),
+            "located": torch.from_numpy(located.astype(np.float32)),
+        }
+
+
+def poses_in_cells(
+    examples: Sequence[Example], skeleton: Skeleton, map_hw: tuple[int, int], mirror: bool
+) -> tuple[Tensor, Tensor]:
+    """Labelled poses as they lie in upright crops.
+
+    Args:
+        examples: those without locations are left out.
+        skeleton: of the examples.
+        map_hw: rows and columns of a crop.
+        mirror: also their mirror images, sides renamed.
+
+    Returns:
+        xy: (N, K, 2) in cells; NaN where a keypoint is absent.
+        present: (N, K) bool.
+    """
+    xy, present = [], []
+    for example in examples:
+        if example.pose is not None:
+            affine = crop_affine(example.instance.box, map_hw)
+            xy.append(apply_affine(affine, example.pose.xy))
+            present.append(example.pose.present)
+            if mirror:
+                xy.append(mirror_keypoints(xy[-1] * (-1, 1) + (map_hw[1], 0), skeleton))
+                present.append(mirror_keypoints(present[-1], skeleton))
+    keypoints = len(skeleton)
+    return (
+        torch.from_numpy(np.reshape(xy, (-1, keypoints, 2))),
+        torch.from_numpy(np.reshape(present, (-1, keypoints)).astype(bool)),
+    )
+
+
+def prior_in_cells(
+    instances: Sequence[Instance], skeleton: Skeleton, map_hw: tuple[int, int]
+) -> Tensor | None:
+    """A textbook pose stretched over the boxes, as it lies in upright crops.
+
+    Args:
+        instances: whose boxes; N of them.
+        skeleton: its layout is used.
+        map_hw: rows and columns of a crop.
+
+    Returns:
+        (N, K, 2) float32 in cells; None where nobody has given the skeleton a layout.
+    """
+    if not skeleton.has_layout:
+        return None
+    poses = skeleton_in_box([item.box for item in instances], skeleton)
+    affines = [crop_affine(item.box, map_hw) for item in instances]
+    cells = [apply_affine(*both) for both in zip(affines, poses, strict=True)]
+    return torch.from_numpy(np.reshape(cells, poses.shape)).float()
+
+
+def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Random colour strength, contrast and brightness of an (H, W, 3) crop."""
+    colour, contrast, brightness = rng.uniform(0.8, 1.2, size=3)
+    # Each changes colours linearly, about the grey of a pixel, of the crop and black.
+    matrix = brightness * contrast * (colour * np.eye(3) + (1 - colour) / 3)
+    offset = brightness * (1 - contrast) * crop.mean()
+    values = crop.astype(np.float32) @ matrix.astype(np.float32) + np.float32(offset)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+class MixedSampler(Sampler[tuple[int, int]]):
+    """Draw every batch from objects with and without locations in a fixed proportion.
+
+    Args:
+        located: indices of examples with locations.
+        others: indices of examples without.
+        batch_size: of the batches that are cut from this order, on every device.
+        steps: batches an epoch.
+        located_share: least part of each batch that has locations, where there are both kinds.
+        located_odds: how many times as often as one without them an object with locations is
+            drawn, at least: the more objects have them, the larger is their part of a batch.
+        seed: of the whole run.
+        rank, world_size: which of how many devices this is.
+    """
+
+    def __init__(
+        self,
+        located: Sequence[int],
+        others: Sequence[int],
+        batch_size: int,
+        steps: int,
+        located_share: float,
+        located_odds: float,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__()
+        self.located = list(located)
+        self.others = list(others)
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        total = batch_size * world_size
+        if not self.others:
+            self.located_per_batch = total
+        elif not self.located:
+            self.located_per_batch = 0
+        else:
+            weight = located_odds * len(self.located)
+            share = max(located_share, weight / (weight + len(self.others)))
+            self.located_per_batch = min(max(round(total * share), 1), total - 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training engine before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        located = _endless(self.located, rng)
+        others = _endless(self.others, rng)
+        total = self.batch_size * self.world_size
+        for _ in range(self.steps):
+            batch = [next(located) for _ in range(self.located_per_batch)]
+            batch += [next(others) for _ in range(total - self.located_per_batch)]
+            seeds = rng.integers(2**62, size=total)
+            # Interleaved over devices, so that each gets its share of both kinds.
+            for index, seed in list(zip(batch, seeds, strict=True))[self.rank :: self.world_size]:
+                yield index, int(seed)
+
+
+def _endless(indices: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    """Shuffled passes over the indices, one after another."""
+    while indices:
+        yield from rng.permutation(indices).tolist()
+
+
+class PlainCrops(Dataset[dict[str, Tensor]]):
+    """Upright crops for inference, in the order given; each with its map back to the image."""
+
+    def __init__(
+        self, images_root: Path, instances: Sequence[Instance], size_hw: tuple[int, int]
+    ) -> None:
+        self.images_root = images_root
+        self.instances = instances
+        self.size_hw = size_hw
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One crop.
+
+        Returns:
+            image: (3, H, W) uint8.
+            affine: (2, 3) double, image pixels to crop pixels.
+        """
+        instance = self.instances[index]
+        affine = crop_affine(instance.box, self.size_hw)
+        crop = warp(open_upright(self.images_root / instance.image.path), affine, self.size_hw)
+        return {
+            "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
+            "affine": torch.from_numpy(affine),
+        }
+
+
+def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
+    """The same items, the next ones made by a thread while the caller is busy with one.
+
+    Args:
+        items: whatever takes time to come; iterated over in the thread from now on.
+        count: how many may wait.
+    """
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, source, end) for _ in range(count))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, source, end))
+            yield cast(T, item)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def loader(
+    dataset: Dataset, batch_size: int, workers: int, sampler: Sampler | None = None
+) -> DataLoader:
+    """Batches in order (or in the sampler's), pinned where a GPU waits for them."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def loader_workers() -> int:
+    """Processes that cut crops: none where there are hardly cores for the network itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if (cores or 1) <= 2 else min((cores or 1) - 1, 8)

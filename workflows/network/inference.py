@@ -1,0 +1,181 @@
+"""Run a trained network over any number of crops: predictions and response maps, memory flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import VISIBLE, Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.models.reading import PoseReader, turn
+from labelkit.project.preannotation import PRESENT
+from labelkit.project.predictions import Prediction
+from labelkit.workflows.network.crops import apply_affine, invert_affine, normalise
+from labelkit.workflows.network.data import (
+    PlainCrops,
+    ahead,
+    loader,
+    loader_workers,
+    prior_in_cells,
+)
+from labelkit.workflows.network.decode import certainty, height_at, refine
+from labelkit.workflows.network.precision import faster_in_bf16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionWithMaps:
+    """What the network made of one instance.
+
+    Attributes:
+        prediction: every keypoint with a location, whether present or not.
+        to_cells: (2, 3) image pixels to cells of `response`.
+        response: (K, h, w) the maps that the keypoints were read from, peaks at most 1.
+        cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
+    """
+
+    prediction: Prediction
+    to_cells: NDArray[np.float64]
+    response: NDArray[np.float32]
+    cams: NDArray[np.float32]
+
+
+def predict(
+    network: nn.Module,
+    instances: Sequence[Instance],
+    images_root: Path,
+    skeleton: Skeleton,
+    size_hw: tuple[int, int],
+    *,
+    batch_size: int = 64,
+    flip_test: bool = True,
+) -> Iterator[PredictionWithMaps]:
+    """Predict instance by instance, in the order given.
+
+    Args:
+        network: returns a `PoseOutput`; its `reader` says which of its maps are read, and how.
+        instances: what to look at.
+        images_root: folder below which the images lie.
+        skeleton: of the network.
+        size_hw: crop size in pixels.
+        batch_size: crops at a time.
+        flip_test: average with the mirror image.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    reader: PoseReader = network.reader  # type: ignore[assignment]
+    expected = None
+    if reader.read_from == "response" and reader.pose_prior:
+        expected = prior_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
+    crops = PlainCrops(images_root, instances, size_hw)
+    flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
+    workers = loader_workers() if len(crops) > batch_size else 0  # one batch needs no others
+    batches = ahead(loader(crops, batch_size, workers))
+    done = 0
+    # Threads cut the next crops and run the network while the caller writes the last answers.
+    for rows in ahead(_answers(network, device, batches, size_hw, flip, expected)):
+        for cell_xy, score, present, response, cam, affine in rows:
+            yield PredictionWithMaps(
+                make_prediction(
+                    instances[done].id,
+                    apply_affine(invert_affine(affine), cell_xy),
+                    np.clip(score, 0.0, 1.0),
+                    present,
+                ),
+                affine,
+                response,
+                cam,
+            )
+            done += 1
+
+
+@torch.inference_mode()
+def _answers(
+    network: nn.Module,
+    device: torch.device,
+    batches: Iterable[Mapping[str, Tensor]],
+    size_hw: tuple[int, int],
+    flip: Tensor | None,
+    expected: Tensor | None,
+) -> Iterator[list[tuple[NDArray, ...]]]:
+    """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells.
+
+    `expected` is where a textbook pose has the keypoints of all crops, see `prior_in_cells`.
+    """
+    reader: PoseReader = network.reader  # type: ignore[assignment]
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device))
+    done = 0
+    for batch in batches:
+        image = normalise(batch["image"].to(device, non_blocking=True))
+        with autocast:
+            maps, cams, presence = _forward(network, image, reader.read_from, flip)
+            if reader.read_from == "heatmaps":
+                for angle in reader.rotations:
+                    turned = _forward(network, turn(image, angle), reader.read_from, flip)[0]
+                    maps = maps + turn(turned, -angle)
+                maps = maps / (1 + len(reader.rotations))
+            near = None if expected is None else expected[done : done + len(image)].to(device)
+            believed = reader(maps, near)
+        done += len(image)
+        xy, _ = refine(believed)
+        score = certainty(maps, xy, height_at(maps, xy))
+        numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
+        pictures = (v.float().cpu().numpy() for v in (maps, cams))
+        to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
+        yield list(zip(*numbers, *pictures, to_cells, strict=True))
+
+
+def _forward(
+    network: nn.Module, image: Tensor, read_from: str, flip: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1.
+
+    Averaged with the mirror image where `flip` says which keypoint each becomes in it.
+    """
+    if flip is not None:
+        straight = _forward(network, image, read_from, None)
+        maps, cams, presence = _forward(network, image.flip(-1), read_from, None)
+        mirrored = maps.flip(-1)[:, flip], cams.flip(-1)[:, flip], presence[:, flip]
+        maps, cams, presence = (
+            (one + other) / 2 for one, other in zip(straight, mirrored, strict=True)
+        )
+        return maps, cams, presence
+    output = network(image)
+    if read_from == "heatmaps":
+        maps = output.heatmaps.float().clamp(0, 1)
+    else:
+        maps = output.response.float()
+        maps = maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    cams = output.cams.float()
+    if cams.numel():
+        cams = cams / cams.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
+    return maps, cams, output.logits.float().sigmoid()
+
+
+def make_prediction(
+    instance_id: str,
+    xy: NDArray[np.float64],
+    score: NDArray[np.float64],
+    presence: NDArray[np.float64],
+) -> Prediction:
+    """One prediction; its instance score is the mean score of the keypoints seen as present.
+
+    Args:
+        instance_id: of the instance.
+        xy: (K, 2) in image pixels.
+        score: (K,) 0 lost ... 1 sure, see `certainty`.
+        presence: (K,) 0 surely absent ... 1 surely there.
+    """
+    seen = presence > PRESENT
+    return Prediction(
+        instance_id,
+        Pose(xy, np.full(len(xy), VISIBLE), score),
+        presence,
+        float(score[seen].mean()) if seen.any() else 0.0,
+    )

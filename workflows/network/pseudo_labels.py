@@ -1,0 +1,124 @@
+"""Self-training: a network labels the images it learns from, and trains on the surest of it.
+
+Pseudo-labels are predicted upright, from several views and with the kinematic tree of labelled
+poses; they are learned crop by crop in single augmented views, so the network is its own teacher.
+They teach where a keypoint lies, never whether it can be seen: people have answered that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from labelkit.project.preannotation import PRESENT
+from labelkit.project.predictions import Prediction
+from labelkit.workflows.network.data import Example, TrainingCrops
+from labelkit.workflows.network.inference import predict
+
+
+class PseudoLabels(pl.Callback):
+    """Makes pseudo-labels at their epochs, and keeps them with the training state.
+
+    Without locations and without a pose prior none are made: they would only repeat the network.
+
+    Args:
+        network: the one that is trained; from its first pseudo-labels on its heatmaps are read.
+        crops: of the training; its pseudo-labels are replaced in place.
+        at: fractions of the training after which they are made, 0 ... 1; empty for none.
+        epochs: of the training.
+        keep_fraction: fraction of each keypoint's pseudo-labels that are kept, the surest first.
+        flip_test: see `predict`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        crops: TrainingCrops,
+        at: Sequence[float],
+        epochs: int,
+        keep_fraction: float,
+        flip_test: bool,
+    ) -> None:
+        self.network = network
+        self.crops = crops
+        located = any(example.pose is not None for example in crops.examples)
+        has_prior = network.reader.pose_prior and crops.skeleton.has_layout  # type: ignore[union-attr]
+        # Before the first epoch there is nothing to predict from either.
+        self.at = {round(part * epochs) for part in at} - {0} if located or has_prior else set()
+        self.keep_fraction = keep_fraction
+        self.flip_test = flip_test
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.current_epoch in self.at:
+            modes = [(part, part.training) for part in self.network.modules()]
+            self._make(
+                make_pseudo_labels(self.network, self.crops, self.keep_fraction, self.flip_test)
+            )
+            for part, training in modes:
+                part.training = training
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pseudo_labels": self.crops.pseudo_labels}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._make(state_dict["pseudo_labels"])
+
+    def _make(self, pseudo_labels: Tensor) -> None:
+        self.crops.pseudo_labels.copy_(pseudo_labels)
+        if pseudo_labels.any():
+            self.network.reader.read_from = "heatmaps"  # type: ignore[union-attr]
+
+
+def make_pseudo_labels(
+    network: nn.Module, crops: TrainingCrops, keep_fraction: float, flip_test: bool
+) -> Tensor:
+    """Locations that the network predicts for keypoints that people answered are present.
+
+    Without an answer the network itself has to predict that they are present.
+
+    Args:
+        network: see `predict`; left in evaluation mode.
+        crops: of the training.
+        keep_fraction: fraction of each keypoint's pseudo-labels that are kept, the surest first.
+        flip_test: see `predict`.
+
+    Returns:
+        (N, K, 3) for the N examples: x and y in image pixels, and 1 where it is kept. All
+        of an example with locations is 0.
+    """
+    examples = crops.examples
+    wanted = [n for n, example in enumerate(examples) if example.pose is None]
+    result = torch.zeros_like(crops.pseudo_labels)
+    if not wanted:
+        return result
+    seen = predict(
+        network,
+        [examples[n].instance for n in wanted],
+        crops.images_root,
+        crops.skeleton,
+        crops.size_hw,
+        flip_test=flip_test,
+    )
+    predictions = [item.prediction for item in seen]
+    xy = np.stack([prediction.pose.xy for prediction in predictions])  # (M, K, 2)
+    score = np.stack([prediction.pose.score for prediction in predictions])  # (M, K)
+    # A pose that is unsure as a whole is a bad source of single sure keypoints.
+    score = score * score.mean(axis=1, keepdims=True)
+    there = np.stack([_present(examples[n], p) for n, p in zip(wanted, predictions, strict=True)])
+    counts = there.copy()
+    for keypoint in np.flatnonzero(there.any(axis=0)):
+        column = score[:, keypoint]
+        counts[:, keypoint] &= column >= np.quantile(column[there[:, keypoint]], 1 - keep_fraction)
+    result[wanted] = torch.from_numpy(np.dstack((xy, counts))).to(result.dtype)
+    return result
+
+
+def _present(example: Example, prediction: Prediction) -> NDArray[np.bool_]:
+    """(K,) as people answered, or else as the network predicts."""
+    return prediction.presence > PRESENT if example.presence is None else example.presence

@@ -1,0 +1,89 @@
+"""Training state that survives a kill, kept in safetensors because a pickle can run code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors.torch import save_file
+from torch import Tensor
+
+from labelkit.errors import CheckpointError
+from labelkit.files.atomic import atomic_path
+
+
+class SafetensorsIO(CheckpointIO):
+    """Store the engine's checkpoint dictionary: tensors as tensors, the rest as JSON."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write beside and rename, so that a kill leaves the previous state or the new one.
+
+        Raises:
+            CheckpointError: if it cannot be written (disk full).
+        """
+        tensors: dict[str, Tensor] = {}
+        tree = _pack(checkpoint, tensors)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(Path(path)) as beside:
+            try:
+                save_file(tensors, beside, metadata={"labelkit-resume": json.dumps(tree)})
+            except safetensors.SafetensorError as error:
+                raise CheckpointError(
+                    f"The training state {path} could not be written ({error}).",
+                    "Make room, then run the same command again: it goes on where it was.",
+                ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read what `save_checkpoint` wrote.
+
+        Raises:
+            CheckpointError: if the file is anything else.
+        """
+        try:
+            with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+                tree = json.loads((file.metadata() or {})["labelkit-resume"])
+                return _unpack(tree, file.get_tensor)
+        except (KeyError, ValueError, safetensors.SafetensorError) as error:
+            raise CheckpointError(
+                f"{path} is not a training state of this labelkit ({error}).",
+                "Delete it and run the same command again: training starts afresh.",
+            ) from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON for `value`; its tensors go into `tensors` under running numbers."""
+    if isinstance(value, Tensor):
+        key = str(len(tensors))
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(value, dict):
+        return {"items": [[_pack(k, tensors), _pack(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_pack(item, tensors) for item in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"Training state holds a {type(value).__name__}, which JSON cannot keep.")
+
+
+def _unpack(tree: Any, get_tensor: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        return get_tensor(content).clone()
+    if kind == "items":
+        return {_unpack(k, get_tensor): _unpack(v, get_tensor) for k, v in content}
+    items = [_unpack(item, get_tensor) for item in content]
+    return items if kind == "list" else tuple(items)

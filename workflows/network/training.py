@@ -1,0 +1,386 @@
+"""Train a network on mixed examples with lightning: resumable, on any number of devices."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+
+from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import duration
+from labelkit.errors import CheckpointError
+from labelkit.models.baselines.twin import TwinBaseline
+from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
+from labelkit.models.parts.output import PoseOutput
+from labelkit.models.presets import parameter_groups
+from labelkit.models.reading import PoseReader
+from labelkit.progress import Progress, Silent, Step
+from labelkit.workflows.network.consistency import consistency_loss, hard_view
+from labelkit.workflows.network.crops import Augmentation, normalise
+from labelkit.workflows.network.data import (
+    Example,
+    MixedSampler,
+    TrainingCrops,
+    loader,
+    loader_workers,
+)
+from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.network.pseudo_labels import PseudoLabels
+from labelkit.workflows.network.resume import SafetensorsIO
+
+#: Without locations, pseudo-labels need so many steps to teach heatmaps that read better than
+#: response maps: 102 and 288 were too few, 864 enough (benchmarks/TRIED.md).
+TEACHING_STEPS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one network is trained; the same for every row of a table.
+
+    Attributes:
+        steps: optimiser steps in all.
+        steps_per_epoch: steps between two progress lines and two saved states.
+        batch_size: crops a step on each device.
+        optimizer: "adam" (weight decay as a penalty, the paper) or "adamw" (decoupled).
+        lr, transformer_lr: peak learning rates of the CNN and of the transformer.
+        weight_decay: of the optimiser.
+        weights: of the CNN, encoder and final presence losses and of part diversity (eq. 13).
+        div_relu: see `diversity_loss`.
+        lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
+        lambda_response: weight of the response maps' cross entropy (0 in the paper).
+        lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
+            twins teach each other, any other network itself.
+        sigma: of the target Gaussians, in heatmap cells.
+        located_share, located_odds: which crops are drawn, see `MixedSampler`.
+        pseudo_labels_at, keep_fraction: see `PseudoLabels`.
+        ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
+        rotation, mirror: see `Augmentation`.
+        seed: of the run.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    transformer_lr: float
+    weight_decay: float
+    weights: tuple[float, float, float, float]
+    div_relu: bool
+    lambda_mse: float
+    lambda_response: float
+    lambda_consistency: float
+    sigma: float
+    located_share: float
+    located_odds: float
+    pseudo_labels_at: tuple[float, ...]
+    keep_fraction: float
+    ema_decay: float
+    rotation: float
+    mirror: bool
+    seed: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        return math.ceil(self.steps / self.steps_per_epoch)
+
+
+def make_recipe(
+    preset: Mapping[str, Any], crops: int, epochs: int, seed: int, located: bool
+) -> Recipe:
+    """The recipe of a preset.
+
+    Args:
+        preset: one of `PRESETS`, or a changed copy.
+        crops: an epoch's worth; every row of a table passes the same number.
+        epochs: passes over so many crops.
+        seed: of the run.
+        located: whether anything has a location; without one the learning rates are others, and
+            short trainings make no pseudo-labels.
+    """
+    training = dict(preset["training"])
+    del training["epochs"]
+    scale = training.pop("lr_unlocated")
+    if not located:
+        training["lr"] *= scale
+        training["transformer_lr"] *= scale
+    per_epoch = max(1, math.ceil(crops / training["batch_size"]))
+    if not located and epochs * per_epoch < TEACHING_STEPS:
+        training["pseudo_labels_at"] = ()
+    return Recipe(
+        steps=epochs * per_epoch, steps_per_epoch=per_epoch, seed=seed, **training, **preset["loss"]
+    )
+
+
+class PoseTraining(pl.LightningModule):
+    """The losses, weights and schedule around one network.
+
+    Args:
+        network: returns a `PoseOutput`.
+        recipe: see `Recipe`.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+
+    def training_step(self, batch: Mapping[str, Tensor], _: int) -> Tensor:
+        """Semi-weak loss of one batch (eq. 15): presence on every crop, heatmaps where located."""
+        recipe = self.recipe
+        images = normalise(batch["image"])
+        networks = self.network.twins if isinstance(self.network, TwinBaseline) else [self.network]
+        outputs = [network(images) for network in networks]
+        losses = [self._semi_weak(output, batch) for output in outputs]
+        if recipe.lambda_consistency:
+            counts = 1 - batch["located"]
+            if any(recipe.weights):  # it knows of the answers
+                counts = counts * torch.where(batch["answered"] > 0, batch["presence"], 1.0)
+            for network, teacher in zip(networks, reversed(outputs), strict=True):
+                view = hard_view(images, teacher.heatmaps)
+                seen = network(view.images).heatmaps
+                apart = consistency_loss(seen, view.heatmaps, counts)
+                losses.append(recipe.lambda_consistency * apart)
+        loss = torch.stack(losses).sum()
+        self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
+        return loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the state of another network; take over names of earlier versions.
+
+        Raises:
+            CheckpointError: if names or shapes of weights differ.
+        """
+        callbacks = checkpoint["callbacks"]
+        if "Guesses" in callbacks:  # begun until 2026-11-28
+            kept = callbacks.pop("Guesses")["guesses"]
+            callbacks[PseudoLabels.__name__] = {"pseudo_labels": kept}
+        theirs, ours = (
+            {name: value.shape for name, value in state.items()}
+            for state in (checkpoint["state_dict"], self.state_dict())
+        )
+        if theirs != ours:
+            raise CheckpointError(
+                f"{self.trainer.ckpt_path} is the state of another network than this labelkit "
+                "trains.",
+                "Delete it and run the same command again: training starts afresh.",
+            )
+
+    def _semi_weak(self, output: PoseOutput, batch: Mapping[str, Tensor]) -> Tensor:
+        recipe, presence, answered = self.recipe, batch["presence"], batch["answered"]
+        loss = output.heatmaps.new_zeros(())
+        if any(recipe.weights):
+            loss = weak_loss(
+                output, presence, answered, weights=recipe.weights, div_relu=recipe.div_relu
+            ).total
+        height, width = output.heatmaps.shape[-2:]
+        cells = batch["xy"] * (width / batch["image"].shape[-1])
+        target = render_heatmaps(cells, presence > 0, (height, width), recipe.sigma)
+        # Zero, with zero gradients, where nothing in the batch has a location.
+        supervised = heatmap_mse(output.heatmaps, target, batch["located"])
+        loss = loss + recipe.lambda_mse * supervised
+        if recipe.lambda_response and any(recipe.weights):
+            surprise = response_loss(output.response, target, batch["located"])
+            loss = loss + recipe.lambda_response * surprise
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """The transformer at its own rate; one warm-up and a cosine to zero."""
+        recipe = self.recipe
+        make = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        optimizer = make(parameter_groups(self.network, asdict(recipe)))
+        warmup = max(1, min(recipe.steps // 10, 500))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class _EpochLine(pl.Callback):
+    """One line an epoch, and a state on disk from which a killed run goes on.
+
+    Attributes:
+        step: moves the bar of the whole training.
+    """
+
+    step: Step
+
+    def __init__(self, progress: Progress, what: str, state: Path) -> None:
+        self.progress = progress
+        self.what = what
+        self.state = state
+        self.started = time.monotonic()
+        self.before = 0.0  # seconds until the state that this run goes on from
+        self.first_epoch = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """What the training has taken so far, without what was lost where it was stopped."""
+        return self.before + time.monotonic() - self.started
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        self.started = time.monotonic()
+        self.first_epoch = trainer.current_epoch
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, PoseTraining)
+        recipe = pl_module.recipe
+        self.step(trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1, recipe.steps)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, PoseTraining)
+        recipe = module.recipe
+        done = trainer.current_epoch + 1
+        if done < recipe.epochs:  # afterwards the weights themselves are kept
+            trainer.save_checkpoint(self.state)
+        if not trainer.is_global_zero:
+            return
+        took = time.monotonic() - self.started
+        epochs_here = done - self.first_epoch
+        crops = epochs_here * recipe.steps_per_epoch * recipe.batch_size * trainer.world_size
+        left = took / epochs_here * (recipe.epochs - done)
+        loss = float(trainer.callback_metrics["loss"])
+        self.progress.line(
+            f"{self.what}: epoch {done}/{recipe.epochs}  loss {loss:.4f}  "
+            f"{crops / took:.0f} crops/s  {duration(left)} left"
+        )
+
+
+def train(
+    network: nn.Module,
+    examples: Sequence[Example],
+    skeleton: Skeleton,
+    images_root: Path,
+    size_hw: tuple[int, int],
+    recipe: Recipe,
+    state: Path,
+    progress: Progress,
+    what: str,
+    devices: int | None = None,
+) -> dict[str, Any]:
+    """Train `network` in place; go on from `state` where a run was interrupted.
+
+    Args:
+        network: one of `labelkit.models`.
+        examples: objects with locations, with answers only and without any; at least one.
+        skeleton: of the examples.
+        images_root: folder below which the images lie.
+        size_hw: crop size in pixels.
+        recipe: how to train.
+        state: where the state of an unfinished run is kept; removed by the caller.
+        progress: shown a bar of all steps, and told one line an epoch.
+        what: the name of the run in these.
+        devices: how many GPUs or processes a node; None takes what there is.
+
+    Returns:
+        What was done, for the record: recipe, seconds, device, precision, examples of each kind,
+        and which maps its reader reads now.
+    """
+    # Its hints (devices, loggers, checkpoints) are about choices that are made here.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    pl.seed_everything(recipe.seed, workers=False, verbose=False)
+    located = [i for i, e in enumerate(examples) if e.pose is not None]
+    others = [i for i, e in enumerate(examples) if e.pose is None]
+    reader: PoseReader = network.reader  # type: ignore[assignment]
+    reader.read_from = "heatmaps" if located else "response"
+    gpu = torch.cuda.is_available()
+    bf16 = faster_in_bf16(torch.device("cuda" if gpu else "cpu"))
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
+    line = _EpochLine(progress, what, state)
+    augmentation = Augmentation(recipe.rotation, recipe.mirror)
+    crops = TrainingCrops(images_root, examples, skeleton, size_hw, augmentation)
+    pseudo_labels = PseudoLabels(
+        network, crops, recipe.pseudo_labels_at, recipe.epochs, recipe.keep_fraction, recipe.mirror
+    )
+    callbacks: list[pl.Callback] = [line, pseudo_labels]
+    if recipe.ema_decay:
+        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema_decay))
+    trainer = pl.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices or ("auto" if gpu else 1),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", "1"))),
+        precision=precision,
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        gradient_clip_val=1.0,
+        default_root_dir=state.parent,
+    )
+    sampler = MixedSampler(
+        located,
+        others,
+        recipe.batch_size,
+        recipe.steps_per_epoch,
+        recipe.located_share,
+        recipe.located_odds,
+        recipe.seed,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+    )
+    with warnings.catch_warnings():
+        # More loader workers than small machines have cores are advised; the rest is the
+        # engine's own use of what PyTorch deprecates.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        shown = progress if trainer.is_global_zero else Silent()
+        try:
+            with shown.bar(what) as line.step:
+                trainer.fit(
+                    PoseTraining(network, recipe),
+                    loader(crops, recipe.batch_size, loader_workers(), sampler),
+                    ckpt_path=state if state.is_file() else None,
+                )
+        except SystemExit:
+            if trainer.interrupted:  # the engine makes an error of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
+    return {
+        "recipe": asdict(recipe),
+        "seconds": round(line.seconds, 1),
+        "device": torch.cuda.get_device_name()
+        if gpu
+        else f"CPU, {torch.get_num_threads()} threads",
+        "precision": precision,
+        "world_size": trainer.world_size,
+        "located": len(located),
+        "answered": sum(examples[i].presence is not None for i in others),
+        "unanswered": sum(examples[i].presence is None for i in others),
+        "read_from": reader.read_from,
+    }

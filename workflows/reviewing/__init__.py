@@ -1,0 +1,1 @@
+"""What people look at: the FiftyOne App, HTML pages, contact sheets."""

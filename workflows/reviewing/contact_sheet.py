@@ -1,0 +1,208 @@
+"""One picture to look at: crops with true keypoints, predictions and response maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+from PIL import ImageDraw, ImageEnhance, ImageFont
+
+from labelkit.domain.colours import keypoint_colours, rgb_of
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.files.atomic import atomic_path
+
+RGB = tuple[int, int, int]
+
+PAGE, INK, QUIET = (250, 250, 248), (28, 30, 34), (112, 116, 124)
+PANEL, GAP, MARGIN = 220, 6, 28
+CAPTIONS = ("image", "prediction", "response maps")
+CAPTIONS_WITH_TRUTH = ("true keypoints", "prediction (white: its error)", "response maps")
+
+#: Panels are drawn this much larger and then reduced, for smooth edges.
+OVERSAMPLE = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SheetItem:
+    """One object on the sheet.
+
+    Attributes:
+        image: the crop around it, RGB.
+        truth: where the keypoints really are, in pixels of the crop; None where nobody knows.
+        prediction: in pixels of the crop.
+        maps: (K, h, w) response maps, not negative, stretched over the whole crop.
+    """
+
+    image: Pictures.Image
+    truth: Pose | None
+    prediction: Pose
+    maps: NDArray[np.floating]
+
+
+def contact_sheet(
+    items: Sequence[SheetItem],
+    skeleton: Skeleton,
+    path: Path,
+    *,
+    title: str,
+    note: str = "",
+    columns: int = 2,
+) -> Path:
+    """Write the sheet as PNG: three panels for each item, and a legend of the keypoints.
+
+    The first panel is the plain crop where no truth is known.
+
+    Args:
+        items: at least one.
+        skeleton: of all items.
+        path: of the PNG; written beside and renamed.
+        title: one line over everything.
+        note: a second, quieter line, such as where the corrections came from.
+        columns: items side by side.
+    """
+    colours = [rgb_of(colour) for colour in keypoint_colours(skeleton)]
+    captions = CAPTIONS_WITH_TRUTH if any(item.truth is not None for item in items) else CAPTIONS
+    columns = min(columns, len(items))
+    item_width = 3 * PANEL + 2 * GAP
+    width = 2 * MARGIN + columns * item_width + (columns - 1) * MARGIN
+    legend = _legend(skeleton, colours, width - 2 * MARGIN)
+    top = MARGIN + 34 + (24 if note else 0) + legend.height + 14
+    rows = -(-len(items) // columns)
+    height = top + 22 + rows * (PANEL + 3 * GAP) + MARGIN - 3 * GAP
+    sheet = Pictures.new("RGB", (width, height), PAGE)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 6), title, INK, _font(22, bold=True))
+    if note:
+        draw.text((MARGIN, MARGIN + 28), note, QUIET, _font(14))
+    sheet.paste(legend, (MARGIN, top - legend.height - 6))
+    for index, item in enumerate(items):
+        left = MARGIN + index % columns * (item_width + MARGIN)
+        upper = top + 22 + index // columns * (PANEL + 3 * GAP)
+        for panel, caption, x in zip(
+            _panels(item, skeleton, colours), captions, range(3), strict=True
+        ):
+            at = (left + x * (PANEL + GAP), upper)
+            sheet.paste(panel, at)
+            if index < columns:
+                draw.text((at[0], at[1] - 20), caption, QUIET, _font(13))
+    with atomic_path(path) as beside:
+        sheet.save(beside, format="PNG")
+    return path
+
+
+def _panels(
+    item: SheetItem, skeleton: Skeleton, colours: Sequence[RGB]
+) -> tuple[Pictures.Image, Pictures.Image, Pictures.Image]:
+    """True keypoints, prediction and response maps of one item, (PANEL, PANEL) each."""
+    side = PANEL * OVERSAMPLE
+    scale = side / max(item.image.size)
+    size = (max(1, round(item.image.width * scale)), max(1, round(item.image.height * scale)))
+    offset = ((side - size[0]) // 2, (side - size[1]) // 2)
+    crop = item.image.convert("RGB").resize(size, Pictures.Resampling.BICUBIC)
+    dim = ImageEnhance.Brightness(ImageEnhance.Color(crop).enhance(0.35)).enhance(0.5)
+
+    def framed(picture: Pictures.Image) -> Pictures.Image:
+        panel = Pictures.new("RGB", (side, side), (226, 227, 230))
+        panel.paste(picture, offset)
+        return panel
+
+    def to_panel(pose: Pose) -> NDArray[np.float64]:
+        return pose.xy * scale + offset
+
+    true, predicted, looked = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
+    _draw_pose(predicted, to_panel(item.prediction), item.prediction, skeleton, colours)
+    if item.truth is not None:
+        both = item.truth.present & item.prediction.present
+        _draw_errors(predicted, to_panel(item.truth)[both], to_panel(item.prediction)[both])
+        _draw_pose(true, to_panel(item.truth), item.truth, skeleton, colours)
+    return (true.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), looked.reduce(OVERSAMPLE))
+
+
+def _draw_pose(
+    panel: Pictures.Image,
+    xy: NDArray[np.float64],
+    pose: Pose,
+    skeleton: Skeleton,
+    colours: Sequence[RGB],
+) -> None:
+    """Links of mixed colour with a dark rim, and a dot on each present keypoint."""
+    draw = ImageDraw.Draw(panel)
+    links = [(a, b) for a, b in skeleton.links if pose.present[a] and pose.present[b]]
+    for rim in (True, False):
+        for a, b in links:
+            mixed = tuple((p + q) // 2 for p, q in zip(colours[a], colours[b], strict=True))
+            line = [tuple(xy[a]), tuple(xy[b])]
+            draw.line(line, fill=(0, 0, 0) if rim else mixed, width=9 if rim else 5)
+    for k in np.flatnonzero(pose.present):
+        _dot(draw, xy[k], 7, colours[k], (0, 0, 0))
+
+
+def _draw_errors(
+    panel: Pictures.Image, true_xy: NDArray[np.float64], predicted_xy: NDArray[np.float64]
+) -> None:
+    """White lines from where the prediction is to where the keypoint really is."""
+    draw = ImageDraw.Draw(panel)
+    for true, predicted in zip(true_xy, predicted_xy, strict=True):
+        ends = [tuple(true), tuple(predicted)]
+        draw.line(ends, fill=(0, 0, 0), width=6)
+        draw.line(ends, fill=(255, 255, 255), width=3)
+
+
+def _heat(
+    picture: Pictures.Image, maps: NDArray[np.floating], colours: Sequence[RGB]
+) -> Pictures.Image:
+    """All maps over one picture, each in its keypoint's colour and scaled to its own maximum."""
+    colour = np.zeros((picture.height, picture.width, 3), np.float32)
+    total = np.full((picture.height, picture.width, 1), 1e-6, np.float32)
+    opacity = np.zeros_like(total)
+    for k, response in enumerate(np.asarray(maps, dtype=np.float32)):
+        if response.size == 0 or response.max() <= 0:
+            continue
+        small = Pictures.fromarray(response / response.max())
+        weight = np.asarray(small.resize(picture.size, Pictures.Resampling.BICUBIC))[..., None]
+        weight = np.clip(weight, 0, 1) ** 1.5
+        colour += weight * np.asarray(colours[k], np.float32)
+        total += weight
+        np.maximum(opacity, weight, out=opacity)
+    pixels = np.asarray(picture, np.float32)
+    blended = pixels + 0.9 * opacity * (colour / total - pixels)
+    return Pictures.fromarray(blended.round().astype(np.uint8))
+
+
+def _dot(
+    draw: ImageDraw.ImageDraw, xy: NDArray[np.float64], radius: float, fill: RGB, rim: RGB
+) -> None:
+    x, y = xy
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill, outline=rim, width=2)
+
+
+def _legend(skeleton: Skeleton, colours: Sequence[RGB], width: int) -> Pictures.Image:
+    """A dot and a name for each keypoint, in as many lines as it takes."""
+    font, line = _font(13), 22
+    places, x, y = [], 0, 0
+    for name in skeleton.keypoints:
+        needed = 16 + int(font.getlength(name)) + 18
+        if x and x + needed > width:
+            x, y = 0, y + line
+        places.append((x, y))
+        x += needed
+    legend = Pictures.new("RGB", (width * OVERSAMPLE, (y + line) * OVERSAMPLE), PAGE)
+    draw, large = ImageDraw.Draw(legend), _font(13 * OVERSAMPLE)
+    for (left, top), name, colour in zip(places, skeleton.keypoints, colours, strict=True):
+        centre = np.array([left + 6.0, top + 9.0]) * OVERSAMPLE
+        _dot(draw, centre, 5 * OVERSAMPLE, colour, INK)
+        draw.text(((left + 16) * OVERSAMPLE, top * OVERSAMPLE), name, INK, large)
+    return legend.reduce(OVERSAMPLE)
+
+
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along: it has most of the world's letters."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

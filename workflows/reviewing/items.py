@@ -1,0 +1,126 @@
+"""Everything there is to see of a project's instances, gathered for a review."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelkit.bridges.fiftyone.samples import round_field
+from labelkit.domain.selection import control_arm
+from labelkit.errors import UsageError
+from labelkit.metrics.findings import ReviewItem, Work, look_into, shown_pose, work_on
+from labelkit.progress import Progress
+from labelkit.project.predictions import Prediction, read_predictions
+from labelkit.project.project import Project
+from labelkit.project.response_maps import MapReader
+from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, read_queue
+from labelkit.workflows.rounds.run_round import LabelSnapshot, read_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is reviewed.
+
+    Attributes:
+        items: by instance id, in the order of the project.
+        looked_into: the round that findings and maps are of; None before the first one.
+        rounds: fields of all rounds that are shown, the one that is looked into last.
+        labels: what humans said.
+    """
+
+    items: Mapping[str, ReviewItem]
+    looked_into: Round | None
+    rounds: tuple[str, ...]
+    labels: LabelSnapshot
+
+    @property
+    def least_sure_first(self) -> list[ReviewItem]:
+        """Instances without a prediction come last; ties in the order of the project."""
+        return sorted(
+            self.items.values(),
+            key=lambda item: -1.0 if item.finding.uncertainty is None else item.finding.uncertainty,
+            reverse=True,
+        )
+
+
+def map_file(found: Round) -> Path:
+    """Where a round keeps its response maps."""
+    return found.path / "maps" / "maps.parquet"
+
+
+def gather(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    number: int | None = None,
+    with_maps: bool = True,
+) -> Review:
+    """Read labels, predictions and maps, and find what is remarkable.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        progress: shows a bar while response maps are read.
+        number: of the round to look into; None for the newest complete one.
+        with_maps: also compare the predictions with their response maps.
+
+    Raises:
+        UsageError: if there is no such round, or it is not complete.
+    """
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    looked_into = complete[-1] if complete else None
+    if number is not None:
+        looked_into = next((item for item in complete if item.plan.number == number), None)
+        if looked_into is None:
+            names = ", ".join(str(item.plan.number) for item in complete) or "none yet"
+            raise UsageError(f"There is no complete round {number}.", f"Rounds: {names}.")
+        complete = [item for item in complete if item.plan.number <= number]
+    predictions: dict[str, dict[str, Prediction]] = {
+        round_field(item.plan.number): read_predictions(
+            item.path / "predictions.parquet", project.skeleton
+        )
+        for item in complete
+    }
+    labels = read_snapshot(project, store)
+    work = work_on(store.entries())
+    queued = {item.instance_id for item in read_queue(project)}
+    drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
+    items: dict[str, ReviewItem] = {}
+    base = round_field(looked_into.plan.number) if looked_into else ""
+    with ExitStack() as stack:
+        maps = None
+        if with_maps and looked_into is not None and map_file(looked_into).is_file():
+            maps = stack.enter_context(MapReader(map_file(looked_into)))
+        bar = progress.track(labels.instances.items(), "Looking", len(labels.instances))
+        for id_, instance in bar:
+            answer, human = labels.presences.get(id_), labels.poses.get(id_)
+            mine = {name: found[id_] for name, found in predictions.items() if id_ in found}
+            shown = {name: shown_pose(found, answer, instance) for name, found in mine.items()}
+            done = work.get(id_, Work())
+            finding = look_into(
+                instance,
+                project.skeleton,
+                prediction=mine.get(base),
+                shown=shown.get(base),
+                human=human,
+                answer=answer,
+                work=done,
+                corrected=mine.get(done.shown.replace("-", "_")),
+                maps=maps.get(id_) if maps is not None and id_ in maps else None,
+            )
+            waiting = id_ in queued and human is None
+            served = waiting or (human is not None and bool(done.annotators))
+            states = {
+                "labelled": human is not None,
+                "queued": waiting,
+                "dev": id_ in labels.dev,
+                "control": id_ in drawn and served,
+            }
+            tags = tuple(name for name, holds in states.items() if holds)
+            items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags)
+    return Review(items, looked_into, tuple(predictions), labels)

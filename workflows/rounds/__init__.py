@@ -1,0 +1,1 @@
+"""Rounds: how a network is trained, what it predicts, and what is queued next."""

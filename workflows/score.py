@@ -1,0 +1,341 @@
+"""`labelkit evaluate --metric`: the official score of anyone's result file; needs no project."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.skeleton import load_skeleton
+from labelkit.errors import InputError, UsageError
+from labelkit.files.atomic import write_text
+from labelkit.files.documents import load_json
+from labelkit.formats.coco_people import read_people
+from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
+from labelkit.formats.lsp import read_lsp, scored_part
+from labelkit.formats.mat_file import load_mat
+from labelkit.formats.mpii import read_mpii
+from labelkit.formats.mpii_release import read_named_poses, read_release
+from labelkit.formats.pose_list import check_people, read_pose_arrays, read_pose_list
+from labelkit.metrics.official.coco import coco_keypoint_scores
+from labelkit.metrics.official.crowdpose import crowd_bin_scores, crowdpose_scores
+from labelkit.metrics.official.lsp import lsp_scores, torso_lengths
+from labelkit.metrics.official.mpii import head_sizes, mpii_scores
+from labelkit.metrics.official.people import Bools, Floats, People, Results
+from labelkit.metrics.official.rescoring import rescored, without_duplicates
+from labelkit.metrics.table import markdown
+from labelkit.progress import Progress
+from labelkit.project.outputs import check_output
+
+Numbers = dict[str, float]
+
+#: How a file of numbers begins, see `EvaluateFilesReport.data`.
+MARK = r'\A\{\s*"metric": "\w+",\s*"unit": "'
+
+_COCO = "Give the data set's JSON as --truth, and COCO results, a JSON list, as --predictions."
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Rows with the same columns.
+
+    Attributes:
+        heading: of the first column, which says what each row is.
+        rows: names and numbers; whole numbers are counts, NaN is undefined.
+    """
+
+    heading: str
+    rows: tuple[tuple[str, Numbers], ...]
+
+    def to_markdown(self, decimals: int) -> str:
+        """The table in Markdown."""
+        cells = [[self.heading, *self.rows[0][1]]]
+        for name, numbers in self.rows:
+            cells.append([name, *(_text(value, decimals) for value in numbers.values())])
+        return markdown(cells)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateFilesReport:
+    """The official numbers of one result file.
+
+    Attributes:
+        metric: coco, crowdpose, mpii or lsp.
+        scored: what was scored against what.
+        unit: "0 to 1" or "percent".
+        tables: the numbers.
+        notes: rules that one has to know to compare the numbers.
+    """
+
+    metric: str
+    scored: str
+    unit: str
+    tables: tuple[ScoreTable, ...]
+    notes: tuple[str, ...]
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        decimals = 1 if self.unit == "percent" else 3
+        tables = [table.to_markdown(decimals) for table in self.tables]
+        return "\n".join([f"{self.scored}:\n", *tables, *self.notes]).rstrip("\n")
+
+    def data(self) -> dict[str, Any]:
+        """For machines; undefined numbers are None."""
+        rows = [
+            {"name": name, **{key: _defined(value) for key, value in numbers.items()}}
+            for table in self.tables
+            for name, numbers in table.rows
+        ]
+        return {
+            "metric": self.metric,
+            "unit": self.unit,
+            "scored": self.scored,
+            "rows": rows,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate_files(
+    predictions: Path | None,
+    truth: Path | None,
+    metric: str | None,
+    progress: Progress,
+    *,
+    rescore: bool = False,
+    crowd_bins: str | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> EvaluateFilesReport:
+    """Score a result file as the official code of its data set does.
+
+    Args:
+        predictions: COCO results for coco and crowdpose; a MATLAB or JSON list of poses for
+            mpii and lsp, poses by name for MPII's release, COCO results for lsp where the truth
+            is COCO keypoints.
+        truth: the data set's own file.
+        metric: coco, crowdpose, mpii or lsp.
+        progress: told that scoring goes on; COCO's validation set takes seconds.
+        rescore: score people by box and joints and drop duplicates first.
+        crowd_bins: edges of the Crowd Index, such as "0,0.1,0.8,1".
+        output: also write the numbers there, as JSON.
+        overwrite: also over a file that holds no such numbers.
+
+    Raises:
+        UsageError: on options that are missing or do not fit the metric.
+        FormatError: on a file with wrong content.
+        MissingDependencyError: if pycocotools or scipy is needed and not installed.
+    """
+    if predictions is None or truth is None or metric is None:
+        raise UsageError(
+            "A result file is scored with --predictions FILE, --truth FILE and --metric NAME; "
+            "one of them is missing.",
+            "Without all three, a project is evaluated.",
+        )
+    if metric not in _METRICS:
+        raise UsageError(f"There is no metric {metric!r}.", f"There are: {', '.join(_METRICS)}.")
+    if rescore and metric not in ("coco", "crowdpose"):
+        raise UsageError(
+            f"--rescore orders people by score, which {metric} does not do.", "Leave it out."
+        )
+    if crowd_bins is not None and metric != "crowdpose":
+        raise UsageError(f"--crowd-bins are of crowdpose, not of {metric}.", "Leave them out.")
+    if output is not None:
+        check_output(output, MARK, None, overwrite=overwrite)
+    edges = _edges(crowd_bins) if crowd_bins is not None else ()
+    with progress.bar(f"Scoring {predictions.name}"):
+        report = _METRICS[metric](predictions, truth, rescore, edges)
+    if output is not None:
+        text = json.dumps(report.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text(output, text)
+    return report
+
+
+def _coco(
+    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
+) -> EvaluateFilesReport:
+    people, results, notes = _people(predictions, truth, rescore, "coco17", "area")
+    table = ScoreTable("predictions", ((predictions.name, coco_keypoint_scores(people, results)),))
+    return EvaluateFilesReport(
+        "coco", f"COCO keypoints, {_amount(people, results, truth)}", "0 to 1", (table,), notes
+    )
+
+
+def _crowdpose(
+    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
+) -> EvaluateFilesReport:
+    people, results, notes = _people(predictions, truth, rescore, "crowdpose14", "crowdIndex")
+    levels = list(zip(("easy", "medium", "hard"), crowd_bin_scores(people, results), strict=True))
+    numbers = crowdpose_scores(people, results)
+    numbers |= {f"AP({level[0].upper()})": found.ap for level, found in levels}
+    tables = [ScoreTable("predictions", ((predictions.name, numbers),))]
+    rule = ", ".join(f"{level} {found.name} (images: {found.images})" for level, found in levels)
+    notes = (
+        *notes,
+        f"By Crowd Index: {rule}.",
+        "That is the rule of the official code; papers write 0.1 and 0.8.",
+    )
+    if edges:
+        bins = crowd_bin_scores(people, results, edges)
+        rows = [(found.name, {"images": found.images, "AP": found.ap}) for found in bins]
+        tables.append(ScoreTable("Crowd Index", tuple(rows)))
+        outside = len(people.image_ids) - sum(found.images for found in bins)
+        if outside:
+            notes = (*notes, f"In none of these bins: {outside} images.")
+    scored = f"CrowdPose, {_amount(people, results, truth)}"
+    return EvaluateFilesReport("crowdpose", scored, "0 to 1", tuple(tables), notes)
+
+
+def _mpii(
+    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
+) -> EvaluateFilesReport:
+    notes: tuple[str, ...] = (
+        "Pelvis and thorax are left out; Mean is the share of all other keypoints.",
+    )
+    contents = _matlab(truth, "MPII's truth is its release, or gt_valid.mat.")
+    if "RELEASE" in contents:
+        advice = "Name the people of the release in JSON: labelkit's README shows how."
+        named = read_named_poses(_json(predictions, advice), str(predictions))
+        people, labelled = read_release(contents, list(named), str(truth))
+        poses = np.stack(list(named.values()))
+        notes = (*notes, f"In the images named, {labelled} people are labelled.")
+    else:
+        people = read_mpii(contents, str(truth))
+        poses = _poses(predictions, 16)
+        check_people(poses, len(people.xy), str(predictions))
+    numbers = mpii_scores(poses, people.xy, people.labelled, head_sizes(people.head_box))
+    return EvaluateFilesReport(
+        "mpii",
+        f"MPII, {len(people.xy)} people of {truth}, PCKh@0.5 in percent",
+        "percent",
+        (ScoreTable("predictions", ((predictions.name, numbers),)),),
+        notes,
+    )
+
+
+def _lsp(
+    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
+) -> EvaluateFilesReport:
+    lengths = {}
+    if truth.suffix.lower() == ".mat":
+        poses = _poses(predictions, 14)
+        people = scored_part(read_lsp(load_mat(truth), str(truth)), len(poses))
+        check_people(poses, len(people.xy), str(predictions))
+        xy, counted = people.xy, people.counted
+    else:
+        named = read_people(load_json(truth), str(truth), load_skeleton("lsp14"))
+        results = read_results(_json(predictions, _COCO), str(predictions), named)
+        chosen, found = one_result_each(named, results, str(predictions))
+        poses, xy = results.keypoints[found, :, :2], named.keypoints[chosen, :, :2]
+        counted = named.keypoints[chosen, :, 2] > 0
+        long_side = named.box_xywh[chosen, 2:].max(axis=1)
+        lengths["box's long side"] = np.where(long_side > 0, long_side, np.nan)
+    lengths = {"torso": torso_lengths(xy, counted), **lengths}
+    rows = [
+        (f"PCK@{threshold} of the {name}", _lsp_row(poses, xy, counted, length, threshold))
+        for name, length in lengths.items()
+        for threshold in (0.2, 0.1)
+    ]
+    return EvaluateFilesReport(
+        "lsp",
+        f"Leeds Sports Pose, {len(xy)} people of {truth}, in percent",
+        "percent",
+        (ScoreTable(predictions.name, tuple(rows)),),
+        (
+            "The torso reaches from the left shoulder to the right hip; people without one of "
+            "them are left out of its rows.",
+        ),
+    )
+
+
+_METRICS: dict[str, Callable[[Path, Path, bool, Sequence[float]], EvaluateFilesReport]] = {
+    "coco": _coco,
+    "crowdpose": _crowdpose,
+    "mpii": _mpii,
+    "lsp": _lsp,
+}
+
+
+def _lsp_row(
+    poses: Floats, xy: Floats, counted: Bools, length: Floats, threshold: float
+) -> Numbers:
+    scores = lsp_scores(poses, xy, counted, length, threshold)
+    return {"people": int((~np.isnan(length)).sum()), **scores}
+
+
+def _people(
+    predictions: Path, truth: Path, rescore: bool, skeleton_name: str, needs: str
+) -> tuple[People, Results, tuple[str, ...]]:
+    """The truth, the results as they are to be scored, and what was done to them."""
+    skeleton = load_skeleton(skeleton_name)
+    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={needs})
+    results = read_results(_json(predictions, _COCO), str(predictions), people)
+    if not people.counted.any():
+        nobody = f"Nobody of category {people.category!r} has a keypoint in {truth}."
+        return people, results, (nobody,)
+    if not rescore:
+        return people, results, ()
+    check_joint_scores(results, str(predictions))
+    kept = without_duplicates(rescored(results), skeleton.sigmas)
+    return (
+        people,
+        kept,
+        (
+            "Scores are box score x mean score of the joints above 0.2; OKS-NMS at 0.9 dropped "
+            f"{len(results) - len(kept)} of {len(results)} results.",
+        ),
+    )
+
+
+def _poses(predictions: Path, keypoints: int) -> Floats:
+    if predictions.suffix.lower() == ".mat":
+        return read_pose_arrays(load_mat(predictions), str(predictions), keypoints)
+    return read_pose_list(load_json(predictions), str(predictions), keypoints)
+
+
+def _json(path: Path, advice: str) -> Any:
+    if path.suffix.lower() == ".mat":
+        raise InputError(f"{path} is a MATLAB file, where JSON is wanted.", advice)
+    return load_json(path)
+
+
+def _matlab(truth: Path, advice: str) -> dict[str, Any]:
+    if truth.suffix.lower() != ".mat":
+        raise InputError(f"{truth} is no MATLAB file.", advice)
+    return load_mat(truth)
+
+
+def _amount(people: People, results: Results, truth: Path) -> str:
+    return (
+        f"{len(results)} results against {int(people.counted.sum())} labelled people in "
+        f"{len(people.image_ids)} images of {truth}"
+    )
+
+
+def _edges(text: str) -> tuple[float, ...]:
+    try:
+        edges = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        edges = ()
+    if len(edges) < 2 or any(not low < high for low, high in pairwise(edges)):
+        raise UsageError(
+            f"--crowd-bins {text!r} is not a list of ascending numbers.",
+            "Write their edges, such as: --crowd-bins 0,0.1,0.8,1",
+        )
+    return edges
+
+
+def _text(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.{decimals}f}"
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Predictions for tasks while annotators open them."""

@@ -1,0 +1,337 @@
+"""Predictions for Label Studio's tasks as they are opened, by the network of the newest round."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import Pose
+from labelkit.errors import FormatError, ImageError, LabelkitError, ProjectError
+from labelkit.formats.label_studio.tasks import VISIBILITY_TASK, correction_task, visibility_task
+from labelkit.progress import Progress, Silent
+from labelkit.project.images import image_file
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import Prediction
+from labelkit.project.project import Project
+from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.run_round import predict_instances
+from labelkit.workflows.rounds.settings import load_network
+
+#: Instances that the network sees at a time.
+BATCH = 64
+
+#: Boxes and images that other commands register are seen after this long; answers at once.
+KNOWN_SECONDS = 60.0
+
+#: How long a question for the round waits for an answer that is being worked out.
+PATIENCE_SECONDS = 1.0
+
+#: A task with an unknown image makes the store be read again, but not more often than this.
+UNKNOWN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What there is for one task.
+
+    Attributes:
+        predictions: to be stored with the task; none if it cannot be answered.
+        instances: objects that the network looked at.
+        problem: why it cannot be answered, else "".
+    """
+
+    predictions: tuple[dict[str, Any], ...] = ()
+    instances: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What the label store knew when it was last read.
+
+    Attributes:
+        head: its newest entry then.
+        read_at: when, in seconds of the monotonic clock.
+        by_id, by_path: the images.
+        instances: of each image by the image's id.
+        answers: (K,) visibility answers by instance id.
+    """
+
+    head: int = -1
+    read_at: float = float("-inf")
+    by_id: Mapping[str, Image] = field(default_factory=dict)
+    by_path: Mapping[str, Image] = field(default_factory=dict)
+    instances: Mapping[str, Sequence[Instance]] = field(default_factory=dict)
+    answers: Mapping[str, NDArray] = field(default_factory=dict)
+
+
+class TaskPredictor:
+    """Answers tasks as `labelkit push` would have, one request at a time.
+
+    The network is loaded once, and again when a newer round is complete.
+
+    Args:
+        project: whose tasks these are.
+        store: its labels.
+        progress: told when another round is served.
+
+    Raises:
+        ProjectError: if no round is complete.
+        CheckpointError: if its network cannot be used.
+    """
+
+    def __init__(self, project: Project, store: LabelStore, progress: Progress) -> None:
+        self.project = project
+        self.store = store
+        self.progress = progress
+        self.failed_reloads = 0
+        self._one_at_a_time = threading.Lock()
+        self._known = Known()
+        self._seen_rounds: tuple[Any, ...] = ()
+        self._round: Round | None = None
+        self._network: Any = None
+        self._follow_rounds()
+        self._warm_up()
+
+    @property
+    def round_number(self) -> int:
+        """Of the round that is served."""
+        assert self._round is not None
+        return self._round.plan.number
+
+    def version(self) -> str:
+        """Name of the newest round, as its predictions carry it.
+
+        It does not wait for a long answer to end: Label Studio gives up after three seconds.
+        """
+        if self._one_at_a_time.acquire(timeout=PATIENCE_SECONDS):
+            try:
+                self._follow_rounds()
+            finally:
+                self._one_at_a_time.release()
+        return self._version
+
+    def answer(self, tasks: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Predict for tasks, in their order; a task that cannot be answered says why.
+
+        Args:
+            tasks: as Label Studio sends them, each with its `data`.
+        """
+        with self._one_at_a_time:
+            self._follow_rounds()
+            images = [self._image(task) for task in tasks]
+            control = {item.instance_id for item in read_queue(self.project) if item.control}
+            wanted = {
+                instance.id: instance
+                for task, image in zip(tasks, images, strict=True)
+                if isinstance(image, Image) and _asked(task).kind != VISIBILITY_TASK
+                for instance in self._instances(task, image)
+                if instance.id not in control
+            }
+            predictions, problems = self._look(wanted)
+            return [
+                Answer(problem=image)
+                if isinstance(image, str)
+                else self._answer(task, image, predictions, problems)
+                for task, image in zip(tasks, images, strict=True)
+            ]
+
+    @property
+    def _version(self) -> str:
+        return f"round-{self.round_number:03d}"
+
+    def _answer(
+        self,
+        task: Mapping[str, Any],
+        image: Image,
+        predictions: Mapping[str, Prediction],
+        problems: Mapping[str, str],
+    ) -> Answer:
+        if image.id in problems:
+            return Answer(problem=problems[image.id])
+        instances, asked = self._instances(task, image), _asked(task)
+        skeleton, version = self.project.skeleton, self._version
+        if asked.kind == VISIBILITY_TASK:
+            made = visibility_task(image, instances, skeleton, "", version, asked.crop)
+            return Answer(tuple(made["predictions"]))
+        items: list[tuple[Instance, Pose | None]] = []
+        for instance in instances:
+            found = predictions.get(instance.id)
+            answer = self._known.answers.get(instance.id)
+            items.append((instance, pre_annotation(found, answer, image) if found else None))
+        made = correction_task(
+            image, items, skeleton, image_url="", model_version=version, crop=asked.crop
+        )
+        looked_at = sum(pose is not None for _, pose in items)
+        return Answer(tuple(made["predictions"]), looked_at)
+
+    def _instances(self, task: Mapping[str, Any], image: Image) -> list[Instance]:
+        """Those that our task asks about; all of the image where the task is not ours."""
+        ids = _asked(task).instances
+        there = list(self._known.instances[image.id])
+        return [item for item in there if item.id in ids] or there
+
+    def _look(self, wanted: Mapping[str, Instance]) -> tuple[dict[str, Prediction], dict[str, str]]:
+        """Predictions by instance id, and what is wrong with images by image id."""
+        problems: dict[str, str] = {}
+        found: dict[str, Prediction] = {}
+        for instance in wanted.values():
+            try:
+                image_file(self.project.images_root, instance.image.path)
+            except ImageError as error:
+                problems[instance.image.id] = str(error)
+        readable = [item for item in wanted.values() if item.image.id not in problems]
+        for start in range(0, len(readable), BATCH):
+            batch = readable[start : start + BATCH]
+            try:
+                found |= self._predictions(batch)
+            except ImageError:  # of one of them: the others shall not suffer
+                for instance in batch:
+                    try:
+                        found |= self._predictions([instance])
+                    except ImageError as error:
+                        problems[instance.image.id] = str(error)
+        return found, problems
+
+    def _predictions(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
+        assert self._round is not None
+        plan = self._round.plan
+        by_id = {instance.id: instance for instance in instances}
+        seen = predict_instances(self.project, self._network, plan.settings, by_id, Silent())
+        return {item.prediction.instance_id: item.prediction for item in seen}
+
+    def _image(self, task: Mapping[str, Any]) -> Image | str:
+        """The registered image of a task, or what is wrong."""
+        try:
+            _asked(task)
+            image = self._registered(task["data"])
+        except FormatError as error:
+            return error.problem
+        if not self._known.instances.get(image.id):
+            return f"{image.path} has no boxes in this project."
+        return image
+
+    def _registered(self, data: Mapping[str, Any]) -> Image:
+        self._read_store(KNOWN_SECONDS)
+        found = self._find(data)
+        if found is None:
+            self._read_store(UNKNOWN_SECONDS)
+            found = self._find(data)
+        if found is None:
+            named = next(data[key] for key in ("image_path", "image_id", "image") if key in data)
+            raise FormatError(f"The image {str(named)[:200]!r} is not in this project.")
+        return found
+
+    def _find(self, data: Mapping[str, Any]) -> Image | None:
+        """The image that the task's data name: by id, by path, or by the address of its file."""
+        if isinstance(key := data.get("image_id"), str):
+            return self._known.by_id.get(key)
+        if isinstance(path := data.get("image_path"), str):
+            return self._known.by_path.get(path)
+        if isinstance(url := data.get("image"), str):
+            return self._known.by_path.get(_path_of(url, self.project.images_root.name))
+        raise FormatError("The task's data name no image (image_id, image_path or image).")
+
+    def _read_store(self, seconds: float) -> None:
+        """Read what the store knows, unless that was done after the last answer and lately."""
+        head, now = self.store.head(), time.monotonic()
+        if head == self._known.head and now - self._known.read_at < seconds:
+            return
+        images = self.store.images()
+        instances: dict[str, list[Instance]] = defaultdict(list)
+        for instance in self.store.instances().values():
+            instances[instance.image.id].append(instance)
+        self._known = Known(
+            head,
+            now,
+            {image.id: image for image in images},
+            {image.path: image for image in images},
+            dict(instances),
+            self.store.presences(self.project.skeleton),
+        )
+
+    def _follow_rounds(self) -> None:
+        """Load the newest complete round's network if it is another one than before."""
+        seen = tuple(
+            (path.parent.name, path.stat().st_mtime_ns)
+            for path in sorted(self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
+        )
+        if self._round is not None and seen == self._seen_rounds:
+            return
+        self._seen_rounds = seen
+        try:
+            newest = latest_complete(self.project)
+            if newest is None:
+                raise ProjectError(
+                    "No round is complete: there is no model to serve yet.",
+                    "What comes first is said by: labelkit status",
+                )
+            if self._round is None or newest.plan.number != self._round.plan.number:
+                path = newest.path / "model.safetensors"
+                self._network, _ = load_network(path, self.project.skeleton)
+                self._round = newest
+                self.progress.line(f"Serving {self._version}.")
+        except LabelkitError as error:
+            if self._round is None:
+                raise
+            self.failed_reloads += 1
+            self.progress.line(f"Still serving {self._version}: {error.problem}")
+
+    def _warm_up(self) -> None:
+        """Look at one object, so that the first task does not wait for what is only done once."""
+        self._read_store(KNOWN_SECONDS)
+        first = next(iter(self._known.instances.values()), None)
+        if first:
+            self._look({first[0].id: first[0]})
+
+
+class _Asked(NamedTuple):
+    """What a task of ours asks for; nothing for a task that labelkit did not make."""
+
+    kind: str = ""
+    instances: tuple[str, ...] = ()
+    crop: Box | None = None
+
+
+def _asked(task: Mapping[str, Any]) -> _Asked:
+    ours = task["data"].get("labelkit")
+    if not isinstance(ours, Mapping):
+        return _Asked()
+    named, crop = ours.get("instances"), ours.get("crop")
+    return _Asked(
+        str(ours.get("kind", "")),
+        tuple(map(str, named)) if isinstance(named, list) else (),
+        _box(crop) if crop else None,
+    )
+
+
+def _box(crop: Any) -> Box:
+    numbers = crop if isinstance(crop, list) and len(crop) == 4 else [0]
+    if not all(isinstance(part, int | float) and abs(part) < 1e9 for part in numbers):
+        numbers = [0]
+    if min(numbers[2:], default=0) <= 0:
+        raise FormatError("The task's crop is no x, y, width and height.")
+    return Box(*numbers)
+
+
+def _path_of(url: str, images_folder: str) -> str:
+    """The path below the images folder in the address of a local file; "" for other addresses."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    if not parts.path.endswith("/data/local-files/"):
+        return ""
+    served = parse_qs(parts.query).get("d", [""])[0]
+    folder, _, path = served.partition("/")
+    return path if folder == images_folder else ""

@@ -1,0 +1,1 @@
+"""To Label Studio and back: questions out, answers and corrections in."""

@@ -1,0 +1,135 @@
+"""What a pull brought, for people and machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.text import counted
+from labelkit.formats.label_studio.export import LISTED
+
+#: Bins of correction distances, as shares of the box's long side.
+DISTANCE_BINS = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+@dataclass(slots=True)
+class PullReport:
+    """What came.
+
+    Attributes:
+        annotations: that were read.
+        added, known: journal entries that are new, and that were there.
+        answers, poses, skips: new ones, of each kind.
+        new_instances: objects that annotators added.
+        moved_boxes: instances whose box was changed there; the registered one goes on counting.
+        conflicts: instances whose label came another way meanwhile, and differs.
+        deleted: annotations that were deleted on the server, or objects of which were; what they
+            said goes on counting.
+        settled: conflicts that this pull settled.
+        origins: keypoints by what happened to them: untouched, changed, new, removed.
+        moves: (pixels, share of the box's long side) of every keypoint that was changed.
+        lead_time_s: seconds of work, as far as Label Studio says.
+        problems: what people have to correct in Label Studio before it can be taken.
+        notes: what else was found.
+        next_step: what to type; empty where that is not known.
+    """
+
+    annotations: int = 0
+    added: int = 0
+    known: int = 0
+    answers: int = 0
+    poses: int = 0
+    skips: int = 0
+    new_instances: int = 0
+    moved_boxes: int = 0
+    conflicts: int = 0
+    deleted: int = 0
+    settled: int = 0
+    origins: Counter[str] = field(default_factory=Counter)
+    moves: list[tuple[float, float]] = field(default_factory=list)
+    lead_time_s: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    next_step: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """1 while there is something that could not be taken."""
+        return 1 if self.problems else 0
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """Changed keypoints by how far, as "<= 2%" of the box's long side -> count."""
+        shares = [share for _, share in self.moves]
+        bins = np.searchsorted(DISTANCE_BINS, shares, side="left")
+        names = [f"<= {edge:.0%}" for edge in DISTANCE_BINS] + [f"> {DISTANCE_BINS[-1]:.0%}"]
+        counts = np.bincount(bins, minlength=len(names)).tolist()
+        return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+    @property
+    def median_move_px(self) -> float | None:
+        """Of the changed keypoints, in pixels; None without any."""
+        return float(np.median([px for px, _ in self.moves])) if self.moves else None
+
+    def add(self, other: PullReport) -> None:
+        """Count what another part of the same pull brought."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        counted = {item.name: getattr(self, item.name) for item in fields(self)}
+        del counted["moves"]
+        return {**counted, "moved": self.moved, "median_move_px": self.median_move_px}
+
+    def text(self) -> str:
+        """For people."""
+        lines = [
+            *self.notes,
+            f"Looked at {counted(self.annotations, 'annotation')}; new: "
+            f"{counted(self.poses, 'instance')} with keypoints, "
+            f"{counted(self.answers, 'visibility answer')}, {counted(self.skips, 'skip')}, "
+            f"{counted(self.new_instances, 'drawn object')}; known already: {self.known}.",
+        ]
+        shown = sum(self.origins.get(k, 0) for k in ("untouched", "changed", "removed"))
+        if shown:
+            parts = ", ".join(f"{count} {name}" for name, count in self.origins.items())
+            share = self.origins.get("untouched", 0) / shown
+            lines.append(f"Keypoints: {parts}; {share:.0%} of those shown were left untouched.")
+        if self.moves:
+            parts = ", ".join(f"{count} {name}" for name, count in self.moved.items())
+            lines.append(
+                f"Corrections by distance (share of the box): {parts}; "
+                f"median {self.median_move_px:.1f} px."
+            )
+        if self.moved_boxes:
+            lines.append(
+                f"The box of {counted(self.moved_boxes, 'instance')} was changed there. Keypoints "
+                "count as they are; boxes stay as they were registered. To change one, delete it "
+                "there and draw it anew (Ctrl+drag): it gets the keypoints."
+            )
+        if self.conflicts:
+            lines.append(
+                f"Conflicts: {counted(self.conflicts, 'instance')} got another label here "
+                "meanwhile, which goes on counting. See both: labelkit status. Settle: labelkit "
+                "pull --take theirs (or ours)"
+            )
+        if self.deleted:
+            lines.append(
+                f"Deleted on the server, whole or in part: {counted(self.deleted, 'annotation')}. "
+                "The labels go on counting; to withdraw them too: labelkit pull --take theirs"
+            )
+        if self.settled:
+            lines.append(f"Settled {counted(self.settled, 'conflict')}.")
+        if self.problems:
+            lines.append(f"{counted(len(self.problems), 'annotation')} could not be taken:")
+            lines += [f"  {problem}" for problem in self.problems[:LISTED]]
+            if len(self.problems) > LISTED:
+                lines.append(f"  ... and {len(self.problems) - LISTED} more.")
+            lines.append("Correct them there (then Update), and pull again.")
+        if self.lead_time_s:
+            lines.append(f"Time at work: {self.lead_time_s / 60:.1f} min.")
+        return "\n".join([*lines, self.next_step or "Next: labelkit status"])

@@ -1,0 +1,206 @@
+"""`labelkit pull`: what people did on a server since the last time, into the journal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.domain.text import counted
+from labelkit.errors import FormatError, ProjectError
+from labelkit.formats.label_studio.export import read_tasks
+from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
+from labelkit.progress import Progress
+from labelkit.project.project import Project
+from labelkit.store.conflicts import HELD, hold_deleted
+from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
+from labelkit.store.label_store import LabelStore
+from labelkit.store.task_ledger import SentProject, TaskLedger
+from labelkit.workflows.sync.pull_file import SOURCE, Recorder
+from labelkit.workflows.sync.pull_report import PullReport
+
+#: Tasks whose answers are recorded together.
+BATCH = 200
+
+#: Read again each time: a change becomes visible a little after the time it carries.
+OVERLAP = timedelta(seconds=60)
+
+#: Tasks that somebody has answered or skipped, one of these holds.
+_ANSWERED = (("total_annotations", "greater", 0), ("cancelled_annotations", "greater", 0))
+
+
+def pull_server(
+    project: Project, store: LabelStore, api: StudioApi, progress: Progress
+) -> PullReport:
+    """Read what was changed on the server; each version of each annotation goes in once.
+
+    An annotation that cannot be used is named, the others are taken; it is looked at again in
+    every pull until somebody has corrected it.
+
+    Raises:
+        ProjectError: if nothing was pushed to this server.
+        ServiceError: if the server cannot be used. Run again: nothing is lost or comes twice.
+    """
+    with store.database.syncing():
+        sent = TaskLedger(store.database, api.url)
+        known = [sent.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
+        targets = [target for target in known if target is not None]
+        if not targets:
+            raise ProjectError(
+                f"Nothing of this project is on {api.url} yet.", "Type: labelkit push"
+            )
+        report = PullReport()
+        for target in targets:
+            report.add(_Pull(project, store, api, target).run(sent, progress))
+        return report
+
+
+class _Pull:
+    """Reading one Label Studio project."""
+
+    def __init__(
+        self, project: Project, store: LabelStore, api: StudioApi, target: SentProject
+    ) -> None:
+        self.project, self.store, self.api, self.target = project, store, api, target
+        self.foreign = 0
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """It reads the whole store, for which there is no need where nothing came."""
+        return Recorder(self.project, self.store)
+
+    @cached_property
+    def users(self) -> dict[int, str]:
+        """E-mail addresses by Label Studio's number."""
+        return self.api.users()
+
+    def run(self, sent: TaskLedger, progress: Progress) -> PullReport:
+        report, since = PullReport(), _earlier(self.target.pulled_until)
+        number, last_task = self.target.project_id, self.target.pulled_task
+        # The usual case, nothing, is found out with one question.
+        until = self.api.newest_change(number, *_ANSWERED, ("id", "less_or_equal", last_task))
+        if until is None:
+            gone = f"The {self.target.kind} project {number} was deleted on the server"
+            report.notes.append(f"{gone}; what was pulled from it stays.")
+        if not until or until < since:
+            return report
+        unread: list[str] = []  # when what could not be taken was changed
+        done = 0
+        with progress.bar("Reading answers") as step:
+            for batch in _batches(self._changed(since)):
+                part, bad = self._take(batch)
+                report.add(part)
+                unread += bad
+                last_task = max(last_task, *(task["id"] for task in batch))
+                done += len(batch)
+                step(done, done)  # nobody knows how many there will be
+        if self.foreign:
+            report.notes.append(f"{self.foreign} annotated tasks there are not labelkit's.")
+        until = min((until, *unread))
+        sent.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
+        return report
+
+    def _changed(self, since: str) -> Iterator[dict[str, Any]]:
+        """Tasks with annotations, with skips, and those that have lost them all."""
+        none = (("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0))
+        for conditions in (
+            (*none, ("id", "less_or_equal", self.target.pulled_task)),
+            (none[0], ("cancelled_annotations", "greater", 0)),
+            (("total_annotations", "greater", 0),),
+        ):
+            yield from self.api.changed_tasks(self.target.project_id, since, *conditions)
+
+    def _take(self, tasks: Sequence[dict[str, Any]]) -> tuple[PullReport, list[str]]:
+        """Record the answers in some tasks; also when those that cannot be taken were changed."""
+        for task in tasks:
+            for annotation in task["annotations"]:
+                annotation["completed_by"] = self._who(annotation.get("completed_by"))
+        good, problems, unread = [], [], []
+        for task in tasks:
+            if not (task["data"] or {}).get("labelkit"):
+                self.foreign += bool(task["annotations"])
+                continue
+            annotations, bad = read_tasks([task], self.project.skeleton, self.api.url)
+            for item in annotations:
+                if item.image_id in self.recorder.images:
+                    good.append(item)
+                else:
+                    what = f"{self.api.url}: task {item.task_id} shows {item.image_path}"
+                    bad.append(FormatError(f"{what}, which is not in this project."))
+            if bad:
+                problems += [f"{error.problem} {error.next_step}".rstrip() for error in bad]
+                unread.append(task["updated_at"])
+        report = self.recorder.record(good, self.api.url)
+        report.problems = problems
+        self._keep_deleted(tasks, report)
+        return report, unread
+
+    def _keep_deleted(self, tasks: Sequence[Mapping[str, Any]], report: PullReport) -> None:
+        """Hold labels whose annotation or box is no longer there: whether they go, the user says.
+
+        What was only ticked stays until somebody answers the task anew.
+        """
+        present = {
+            str(task["id"]): {
+                (str(annotation["id"]), str(region.get("id")))
+                for annotation in task["annotations"]
+                if not annotation.get("was_cancelled")
+                for region in annotation.get("result") or ()
+            }
+            for task in tasks
+        }
+        images = {(task["data"] or {}).get("image_id", "") for task in tasks}
+        mine = [id_ for image in images for id_ in self.recorder.instances_of(image)]
+        latest: dict[str, Entry] = {}  # of keypoints
+        seen: dict[str, Entry] = {}  # of what can be seen, which keypoints say too
+        gone: dict[str, set[str]] = defaultdict(set)
+        for recorded in self.store.history(mine):
+            entry = recorded.entry
+            if entry.kind == SKIP:
+                continue
+            seen[entry.instance_id] = entry
+            if entry.kind != VISIBILITY:
+                latest[entry.instance_id] = entry
+            if entry.source != SOURCE:
+                continue
+            there = present.get(entry.shown.get("task", ""))
+            if there is not None and (entry.reference, entry.shown["region"]) not in there:
+                gone[entry.instance_id].add(entry.reference)
+        held: dict[str, list[Entry]] = defaultdict(list)
+        for entry in latest.values():
+            is_held = HELD in entry.shown or entry.kind == WITHDRAWN
+            kept = entry.version.endswith(", kept")
+            lost = gone[entry.instance_id]
+            if entry.source == SOURCE and entry.reference in lost and not is_held and not kept:
+                held[entry.reference].append(hold_deleted(entry, lost))
+        self.store.record(entry for entries in held.values() for entry in entries)
+        report.deleted = len(held)
+        ticked = (entry for entry in seen.values() if entry.kind == VISIBILITY)
+        if left := {e.reference for e in ticked if e.reference in gone[e.instance_id]}:
+            report.notes.append(
+                "Deleted on the server, whole or in part: "
+                f"{counted(len(left), 'visibility annotation')}. The answers go on counting until "
+                "somebody answers anew."
+            )
+
+    def _who(self, who: Any) -> Any:
+        """An e-mail address for a number, as exported files have it."""
+        return self.users.get(who, who) if isinstance(who, int) else who
+
+
+def _batches(tasks: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(islice(tasks, BATCH)):
+        yield batch
+
+
+def _earlier(time: str) -> str:
+    """A little before a time, in the same form."""
+    if not time:
+        return ""
+    then = datetime.fromisoformat(time) - OVERLAP
+    return then.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

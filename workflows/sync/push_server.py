@@ -1,0 +1,349 @@
+"""`labelkit push`: the queue and its pre-annotations onto a server, any number of times.
+
+Whatever was interrupted is found again: a project by the mark in its description, a task by the
+instances that its data names. So a push that was killed between the server's answer and our own
+note of it sends nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.bridges.label_studio.server import served_images
+from labelkit.domain.instance import Box
+from labelkit.errors import FormatError, ServiceError
+from labelkit.formats.label_studio.project import lacks, marker, project_fields
+from labelkit.progress import Progress
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+from labelkit.store.task_ledger import SentProject, SentTask, TaskLedger
+from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.sync.push_report import ServerPushReport
+from labelkit.workflows.sync.questions import Questions, check_base, next_questions
+
+#: Tasks a request: one or two seconds of the server's time, so that the bar moves.
+CHUNK = 500
+
+_FACTS = "id,total_annotations,cancelled_annotations"
+
+
+def push_server(
+    project: Project,
+    store: LabelStore,
+    api: StudioApi,
+    progress: Progress,
+    *,
+    per_instance: bool,
+    base: str | None,
+    dry_run: bool,
+) -> ServerPushReport:
+    """Bring the server up to date with the queue.
+
+    Args:
+        project: whose queue.
+        store: its labels, and the ledger of what was sent.
+        api: of the server.
+        progress: told how far it is.
+        per_instance: a task for each instance instead of for each image.
+        base: what stands in front of image paths (see `image_url`); None for what was said last.
+        dry_run: look, and change nothing.
+
+    Raises:
+        UsageError: if `base` is no such address.
+        ServiceError: if the server cannot be used. Run again: nothing is lost or sent twice.
+    """
+    check_base(base or "")
+    with store.database.syncing():
+        api.check()
+        asked = next_questions(project, read_snapshot(project, store))
+        report = ServerPushReport(api.url, asked.kind, dry_run=dry_run)
+        push = Push(api, TaskLedger(store.database, api.url), asked, report)
+        push.run(progress, per_instance=per_instance, base=base)
+        return report
+
+
+class Push:
+    """One push of one kind of questions.
+
+    Args:
+        api: of the server.
+        sent: the ledger of what is there.
+        asked: the questions.
+        report: filled while it works.
+    """
+
+    def __init__(
+        self, api: StudioApi, sent: TaskLedger, asked: Questions, report: ServerPushReport
+    ) -> None:
+        self.api, self.sent, self.asked, self.report = api, sent, asked, report
+        self._facts: dict[str, Any] = {}
+        self._base_before: str | None = None  # where images were, if the ledger knows
+
+    def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
+        """Bring the server up to date; see `push_server`."""
+        current, target = self.asked.model_version, self._project(base, per_instance)
+        if target is None:  # a dry run without a project, or nothing to ask
+            self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
+            return
+        self.report.project_id = target.project_id
+        tasks, started = self._reconcile(target)
+        if None not in (base, self._base_before) and base != self._base_before:
+            tasks = self._without_moved(target, tasks, started)
+        there = {id_ for task in tasks.values() for id_ in task.instances}
+        new = [id_ for id_ in self.asked.wanted if id_ not in there]
+        groups = self.asked.groups(new, per_instance=per_instance)
+        old = [
+            task
+            for task in tasks.values()
+            if task.task_id not in started
+            and task.model_version != current
+            and self._knows(task.instances)  # their image may have become another one
+        ]
+        self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
+        self._count_new(groups)
+        if per_instance and any(task.crop is None for task in tasks.values()):
+            self._note("Tasks of whole images that are there stay; --per-instance is for new ones.")
+        self.report.refreshed = len(old)
+        if self.report.dry_run:
+            return
+        if groups:
+            self.sent.keep_project(replace(target, sending=True))
+        with progress.bar("Sending tasks") as step:
+            for done in self._send(target, groups, per_instance):
+                step(done, len(groups))
+        if target.sending:  # what the interrupted push sent may have arrived meanwhile
+            self._reconcile(target)
+        self.sent.keep_project(replace(target, sending=False))
+        with progress.bar("Renewing predictions") as step:
+            for done in self._refresh(target, old):
+                step(done, len(old))
+        renewed = groups or old or any(t.model_version == current for t in tasks.values())
+        if renewed and self._facts.get("model_version") != current:
+            self.api.change_project(target.project_id, model_version=current)
+
+    def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
+        self.report.sent, self.report.instances = len(groups), sum(map(len, groups))
+        self.report.control = sum(id_ in self.asked.control for ids in groups for id_ in ids)
+
+    # The project
+
+    def _project(self, base: str | None, per_instance: bool) -> SentProject | None:
+        """The Label Studio project: the known one, one that is found by its mark, or a new one."""
+        known, facts = self.sent.project(self.asked.kind), None
+        if known is not None:
+            self._base_before = known.image_url
+            facts = self.api.project(known.project_id)
+            if facts is None:
+                self._note(f"The project {known.project_id} had been deleted on the server.")
+                if not self.report.dry_run:
+                    self.sent.forget_project(self.asked.kind)
+        if known is None or facts is None:
+            marked = self.api.projects_marked(marker(self.sent.uid, self.asked.kind))
+            if len(marked) > 1:
+                self._note(
+                    f"Several projects carry this project's mark: {marked}; the first is used."
+                )
+            facts = self.api.project(marked[0]) if marked else None
+            if facts is None and (self.report.dry_run or not self.asked.wanted):
+                return None
+            facts = facts or self._create()
+            known = SentProject(self.asked.kind, facts["id"], known.image_url if known else "")
+        self._facts = facts
+        wanted = known if base is None else replace(known, image_url=base)
+        if not self.report.dry_run:
+            self.sent.keep_project(wanted)
+            self._check_interface(facts)
+            if not (wanted.image_url or per_instance):
+                self._share_images(facts["id"])
+        return wanted
+
+    def _create(self) -> dict[str, Any]:
+        asked = self.asked
+        fields = project_fields(
+            asked.project.name, self.sent.uid, asked.kind, asked.project.skeleton
+        )
+        facts = self.api.create_project(**fields, label_config=asked.interface)
+        self._note(f"Made the Label Studio project {facts['id']}: {fields['title']}")
+        return facts
+
+    def _check_interface(self, facts: dict[str, Any]) -> None:
+        """Put our labelling interface back where somebody took away what our tasks need."""
+        theirs, ours = str(facts.get("label_config") or ""), self.asked.interface
+        missing = lacks(theirs, ours)
+        if missing:
+            what = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            try:
+                self.api.change_project(facts["id"], label_config=ours)
+            except ServiceError as error:
+                raise ServiceError(
+                    f"The labelling interface of the project {facts['id']} was changed: it lacks "
+                    f"{what}; and it cannot be put back: {error.problem}",
+                    "In Label Studio, Settings, Labeling Interface, add what it lacks.",
+                ) from error
+            self._note(f"The labelling interface had lost {what}; it was put back.")
+        elif theirs.split() != ours.split():
+            self._note(
+                "The labelling interface was changed; it is left so, all that is needed is there."
+            )
+        if not facts.get("show_collab_predictions"):
+            self.api.change_project(facts["id"], show_collab_predictions=True)
+            self._note("Showing predictions had been switched off; it is on again.")
+
+    def _share_images(self, project_id: int) -> None:
+        """A local storage is what lets Label Studio read the images from its own disk."""
+        images = self.asked.project.images_root
+        path = str(served_images(self.asked.project, self.api.url) or images)
+        folders = self.api.local_folders(project_id)
+        if path in folders:
+            return
+        try:
+            self.api.add_local_folder(project_id, path)
+        except ServiceError as error:
+            raise ServiceError(
+                f"Label Studio may not read the images in {path}: {error.problem}",
+                "Start it with: labelkit studio; or with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED="
+                f"true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}; or say where "
+                "it finds the images: labelkit push --image-url https://images.example.org/frames",
+            ) from error
+
+    # Tasks
+
+    def _reconcile(self, target: SentProject) -> tuple[dict[int, SentTask], set[int]]:
+        """What is on the server, in agreement with the ledger; ids of tasks that were started."""
+        kind, known = self.asked.kind, self.sent.tasks(self.asked.kind)
+        # First of all: what is submitted from here on is an annotation in what is read next.
+        drafted = self.api.drafted_tasks(target.project_id)
+        found = {fact["id"]: fact for fact in self.api.task_facts(target.project_id, _FACTS)}
+        started = drafted | {
+            id_
+            for id_, fact in found.items()
+            if fact["total_annotations"] or fact["cancelled_annotations"]
+        }
+        gone = [id_ for id_ in known if id_ not in found]
+        tasks = {id_: task for id_, task in known.items() if id_ in found}
+        adopted, doubled = self._adopt(target, tasks, found.keys() - known.keys(), started)
+        self.report.gone += len(gone)
+        self.report.doubled += len(doubled)
+        if not self.report.dry_run:
+            self.sent.forget_tasks(kind, gone)
+            self.sent.keep_tasks(kind, adopted)
+            for start in range(0, len(doubled), CHUNK):
+                self.api.delete_untouched(target.project_id, doubled[start : start + CHUNK])
+        return {**tasks, **{task.task_id: task for task in adopted}}, started
+
+    def _without_moved(
+        self, target: SentProject, tasks: dict[int, SentTask], started: set[int]
+    ) -> dict[int, SentTask]:
+        """Take back untouched tasks whose images are said to be elsewhere; they are sent again."""
+        moved = [id_ for id_, task in tasks.items() if id_ not in started and task.crop is None]
+        if moved:
+            self._note(f"{len(moved)} untouched tasks named the images' former place.")
+        for start in range(0, 0 if self.report.dry_run else len(moved), CHUNK):
+            self.api.delete_untouched(target.project_id, moved[start : start + CHUNK])
+        return {id_: task for id_, task in tasks.items() if id_ not in moved}
+
+    def _adopt(
+        self, target: SentProject, known: dict[int, SentTask], unknown: set[int], started: set[int]
+    ) -> tuple[list[SentTask], list[int]]:
+        """Tasks of ours that the ledger does not have: to be kept, and untouched copies."""
+        adopted: list[SentTask] = []
+        doubled: list[int] = []
+        if not unknown:
+            return adopted, doubled
+        self.report.foreign = 0
+        asked_already = {id_ for task in known.values() for id_ in task.instances}
+        for fact in self.api.task_facts(target.project_id, "id,data"):
+            if fact["id"] not in unknown:
+                continue
+            ours = (fact["data"] or {}).get("labelkit") or {}
+            ids = tuple(map(str, ours.get("instances") or ()))
+            if ours.get("kind") != self.asked.kind or not self._knows(ids):
+                self.report.foreign += 1
+            elif asked_already.intersection(ids) and fact["id"] not in started:
+                doubled.append(fact["id"])
+            else:
+                asked_already.update(ids)
+                control = frozenset(ids).difference(ours.get("served") or ())
+                # Its predictions may be missing: a version that is none has them sent again.
+                crop = Box(*ours["crop"]) if ours.get("crop") else None
+                adopted.append(SentTask(fact["id"], ids, control, "", crop))
+        return adopted, doubled
+
+    def _knows(self, ids: Sequence[str]) -> bool:
+        return bool(ids) and all(id_ in self.asked.labels.instances for id_ in ids)
+
+    def _send(
+        self, target: SentProject, groups: Sequence[tuple[str, ...]], per_instance: bool
+    ) -> Iterator[int]:
+        """Import new tasks; the next request is made ready while the server works on this one."""
+        done = 0
+        with ThreadPoolExecutor(1) as ahead:
+            chunks = [groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK)]
+            plans = [[self._plan(ids, per_instance) for ids in chunk] for chunk in chunks]
+            ready = [ahead.submit(self._tasks, plan, target.image_url) for plan in plans[:1]]
+            for number, plan in enumerate(plans):
+                tasks = ready.pop().result()
+                for following in plans[number + 1 : number + 2]:
+                    ready.append(ahead.submit(self._tasks, following, target.image_url))
+                ids = self.api.import_tasks(target.project_id, tasks)
+                self.sent.keep_tasks(
+                    self.asked.kind,
+                    (replace(task, task_id=id_) for id_, task in zip(ids, plan, strict=True)),
+                )
+                done += len(plan)
+                yield done
+
+    def _plan(self, ids: tuple[str, ...], per_instance: bool) -> SentTask:
+        """What a task will be; Label Studio gives it its id."""
+        control = self.asked.control.intersection(ids)
+        crop = self.asked.crop(ids[0]) if per_instance else None
+        return SentTask(0, ids, control, self.asked.model_version, crop)
+
+    def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
+        """Put newer predictions beside the former ones of tasks that nobody has started.
+
+        Label Studio starts from those of the project's version. The former ones stay, because a
+        browser may show them: what starts from a prediction that is gone cannot be submitted.
+        """
+        version = self.asked.model_version
+        there = self.api.predicted_tasks(target.project_id, version) if old else set()
+        for start in range(0, len(old), CHUNK):
+            chunk = old[start : start + CHUNK]
+            predictions = [
+                {"task": sent.task_id, **self._task(sent, "")["predictions"][0]}
+                for sent in chunk
+                if sent.task_id not in there  # an interrupted push sent it
+            ]
+            if predictions:
+                self.api.import_predictions(target.project_id, predictions)
+            self.sent.keep_tasks(
+                self.asked.kind, (replace(sent, model_version=version) for sent in chunk)
+            )
+            yield start + len(chunk)
+
+    def _tasks(self, plans: Sequence[SentTask], base: str) -> list[dict[str, Any]]:
+        urls = [self.asked.url(plan.instances[0], base, plan.crop) for plan in plans]
+        return [self._task(plan, url) for plan, url in zip(plans, urls, strict=True)]
+
+    def _task(self, plan: SentTask, url: str) -> dict[str, Any]:
+        """A task whose prediction Label Studio's own rules accept; the server checks nothing."""
+        ids = plan.instances
+        task = self.asked.task(ids, plan.control, url, plan.crop)
+        for prediction in task["predictions"]:
+            if problems := self._interface.validate_prediction(prediction, return_errors=True):
+                raise FormatError(f"The prediction for {ids[0]} would be refused: {problems[0]}")
+        return task
+
+    @cached_property
+    def _interface(self) -> Any:
+        from label_studio_sdk.label_interface import LabelInterface  # takes a second
+
+        return LabelInterface(self.asked.interface)
+
+    def _note(self, text: str) -> None:
+        self.report.notes.append(text)

@@ -1,0 +1,170 @@
+"""What people should be asked next, and the Label Studio tasks that ask it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import Pose
+from labelkit.errors import UsageError
+from labelkit.formats.label_studio.config import correction_config, visibility_config
+from labelkit.formats.label_studio.tasks import (
+    CORRECTION_TASK,
+    VISIBILITY_TASK,
+    correction_task,
+    visibility_task,
+)
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import Prediction
+from labelkit.project.project import Project
+from labelkit.project.rounds import latest_complete
+from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.run_round import LabelSnapshot, latest_predictions
+from labelkit.workflows.sync.task_crops import crop_around, crop_url
+
+#: Version of a prediction that holds nothing but the boxes to be ticked.
+BOXES_VERSION = "boxes"
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The questions of the moment.
+
+    Attributes:
+        project: whose questions they are.
+        kind: "visibility" before the first round, "correction" afterwards.
+        model_version: of the predictions that the tasks show.
+        labels: what is known.
+        predictions: of the newest round.
+        wanted: ids of the instances to ask about, in this order.
+        control: those of them that are served without pre-annotation.
+    """
+
+    project: Project
+    kind: str
+    model_version: str
+    labels: LabelSnapshot
+    predictions: Mapping[str, Prediction]
+    wanted: tuple[str, ...]
+    control: frozenset[str]
+
+    @property
+    def interface(self) -> str:
+        """The labelling interface, as XML."""
+        made = visibility_config if self.kind == VISIBILITY_TASK else correction_config
+        return made(self.project.skeleton)
+
+    def groups(self, ids: Iterable[str], *, per_instance: bool = False) -> list[tuple[str, ...]]:
+        """Instances that share a task: those of an image, in the order they first appear."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for id_ in ids:
+            groups[id_ if per_instance else self.labels.instances[id_].image.id].append(id_)
+        return [tuple(group) for group in groups.values()]
+
+    def task(
+        self, ids: Sequence[str], control: Collection[str], url: str, crop: Box | None = None
+    ) -> dict[str, Any]:
+        """The task that asks about some instances of one image.
+
+        Args:
+            ids: of the instances.
+            control: those that show no pre-annotation.
+            url: of what is shown (see `url`).
+            crop: the part of the image that is shown (see `crop`); None for all of it.
+        """
+        instances = [self.labels.instances[id_] for id_ in ids]
+        image, skeleton = instances[0].image, self.project.skeleton
+        if self.kind == VISIBILITY_TASK:
+            return visibility_task(image, instances, skeleton, url, self.model_version, crop)
+        return correction_task(
+            image,
+            [(item, None if item.id in control else self._shown(item)) for item in instances],
+            skeleton,
+            image_url=url,
+            model_version=self.model_version,
+            crop=crop,
+        )
+
+    def url(self, id_: str, base: str = "", crop: Box | None = None) -> str:
+        """Where Label Studio finds the image of an instance, or its crop itself; see `image_url`.
+
+        Raises:
+            ImageError: if a crop is wanted and the image cannot be read.
+        """
+        instance = self.labels.instances[id_]
+        if crop is None:
+            return image_url(self.project, instance.image, base)
+        return crop_url(self.project, instance, crop)
+
+    def crop(self, id_: str) -> Box:
+        """The part of its image that shows an instance and what is known of its keypoints."""
+        instance = self.labels.instances[id_]
+        return crop_around(instance, self._shown(instance))
+
+    def _shown(self, instance: Instance) -> Pose | None:
+        if instance.id in self.labels.poses:
+            return self.labels.poses[instance.id]
+        if instance.id not in self.predictions:
+            return None
+        answer = self.labels.presences.get(instance.id)
+        return pre_annotation(self.predictions[instance.id], answer, instance.image)
+
+
+def next_questions(project: Project, labels: LabelSnapshot) -> Questions:
+    """What to ask: what can be seen until there is a round, then corrections of the queue."""
+    if latest_complete(project) is None:
+        return visibility_questions(project, labels)
+    newest, predictions = latest_predictions(project)
+    queued = waiting(project, labels)
+    return Questions(
+        project,
+        CORRECTION_TASK,
+        f"round-{newest.plan.number:03d}",
+        labels,
+        predictions,
+        tuple(item.instance_id for item in queued),
+        frozenset(item.instance_id for item in queued if item.control),
+    )
+
+
+def visibility_questions(project: Project, labels: LabelSnapshot) -> Questions:
+    """The visibility questions that nobody has answered."""
+    unanswered = tuple(
+        id_ for id_ in labels.instances if id_ not in labels.presences and id_ not in labels.skipped
+    )
+    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, unanswered, frozenset())
+
+
+def check_base(base: str) -> None:
+    """Make sure that tasks can name images behind this.
+
+    Raises:
+        UsageError: if it is no address that Label Studio or a browser reads from.
+    """
+    if base and not re.fullmatch(r"(https?|s3|gs|azure-blob)://[^\s/]+(/\S*)?", base):
+        raise UsageError(
+            f"--image-url {base!r} is no place that Label Studio reads images from.",
+            'For instance https://images.example.org/frames or s3://bucket/frames; "" for the '
+            "server's own disk.",
+        )
+
+
+def image_url(project: Project, image: Image, base: str = "") -> str:
+    """Where Label Studio finds an image.
+
+    Args:
+        project: of the image.
+        image: of the project.
+        base: what stands in front of the path, such as "https://images.example.org/frames" or
+            "s3://bucket/frames"; "" for files that the server reads from a folder whose parent
+            is its document root.
+    """
+    if not base:
+        return f"/data/local-files/?d={quote(f'{project.images_root.name}/{image.path}')}"
+    path = quote(image.path) if base.startswith("http") else image.path
+    return f"{base.rstrip('/')}/{path}"

@@ -1,0 +1,1 @@
+"""Generated figures and an annotator who knows the truth, for the demo and for tests."""

@@ -1,0 +1,272 @@
+"""A generated data set: articulated figures whose keypoints are known exactly.
+
+Each figure is one person-like object of the lsp14 skeleton. It is turned by any angle, bent in
+every joint, drawn at any place and scale, seen from the front or from behind, so that the average
+pose says little. Left limbs are of warm colours and right ones of cold colours, under a colour
+cast; each joint wears a badge of its own shape. A keypoint is hidden on its own by an occluder,
+or because the limb ends before it; then it is absent from the truth.
+
+Colour tells the sides here, not the arrangement: a mirrored figure is again a valid figure, with
+the same sides. Training that mirrors these images has to leave left and right as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+from PIL import ImageDraw
+
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
+from labelkit.workflows.synthetic.figure_drawing import (
+    AT,
+    BADGE,
+    SIDES,
+    SKELETON,
+    draw_figure,
+    limb,
+    patch,
+)
+from labelkit.workflows.synthetic.textures import any_colour, texture
+
+#: Probability that one keypoint is hidden, whatever the others are.
+HIDDEN_SHARE = 0.2
+
+#: Spread of the logarithm of the light's red, green and blue: how colourful it is.
+LIGHT = 0.1
+
+#: Joints that a limb may end before; a tuple, because its order uses up chance.
+_ENDS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head_top")
+
+
+class Figure(NamedTuple):
+    """One generated picture and its truth.
+
+    Attributes:
+        image: RGB, square.
+        pose: in image pixels; hidden and cut-off keypoints are absent.
+        box: around the whole figure, what is hidden of it too, cut at the image's border.
+        area: square pixels that the figure itself covers inside the image.
+    """
+
+    image: Pictures.Image
+    pose: Pose
+    box: Box
+    area: float
+
+
+def figure(rng: Generator, size: int = 160) -> Figure:
+    """Draw one figure; the same generator state gives the same figure.
+
+    Args:
+        rng: all chance comes from here.
+        size: width and height of the picture in pixels.
+    """
+    joints, unit, seen_from_front = _place(_bend(rng), rng, size)
+    hidden = rng.random(len(joints)) < HIDDEN_SHARE
+    cut = {name for name in _ENDS if hidden[AT[name]] and rng.random() < 0.5}
+    layer = draw_figure(rng, joints, unit, seen_from_front, cut, size)
+    image = _background(rng, size, unit)
+    image.paste(layer, (0, 0), layer)
+    covered = _occlude(rng, image, joints, unit, hidden, cut)
+    inside = ((joints >= 1) & (joints <= size - 1)).all(axis=1)
+    present = inside & ~hidden & ~covered & ~_under_a_badge(joints, unit)
+    area = float(np.asarray(layer.getchannel("A"), dtype=np.float64).sum() / 255)
+    return Figure(
+        _develop(rng, image),
+        human_pose(joints, np.where(present, VISIBLE, ABSENT)),
+        _box(rng, joints, unit, size),
+        area,
+    )
+
+
+def generate(
+    folder: Path,
+    count: int,
+    seed: int,
+    size: int = 160,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Path:
+    """Write `count` figures to folder/images and their truth to folder/keypoints.json.
+
+    Figure i depends on (seed, i) only: a larger set begins with the smaller one.
+
+    Args:
+        folder: made if it does not exist.
+        count: how many pictures, one figure each.
+        seed: another one gives other figures.
+        size: width and height of the pictures in pixels.
+        on_progress: told after each picture how many there are.
+
+    Returns:
+        The path of keypoints.json, in COCO's format.
+    """
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    rows, annotations = [], []
+    for index in range(count):
+        drawn = figure(np.random.default_rng((seed, index)), size)
+        name = f"{index:06d}.jpg"
+        drawn.image.save(images / name, quality=92)
+        rows.append({"id": index, "file_name": name, "width": size, "height": size})
+        annotations.append(_annotation(index, drawn))
+        on_progress(index + 1)
+    document = {
+        "info": {"description": f"Generated figures, seed {seed}"},
+        "images": rows,
+        "annotations": annotations,
+        "categories": [
+            {
+                "id": 1,
+                "name": "figure",
+                "keypoints": list(SKELETON.keypoints),
+                "skeleton": [[a + 1, b + 1] for a, b in SKELETON.links],
+            }
+        ],
+    }
+    path = folder / "keypoints.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def _annotation(index: int, drawn: Figure) -> dict[str, object]:
+    triples = np.column_stack([drawn.pose.xy, drawn.pose.visibility])
+    return {
+        "id": index,
+        "image_id": index,
+        "category_id": 1,
+        "keypoints": [int(v) if i % 3 == 2 else v for i, v in enumerate(triples.ravel().tolist())],
+        "num_keypoints": int(drawn.pose.present.sum()),
+        "bbox": list(drawn.box),
+        "area": drawn.area,
+        "iscrowd": 0,
+    }
+
+
+def _bend(rng: Generator) -> NDArray[np.float64]:
+    """(14, 2) joints of a figure seen from the front, head up, hips at (0, 0), torso about 1.
+
+    Bones are foreshortened at random. Poses whose joints lie on each other are drawn again.
+    """
+    for _ in range(30):
+        xy = np.zeros((len(SKELETON), 2))
+        torso, width = rng.uniform(0.85, 1.1), rng.uniform(0.75, 1.1)
+        xy[AT["neck"]] = neck = np.array([0.0, -torso])
+        xy[AT["head_top"]] = neck + _bone(rng.uniform(0.5, 0.65), math.pi + rng.normal(0, 0.35), 1)
+        for name, side in SIDES.items():
+            shoulder = neck + np.array([side * 0.46 * width, 0.1])
+            hip = np.array([side * 0.3 * width, 0.0])
+            lift, bend = rng.uniform(-0.5, 3.2), rng.uniform(-2.3, 2.3)
+            elbow = shoulder + _bone(rng.uniform(0.5, 0.8), lift, side)
+            spread, knee_bend = rng.uniform(-0.4, 2.0), rng.uniform(-2.1, 2.1)
+            knee = hip + _bone(rng.uniform(0.6, 1.0), spread, side)
+            xy[AT[f"{name}_shoulder"]], xy[AT[f"{name}_hip"]] = shoulder, hip
+            xy[AT[f"{name}_elbow"]], xy[AT[f"{name}_knee"]] = elbow, knee
+            wrist = elbow + _bone(rng.uniform(0.45, 0.75), lift + bend, side)
+            xy[AT[f"{name}_wrist"]] = wrist
+            ankle = knee + _bone(rng.uniform(0.6, 1.0), spread + knee_bend, side)
+            xy[AT[f"{name}_ankle"]] = ankle
+        apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + 9 * np.eye(len(xy))
+        if apart.min() > 1.5 * BADGE:
+            break
+    return xy
+
+
+def _bone(length: float, angle: float, side: float) -> NDArray[np.float64]:
+    """A bone's vector: angle 0 hangs down, pi / 2 points away from the body's middle."""
+    return length * np.array([side * math.sin(angle), math.cos(angle)])
+
+
+def _place(
+    joints: NDArray[np.float64], rng: Generator, size: int
+) -> tuple[NDArray[np.float64], float, bool]:
+    """Turn, mirror, scale and shift a figure into the picture.
+
+    Returns:
+        joints: (14, 2) in image pixels.
+        unit: pixels of one figure unit.
+        seen_from_front: else from behind, so that left and right change places.
+    """
+    seen_from_front = bool(rng.random() < 0.5)
+    turn = rng.uniform(0, 2 * math.pi)
+    cos, sin = math.cos(turn), math.sin(turn)
+    if not seen_from_front:
+        joints = joints * (-1.0, 1.0)
+    joints = joints @ np.array([[cos, sin], [-sin, cos]])
+    low, extent = joints.min(axis=0), np.ptp(joints, axis=0)
+    unit = size * rng.uniform(0.5, 0.88) / extent.max()
+    room = size - unit * extent
+    edge = 0.06 * size if rng.random() < 0.8 else -0.12 * size  # negative: may be cut off
+    start = edge + rng.random(2) * (room - 2 * edge)
+    return start + unit * (joints - low), unit, seen_from_front
+
+
+def _box(rng: Generator, joints: NDArray[np.float64], unit: float, size: int) -> Box:
+    """The figure's box with a margin of its own on each side, cut at the picture's border."""
+    margin = unit * rng.uniform(1.1 * BADGE, 1.9 * BADGE, 4)
+    left, top = np.maximum(joints.min(axis=0) - margin[:2], 0)
+    right, bottom = np.minimum(joints.max(axis=0) + margin[2:], size)
+    return Box(float(left), float(top), float(right - left), float(bottom - top))
+
+
+def _under_a_badge(joints: NDArray[np.float64], unit: float) -> NDArray[np.bool_]:
+    """(14,) True where a badge drawn later covers the joint's centre."""
+    apart = np.linalg.norm(joints[:, None] - joints[None], axis=-1)
+    return np.asarray(np.triu(apart < 0.9 * BADGE * unit, k=1).any(axis=1))
+
+
+def _background(rng: Generator, size: int, unit: float) -> Pictures.Image:
+    """A texture with patches of another one and stray limbs that belong to nobody."""
+    image = texture(rng, size)
+    draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(0, 5))):
+        start, end = rng.uniform(0, size, (2, 2))
+        end = start + (end - start) * unit / max(float(np.linalg.norm(end - start)), 1.0)
+        limb(draw, start, end, rng.uniform(0.12, 0.3) * unit, any_colour(rng), any_colour(rng))
+    other = texture(rng, size)
+    for _ in range(int(rng.integers(0, 4))):
+        patch(rng, image, other, rng.uniform(0, size, 2), rng.uniform(1.1, 2.0) * BADGE * unit)
+    return image
+
+
+def _occlude(
+    rng: Generator,
+    image: Pictures.Image,
+    joints: NDArray[np.float64],
+    unit: float,
+    hidden: NDArray[np.bool_],
+    cut: set[str],
+) -> NDArray[np.bool_]:
+    """Cover every hidden joint whose limb does not end early.
+
+    Returns:
+        (14,) True where a joint's centre is under a patch, meant for it or for a neighbour.
+    """
+    covered = np.zeros(len(joints), dtype=bool)
+    cloth = texture(rng, image.width)
+    for index in np.flatnonzero(hidden):
+        if SKELETON.keypoints[index] in cut:
+            continue
+        if rng.random() < 0.5:
+            cloth = texture(rng, image.width)
+        centre = joints[index] + rng.uniform(-0.1, 0.1, 2) * BADGE * unit
+        radius = rng.uniform(1.25, 1.5) * BADGE * unit
+        patch(rng, image, cloth, centre, radius)
+        covered |= np.linalg.norm(joints - centre, axis=1) < 1.2 * radius
+    return covered
+
+
+def _develop(rng: Generator, image: Pictures.Image) -> Pictures.Image:
+    """The camera's part: colour of the light, exposure and grain."""
+    gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.7, 1.1)
+    pixels = np.asarray(image, dtype=np.float32) * gain.astype(np.float32)
+    grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 10))
+    return Pictures.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))

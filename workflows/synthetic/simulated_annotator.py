@@ -1,0 +1,80 @@
+"""An annotator who knows the truth: stands in for people in the demo, and says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.formats.label_studio.tasks import correction_task
+
+NAME = "simulated annotator"
+
+#: Pixels below which the annotator leaves a keypoint where it is.
+GOOD_ENOUGH_PX = 1.0
+
+
+def correct(
+    tasks: Sequence[Mapping[str, Any]],
+    instances: Mapping[str, Instance],
+    truth: Mapping[str, Pose],
+    skeleton: Skeleton,
+) -> list[dict[str, Any]]:
+    """Correct every task and give the project back as Label Studio exports it.
+
+    Keypoints that are right to a pixel stay untouched, others are dragged to the truth, missing
+    ones are added, and what is not there is deleted. No working time is invented.
+
+    Args:
+        tasks: correction tasks as labelkit writes them.
+        instances: by id.
+        truth: true poses by instance id.
+        skeleton: of the poses.
+    """
+    export = []
+    for number, task in enumerate(tasks, 1):
+        prediction = task["predictions"][0]
+        version = prediction["model_version"]
+        ids = task["data"]["labelkit"]["instances"]
+        right = correction_task(
+            instances[ids[0]].image,
+            [(instances[id_], truth[id_]) for id_ in ids],
+            skeleton,
+            image_url=task["data"]["image"],
+            model_version=version,
+        )["predictions"][0]["result"]
+        shown = {(region["id"], region["type"]): region for region in prediction["result"]}
+        annotation = {
+            "id": f"{version}-{task['data']['image_id']}",
+            "completed_by": {"email": NAME},
+            "was_cancelled": False,
+            "created_at": version,
+            "updated_at": version,
+            "parent_prediction": number,
+            "result": [
+                _corrected(region, shown.get((region["id"], region["type"]))) for region in right
+            ],
+        }
+        export.append(
+            {
+                "id": number,
+                "data": task["data"],
+                "predictions": [{**prediction, "id": number}],
+                "annotations": [annotation],
+            }
+        )
+    return export
+
+
+def _corrected(right: Mapping[str, Any], shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A region as it comes back: as shown if that is good enough, else as it should be."""
+    if shown is None:
+        return {**right, "origin": "manual"}
+    dx = (shown["value"]["x"] - right["value"]["x"]) * right["original_width"] / 100
+    dy = (shown["value"]["y"] - right["value"]["y"]) * right["original_height"] / 100
+    if math.hypot(dx, dy) <= GOOD_ENOUGH_PX:
+        return {**shown, "origin": "prediction"}
+    return {**right, "origin": "prediction-changed"}

@@ -29,11 +29,12 @@ from machine import machine, table
 from labelkit.bridges.fiftyone.mongod import own_mongod
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
 from labelkit.progress import Silent
-from labelkit.project.predictions import Prediction, write_predictions
+from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
 from labelkit.project.response_maps import MapReader, MapWriter
 from labelkit.project.response_pictures import RESPONSE, MapPictures

@@ -34,9 +34,10 @@ from labelkit.bridges.label_studio.server import StudioServer, read_log_in, runn
 from labelkit.bridges.ports import free_port
 from labelkit.domain.instance import Box, Image
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.domain.skeleton import load_skeleton
-from labelkit.project.predictions import Prediction, write_predictions
+from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import VISIBILITY, Entry, visibility_content

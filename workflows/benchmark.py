@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
+from labelkit.domain.prediction import prior_predictions
 from labelkit.domain.selection import labelled_set
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
-from labelkit.project.predictions import blind_predictions
 from labelkit.project.project import (
     BENCHMARK_FILE,
     PROJECT_FILE,
@@ -159,7 +159,7 @@ def _blind(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
     yield Line(
         "skeleton in box",
         None,
-        (blind_scores(blind_predictions(ids, flat, nothing), test, skeleton),),
+        (blind_scores(prior_predictions(ids, flat, nothing), test, skeleton),),
     )
     for percent in sorted(percents) or [100.0]:
         runs = []
@@ -168,6 +168,6 @@ def _blind(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
             labelled = labelled_set(trainable, len(trainable), percent, (), seed)
             boxes_of = [bench.labels.instances[item].box for item in labelled]
             mean = MeanPose.fit([poses[item] for item in labelled], boxes_of, skeleton)
-            guesses = blind_predictions(ids, mean.apply(boxes), mean.share)
+            guesses = prior_predictions(ids, mean.apply(boxes), mean.share)
             runs.append(blind_scores(guesses, test, skeleton))
         yield Line("mean pose", percent, tuple(runs))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
+from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.errors import (
@@ -20,7 +21,7 @@ from labelkit.files.atomic import write_text
 from labelkit.metrics.table import ResultRow, ResultTable, evaluate_row
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
-from labelkit.project.predictions import Prediction, blind_predictions, find_predictions
+from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.store.conflicts import SAME_PX
@@ -175,7 +176,7 @@ def _blind_rows(
     nothing = np.full(len(skeleton), np.nan)
 
     def row(name: str, labeled: str | None, xy: np.ndarray, presence: np.ndarray) -> ResultRow:
-        guesses = blind_predictions(ids, xy, presence)
+        guesses = prior_predictions(ids, xy, presence)
         return evaluate_row(name, labeled, guesses, data.truth, data.instances, skeleton)
 
     yield row("skeleton in box", None, skeleton_in_box(boxes, skeleton), nothing)

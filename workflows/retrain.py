@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import format_percent, labelled_count, labelled_set
 from labelkit.domain.text import counted
 from labelkit.errors import WaitingForLabels
 from labelkit.metrics.quality import hardly_learned
 from labelkit.progress import Progress
-from labelkit.project.predictions import Prediction, iter_predictions
+from labelkit.project.predictions import iter_predictions
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
     COMPLETE,

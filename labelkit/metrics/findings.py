@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.accuracy import oks
 from labelkit.project.preannotation import PRESENT, pre_annotation
-from labelkit.project.predictions import Prediction
 from labelkit.project.response_maps import ResponseMaps
 from labelkit.store.journal import KEYPOINTS, Recorded
 

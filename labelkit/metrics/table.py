@@ -12,10 +12,10 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError, MissingDependencyError
 from labelkit.metrics.accuracy import oks_ap, pck, pck_lr_agnostic, presence_map
-from labelkit.project.predictions import Prediction
 
 #: Key in the JSON document -> attribute of `ResultRow`, in the order of the columns.
 METRICS = {

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose
-from labelkit.project.predictions import Prediction
+from labelkit.domain.prediction import Prediction
 
 #: Presence above this counts as present where no human has answered.
 PRESENT = 0.5

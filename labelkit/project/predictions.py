@@ -3,81 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from labelkit.domain.pose import VISIBLE, Pose
+from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import FormatError, InputError, SkeletonError
+from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer
 
 FORM = "labelkit-predictions-1"
 _ROWS_PER_GROUP = 1024
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """One instance as a model sees it.
-
-    Attributes:
-        instance_id: of the instance.
-        pose: the best place of *every* keypoint, in upright image pixels, with a score each. A
-            keypoint whose visibility is 0 has no place and is scored as lost; doubt about its
-            presence belongs into `presence`.
-        presence: (K,) float64, 0 surely absent ... 1 surely there; NaN where there is no opinion.
-        score: 0 lost ... 1 sure, of the whole instance: the mean score of the keypoints that the
-            model sees as present. The queue is sorted by it; it ranks, and is no probability.
-
-    Raises:
-        InputError: if the lengths differ or the score is not finite.
-    """
-
-    instance_id: str
-    pose: Pose
-    presence: NDArray[np.float64]
-    score: float
-
-    def __post_init__(self) -> None:
-        presence = np.array(self.presence, dtype=np.float64)
-        if presence.shape != (len(self.pose),):
-            raise InputError(
-                f"Prediction {self.instance_id}: {len(self.pose)} keypoints but presence "
-                f"{presence.shape}."
-            )
-        if not np.isfinite(self.score):
-            raise InputError(f"Prediction {self.instance_id}: the score is {self.score}.")
-        presence.flags.writeable = False
-        object.__setattr__(self, "presence", presence)
-
-    @property
-    def xy(self) -> NDArray[np.float64]:
-        """(K, 2) places in image pixels, NaN where the pose has none."""
-        return np.where(self.pose.present[:, None], self.pose.xy, np.nan)
-
-
-def blind_predictions(
-    instance_ids: Sequence[str], xy: ArrayLike, presence: ArrayLike
-) -> dict[str, Prediction]:
-    """Give poses that nobody looked up in the picture the form of a model's predictions.
-
-    Every keypoint counts as visible, and every instance gets the same score: nothing ranks them.
-
-    Args:
-        instance_ids: N ids.
-        xy: (N, K, 2) in image pixels.
-        presence: (K,) the same presence scores for all, NaN where there is no opinion.
-    """
-    shared = np.asarray(presence, dtype=np.float64)
-    visibility, score = np.full(len(shared), VISIBLE), np.ones(len(shared))
-    return {
-        instance_id: Prediction(instance_id, Pose(points, visibility, score), shared, 1.0)
-        for instance_id, points in zip(instance_ids, np.asarray(xy), strict=True)
-    }
 
 
 def _schema(count: int) -> pa.Schema:

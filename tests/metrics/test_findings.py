@@ -5,8 +5,8 @@ import pytest
 from builders import make_instance, make_pose, stick_skeleton
 
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.metrics.findings import Finding, Work, look_into, shown_pose, work_on
-from labelkit.project.predictions import Prediction
 from labelkit.project.response_maps import ResponseMaps
 from labelkit.store.journal import Entry, Recorded
 

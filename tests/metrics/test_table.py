@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from builders import make_instance, make_pose, stick_skeleton
 
+from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.errors import InputError
 from labelkit.metrics.table import ResultRow, ResultTable, evaluate_row
-from labelkit.project.predictions import Prediction, blind_predictions
 
 ROWS = (
     ResultRow("skeleton in box", None, 0.25, 0.125, 0.5, 0.0, math.nan),
@@ -93,7 +93,7 @@ def test_a_row_worked_by_hand():
 def test_exact_predictions_score_one_and_poses_without_opinion_have_no_presence():
     instances, truth = two_instances()
     xy = np.stack([pose.xy for pose in truth.values()])
-    blind = blind_predictions(list(truth), xy, [math.nan] * 4)
+    blind = prior_predictions(list(truth), xy, [math.nan] * 4)
     row = evaluate_row("truth", None, blind, truth, instances, stick_skeleton())
     assert row.as_dict() == {
         "name": "truth",
@@ -110,7 +110,7 @@ def test_instances_without_truth_do_not_count():
     instances, truth = two_instances()
     a, b = truth
     xy = np.stack([truth[a].xy, truth[b].xy + 500])
-    predictions = blind_predictions([a, b], xy, [math.nan] * 4)
+    predictions = prior_predictions([a, b], xy, [math.nan] * 4)
     row = evaluate_row("one", None, predictions, {a: truth[a]}, instances, stick_skeleton())
     assert row.pck_02 == 1.0
 
@@ -131,7 +131,7 @@ def test_without_pycocotools_only_its_column_is_undefined(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     instances, truth = two_instances()
     xy = np.stack([pose.xy for pose in truth.values()])
-    blind = blind_predictions(list(truth), xy, [0.5] * 4)
+    blind = prior_predictions(list(truth), xy, [0.5] * 4)
     row = evaluate_row("truth", None, blind, truth, instances, stick_skeleton())
     assert math.isnan(row.oks_ap)
     assert (row.pck_02, row.presence_map) == (1.0, 0.5)

@@ -2,8 +2,8 @@ import numpy as np
 from builders import make_image, make_pose
 
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.project.preannotation import pre_annotation
-from labelkit.project.predictions import Prediction
 
 IMAGE = make_image(width=100, height=80)
 

@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError, InputError, SkeletonError
 from labelkit.project.predictions import (
-    Prediction,
-    blind_predictions,
     find_predictions,
     iter_predictions,
     read_predictions,
@@ -162,9 +161,9 @@ def test_a_keypoint_without_a_place_is_nan_and_not_the_corner():
     assert np.array_equal(xy, [[1, 2], [np.nan, np.nan], [5, 6], [7, 8]], equal_nan=True)
 
 
-def test_blind_predictions_rank_nothing():
+def test_prior_predictions_rank_nothing():
     xy = np.arange(16.0).reshape(2, 4, 2)
-    rows = blind_predictions(["a-0", "b-0"], xy, [np.nan] * 4)
+    rows = prior_predictions(["a-0", "b-0"], xy, [np.nan] * 4)
     assert list(rows) == ["a-0", "b-0"]
     assert np.array_equal(rows["b-0"].xy, xy[1])
     assert [row.score for row in rows.values()] == [1.0, 1.0]

@@ -6,8 +6,8 @@ import numpy as np
 from builders import make_image, make_instance, make_pose, stick_skeleton
 
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.metrics.findings import Finding, ReviewItem
-from labelkit.project.predictions import Prediction
 
 SKELETON = stick_skeleton()
 IMAGE = make_image(width=100, height=80)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.calibration import Calibration
 from labelkit.metrics.quality import expected_calibration_error, spearman
 from labelkit.metrics.table import evaluate_row
 from labelkit.progress import Progress
-from labelkit.project.predictions import Prediction
 from labelkit.project.project import Project
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
 from labelkit.workflows.rounds.run_round import LabelSnapshot, mean_error, predict_instances

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import VISIBLE, Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.models.reading import PoseReader, turn
 from labelkit.project.preannotation import PRESENT
-from labelkit.project.predictions import Prediction
 from labelkit.workflows.network.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.network.data import (
     PlainCrops,

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelkit.domain.prediction import Prediction
 from labelkit.project.preannotation import PRESENT
-from labelkit.project.predictions import Prediction
 from labelkit.workflows.network.data import Example, TrainingCrops
 from labelkit.workflows.network.inference import predict
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelkit.bridges.fiftyone.samples import round_field
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import control_arm
 from labelkit.errors import UsageError
 from labelkit.metrics.findings import ReviewItem, Work, look_into, shown_pose, work_on
 from labelkit.progress import Progress
-from labelkit.project.predictions import Prediction, read_predictions
+from labelkit.project.predictions import read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import COMPLETE, Round, rounds

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem, control_arm, labelled_count, queue
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
-from labelkit.project.predictions import Prediction
 from labelkit.project.project import Project
 from labelkit.workflows.rounds.run_round import LabelSnapshot
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import dev_set
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import MissingDependencyError, ProjectError, WaitingForLabels
@@ -20,12 +21,7 @@ from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
 from labelkit.metrics.table import evaluate_row
 from labelkit.progress import Progress
-from labelkit.project.predictions import (
-    Prediction,
-    iter_predictions,
-    read_predictions,
-    write_predictions,
-)
+from labelkit.project.predictions import iter_predictions, read_predictions, write_predictions
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
     Round,

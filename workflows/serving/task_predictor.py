@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.errors import FormatError, ImageError, LabelkitError, ProjectError
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK, correction_task, visibility_task
 from labelkit.progress import Progress, Silent
 from labelkit.project.images import image_file
 from labelkit.project.preannotation import pre_annotation
-from labelkit.project.predictions import Prediction
 from labelkit.project.project import Project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.errors import UsageError
 from labelkit.formats.label_studio.config import correction_config, visibility_config
 from labelkit.formats.label_studio.tasks import (
@@ -20,7 +21,6 @@ from labelkit.formats.label_studio.tasks import (
     visibility_task,
 )
 from labelkit.project.preannotation import pre_annotation
-from labelkit.project.predictions import Prediction
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete
 from labelkit.workflows.rounds.queue_file import waiting

@@ -22,11 +22,12 @@ from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.domain.colours import keypoint_colours, rgb_of
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.formats.label_studio.config import OCCLUDED_CHOICE, VISIBILITY_HOTKEYS
 from labelkit.project.images import scan_images
-from labelkit.project.predictions import Prediction, write_predictions
+from labelkit.project.predictions import write_predictions
 from labelkit.project.project import create_project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round, next_round_number
 from labelkit.store.journal import KEYPOINTS

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from labelkit.cli.console import Console
+from labelkit.progress import Console
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def test_without_a_terminal_a_long_work_prints_a_line_after_one_two_four_minutes
     monkeypatch, capsys
 ):
     now = 1000.0
-    monkeypatch.setattr("labelkit.cli.console.time.monotonic", lambda: now)
+    monkeypatch.setattr("labelkit.progress.time.monotonic", lambda: now)
     with Console().bar("Reading images") as step:
         now += 500  # loading
         for done in range(2000, 2301):  # a resumed run; one image a second

@@ -60,13 +60,9 @@ def do(step: str, folder: Path) -> None:
     from labelkit.project.rounds import RoundPlan, begin_round
     from labelkit.store.journal import VISIBILITY, Entry, visibility_content
     from labelkit.store.label_store import LabelStore, NewInstance
+    from labelkit.workflows.rounds.networks import build_network
     from labelkit.workflows.rounds.run_round import run_round
-    from labelkit.workflows.rounds.settings import (
-        TrainingOptions,
-        build_network,
-        preset_of,
-        resolve,
-    )
+    from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 
     torch.set_num_threads(1)
     skeleton = load_skeleton("lsp14")

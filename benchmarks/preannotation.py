@@ -32,8 +32,9 @@ from labelkit.workflows.network.crops import normalise
 from labelkit.workflows.network.data import PlainCrops, loader
 from labelkit.workflows.network.inference import predict
 from labelkit.workflows.network.precision import faster_in_bf16
-from labelkit.workflows.rounds.run_round import _keep_maps
-from labelkit.workflows.rounds.settings import TrainingOptions, build_network, preset_of, resolve
+from labelkit.workflows.rounds.networks import build_network
+from labelkit.workflows.rounds.run_round import keep_maps
+from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 from labelkit.workflows.synthetic.figure_drawing import SKELETON
 from labelkit.workflows.synthetic.figures import generate
 
@@ -99,7 +100,7 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
             flip_test=flip_test,
         )
         with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
-            write_predictions(folder / "predictions.parquet", _keep_maps(seen, writer), SKELETON)
+            write_predictions(folder / "predictions.parquet", keep_maps(seen, writer), SKELETON)
 
     took = [(timed(bare), timed(pre_annotate)) for _ in range(turns)]
     alone, whole = (min(each) for each in zip(*took, strict=True))

@@ -26,8 +26,9 @@ from labelkit.project.project import Project, open_project
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
-from labelkit.workflows.rounds.run_round import mean_error, predict_instances, read_snapshot
-from labelkit.workflows.rounds.settings import load_network
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.networks import load_network, predict_instances
+from labelkit.workflows.rounds.run_round import mean_error
 
 #: (project, folder with images/ and keypoints.json)
 USUAL = (

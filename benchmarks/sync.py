@@ -43,8 +43,8 @@ from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import VISIBILITY, Entry, visibility_content
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.task_ledger import TaskLedger
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import write_queue
-from labelkit.workflows.rounds.run_round import read_snapshot
 from labelkit.workflows.sync.questions import next_questions
 
 SIDE, CHANGED, SMALL = 200, 5, 1000

@@ -24,7 +24,7 @@ from labelkit.domain.skeleton import load_skeleton
 from labelkit.project.images import scan_images
 from labelkit.project.project import open_project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.rounds.run_round import DEV_SHARE
+from labelkit.workflows.rounds.label_snapshot import DEV_SHARE
 from labelkit.workflows.synthetic.figures import generate
 from labelkit.workflows.synthetic.simulated_annotator import correct
 

@@ -27,9 +27,9 @@ from labelkit.workflows.benchmarking.runs import Bench, planned, scored
 from labelkit.workflows.benchmarking.scores import blind_scores
 from labelkit.workflows.benchmarking.tables import Table, Trial, tables
 from labelkit.workflows.intake.evaluation_set import evaluation_set
-from labelkit.workflows.intake.label_files import read_labels
+from labelkit.workflows.intake.label_files import read_label_file
 from labelkit.workflows.intake.register import register
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 
 #: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
@@ -114,7 +114,7 @@ def _project(root: Path, images: Path | None, labels: Path | None, progress: Pro
             f"{root} is no benchmark yet.", "Say what to learn from: --images DIR --labels FILE"
         )
     progress.line(f"Made the benchmark {root}.")
-    return create_project(root, images, read_labels(labels, None).skeleton)
+    return create_project(root, images, read_label_file(labels, None).skeleton)
 
 
 def _register(project: Project, store: LabelStore, labels: Path, progress: Progress) -> None:
@@ -122,7 +122,7 @@ def _register(project: Project, store: LabelStore, labels: Path, progress: Progr
         project,
         store,
         progress,
-        labels=read_labels(labels, project.skeleton),
+        labels=read_label_file(labels, project.skeleton),
         boxes="whole-image",  # of images without labels, which teach nothing
         skip_unreadable=False,
         skip_duplicates=True,

@@ -24,10 +24,10 @@ from labelkit.project.project import (
 )
 from labelkit.project.rounds import latest_complete
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.intake.label_files import LabelFile, read_labels, read_skeleton
+from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
 from labelkit.workflows.intake.register import Registered, register
 from labelkit.workflows.retrain import RoundReport, report_round, round_at
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.push_files import write_files
 from labelkit.workflows.sync.questions import visibility_questions
@@ -180,8 +180,8 @@ def _project(
             )
         if wanted is not None and wanted != found.skeleton:
             found = _with_skeleton(found, wanted, progress)
-        return found, read_labels(labels, found.skeleton) if labels else None
-    label_file = read_labels(labels, wanted) if labels else None
+        return found, read_label_file(labels, found.skeleton) if labels else None
+    label_file = read_label_file(labels, wanted) if labels else None
     chosen: Skeleton | None = label_file.skeleton if label_file else wanted
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)

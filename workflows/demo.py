@@ -28,7 +28,7 @@ from labelkit.workflows.evaluate import evaluate
 from labelkit.workflows.retrain import retrain
 from labelkit.workflows.reviewing.contact_sheet import contact_sheet
 from labelkit.workflows.reviewing.round_pictures import sheet_items
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files

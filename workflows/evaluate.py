@@ -27,14 +27,13 @@ from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.store.conflicts import SAME_PX
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
-from labelkit.workflows.rounds.run_round import (
-    LabelSnapshot,
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.networks import (
     examples_of,
+    load_network,
     predict_instances,
-    read_snapshot,
     train_network,
 )
-from labelkit.workflows.rounds.settings import load_network
 
 #: How a file with a project's table begins.
 MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'

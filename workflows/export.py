@@ -20,7 +20,8 @@ from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.rounds.run_round import LabelSnapshot, latest_predictions, read_snapshot
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.run_round import latest_predictions
 
 FORMATS = ("coco", "yolo", "visibility")
 

@@ -17,6 +17,7 @@ from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.app import SELECTION_FILE
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import (
     Choices,
     arrange,
@@ -26,7 +27,6 @@ from labelkit.workflows.rounds.queue_file import (
     write_choices,
     write_queue,
 )
-from labelkit.workflows.rounds.run_round import read_snapshot
 from labelkit.workflows.status import status
 
 

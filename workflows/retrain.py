@@ -29,13 +29,9 @@ from labelkit.project.rounds import (
     unfinished,
 )
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import fill_queue
-from labelkit.workflows.rounds.run_round import (
-    LabelSnapshot,
-    latest_predictions,
-    read_snapshot,
-    run_round,
-)
+from labelkit.workflows.rounds.run_round import latest_predictions, run_round
 from labelkit.workflows.rounds.settings import TrainingOptions, resolve
 
 #: Corrected instances that a round is worth correcting with: 1 % of LSPET

@@ -14,8 +14,8 @@ from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds, unfinished
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import waiting
-from labelkit.workflows.rounds.run_round import read_snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import TINY as TINY_OPTIONS
 from command_line import labelkit
-from said import Lines
+from lines import Lines
 from trained import TINY
 
 from labelkit.domain.pose import human_pose
@@ -24,7 +24,7 @@ from labelkit.workflows.benchmark import benchmark
 from labelkit.workflows.benchmarking.scores import response_at
 from labelkit.workflows.benchmarking.tables import tables
 from labelkit.workflows.network.inference import PredictionWithMaps, make_prediction
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of
 from labelkit.workflows.synthetic.figures import generate
 

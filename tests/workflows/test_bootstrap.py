@@ -19,8 +19,8 @@ from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete, rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.rounds.networks import load_network
 from labelkit.workflows.rounds.queue_file import read_queue
-from labelkit.workflows.rounds.settings import load_network
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import json
 
 import pytest
 from PIL import Image as Picture
-from said import Lines
+from lines import Lines
 
 from labelkit.errors import ProjectError, UsageError
 from labelkit.project.project import open_project
@@ -55,7 +55,7 @@ def test_it_leaves_a_contact_sheet_and_the_label_studio_files(shown):
 def test_it_says_that_the_annotator_is_simulated(shown):
     _, lines, report = shown
     assert "simulated annotator" in report.text()
-    assert any("simulated annotator corrected" in line for line in lines.said)
+    assert any("simulated annotator corrected" in line for line in lines.lines)
 
 
 def test_no_location_is_known_before_the_annotator_corrected(shown):

@@ -22,7 +22,7 @@ from labelkit.store.journal import KEYPOINTS, WITHDRAWN, Entry, keypoints_conten
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.evaluate import EvaluateReport, evaluate
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.synthetic.figures import generate

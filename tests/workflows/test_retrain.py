@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_image, make_project, write_picture
-from said import Lines
+from lines import Lines
 from trained import FIGURES, TINY, Trained
 
 from labelkit.domain.instance import Box
@@ -29,8 +29,9 @@ from labelkit.store.journal import (
 )
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.retrain import RoundReport, report_round, retrain
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import read_queue
-from labelkit.workflows.rounds.run_round import latest_predictions, read_snapshot
+from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.pull_file import pull_file
 
@@ -259,7 +260,7 @@ def test_a_killed_round_goes_on_under_its_number(corrected):
     lines = Lines()
     report = run(corrected, progress=lines)
     assert (report.round, report.is_new) == (1, True)
-    assert lines.said == ["Going on with round 001."]
+    assert lines.lines == ["Going on with round 001."]
     assert (done.path / "predictions.parquet").is_file()
 
 

@@ -19,7 +19,8 @@ from labelkit.project.response_pictures import MapPictures
 from labelkit.store.conflicts import find_conflicts, settle
 from labelkit.workflows.queue import queue
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.reviewing.report import ReviewReport, review
+from labelkit.workflows.review import review
+from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.queue_file import Choices, read_choices, read_queue, write_choices
 from labelkit.workflows.sync.pull_file import pull_file
 

@@ -9,8 +9,8 @@ from labelkit.project.rounds import begin_round, rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.queue import queue
 from labelkit.workflows.retrain import retrain
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
-from labelkit.workflows.rounds.run_round import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.status import status
 from labelkit.workflows.sync.pull_file import pull_file

@@ -18,13 +18,9 @@ from labelkit.project.project import Project
 from labelkit.workflows.benchmarking.scores import scores_of
 from labelkit.workflows.benchmarking.tables import LEFT_OUT, SIMPLE, UNANSWERED, Trial
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
-from labelkit.workflows.rounds.run_round import (
-    LabelSnapshot,
-    examples_of,
-    fit_reader,
-    train_network,
-)
-from labelkit.workflows.rounds.settings import load_network, preset_of
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.workflows.rounds.networks import examples_of, fit_reader, load_network, train_network
+from labelkit.workflows.rounds.settings import preset_of
 
 if TYPE_CHECKING:
     from labelkit.workflows.network.data import Example

@@ -19,7 +19,9 @@ from labelkit.metrics.table import evaluate_row
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
-from labelkit.workflows.rounds.run_round import LabelSnapshot, mean_error, predict_instances
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.workflows.rounds.networks import predict_instances
+from labelkit.workflows.rounds.run_round import mean_error
 
 if TYPE_CHECKING:
     from labelkit.workflows.network.inference import PredictionWithMaps

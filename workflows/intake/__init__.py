@@ -1,1 +1,1 @@
-"""Into the project: images, boxes and existing labels."""
+"""Into the project: images, boxes and labels that exist already."""

@@ -1,4 +1,4 @@
-"""Labelled images to score on: a set of their own that no training has seen, or the dev set."""
+"""Labelled images to score on: the dev set, or images that the project does not hold."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from labelkit.errors import InputError, UsageError, WaitingForLabels
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.intake.label_files import read_labels
+from labelkit.workflows.intake.label_files import read_label_file
 from labelkit.workflows.intake.register import register
-from labelkit.workflows.rounds.run_round import LabelSnapshot
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Instances with human keypoints that no training has seen.
+    """Instances with human keypoints that no training has used.
 
     Attributes:
         project: where their images are.
-        instances, truth: by instance id.
-        source: for the report.
+        instances, truth: boxes and human keypoints by instance id.
+        source: names the set in reports.
     """
 
     project: Project
@@ -38,12 +38,12 @@ class EvaluationSet:
 @contextmanager
 def evaluation_set(
     project: Project,
-    known: LabelSnapshot,
+    snapshot: LabelSnapshot,
     progress: Progress,
     images: Path | None,
     labels: Path | None,
 ) -> Iterator[EvaluationSet]:
-    """Labelled images that the project does not hold or, without any, its dev set.
+    """Open the evaluation set that `images` and `labels` make or, without them, the dev set.
 
     Raises:
         UsageError: if only one of `images` and `labels` is given.
@@ -51,9 +51,9 @@ def evaluation_set(
         InputError: if there are no keypoints, or an image is also in the project.
     """
     if (images is None) != (labels is None):
-        raise UsageError("An evaluation set wants both --images DIR and --labels FILE.")
+        raise UsageError("An evaluation set needs both --images DIR and --labels FILE.")
     if images is None or labels is None:
-        yield _dev_set(project, known)
+        yield _dev_set(project, snapshot)
         return
     with TemporaryDirectory() as folder:
         aside = replace(project, root=Path(folder), images_root=images.resolve())
@@ -62,7 +62,7 @@ def evaluation_set(
                 aside,
                 store,
                 progress,
-                labels=read_labels(labels, project.skeleton),
+                labels=read_label_file(labels, project.skeleton),
                 boxes="whole-image",  # of images without labels, which are not scored
                 skip_unreadable=False,
                 skip_duplicates=True,
@@ -72,30 +72,30 @@ def evaluation_set(
             instances, truth = store.instances(), store.poses(project.skeleton)
         if not truth:
             raise InputError(
-                f"{labels} holds no keypoints to score against.",
-                "Give a file with keypoint locations, not one with visibility answers.",
+                f"{labels} holds no keypoint locations to score against.",
+                "Give a file with keypoint locations: --labels FILE",
             )
-        trained_on = {
-            instance.image.id: instance.image.path for instance in known.instances.values()
+        in_project = {
+            instance.image.id: instance.image.path for instance in snapshot.instances.values()
         }
         for instance in instances.values():
-            if instance.image.id in trained_on:
+            if instance.image.id in in_project:
                 raise InputError(
                     f"{instance.image.path} is also in the project, as "
-                    f"{trained_on[instance.image.id]}: a score on it would mean nothing.",
+                    f"{in_project[instance.image.id]}: a score on it would mean nothing.",
                     "Evaluate on images that the project does not hold.",
                 )
         chosen = {item: instances[item] for item in truth}
         yield EvaluationSet(aside, chosen, truth, str(labels))
 
 
-def _dev_set(project: Project, known: LabelSnapshot) -> EvaluationSet:
-    truth = {item: pose for item, pose in known.poses.items() if item in known.dev}
+def _dev_set(project: Project, snapshot: LabelSnapshot) -> EvaluationSet:
+    truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
     if not truth:
         raise WaitingForLabels(
-            f"None of the {len(known.dev)} instances of the dev set has human keypoints.",
+            f"None of the {len(snapshot.dev)} instances of the dev set has human keypoints.",
             "They are first in the queue: labelkit push, correct, labelkit pull.\n"
             "Or evaluate on labelled images: labelkit evaluate --images DIR --labels FILE",
         )
-    instances = {item: known.instances[item] for item in truth}
+    instances = {item: snapshot.instances[item] for item in truth}
     return EvaluationSet(project, instances, truth, "the dev set")

@@ -1,4 +1,4 @@
-"""Make images, boxes and existing labels known to the label store."""
+"""Register images, boxes and existing labels in the label store."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ from labelkit.store.journal import (
     visibility_content,
 )
 from labelkit.store.label_store import LabelStore, NewInstance
-from labelkit.workflows.intake.label_files import ImageFinder, LabelFile, has_locations
+from labelkit.workflows.intake.image_finder import ImageFinder
+from labelkit.workflows.intake.label_files import LabelFile
 
-#: Room around the keypoints of an animal that has no box but shares its image with others.
+#: Margin around the keypoints of an object that has no box and shares its image with others, as a
+#: share of their longer extent.
 KEYPOINT_MARGIN = 0.15
 
 
@@ -42,9 +44,9 @@ class Registered:
     Attributes:
         images, instances: in the project now.
         new_labels: entries added to the journal.
-        known_labels: entries of the label file that were there already.
-        skipped: files, and images of annotations, that were left out because the user asked for
-            it; one name for each.
+        known_labels: entries of the label file that were there before.
+        skipped: names of files, and of images of annotations, that were left out at the user's
+            request.
         notes: what the user should know, a sentence each.
     """
 
@@ -68,18 +70,18 @@ def register(
     skip_missing: bool,
     can_skip: bool = True,
 ) -> Registered:
-    """Scan the images, add boxes and labels; what is known already stays as it is.
+    """Scan the images and add boxes and labels. What is registered already stays as it is.
 
     Args:
-        project: where to.
+        project: that gets them.
         store: its label store.
-        progress: told while images are read.
+        progress: shows a bar while images are read.
         labels: read from `--labels`, or None.
-        boxes: "whole-image", "detect", a COCO file; None takes those of the labels, detects
-            people for human skeletons, and takes whole images otherwise.
+        boxes: "whole-image", "detect" or a COCO file; None takes those of the labels, then detects
+            people for human skeletons and takes whole images for others.
         skip_unreadable, skip_duplicates: leave such images out instead of stopping.
-        skip_missing: leave out labels of images that are not there.
-        can_skip: whether the command has these options, for the advice in errors.
+        skip_missing: leave out labels of images that do not exist.
+        can_skip: whether the command has these options, so that errors may name them.
 
     Raises:
         LabelkitError: on the first item that cannot be used.
@@ -97,7 +99,8 @@ def register(
         skipped += missing
         crowds = sum(item.iscrowd for _, item in found)
         if crowds:
-            notes.append(f"{crowds} crowd regions of {labels.path.name} are no single objects.")
+            regions = counted(crowds, "crowd region")
+            notes.append(f"Left out {regions} of {labels.path.name}: not single objects.")
         found = [(image, item) for image, item in found if not item.iscrowd]
         candidates = _candidates(found, labels.skeleton, labels.path)
         instances = store.add_instances(candidates)
@@ -105,7 +108,7 @@ def register(
     covered = {instance.image.id for instance in store.instances().values()}
     bare = [image for image in scan.images if image.id not in covered]
     if boxes is not None and not bare:
-        notes.append("Every image has its boxes already: --boxes changes nothing.")
+        notes.append("Every image already has its boxes: --boxes changes nothing.")
     if bare:
         store.add_instances(_boxes(bare, boxes, finder, project, progress))
     if labels is not None and labels.answers:
@@ -116,14 +119,13 @@ def register(
     store.record(to_record)
     if held := sum(HELD in entry.shown for entry in to_record):
         notes.append(
-            f"{held} of the new labels contradict what people have said since. That goes on "
-            "counting. See both: labelkit status. Settle: labelkit pull --take theirs (the file) "
-            "or ours."
+            f"{held} of the new labels contradict later answers, which continue to count. "
+            "See both: labelkit status. Settle: labelkit pull --take theirs (the file) or ours."
         )
     counts = store.counts()
     if counts.instances == 0:
         raise FormatError(
-            f"No objects in {counts.images} images: nothing was detected or given.",
+            f"No objects in {counted(counts.images, 'image')}: none were detected or given.",
             "Take each image as one object with --boxes whole-image, or give --boxes FILE.",
         )
     return Registered(
@@ -144,7 +146,11 @@ def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport
 def _refuse_or_list(
     scan: ScanReport, skip_unreadable: bool, skip_duplicates: bool, can_skip: bool
 ) -> list[str]:
-    """Files that are left out; an error names all that nobody asked to leave out."""
+    """Files that are left out.
+
+    Raises:
+        ImageError: naming all files that the user did not ask to leave out.
+    """
     found, options = [], []
     if scan.problems and not skip_unreadable:
         names = named([f"{item.path} ({item.reason})" for item in scan.problems])
@@ -161,18 +167,18 @@ def _refuse_or_list(
             f"{'; '.join(found)}.",
             f"Leave them out: add to the command {' '.join(options)}"
             if can_skip
-            else "Replace such files, or take them away.",
+            else "Replace or remove these files.",
         )
     return [*(item.path for item in scan.problems), *(path for path, _ in scan.duplicates)]
 
 
 def _left_alone(ignored: Counter[str]) -> list[str]:
-    """A note of files that are no images, at most one."""
+    """At most one note, of files that are not images."""
     if not ignored:
         return []
     kinds = named([f"{count} x {suffix}" for suffix, count in ignored.most_common()])
     advice = "; convert HEIC to JPEG" if {".heic", ".heif"} & ignored.keys() else ""
-    return [f"Left alone: {kinds} (not an image format that labelkit reads{advice})."]
+    return [f"Ignored: {kinds} (not an image format that labelkit reads{advice})."]
 
 
 def _match(
@@ -182,7 +188,7 @@ def _match(
     skip_missing: bool,
     can_skip: bool = True,
 ) -> tuple[list[tuple[Image, Annotation]], list[str]]:
-    """Annotations with their images, and what those name that have none."""
+    """Annotations with their images, and the paths of those without an image."""
     found = []
     missing: Counter[str] = Counter()
     images = finder.find((item.image_path for item in annotations), str(path))
@@ -204,22 +210,23 @@ def _refuse_missing(
     first = next(iter(missing))
     if not any_found:
         raise FormatError(
-            f"{path} labels {first}, but no image it names is in the images folder.",
+            f"{path} labels {first}, but none of its images is in the images folder.",
             "Give the folder that its paths start from with --images.",
         )
     if not skip:
         raise FormatError(
-            f"{path} labels {first}, which is not among the images ({len(missing)} such images).",
+            f"{path} labels {first}, which is not among the images "
+            f"({counted(len(missing), 'missing image')}).",
             "Import the rest: add to the command --skip-missing"
             if can_skip
-            else "Add the images, or take their labels out of the file.",
+            else "Add the images, or remove their labels from the file.",
         )
 
 
 def _candidates(
     found: Sequence[tuple[Image, Annotation]], skeleton: Skeleton, path: Path
 ) -> list[NewInstance]:
-    """Boxes of annotations; without one the whole image, or the keypoints' surroundings."""
+    """Boxes of annotations; without one, the whole image or a box around the keypoints."""
     per_image = Counter(image.id for image, _ in found)
     rows = []
     for image, item in found:
@@ -233,11 +240,15 @@ def _candidates(
         if item.box is not None:
             box, source = check_box(item.box, image), "given"
         elif per_image[image.id] == 1:
-            box, source = Box(0.0, 0.0, float(image.width), float(image.height)), "whole-image"
+            box, source = _whole(image), "whole-image"
         else:
             box, source = _around(item, image), "keypoints"
         rows.append(NewInstance(image, box, source, item.area or box.w * box.h))
     return rows
+
+
+def _whole(image: Image) -> Box:
+    return Box(0.0, 0.0, float(image.width), float(image.height))
 
 
 def _around(item: Annotation, image: Image) -> Box:
@@ -254,7 +265,7 @@ def _keypoint_entries(
 ) -> list[Entry]:
     entries = []
     for (_, item), instance in zip(found, instances, strict=True):
-        if has_locations(item.pose):
+        if item.pose.present.any():  # COCO writes only zeros for "not annotated"
             content = keypoints_content(labels.skeleton, item.pose)
             entries.append(_file_entry(instance, KEYPOINTS, content, labels, item.reference))
     return entries
@@ -276,7 +287,7 @@ def _file_entry(
 def _match_answers(
     labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool
 ) -> tuple[list[Entry], list[str]]:
-    """Journal entries of visibility answers, and the images that are not there."""
+    """Journal entries of visibility answers, and the paths of missing images."""
     of_image: dict[str, list[Instance]] = defaultdict(list)
     for instance in store.instances().values():
         of_image[instance.image.id].append(instance)
@@ -288,7 +299,7 @@ def _match_answers(
         if image is None:
             missing[answer.image_path] += 1
             continue
-        instance = _meant(answer, of_image[image.id], labels.path)
+        instance = _instance_of(answer, of_image[image.id], labels.path)
         content = visibility_content(labels.skeleton, np.asarray(answer.presence))
         reference = f"{answer.image_path}#{answer.reference}"
         entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
@@ -296,8 +307,8 @@ def _match_answers(
     return entries, list(missing.elements())
 
 
-def _meant(answer: VisibilityAnswer, instances: Sequence[Instance], path: Path) -> Instance:
-    """The instance an answer is about: by id, by ordinal, or the only one."""
+def _instance_of(answer: VisibilityAnswer, instances: Sequence[Instance], path: Path) -> Instance:
+    """The instance that an answer is for: by id, by ordinal, or the only one."""
     if not answer.reference and len(instances) == 1:
         return instances[0]
     for instance in instances:
@@ -317,20 +328,13 @@ def _boxes(
     project: Project,
     progress: Progress,
 ) -> list[NewInstance]:
-    """Boxes for images that have none yet."""
+    """Boxes for images that have none."""
     choice = boxes or ("detect" if project.skeleton.name in BUILTIN else "whole-image")
     if choice == "whole-image":
-        return [
-            NewInstance(
-                image,
-                Box(0.0, 0.0, float(image.width), float(image.height)),
-                "whole-image",
-                float(image.width * image.height),
-            )
-            for image in images
-        ]
+        boxes_of = ((image, _whole(image)) for image in images)
+        return [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes_of]
     if choice == "detect":
-        from labelkit.workflows.intake.boxes import detect, load_detector
+        from labelkit.workflows.intake.person_detector import detect, load_detector
 
         detector = load_detector(progress.line)
         found = detect(images, project.images_root, detector)
@@ -341,13 +345,14 @@ def _boxes(
     path = Path(choice)
     if not path.is_file():
         raise UsageError(
-            f"--boxes {choice} is no file.", "Give whole-image, detect, or a COCO file of boxes."
+            f"--boxes {choice} is not a file.",
+            "Give --boxes whole-image, --boxes detect, or a COCO file of boxes.",
         )
-    wanted = {image.id for image in images}
+    without = {image.id for image in images}
     matched, _ = _match(read_boxes(load_json(path), str(path)), finder, path, skip_missing=True)
     rows = []
     for image, item in matched:
-        if image.id in wanted and item.box is not None and not item.iscrowd:
+        if image.id in without and item.box is not None and not item.iscrowd:
             box = check_box(item.box, image)
             rows.append(NewInstance(image, box, "given", item.area or box.w * box.h))
     return rows

@@ -18,8 +18,8 @@ from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, read_queue
-from labelkit.workflows.rounds.run_round import LabelSnapshot, read_snapshot
 
 
 @dataclass(frozen=True, slots=True)

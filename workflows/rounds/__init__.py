@@ -1,1 +1,1 @@
-"""Rounds: how a network is trained, what it predicts, and what is queued next."""
+"""Rounds: what people have answered, how a network is trained on it, what is queued next."""

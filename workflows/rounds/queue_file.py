@@ -1,4 +1,4 @@
-"""What people should correct next, kept until the next round says otherwise."""
+"""What people should correct next, kept in a file until the next round fills it again."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from labelkit.domain.selection import QueueItem, control_arm, labelled_count, qu
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
-from labelkit.workflows.rounds.run_round import LabelSnapshot
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 
-#: Share of the queue that is served without pre-annotation, to measure what those save.
+#: Share of the queue that is served without pre-annotation, to measure what pre-annotation saves.
 CONTROL_SHARE = 0.1
 QUEUE_FILE = "queue.json"
 CHOICES_FILE = "choices.json"
 
-#: Reason of what somebody picked out.
+#: Reason of an item that the lead chose.
 CHOSEN = "chosen"
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the lead decided while looking; it holds until decided otherwise.
+    """What the lead decided in a review; it holds until the lead changes it.
 
     Attributes:
         first: ids of instances to label next, in this order.
@@ -37,54 +37,57 @@ class Choices:
 
 
 def fill_queue(
-    project: Project, labels: LabelSnapshot, predictions: Mapping[str, Prediction], percent: float
+    project: Project,
+    snapshot: LabelSnapshot,
+    predictions: Mapping[str, Prediction],
+    percent: float,
 ) -> tuple[QueueItem, ...]:
-    """Queue what was chosen, the dev set, then the least sure, up to a labelled percentage.
+    """Queue what was chosen, the dev set, then the least confident, up to a labelled percentage.
 
     Args:
         project: where the queue is kept.
-        labels: what is labelled already.
+        snapshot: what is labelled already.
         predictions: of the newest round, by instance id; may be empty.
-        percent: labelled percentage that the queue should lead to.
+        percent: 0 ... 100, labelled percentage once the queue is corrected.
     """
-    missing = labelled_count(len(labels.instances), percent) - len(labels.trainable)
-    dev_waiting = len(labels.dev - labels.poses.keys() - labels.skipped)
+    missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
+    dev_waiting = len(snapshot.dev - snapshot.poses.keys() - snapshot.skipped)
     items = queue(
-        labels.instances,
-        done=labels.poses.keys() | labels.skipped,
-        dev=labels.dev,
+        snapshot.instances,
+        done=snapshot.poses.keys() | snapshot.skipped,
+        dev=snapshot.dev,
         scores={item: prediction.score for item, prediction in predictions.items()},
         seed=project.seed,
         control_share=CONTROL_SHARE,
     )
-    items = arrange(project, items, labels, read_choices(project))
+    items = arrange(project, items, snapshot, read_choices(project))
     items = items[: max(dev_waiting + max(missing, 0), sum(i.reason == CHOSEN for i in items))]
     write_queue(project, items)
     return items
 
 
 def arrange(
-    project: Project, items: Iterable[QueueItem], labels: LabelSnapshot, choices: Choices
+    project: Project, items: Iterable[QueueItem], snapshot: LabelSnapshot, choices: Choices
 ) -> tuple[QueueItem, ...]:
     """A queue with what was chosen in front and without what was excluded.
 
     Args:
         project: whose seed draws the control arm.
         items: of the queue.
-        labels: what is labelled already, and so not chosen any more.
+        snapshot: what is labelled already, and so no longer chosen.
         choices: of the lead.
     """
     excluded = set(choices.excluded)
     first = [
         item
         for item in dict.fromkeys(choices.first)
-        if item in labels.instances and item not in labels.poses and item not in excluded
+        if item in snapshot.instances and item not in snapshot.poses and item not in excluded
     ]
     control = control_arm(first, project.seed, CONTROL_SHARE)
     chosen = [QueueItem(item, CHOSEN, item in control) for item in first]
     gone = excluded.union(first)
     rest = [
-        QueueItem(i.instance_id, "dev" if i.instance_id in labels.dev else "unsure", i.control)
+        QueueItem(i.instance_id, "dev" if i.instance_id in snapshot.dev else "unsure", i.control)
         for i in items
         if i.instance_id not in gone
     ]
@@ -98,12 +101,12 @@ def write_queue(project: Project, items: Iterable[QueueItem]) -> None:
 
 
 def read_queue(project: Project) -> tuple[QueueItem, ...]:
-    """The queue as it was last filled; empty before the first round.
+    """The queue as it was last written; empty before the first round.
 
     Raises:
         ProjectError: if its file is damaged.
     """
-    rows = _read(project, QUEUE_FILE, "Delete it; the next retrain fills it again.")
+    rows = _read(project, QUEUE_FILE, "Delete it, then fill it again: labelkit retrain")
     try:
         items = rows["items"] if rows else ()
         return tuple(QueueItem(r["instance"], r["reason"], r["control"]) for r in items)
@@ -111,25 +114,25 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
         raise _damaged(project, QUEUE_FILE, error) from error
 
 
-def waiting(project: Project, labels: LabelSnapshot) -> list[QueueItem]:
-    """What of the queue still waits; what somebody skipped does only if it was picked out."""
+def waiting(project: Project, snapshot: LabelSnapshot) -> list[QueueItem]:
+    """Queue items that still wait for keypoints. A skipped one waits only if the lead chose it."""
     return [
         item
         for item in read_queue(project)
-        if item.instance_id in labels.instances
-        and item.instance_id not in labels.poses
-        and (item.reason == CHOSEN or item.instance_id not in labels.skipped)
+        if item.instance_id in snapshot.instances
+        and item.instance_id not in snapshot.poses
+        and (item.reason == CHOSEN or item.instance_id not in snapshot.skipped)
     ]
 
 
 def write_choices(project: Project, choices: Choices) -> None:
-    """Keep what the lead decided."""
+    """Keep the lead's choices in the project."""
     document = {"first": list(choices.first), "excluded": list(choices.excluded)}
     write_json(project.root / CHOICES_FILE, document)
 
 
 def read_choices(project: Project) -> Choices:
-    """What the lead decided; nothing at first.
+    """The lead's choices; none at first.
 
     Raises:
         ProjectError: if its file is damaged.
@@ -152,7 +155,7 @@ def _read(project: Project, name: str, next_step: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ProjectError(f"{path} is damaged ({error}).", next_step) from error
     if not isinstance(document, dict):
-        raise ProjectError(f"{path} is damaged (no JSON object).", next_step)
+        raise ProjectError(f"{path} is damaged (not a JSON object).", next_step)
     return document
 
 

@@ -1,30 +1,28 @@
-"""Which network is trained and how: what the user said, or the last round, or the machine."""
+"""How a network is trained: as the options say, else as in the last round, else the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import CheckpointError, MissingDependencyError, UsageError
+from labelkit.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """What the user said about training; None where nothing was said.
+    """Options of a training; None where the user gave none.
 
     Attributes:
         preset: "paper", "plus" or "tiny".
         backbone: name of a timm model.
         epochs: passes over as many crops as the project has instances.
         pretrained: start from ImageNet weights.
-        rotation: degrees by which training crops turn, either way.
-        mirror: mirror training crops, sides renamed.
+        rotation: training crops turn by up to this many degrees, either way.
+        mirror: also train on mirrored crops, with left and right keypoints swapped.
         seed: of the training.
-        devices: GPUs or processes on each machine.
+        devices: GPUs, or processes without GPUs, on each machine.
     """
 
     preset: str | None = None
@@ -36,13 +34,14 @@ class TrainingOptions:
     seed: int | None = None
     devices: int | None = None
 
-    def training(self) -> bool:
-        """Whether anything was said about the training itself."""
+    @property
+    def changes_training(self) -> bool:
+        """Whether any option changes the training itself."""
         return self != TrainingOptions(seed=self.seed, devices=self.devices)
 
 
 def check_options(options: TrainingOptions) -> None:
-    """Refuse what no training can use, before anything is made.
+    """Refuse options that no training can use, before anything is created.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -69,16 +68,16 @@ def _check_backbone(name: str) -> None:
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
         raise UsageError(
             f"timm has no model {name!r}.",
-            f"Near that: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
+            f"Similar: {near or 'resnet50, hrnet_w32, mobilenetv3_small_100'}.",
         )
 
 
 def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in full, as a round keeps them: JSON values only.
+    """Complete settings, as a round keeps them: JSON values only.
 
     Args:
-        options: what the user said.
-        earlier: settings of the last round, kept where the user said nothing; may be empty.
+        options: of this command.
+        earlier: settings of the last round, kept where there is no option; may be empty.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -98,8 +97,8 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
     preset = PRESETS[name]
 
     def chosen(key: str, default: Any) -> Any:
-        said = getattr(options, key)
-        return earlier.get(key, default) if said is None else said
+        option = getattr(options, key)
+        return earlier.get(key, default) if option is None else option
 
     settings = {
         "preset": name,
@@ -114,7 +113,7 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
 
 
 def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The preset that `settings` name, with what they change in it."""
+    """The preset that `settings` name, with the changes they make to it."""
     from labelkit.models.presets import PRESETS
 
     preset = deepcopy(PRESETS[settings["preset"]])
@@ -124,54 +123,3 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     for table, changes in settings.get("changes", {}).items():  # of a benchmark's row
         preset[table] |= changes
     return preset
-
-
-def build_network(kind: str, skeleton: Skeleton, settings: Mapping[str, Any]) -> Any:
-    """A network of `labelkit.models` for a skeleton.
-
-    Raises:
-        MissingDependencyError: if ImageNet weights are wanted and cannot be had.
-    """
-    from labelkit.models.parts.backbone import PretrainedUnavailable
-    from labelkit.models.presets import build_model
-
-    try:
-        return build_model(
-            kind,
-            len(skeleton),
-            skeleton.links,
-            preset_of(settings),
-            settings["pretrained"],
-            pairs=skeleton.pairs,
-        )
-    except PretrainedUnavailable as error:
-        raise MissingDependencyError(
-            f"The pretrained weights of {error.name} cannot be fetched.",
-            "Connect to the network, or train from scratch with: --no-pretrained",
-        ) from error
-
-
-def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
-    """The network that a round kept, and the header of its file.
-
-    Raises:
-        CheckpointError: if the file holds no network of labelkit, or one for other keypoints.
-    """
-    from labelkit.models.checkpoint import load_model
-
-    advice = f"Put its own file back, or move {path.parent} away and run the same command again."
-    try:
-        network, header = load_model(path)
-    except CheckpointError as error:
-        raise CheckpointError(error.problem, advice) from error
-    trained_for = header.get("skeleton") or {}
-    if trained_for.get("keypoints") != list(skeleton.keypoints):
-        raise CheckpointError(
-            f"{path} was trained for the skeleton {trained_for.get('name')!r}, "
-            f"not for {skeleton.name!r} as the project has it.",
-            advice,
-        )
-    training = header.get("training", {})
-    earlier = "heatmaps" if training.get("located") else "response"  # until 2026-11-28
-    network.reader.read_from = training.get("read_from", earlier)  # type: ignore[union-attr]
-    return network, header

@@ -23,9 +23,8 @@ from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.queue_file import read_queue
-from labelkit.workflows.rounds.run_round import predict_instances
-from labelkit.workflows.rounds.settings import load_network
 
 #: Instances that the network sees at a time.
 BATCH = 64

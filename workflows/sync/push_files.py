@@ -11,7 +11,7 @@ from labelkit.files.atomic import write_json, write_text
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.questions import Questions, next_questions
 
 FOLDER = "label_studio"

@@ -22,7 +22,7 @@ from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import SentProject, SentTask, TaskLedger
-from labelkit.workflows.rounds.run_round import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.push_report import ServerPushReport
 from labelkit.workflows.sync.questions import Questions, check_base, next_questions
 

@@ -23,8 +23,9 @@ from labelkit.formats.label_studio.tasks import (
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.queue_file import waiting
-from labelkit.workflows.rounds.run_round import LabelSnapshot, latest_predictions
+from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
 #: Version of a prediction that holds nothing but the boxes to be ticked.

@@ -10,8 +10,8 @@ from labelkit.domain.pose import human_pose
 from labelkit.errors import FormatError
 from labelkit.project.images import scan_images
 from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import read_queue, waiting
-from labelkit.workflows.rounds.run_round import read_snapshot
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 

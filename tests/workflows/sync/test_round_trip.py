@@ -23,7 +23,7 @@ from labelkit.project.images import scan_images
 from labelkit.project.project import create_project
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.task_ledger import TaskLedger
-from labelkit.workflows.rounds.run_round import LabelSnapshot
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.sync.pull_server import pull_server
 from labelkit.workflows.sync.push_report import ServerPushReport
 from labelkit.workflows.sync.push_server import Push

@@ -1,4 +1,4 @@
-"""Progress of a workflow, kept for a test to read."""
+"""The lines that a workflow reports, kept for a test to read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from labelkit.progress import Silent
 
 
 class Lines(Silent):
-    """Keeps what a workflow says."""
+    """Keeps every line that a workflow reports."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def line(self, text: str) -> None:
-        self.said.append(text)
+        self.lines.append(text)
 
     @property
     def epochs(self) -> list[str]:
         """One line for each epoch that was trained."""
-        return [line for line in self.said if ": epoch " in line]
+        return [line for line in self.lines if ": epoch " in line]

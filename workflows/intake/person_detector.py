@@ -1,4 +1,4 @@
-"""Find people with torchvision's detector, where nobody has drawn boxes."""
+"""Detect people with torchvision's detector, for images without boxes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ def load_detector(on_notice: Callable[[str], None]) -> nn.Module:
     """The detector with its published weights, downloaded once and then kept.
 
     Args:
-        on_notice: told where the weights come from and under which licence, before the first
-            download.
+        on_notice: called before the first download, with the origin and licence of the weights.
 
     Raises:
-        MissingDependencyError: if the weights are not here and cannot be fetched.
+        MissingDependencyError: if the weights cannot be downloaded or read.
     """
     import torch
     from torchvision.models.detection import (
@@ -52,7 +51,7 @@ def load_detector(on_notice: Callable[[str], None]) -> nn.Module:
         )
     try:
         # The file's hash is checked, and weights_only reads tensors but runs no pickled code.
-        # torch.hub says on either of them, by version, what on_notice has said.
+        # torch.hub prints what on_notice was told, on stdout or stderr by version.
         with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
             weights = torch.hub.load_state_dict_from_url(
                 url, map_location="cpu", progress=False, check_hash=True, weights_only=True
@@ -63,10 +62,10 @@ def load_detector(on_notice: Callable[[str], None]) -> nn.Module:
         ) from error
     except (OSError, RuntimeError) as error:
         raise MissingDependencyError(
-            f"The weights of the person detector cannot be fetched from {url} "
+            f"The weights of the person detector cannot be downloaded from {url} "
             f"({str(error).strip() or type(error).__name__}).",
-            f"Say where boxes come from instead: --boxes whole-image or --boxes FILE "
-            f"(COCO). Or put the file at {kept}.",
+            "Take boxes from elsewhere: --boxes whole-image or --boxes FILE (COCO). "
+            f"Or put the file at {kept}.",
         ) from error
     detector = fasterrcnn_mobilenet_v3_large_fpn(
         weights=None, weights_backbone=None, box_detections_per_img=MAX_BOXES
@@ -81,16 +80,14 @@ def detect(
     detector: nn.Module,
     *,
     score_threshold: float = 0.7,
-    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[tuple[Image, list[tuple[Box, float]]]]:
-    """Boxes of the people in each image, the surest first.
+    """Boxes of the people in each image, the most confident first.
 
     Args:
         images: read one at a time, so that memory does not grow with their number.
         images_root: the folder that image paths are below.
         detector: from `load_detector`; runs on a GPU if there is one.
-        score_threshold: boxes below it are left out; 0 unsure ... 1 sure.
-        on_progress: told after each image how many are done.
+        score_threshold: boxes with a lower confidence (0 ... 1) are left out.
 
     Yields:
         Each image with its (box, score) list, which may be empty.
@@ -100,14 +97,13 @@ def detect(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detector = detector.to(device).eval()
-    for done, image in enumerate(images, start=1):
+    for image in images:
         picture = pil_to_tensor(open_upright(images_root / image.path)).to(device) / 255
         with torch.inference_mode():
             found = detector([picture])[0]
         people = (found["labels"] == PERSON) & (found["scores"] >= score_threshold)
         corners, scores = found["boxes"][people].tolist(), found["scores"][people].tolist()
         yield image, list(_boxes(image, corners, scores))
-        on_progress(done)
 
 
 def _boxes(

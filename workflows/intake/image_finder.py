@@ -1,0 +1,100 @@
+"""Which image of the project a label file means, however it writes the path."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from labelkit.domain.instance import Image
+from labelkit.errors import FormatError
+
+
+class _Match(NamedTuple):
+    """The path of an image or copy, and the folders that the label file writes before it."""
+
+    path: str
+    before: tuple[str, ...]
+
+
+class ImageFinder:
+    """Finds the images that a label file names, with any number of folders before the name.
+
+    Args:
+        images: of the project.
+        copies: path of a dropped copy -> path of the image that was kept.
+    """
+
+    def __init__(self, images: Iterable[Image], copies: Mapping[str, str]) -> None:
+        by_path = {image.path: image for image in images}
+        kept_paths = {**{path: path for path in by_path}, **copies}
+        self._images = {path: by_path[kept] for path, kept in kept_paths.items()}
+        self._by_ending: dict[str, dict[str, str]] = defaultdict(dict)  # -> kept path -> a path
+        for path, kept in kept_paths.items():
+            for ending in _endings(path):
+                self._by_ending[ending].setdefault(kept, path)
+
+    def find(self, paths: Iterable[str], origin: str) -> dict[str, Image]:
+        """The image of each path of one file. Paths without an image are left out.
+
+        A path may lack the first folders of an image's path. It may also have more folders before
+        it, if all paths of the file have the same ones: other folders mean other images, even
+        where the file names agree.
+
+        Args:
+            paths: as the file writes them.
+            origin: the file, for messages.
+
+        Raises:
+            FormatError: if a path fits several images, or several paths fit one image.
+        """
+        matches = {path: found for path in dict.fromkeys(paths) if (found := self._match(path))}
+        before = {found.before: path for path, found in matches.items()}
+        root = min(before, key=len, default=())
+        for other, path in before.items():
+            if other[: len(root)] != root:
+                raise FormatError(
+                    f"{origin} labels {before[root]} and {path}, but the images folder "
+                    f"does not tell {PurePosixPath(*root)} and {PurePosixPath(*other)} apart.",
+                    "Give the folder that its paths start from with --images.",
+                )
+        result: dict[str, Image] = {}
+        written: dict[str, str] = {}
+        for path, found in matches.items():
+            if found.before != root:
+                continue
+            same = written.setdefault(found.path, path)
+            if PurePosixPath(same) != PurePosixPath(path):
+                raise FormatError(
+                    f"{origin} labels {same} and {path}, which would both be {found.path}.",
+                    "Write the path below the images folder into the label file.",
+                )
+            result[path] = self._images[found.path]
+        return result
+
+    def _match(self, path: str) -> _Match | None:
+        """What a path alone can mean: an image's path, the end of one, or more than one."""
+        parts = PurePosixPath(path).parts
+        whole = "/".join(parts)
+        if whole in self._images:
+            return _Match(whole, ())
+        fitting = self._by_ending.get(whole, {})
+        if len(fitting) > 1:
+            first, second, *_ = fitting
+            raise FormatError(
+                f"{path} could mean {first} or {second}.",
+                "Write the path below the images folder into the label file.",
+            )
+        for found in fitting.values():
+            return _Match(found, ())
+        for start, ending in enumerate(_endings(path)):
+            if ending in self._images:
+                return _Match(ending, parts[:start])
+        return None
+
+
+def _endings(path: str) -> list[str]:
+    """a/b/c.png -> a/b/c.png, b/c.png, c.png."""
+    parts = PurePosixPath(path).parts
+    return ["/".join(parts[start:]) for start in range(len(parts))]

@@ -1,0 +1,64 @@
+"""What people have answered about a project up to some moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.selection import dev_set
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+
+#: Share of the images whose instances are the dev set. They compare rounds and train none.
+DEV_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSnapshot:
+    """The instances of a project and the human labels that count at one entry of its journal.
+
+    Attributes:
+        instances: all that are registered now, by id.
+        presences: (K,) bool, visibility answers by instance id.
+        poses: human keypoints by instance id.
+        dev: ids of the dev set.
+        skipped: ids of instances that an annotator skipped.
+    """
+
+    instances: Mapping[str, Instance]
+    presences: Mapping[str, np.ndarray]
+    poses: Mapping[str, Pose]
+    dev: frozenset[str]
+    skipped: frozenset[str]
+
+    @property
+    def trainable(self) -> list[str]:
+        """Instances whose locations may be trained on."""
+        return [item for item in self.poses if item not in self.dev]
+
+    @property
+    def trainable_percent(self) -> float:
+        """0 ... 100, the largest labelled percentage that a round can have now."""
+        return 100.0 * len(self.trainable) / len(self.instances)
+
+
+def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None) -> LabelSnapshot:
+    """Read the labels of a project.
+
+    Args:
+        project: whose skeleton and seed apply.
+        store: its label store.
+        as_of: journal entry after which answers do not count; None for all answers.
+    """
+    instances = store.instances()
+    return LabelSnapshot(
+        instances,
+        store.presences(project.skeleton, as_of),
+        store.poses(project.skeleton, as_of),
+        frozenset(dev_set(instances.values(), project.seed, DEV_SHARE)),
+        frozenset(store.skipped(as_of)),
+    )

@@ -27,6 +27,8 @@ _CHUNK = 500
 _BEARERS = {"labelkit_id": {"$not": {"$regex": ":image$"}}}
 _NUMBERS = ("uncertainty", "error", "oks", "correction")
 _NAMES = ("swaps", "map_disagrees", "not_found", "answered_absent", "annotators")
+#: A field of datasets made until 2026-11-28; "answered_absent" has its place.
+_FORMER_NAME = "said_absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ def _declare(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps:
     import fiftyone as fo
 
     known = set(dataset.get_field_schema(flat=True))
+    if _FORMER_NAME in known:
+        dataset.delete_sample_field(_FORMER_NAME)
 
     def field(path: str, kind: Any, **details: Any) -> None:
         if path not in known:

@@ -12,6 +12,9 @@ from labelkit.project.response_pictures import CAM, RESPONSE
 
 UNCERTAIN = "most uncertain"
 
+#: A view that labelkit saved until 2026-11-28, of a field that is gone.
+_FORMER_VIEW = "found but said absent"
+
 _WHITE, _YELLOW, _GREY = "#ffffff", "#ffd166", "#9aa0a6"
 
 
@@ -32,7 +35,7 @@ def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterat
     yield "suspected left-right swaps", some("swaps")
     yield "map and prediction disagree", some("map_disagrees")
     yield "present but not found", some("not_found")
-    yield "found but said absent", some("answered_absent")
+    yield "found but answered absent", some("answered_absent")
     for tag in ("queued", "control", "dev", LABEL_NEXT, EXCLUDE):
         name = {"control": "control arm", "dev": "dev set"}.get(tag, tag)
         yield name, dataset.match(F("tags").contains(tag))
@@ -50,6 +53,8 @@ def save_views(dataset: Any, wanted: Iterable[tuple[str, Any]]) -> list[str]:
         the names of all of them.
     """
     known, names = set(dataset.list_saved_views()), []
+    if _FORMER_VIEW in known:
+        dataset.delete_saved_view(_FORMER_VIEW)
     for name, view in wanted:
         if name not in known:
             name = _save(dataset, name, view)

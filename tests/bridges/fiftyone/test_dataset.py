@@ -288,6 +288,26 @@ def test_every_view_opens_and_stays_as_the_user_left_it(project: Project):
     assert after[: len(before)] == before
 
 
+def test_what_an_earlier_version_called_otherwise_is_dropped_once(project: Project):
+    dataset = opened(project)
+    bridge.upsert(dataset, documents(make_item(answered_absent=("tail",))), None)
+    move_nose(dataset, [0.75, 0.5])
+    dataset.rename_sample_field("answered_absent", "said_absent")  # as until 2026-11-28
+    dataset.save_view("found but said absent", dataset.exists("said_absent"))
+    read = edits(dataset)
+
+    dataset = opened(project)
+    again = bridge.upsert(dataset, documents(make_item(answered_absent=("tail",))), None, read)
+    save_views(dataset, views(dataset, SKELETON, []))
+
+    assert again == bridge.Upserted(0, 1, 0, 0)
+    assert "said_absent" not in dataset.get_field_schema()
+    assert dataset.first().answered_absent == ["tail"]
+    assert "found but said absent" not in dataset.list_saved_views()
+    assert len(dataset.load_saved_view("found but answered absent")) == 1
+    assert edits(dataset) == []
+
+
 def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(project: Project):
     from labelkit.domain.colours import keypoint_colours
 

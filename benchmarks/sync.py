@@ -161,7 +161,7 @@ def bare_import(project: Project, server: StudioServer) -> float:
     with LabelStore.open(project.store_url) as store:
         asked = next_questions(project, read_snapshot(project, store))
     tasks: list[Any] = [
-        asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.wanted)
+        asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.ids)
     ]
     client = LabelStudio(base_url=server.url, api_key=server.log_in.api_key)
     target = client.projects.create(title="bare import", label_config=asked.interface)

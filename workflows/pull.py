@@ -1,21 +1,20 @@
-"""`labelkit pull`: answers and corrections from Label Studio, into the journal."""
+"""`labelkit pull`: answers and corrections from Label Studio into the journal."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from labelkit.bridges.label_studio.api import connect
 from labelkit.errors import UsageError
 from labelkit.progress import Progress
 from labelkit.project.project import Project, lock_project
-from labelkit.store.conflicts import settle
+from labelkit.store.conflicts import OURS, THEIRS, settle
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.status import status
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.pull_report import PullReport
-
-#: Which side a conflict is settled for: what Label Studio says now, or what counts here.
-SIDES = ("theirs", "ours")
+from labelkit.workflows.sync.pull_server import pull_server
 
 
 def pull(
@@ -26,32 +25,31 @@ def pull(
     file: Path | None = None,
     take: str | None = None,
 ) -> PullReport:
-    """Record what people did since the last pull; each answer once, none ever replaced.
+    """Record what people did since the last pull. Each answer is recorded once, none replaced.
 
     Args:
         project: see `open_project`.
         store: its label store.
         progress: shows bars.
-        file: a JSON export; None reads the server in LABEL_STUDIO_URL.
-        take: "theirs" or "ours" also settles every conflict; without a server it does only that.
+        file: a JSON export; None reads from the server in LABEL_STUDIO_URL.
+        take: "theirs" or "ours" also settles every conflict. Without a file and LABEL_STUDIO_URL
+            it only does that.
 
     Raises:
         ServiceError: if the server cannot be used.
         ProjectError: if another push or pull of the project is running.
         UsageError: if `take` is neither of the two.
     """
-    if take not in (None, *SIDES):
+    if take not in (None, THEIRS, OURS):
         raise UsageError(
             f"--take {take}: expected theirs or ours.",
-            "theirs: what Label Studio says now. ours: what counts here, as labelkit status shows.",
+            "--take theirs: the label that came in. --take ours: the label that counts now. "
+            "See both: labelkit status",
         )
     with lock_project(project, "sync"):
         if file is not None:
             report = pull_file(project, store, file)
         elif take is None or os.environ.get("LABEL_STUDIO_URL"):
-            from labelkit.bridges.label_studio.api import connect
-            from labelkit.workflows.sync.pull_server import pull_server
-
             with connect() as api:
                 report = pull_server(project, store, api, progress)
         else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from labelkit.bridges.label_studio.api import connect
 from labelkit.progress import Progress
 from labelkit.project.project import Project, lock_project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.sync.push_files import PushReport, push_files
-from labelkit.workflows.sync.push_report import ServerPushReport
+from labelkit.workflows.sync.push_files import FilePushReport, push_files
+from labelkit.workflows.sync.push_server import ServerPushReport, push_server
 
 
 def push(
@@ -18,8 +19,8 @@ def push(
     per_instance: bool = False,
     image_url: str | None = None,
     dry_run: bool = False,
-) -> PushReport | ServerPushReport:
-    """Send what is to be answered next to Label Studio.
+) -> FilePushReport | ServerPushReport:
+    """Send the next questions to Label Studio.
 
     The server is the one in LABEL_STUDIO_URL, with the key in LABEL_STUDIO_API_KEY.
 
@@ -28,9 +29,9 @@ def push(
         store: its label store.
         progress: shows bars.
         files: write import files instead, for a server that labelkit cannot reach.
-        per_instance: a task for each instance, not for each image.
+        per_instance: a task for each instance instead of each image.
         image_url: where the server finds the images folder; kept for the next push.
-        dry_run: only say what would be sent.
+        dry_run: only report what would be sent.
 
     Raises:
         ServiceError: if the server cannot be used.
@@ -38,9 +39,6 @@ def push(
     """
     if files:
         return push_files(project, store, dry_run=dry_run)
-    from labelkit.bridges.label_studio.api import connect
-    from labelkit.workflows.sync.push_server import push_server
-
     with lock_project(project, "sync"), connect() as api:
         return push_server(
             project,

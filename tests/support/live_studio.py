@@ -28,8 +28,7 @@ from labelkit.store.schema import meta
 from labelkit.store.task_ledger import TaskLedger
 from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.pull_server import pull_server
-from labelkit.workflows.sync.push_report import ServerPushReport
-from labelkit.workflows.sync.push_server import push_server
+from labelkit.workflows.sync.push_server import ServerPushReport, push_server
 
 #: Where tests that look at no picture say the pictures are.
 ELSEWHERE = "http://127.0.0.1:9/frames"

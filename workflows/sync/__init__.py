@@ -1,1 +1,1 @@
-"""To Label Studio and back: questions out, answers and corrections in."""
+"""Label Studio: questions go out, answers and corrections come back."""

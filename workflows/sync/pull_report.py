@@ -11,30 +11,31 @@ import numpy as np
 from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
 
-#: Bins of correction distances, as shares of the box's long side.
+#: Upper ends of the bins of correction distances, as shares of the box's long side.
 DISTANCE_BINS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(slots=True)
 class PullReport:
-    """What came.
+    """What is new in the label store.
 
     Attributes:
         annotations: that were read.
-        added, known: journal entries that are new, and that were there.
-        answers, poses, skips: new ones, of each kind.
+        added, known: journal entries that are new, and that were there before.
+        answers, poses, skips: new entries of each kind.
         new_instances: objects that annotators added.
-        moved_boxes: instances whose box was changed there; the registered one goes on counting.
-        conflicts: instances whose label came another way meanwhile, and differs.
-        deleted: annotations that were deleted on the server, or objects of which were; what they
-            said goes on counting.
+        moved_boxes: instances whose box was changed in Label Studio; the registered box still
+            counts.
+        conflicts: instances with a different label that came another way meanwhile.
+        deleted: annotations that were deleted on the server, whole or in part; their labels still
+            count.
         settled: conflicts that this pull settled.
         origins: keypoints by what happened to them: untouched, changed, new, removed.
-        moves: (pixels, share of the box's long side) of every keypoint that was changed.
-        lead_time_s: seconds of work, as far as Label Studio says.
-        problems: what people have to correct in Label Studio before it can be taken.
+        moves: (pixels, share of the box's long side) by which each changed keypoint moved.
+        lead_time_s: seconds of work that Label Studio reports.
+        problems: annotations that cannot be used until they are corrected in Label Studio.
         notes: what else was found.
-        next_step: what to type; empty where that is not known.
+        next_step: what to type; "" where that is not known.
     """
 
     annotations: int = 0
@@ -57,12 +58,12 @@ class PullReport:
 
     @property
     def exit_code(self) -> int:
-        """1 while there is something that could not be taken."""
+        """1 while there are annotations that cannot be used."""
         return 1 if self.problems else 0
 
     @property
     def moved(self) -> dict[str, int]:
-        """Changed keypoints by how far, as "<= 2%" of the box's long side -> count."""
+        """Changed keypoints by distance: "<= 2%" of the box's long side -> count."""
         shares = [share for _, share in self.moves]
         bins = np.searchsorted(DISTANCE_BINS, shares, side="left")
         names = [f"<= {edge:.0%}" for edge in DISTANCE_BINS] + [f"> {DISTANCE_BINS[-1]:.0%}"]
@@ -71,11 +72,11 @@ class PullReport:
 
     @property
     def median_move_px(self) -> float | None:
-        """Of the changed keypoints, in pixels; None without any."""
+        """Median distance of changed keypoints in pixels; None without any."""
         return float(np.median([px for px, _ in self.moves])) if self.moves else None
 
     def add(self, other: PullReport) -> None:
-        """Count what another part of the same pull brought."""
+        """Add the counts of another part of the same pull."""
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
@@ -89,10 +90,10 @@ class PullReport:
         """For people."""
         lines = [
             *self.notes,
-            f"Looked at {counted(self.annotations, 'annotation')}; new: "
+            f"Read {counted(self.annotations, 'annotation')}; new: "
             f"{counted(self.poses, 'instance')} with keypoints, "
             f"{counted(self.answers, 'visibility answer')}, {counted(self.skips, 'skip')}, "
-            f"{counted(self.new_instances, 'drawn object')}; known already: {self.known}.",
+            f"{counted(self.new_instances, 'drawn object')}; known before: {self.known}.",
         ]
         shown = sum(self.origins.get(k, 0) for k in ("untouched", "changed", "removed"))
         if shown:
@@ -107,29 +108,29 @@ class PullReport:
             )
         if self.moved_boxes:
             lines.append(
-                f"The box of {counted(self.moved_boxes, 'instance')} was changed there. Keypoints "
-                "count as they are; boxes stay as they were registered. To change one, delete it "
-                "there and draw it anew (Ctrl+drag): it gets the keypoints."
+                f"The box of {counted(self.moved_boxes, 'instance')} was changed in Label Studio. "
+                "The keypoints count; the registered box stays. To change a box, delete it there "
+                "and draw a new one (Ctrl+drag), which gets the keypoints."
             )
         if self.conflicts:
             lines.append(
                 f"Conflicts: {counted(self.conflicts, 'instance')} got another label here "
-                "meanwhile, which goes on counting. See both: labelkit status. Settle: labelkit "
-                "pull --take theirs (or ours)"
+                "meanwhile, which still counts. See both: labelkit status. "
+                "Settle: labelkit pull --take theirs (or ours)"
             )
         if self.deleted:
             lines.append(
                 f"Deleted on the server, whole or in part: {counted(self.deleted, 'annotation')}. "
-                "The labels go on counting; to withdraw them too: labelkit pull --take theirs"
+                "Their labels still count. Withdraw them: labelkit pull --take theirs"
             )
         if self.settled:
             lines.append(f"Settled {counted(self.settled, 'conflict')}.")
         if self.problems:
-            lines.append(f"{counted(len(self.problems), 'annotation')} could not be taken:")
+            lines.append(f"{counted(len(self.problems), 'annotation')} cannot be used:")
             lines += [f"  {problem}" for problem in self.problems[:LISTED]]
             if len(self.problems) > LISTED:
                 lines.append(f"  ... and {len(self.problems) - LISTED} more.")
-            lines.append("Correct them there (then Update), and pull again.")
+            lines.append("Correct them in Label Studio (Update), then pull again.")
         if self.lead_time_s:
-            lines.append(f"Time at work: {self.lead_time_s / 60:.1f} min.")
+            lines.append(f"Working time: {self.lead_time_s / 60:.1f} min.")
         return "\n".join([*lines, self.next_step or "Next: labelkit status"])

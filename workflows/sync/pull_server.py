@@ -1,4 +1,4 @@
-"""`labelkit pull`: what people did on a server since the last time, into the journal."""
+"""`labelkit pull`: answers and corrections since the last pull, from a server into the journal."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from labelkit.store.conflicts import HELD, hold_deleted
 from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import SentProject, TaskLedger
-from labelkit.workflows.sync.pull_file import SOURCE, Recorder
 from labelkit.workflows.sync.pull_report import PullReport
+from labelkit.workflows.sync.recorder import SOURCE, Recorder
 
 #: Tasks whose answers are recorded together.
 BATCH = 200
 
-#: Read again each time: a change becomes visible a little after the time it carries.
+#: Read again in each pull: a change becomes visible a little after the time it carries.
 OVERLAP = timedelta(seconds=60)
 
-#: Tasks that somebody has answered or skipped, one of these holds.
+#: One of these holds for every task that was answered or skipped.
 _ANSWERED = (("total_annotations", "greater", 0), ("cancelled_annotations", "greater", 0))
 
 
 def pull_server(
     project: Project, store: LabelStore, api: StudioApi, progress: Progress
 ) -> PullReport:
-    """Read what was changed on the server; each version of each annotation goes in once.
+    """Read what changed on the server. Each version of each annotation is recorded once.
 
-    An annotation that cannot be used is named, the others are taken; it is looked at again in
-    every pull until somebody has corrected it.
+    An annotation that cannot be used is reported and the others are recorded. Every pull reads it
+    again until it is corrected.
 
     Raises:
         ProjectError: if nothing was pushed to this server.
-        ServiceError: if the server cannot be used. Run again: nothing is lost or comes twice.
+        ServiceError: if the server cannot be used. Run again: nothing is lost or recorded twice.
     """
     with store.database.syncing():
-        sent = TaskLedger(store.database, api.url)
-        known = [sent.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
+        ledger = TaskLedger(store.database, api.url)
+        known = [ledger.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
         targets = [target for target in known if target is not None]
         if not targets:
             raise ProjectError(
-                f"Nothing of this project is on {api.url} yet.", "Type: labelkit push"
+                f"This project has no tasks on {api.url} yet.", "Type: labelkit push"
             )
         report = PullReport()
         for target in targets:
-            report.add(_Pull(project, store, api, target).run(sent, progress))
+            report.add(_Pull(project, store, api, target).run(ledger, progress))
         return report
 
 
@@ -71,7 +71,7 @@ class _Pull:
 
     @cached_property
     def recorder(self) -> Recorder:
-        """It reads the whole store, for which there is no need where nothing came."""
+        """Made when first needed: it reads the whole store."""
         return Recorder(self.project, self.store)
 
     @cached_property
@@ -79,17 +79,17 @@ class _Pull:
         """E-mail addresses by Label Studio's number."""
         return self.api.users()
 
-    def run(self, sent: TaskLedger, progress: Progress) -> PullReport:
+    def run(self, ledger: TaskLedger, progress: Progress) -> PullReport:
         report, since = PullReport(), _earlier(self.target.pulled_until)
         number, last_task = self.target.project_id, self.target.pulled_task
-        # The usual case, nothing, is found out with one question.
+        # The usual case, that nothing changed, costs one request.
         until = self.api.newest_change(number, *_ANSWERED, ("id", "less_or_equal", last_task))
         if until is None:
             gone = f"The {self.target.kind} project {number} was deleted on the server"
-            report.notes.append(f"{gone}; what was pulled from it stays.")
+            report.notes.append(f"{gone}. What was pulled from it stays.")
         if not until or until < since:
             return report
-        unread: list[str] = []  # when what could not be taken was changed
+        unread: list[str] = []  # when each unusable annotation was changed
         done = 0
         with progress.bar("Reading answers") as step:
             for batch in _batches(self._changed(since)):
@@ -98,15 +98,15 @@ class _Pull:
                 unread += bad
                 last_task = max(last_task, *(task["id"] for task in batch))
                 done += len(batch)
-                step(done, done)  # nobody knows how many there will be
+                step(done, done)  # the total is not known
         if self.foreign:
             report.notes.append(f"{self.foreign} annotated tasks there are not labelkit's.")
         until = min((until, *unread))
-        sent.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
+        ledger.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
         return report
 
     def _changed(self, since: str) -> Iterator[dict[str, Any]]:
-        """Tasks with annotations, with skips, and those that have lost them all."""
+        """Tasks with annotations, tasks with skips, and tasks that have lost all of them."""
         none = (("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0))
         for conditions in (
             (*none, ("id", "less_or_equal", self.target.pulled_task)),
@@ -116,10 +116,10 @@ class _Pull:
             yield from self.api.changed_tasks(self.target.project_id, since, *conditions)
 
     def _take(self, tasks: Sequence[dict[str, Any]]) -> tuple[PullReport, list[str]]:
-        """Record the answers in some tasks; also when those that cannot be taken were changed."""
+        """Record the answers in some tasks; also return when unusable ones were changed."""
         for task in tasks:
             for annotation in task["annotations"]:
-                annotation["completed_by"] = self._who(annotation.get("completed_by"))
+                annotation["completed_by"] = self._annotator(annotation.get("completed_by"))
         good, problems, unread = [], [], []
         for task in tasks:
             if not (task["data"] or {}).get("labelkit"):
@@ -141,9 +141,9 @@ class _Pull:
         return report, unread
 
     def _keep_deleted(self, tasks: Sequence[Mapping[str, Any]], report: PullReport) -> None:
-        """Hold labels whose annotation or box is no longer there: whether they go, the user says.
+        """Hold labels whose annotation or box was deleted: the user decides whether they go.
 
-        What was only ticked stays until somebody answers the task anew.
+        Visibility answers stay until the task is answered again.
         """
         present = {
             str(task["id"]): {
@@ -155,15 +155,15 @@ class _Pull:
             for task in tasks
         }
         images = {(task["data"] or {}).get("image_id", "") for task in tasks}
-        mine = [id_ for image in images for id_ in self.recorder.instances_of(image)]
+        ids = [id_ for image in images for id_ in self.recorder.instances_of(image)]
         latest: dict[str, Entry] = {}  # of keypoints
-        seen: dict[str, Entry] = {}  # of what can be seen, which keypoints say too
+        latest_visibility: dict[str, Entry] = {}  # keypoints answer visibility too
         gone: dict[str, set[str]] = defaultdict(set)
-        for recorded in self.store.history(mine):
+        for recorded in self.store.history(ids):
             entry = recorded.entry
             if entry.kind == SKIP:
                 continue
-            seen[entry.instance_id] = entry
+            latest_visibility[entry.instance_id] = entry
             if entry.kind != VISIBILITY:
                 latest[entry.instance_id] = entry
             if entry.source != SOURCE:
@@ -180,15 +180,15 @@ class _Pull:
                 held[entry.reference].append(hold_deleted(entry, lost))
         self.store.record(entry for entries in held.values() for entry in entries)
         report.deleted = len(held)
-        ticked = (entry for entry in seen.values() if entry.kind == VISIBILITY)
+        ticked = (entry for entry in latest_visibility.values() if entry.kind == VISIBILITY)
         if left := {e.reference for e in ticked if e.reference in gone[e.instance_id]}:
             report.notes.append(
                 "Deleted on the server, whole or in part: "
-                f"{counted(len(left), 'visibility annotation')}. The answers go on counting until "
-                "somebody answers anew."
+                f"{counted(len(left), 'visibility annotation')}. Their answers still count until "
+                "the tasks are answered again."
             )
 
-    def _who(self, who: Any) -> Any:
+    def _annotator(self, who: Any) -> Any:
         """An e-mail address for a number, as exported files have it."""
         return self.users.get(who, who) if isinstance(who, int) else who
 

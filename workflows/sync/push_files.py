@@ -1,4 +1,4 @@
-"""`labelkit push --files`: Label Studio import files, for teams that import by hand."""
+"""`labelkit push --files`: files to import into Label Studio by hand."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FOLDER = "label_studio"
 
 
 @dataclass(frozen=True, slots=True)
-class PushReport:
+class FilePushReport:
     """What was (or would be) written.
 
     Attributes:
         kind: "visibility" or "correction".
         tasks, instances: in the files.
         control: instances served without pre-annotation.
-        files: labelling interface and tasks.
+        files: of the labelling interface and of the tasks.
         images: folder of the images.
         dry_run: nothing was written.
     """
@@ -56,17 +56,17 @@ class PushReport:
 
 
 def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
-    """How to get the files into Label Studio and the labels back, for people."""
+    """How people import the files into Label Studio and get the labels back."""
     work = {
         "visibility": "Tick what can be seen in each box.",
         "correction": "Correct the keypoints.",
     }[kind]
     steps = [
-        "Start Label Studio so that it may serve the images:",
+        "Start Label Studio with access to the images:",
         f"  LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
         f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shlex.quote(str(images.parent))} "
         "label-studio start",
-        "There:",
+        "In Label Studio:",
         f"  1. Create a project; Labeling Setup, Custom template: paste {files[0]}",
         f"  2. Settings, Cloud Storage, Add Source Storage, Local Files: {images} (Save; do not "
         "sync)",
@@ -81,31 +81,32 @@ def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str
     return [*steps, "Then type: labelkit pull --file EXPORT.json"]
 
 
-def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> PushReport:
-    """Write the visibility files while there is no round, and the correction queue afterwards."""
-    asked = next_questions(project, read_snapshot(project, store))
-    files = paths(project, asked.kind)
-    groups = asked.groups(asked.wanted)
-    if not dry_run and (groups or asked.kind == VISIBILITY_TASK):
-        write_files(asked)
-    return PushReport(
-        asked.kind,
+def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> FilePushReport:
+    """Write the visibility tasks before the first round, and the correction queue after it."""
+    questions = next_questions(project, read_snapshot(project, store))
+    files = paths(project, questions.kind)
+    groups = questions.groups(questions.ids)
+    if not dry_run and (groups or questions.kind == VISIBILITY_TASK):
+        write_files(questions)
+    return FilePushReport(
+        questions.kind,
         len(groups),
-        len(asked.wanted),
-        len(asked.control),
+        len(questions.ids),
+        len(questions.control),
         files,
         project.images_root,
         dry_run,
     )
 
 
-def write_files(asked: Questions) -> tuple[Path, Path]:
-    """Write the labelling interface and the tasks of some questions, and return the two files."""
-    files = paths(asked.project, asked.kind)
+def write_files(questions: Questions) -> tuple[Path, Path]:
+    """Write the labelling interface and the tasks of some questions; return the two files."""
+    files = paths(questions.project, questions.kind)
     tasks = [
-        asked.task(ids, asked.control, asked.url(ids[0])) for ids in asked.groups(asked.wanted)
+        questions.task(ids, questions.control, questions.url(ids[0]))
+        for ids in questions.groups(questions.ids)
     ]
-    write_text(files[0], asked.interface)
+    write_text(files[0], questions.interface)
     write_json(files[1], tasks)
     return files
 

@@ -1,21 +1,22 @@
-"""`labelkit push`: the queue and its pre-annotations onto a server, any number of times.
+"""`labelkit push`: the queue and its pre-annotations to a server, any number of times.
 
-Whatever was interrupted is found again: a project by the mark in its description, a task by the
-instances that its data names. So a push that was killed between the server's answer and our own
-note of it sends nothing twice.
+Whatever an interrupted push left is found again: a project by the mark in its description, a task
+by the instances that its data names. A push that was killed between the server's answer and the
+entry in the ledger therefore sends nothing twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.server import served_images
 from labelkit.domain.instance import Box
+from labelkit.domain.text import counted
 from labelkit.errors import FormatError, ServiceError
 from labelkit.formats.label_studio.project import lacks, marker, project_fields
 from labelkit.progress import Progress
@@ -23,13 +24,83 @@ from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import SentProject, SentTask, TaskLedger
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
-from labelkit.workflows.sync.push_report import ServerPushReport
 from labelkit.workflows.sync.questions import Questions, check_base, next_questions
 
-#: Tasks a request: one or two seconds of the server's time, so that the bar moves.
+#: Tasks in each request: one or two seconds of the server's time, so that the bar moves.
 CHUNK = 500
 
 _FACTS = "id,total_annotations,cancelled_annotations"
+
+
+@dataclass(slots=True)
+class ServerPushReport:
+    """What a push to a server did, or in a dry run would do.
+
+    Attributes:
+        server: URL.
+        kind: "visibility" or "correction".
+        project_id: Label Studio's; None where a dry run found none.
+        url: where people label.
+        sent, instances: new tasks, and the instances in them.
+        control: those of them that are served without pre-annotation.
+        there: tasks that were on the server before.
+        refreshed: untouched tasks among them that got the newest predictions.
+        started: started or finished tasks among them, which stay as they are.
+        gone: tasks that were deleted on the server; their instances are asked about again.
+        doubled: removed copies of tasks that an interrupted push left and no one touched.
+        foreign: tasks in the project that are not labelkit's.
+        notes: what else was found, and what was done about it.
+        dry_run: nothing was written.
+    """
+
+    server: str
+    kind: str
+    project_id: int | None = None
+    sent: int = 0
+    instances: int = 0
+    control: int = 0
+    there: int = 0
+    refreshed: int = 0
+    started: int = 0
+    gone: int = 0
+    doubled: int = 0
+    foreign: int = 0
+    notes: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    exit_code: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where people label."""
+        return (
+            self.server if self.project_id is None else f"{self.server}/projects/{self.project_id}"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "tasks": self.sent, "url": self.url}
+
+    def text(self) -> str:
+        """For people."""
+        if not (self.sent or self.there):
+            return "\n".join([*self.notes, "The queue is empty: everything in it is labelled."])
+        would = "Would send" if self.dry_run else "Sent"
+        lines = [
+            *self.notes,
+            f"{would} {counted(self.sent, f'new {self.kind} task')} "
+            f"with {counted(self.instances, 'instance')}"
+            + (f", {self.control} of them without pre-annotation" if self.control else "")
+            + f"; {self.there} were there before.",
+        ]
+        counts = (
+            (self.refreshed, "untouched: now with the newest predictions"),
+            (self.started, "started or finished: left as they are"),
+            (self.gone, "deleted on the server"),
+            (self.doubled, "copies of an interrupted push: removed"),
+            (self.foreign, "not labelkit's: left as they are"),
+        )
+        lines += [f"  {count} {what}" for count, what in counts if count]
+        return "\n".join([*lines, f"Label at {self.url}", "Then type: labelkit pull"])
 
 
 def push_server(
@@ -45,24 +116,24 @@ def push_server(
     """Bring the server up to date with the queue.
 
     Args:
-        project: whose queue.
-        store: its labels, and the ledger of what was sent.
+        project: whose queue it is.
+        store: its labels and task ledger.
         api: of the server.
-        progress: told how far it is.
-        per_instance: a task for each instance instead of for each image.
-        base: what stands in front of image paths (see `image_url`); None for what was said last.
-        dry_run: look, and change nothing.
+        progress: shows bars.
+        per_instance: a task for each instance instead of each image.
+        base: what stands in front of image paths (see `image_url`); None for that of the last push.
+        dry_run: change nothing.
 
     Raises:
-        UsageError: if `base` is no such address.
+        UsageError: if `base` is not an address of images.
         ServiceError: if the server cannot be used. Run again: nothing is lost or sent twice.
     """
     check_base(base or "")
     with store.database.syncing():
         api.check()
-        asked = next_questions(project, read_snapshot(project, store))
-        report = ServerPushReport(api.url, asked.kind, dry_run=dry_run)
-        push = Push(api, TaskLedger(store.database, api.url), asked, report)
+        questions = next_questions(project, read_snapshot(project, store))
+        report = ServerPushReport(api.url, questions.kind, dry_run=dry_run)
+        push = Push(api, TaskLedger(store.database, api.url), questions, report)
         push.run(progress, per_instance=per_instance, base=base)
         return report
 
@@ -72,31 +143,31 @@ class Push:
 
     Args:
         api: of the server.
-        sent: the ledger of what is there.
-        asked: the questions.
-        report: filled while it works.
+        ledger: what was sent before.
+        questions: to be asked.
+        report: filled on the way.
     """
 
     def __init__(
-        self, api: StudioApi, sent: TaskLedger, asked: Questions, report: ServerPushReport
+        self, api: StudioApi, ledger: TaskLedger, questions: Questions, report: ServerPushReport
     ) -> None:
-        self.api, self.sent, self.asked, self.report = api, sent, asked, report
+        self.api, self.ledger, self.questions, self.report = api, ledger, questions, report
         self._facts: dict[str, Any] = {}
-        self._base_before: str | None = None  # where images were, if the ledger knows
+        self._base_before: str | None = None  # of the last push, from the ledger
 
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
         """Bring the server up to date; see `push_server`."""
-        current, target = self.asked.model_version, self._project(base, per_instance)
+        current, target = self.questions.model_version, self._project(base, per_instance)
         if target is None:  # a dry run without a project, or nothing to ask
-            self._count_new(self.asked.groups(self.asked.wanted, per_instance=per_instance))
+            self._count_new(self.questions.groups(self.questions.ids, per_instance=per_instance))
             return
         self.report.project_id = target.project_id
         tasks, started = self._reconcile(target)
         if None not in (base, self._base_before) and base != self._base_before:
             tasks = self._without_moved(target, tasks, started)
         there = {id_ for task in tasks.values() for id_ in task.instances}
-        new = [id_ for id_ in self.asked.wanted if id_ not in there]
-        groups = self.asked.groups(new, per_instance=per_instance)
+        new = [id_ for id_ in self.questions.ids if id_ not in there]
+        groups = self.questions.groups(new, per_instance=per_instance)
         old = [
             task
             for task in tasks.values()
@@ -107,18 +178,18 @@ class Push:
         self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
         self._count_new(groups)
         if per_instance and any(task.crop is None for task in tasks.values()):
-            self._note("Tasks of whole images that are there stay; --per-instance is for new ones.")
+            self._note("Existing tasks of whole images stay; --per-instance applies to new tasks.")
         self.report.refreshed = len(old)
         if self.report.dry_run:
             return
         if groups:
-            self.sent.keep_project(replace(target, sending=True))
+            self.ledger.keep_project(replace(target, sending=True))
         with progress.bar("Sending tasks") as step:
             for done in self._send(target, groups, per_instance):
                 step(done, len(groups))
         if target.sending:  # what the interrupted push sent may have arrived meanwhile
             self._reconcile(target)
-        self.sent.keep_project(replace(target, sending=False))
+        self.ledger.keep_project(replace(target, sending=False))
         with progress.bar("Renewing predictions") as step:
             for done in self._refresh(target, old):
                 step(done, len(old))
@@ -128,52 +199,50 @@ class Push:
 
     def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
         self.report.sent, self.report.instances = len(groups), sum(map(len, groups))
-        self.report.control = sum(id_ in self.asked.control for ids in groups for id_ in ids)
+        self.report.control = sum(id_ in self.questions.control for ids in groups for id_ in ids)
 
     # The project
 
     def _project(self, base: str | None, per_instance: bool) -> SentProject | None:
-        """The Label Studio project: the known one, one that is found by its mark, or a new one."""
-        known, facts = self.sent.project(self.asked.kind), None
+        """The Label Studio project: from the ledger, found by its mark, or a new one."""
+        known, facts = self.ledger.project(self.questions.kind), None
         if known is not None:
             self._base_before = known.image_url
             facts = self.api.project(known.project_id)
             if facts is None:
                 self._note(f"The project {known.project_id} had been deleted on the server.")
                 if not self.report.dry_run:
-                    self.sent.forget_project(self.asked.kind)
+                    self.ledger.forget_project(self.questions.kind)
         if known is None or facts is None:
-            marked = self.api.projects_marked(marker(self.sent.uid, self.asked.kind))
+            marked = self.api.projects_marked(marker(self.ledger.uid, self.questions.kind))
             if len(marked) > 1:
                 self._note(
                     f"Several projects carry this project's mark: {marked}; the first is used."
                 )
             facts = self.api.project(marked[0]) if marked else None
-            if facts is None and (self.report.dry_run or not self.asked.wanted):
+            if facts is None and (self.report.dry_run or not self.questions.ids):
                 return None
             facts = facts or self._create()
-            known = SentProject(self.asked.kind, facts["id"], known.image_url if known else "")
+            known = SentProject(self.questions.kind, facts["id"], known.image_url if known else "")
         self._facts = facts
         wanted = known if base is None else replace(known, image_url=base)
         if not self.report.dry_run:
-            self.sent.keep_project(wanted)
+            self.ledger.keep_project(wanted)
             self._check_interface(facts)
             if not (wanted.image_url or per_instance):
                 self._share_images(facts["id"])
         return wanted
 
     def _create(self) -> dict[str, Any]:
-        asked = self.asked
-        fields = project_fields(
-            asked.project.name, self.sent.uid, asked.kind, asked.project.skeleton
-        )
-        facts = self.api.create_project(**fields, label_config=asked.interface)
-        self._note(f"Made the Label Studio project {facts['id']}: {fields['title']}")
+        project, kind = self.questions.project, self.questions.kind
+        fields = project_fields(project.name, self.ledger.uid, kind, project.skeleton)
+        facts = self.api.create_project(**fields, label_config=self.questions.interface)
+        self._note(f"Created the Label Studio project {facts['id']}: {fields['title']}")
         return facts
 
     def _check_interface(self, facts: dict[str, Any]) -> None:
-        """Put our labelling interface back where somebody took away what our tasks need."""
-        theirs, ours = str(facts.get("label_config") or ""), self.asked.interface
+        """Restore our labelling interface where it lacks what our tasks need."""
+        theirs, ours = str(facts.get("label_config") or ""), self.questions.interface
         missing = lacks(theirs, ours)
         if missing:
             what = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -181,23 +250,21 @@ class Push:
                 self.api.change_project(facts["id"], label_config=ours)
             except ServiceError as error:
                 raise ServiceError(
-                    f"The labelling interface of the project {facts['id']} was changed: it lacks "
-                    f"{what}; and it cannot be put back: {error.problem}",
-                    "In Label Studio, Settings, Labeling Interface, add what it lacks.",
+                    f"The labelling interface of the project {facts['id']} lacks {what} and "
+                    f"cannot be restored: {error.problem}",
+                    "Add them in Label Studio: Settings, Labeling Interface.",
                 ) from error
-            self._note(f"The labelling interface had lost {what}; it was put back.")
+            self._note(f"Restored the labelling interface, which lacked {what}.")
         elif theirs.split() != ours.split():
-            self._note(
-                "The labelling interface was changed; it is left so, all that is needed is there."
-            )
+            self._note("Kept the changed labelling interface: it lacks nothing that tasks need.")
         if not facts.get("show_collab_predictions"):
             self.api.change_project(facts["id"], show_collab_predictions=True)
-            self._note("Showing predictions had been switched off; it is on again.")
+            self._note("Switched predictions on again.")
 
     def _share_images(self, project_id: int) -> None:
-        """A local storage is what lets Label Studio read the images from its own disk."""
-        images = self.asked.project.images_root
-        path = str(served_images(self.asked.project, self.api.url) or images)
+        """Add the local storage through which Label Studio reads images from its own disk."""
+        images = self.questions.project.images_root
+        path = str(served_images(self.questions.project, self.api.url) or images)
         folders = self.api.local_folders(project_id)
         if path in folders:
             return
@@ -205,18 +272,18 @@ class Push:
             self.api.add_local_folder(project_id, path)
         except ServiceError as error:
             raise ServiceError(
-                f"Label Studio may not read the images in {path}: {error.problem}",
+                f"Label Studio cannot read the images in {path}: {error.problem}",
                 "Start it with: labelkit studio; or with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED="
-                f"true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}; or say where "
-                "it finds the images: labelkit push --image-url https://images.example.org/frames",
+                f"true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={images.parent}; or give the "
+                "images' address: labelkit push --image-url https://images.example.org/frames",
             ) from error
 
     # Tasks
 
     def _reconcile(self, target: SentProject) -> tuple[dict[int, SentTask], set[int]]:
-        """What is on the server, in agreement with the ledger; ids of tasks that were started."""
-        kind, known = self.asked.kind, self.sent.tasks(self.asked.kind)
-        # First of all: what is submitted from here on is an annotation in what is read next.
+        """Our tasks on the server, now also in the ledger, and the ids of those started."""
+        kind, known = self.questions.kind, self.ledger.tasks(self.questions.kind)
+        # Drafts first: what is submitted after this shows up as an annotation below.
         drafted = self.api.drafted_tasks(target.project_id)
         found = {fact["id"]: fact for fact in self.api.task_facts(target.project_id, _FACTS)}
         started = drafted | {
@@ -230,8 +297,8 @@ class Push:
         self.report.gone += len(gone)
         self.report.doubled += len(doubled)
         if not self.report.dry_run:
-            self.sent.forget_tasks(kind, gone)
-            self.sent.keep_tasks(kind, adopted)
+            self.ledger.forget_tasks(kind, gone)
+            self.ledger.keep_tasks(kind, adopted)
             for start in range(0, len(doubled), CHUNK):
                 self.api.delete_untouched(target.project_id, doubled[start : start + CHUNK])
         return {**tasks, **{task.task_id: task for task in adopted}}, started
@@ -239,10 +306,10 @@ class Push:
     def _without_moved(
         self, target: SentProject, tasks: dict[int, SentTask], started: set[int]
     ) -> dict[int, SentTask]:
-        """Take back untouched tasks whose images are said to be elsewhere; they are sent again."""
+        """Delete untouched tasks with the former address of their images; they are sent again."""
         moved = [id_ for id_, task in tasks.items() if id_ not in started and task.crop is None]
         if moved:
-            self._note(f"{len(moved)} untouched tasks named the images' former place.")
+            self._note(f"{len(moved)} untouched tasks had the images' former address.")
         for start in range(0, 0 if self.report.dry_run else len(moved), CHUNK):
             self.api.delete_untouched(target.project_id, moved[start : start + CHUNK])
         return {id_: task for id_, task in tasks.items() if id_ not in moved}
@@ -250,7 +317,7 @@ class Push:
     def _adopt(
         self, target: SentProject, known: dict[int, SentTask], unknown: set[int], started: set[int]
     ) -> tuple[list[SentTask], list[int]]:
-        """Tasks of ours that the ledger does not have: to be kept, and untouched copies."""
+        """Tasks of ours that the ledger lacks: those to keep, and ids of untouched copies."""
         adopted: list[SentTask] = []
         doubled: list[int] = []
         if not unknown:
@@ -262,25 +329,25 @@ class Push:
                 continue
             ours = (fact["data"] or {}).get("labelkit") or {}
             ids = tuple(map(str, ours.get("instances") or ()))
-            if ours.get("kind") != self.asked.kind or not self._knows(ids):
+            if ours.get("kind") != self.questions.kind or not self._knows(ids):
                 self.report.foreign += 1
             elif asked_already.intersection(ids) and fact["id"] not in started:
                 doubled.append(fact["id"])
             else:
                 asked_already.update(ids)
                 control = frozenset(ids).difference(ours.get("served") or ())
-                # Its predictions may be missing: a version that is none has them sent again.
+                # Its predictions may be missing: without a version they are sent again.
                 crop = Box(*ours["crop"]) if ours.get("crop") else None
                 adopted.append(SentTask(fact["id"], ids, control, "", crop))
         return adopted, doubled
 
     def _knows(self, ids: Sequence[str]) -> bool:
-        return bool(ids) and all(id_ in self.asked.labels.instances for id_ in ids)
+        return bool(ids) and all(id_ in self.questions.snapshot.instances for id_ in ids)
 
     def _send(
         self, target: SentProject, groups: Sequence[tuple[str, ...]], per_instance: bool
     ) -> Iterator[int]:
-        """Import new tasks; the next request is made ready while the server works on this one."""
+        """Import new tasks, preparing each request while the server handles the one before."""
         done = 0
         with ThreadPoolExecutor(1) as ahead:
             chunks = [groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK)]
@@ -291,26 +358,26 @@ class Push:
                 for following in plans[number + 1 : number + 2]:
                     ready.append(ahead.submit(self._tasks, following, target.image_url))
                 ids = self.api.import_tasks(target.project_id, tasks)
-                self.sent.keep_tasks(
-                    self.asked.kind,
+                self.ledger.keep_tasks(
+                    self.questions.kind,
                     (replace(task, task_id=id_) for id_, task in zip(ids, plan, strict=True)),
                 )
                 done += len(plan)
                 yield done
 
     def _plan(self, ids: tuple[str, ...], per_instance: bool) -> SentTask:
-        """What a task will be; Label Studio gives it its id."""
-        control = self.asked.control.intersection(ids)
-        crop = self.asked.crop(ids[0]) if per_instance else None
-        return SentTask(0, ids, control, self.asked.model_version, crop)
+        """A task to be sent; Label Studio gives it its id."""
+        control = self.questions.control.intersection(ids)
+        crop = self.questions.crop(ids[0]) if per_instance else None
+        return SentTask(0, ids, control, self.questions.model_version, crop)
 
     def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
-        """Put newer predictions beside the former ones of tasks that nobody has started.
+        """Add the newest predictions to tasks that are not started.
 
-        Label Studio starts from those of the project's version. The former ones stay, because a
-        browser may show them: what starts from a prediction that is gone cannot be submitted.
+        Label Studio shows those of the project's version. The former ones stay, because a browser
+        may show them: an annotation that starts from a deleted prediction cannot be submitted.
         """
-        version = self.asked.model_version
+        version = self.questions.model_version
         there = self.api.predicted_tasks(target.project_id, version) if old else set()
         for start in range(0, len(old), CHUNK):
             chunk = old[start : start + CHUNK]
@@ -321,29 +388,29 @@ class Push:
             ]
             if predictions:
                 self.api.import_predictions(target.project_id, predictions)
-            self.sent.keep_tasks(
-                self.asked.kind, (replace(sent, model_version=version) for sent in chunk)
+            self.ledger.keep_tasks(
+                self.questions.kind, (replace(sent, model_version=version) for sent in chunk)
             )
             yield start + len(chunk)
 
     def _tasks(self, plans: Sequence[SentTask], base: str) -> list[dict[str, Any]]:
-        urls = [self.asked.url(plan.instances[0], base, plan.crop) for plan in plans]
+        urls = [self.questions.url(plan.instances[0], base, plan.crop) for plan in plans]
         return [self._task(plan, url) for plan, url in zip(plans, urls, strict=True)]
 
     def _task(self, plan: SentTask, url: str) -> dict[str, Any]:
-        """A task whose prediction Label Studio's own rules accept; the server checks nothing."""
+        """A task whose prediction passes Label Studio's own rules; the server does not check."""
         ids = plan.instances
-        task = self.asked.task(ids, plan.control, url, plan.crop)
+        task = self.questions.task(ids, plan.control, url, plan.crop)
         for prediction in task["predictions"]:
             if problems := self._interface.validate_prediction(prediction, return_errors=True):
-                raise FormatError(f"The prediction for {ids[0]} would be refused: {problems[0]}")
+                raise FormatError(f"The prediction for {ids[0]} is not valid: {problems[0]}")
         return task
 
     @cached_property
     def _interface(self) -> Any:
         from label_studio_sdk.label_interface import LabelInterface  # takes a second
 
-        return LabelInterface(self.asked.interface)
+        return LabelInterface(self.questions.interface)
 
     def _note(self, text: str) -> None:
         self.report.notes.append(text)

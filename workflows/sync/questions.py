@@ -1,4 +1,4 @@
-"""What people should be asked next, and the Label Studio tasks that ask it."""
+"""The questions to ask people next, and the Label Studio tasks that ask them."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ from labelkit.workflows.rounds.queue_file import waiting
 from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
-#: Version of a prediction that holds nothing but the boxes to be ticked.
+#: Model version of a prediction that holds only boxes, for visibility answers.
 BOXES_VERSION = "boxes"
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The questions of the moment.
+    """The questions to ask next.
 
     Attributes:
-        project: whose questions they are.
+        project: whose instances they are about.
         kind: "visibility" before the first round, "correction" afterwards.
         model_version: of the predictions that the tasks show.
-        labels: what is known.
+        snapshot: instances and labels.
         predictions: of the newest round.
-        wanted: ids of the instances to ask about, in this order.
+        ids: of the instances to ask about, in this order.
         control: those of them that are served without pre-annotation.
     """
 
     project: Project
     kind: str
     model_version: str
-    labels: LabelSnapshot
+    snapshot: LabelSnapshot
     predictions: Mapping[str, Prediction]
-    wanted: tuple[str, ...]
+    ids: tuple[str, ...]
     control: frozenset[str]
 
     @property
     def interface(self) -> str:
         """The labelling interface, as XML."""
-        made = visibility_config if self.kind == VISIBILITY_TASK else correction_config
-        return made(self.project.skeleton)
+        make = visibility_config if self.kind == VISIBILITY_TASK else correction_config
+        return make(self.project.skeleton)
 
     def groups(self, ids: Iterable[str], *, per_instance: bool = False) -> list[tuple[str, ...]]:
         """Instances that share a task: those of an image, in the order they first appear."""
         groups: dict[str, list[str]] = defaultdict(list)
         for id_ in ids:
-            groups[id_ if per_instance else self.labels.instances[id_].image.id].append(id_)
+            groups[id_ if per_instance else self.snapshot.instances[id_].image.id].append(id_)
         return [tuple(group) for group in groups.values()]
 
     def task(
@@ -78,7 +78,7 @@ class Questions:
             url: of what is shown (see `url`).
             crop: the part of the image that is shown (see `crop`); None for all of it.
         """
-        instances = [self.labels.instances[id_] for id_ in ids]
+        instances = [self.snapshot.instances[id_] for id_ in ids]
         image, skeleton = instances[0].image, self.project.skeleton
         if self.kind == VISIBILITY_TASK:
             return visibility_task(image, instances, skeleton, url, self.model_version, crop)
@@ -92,66 +92,68 @@ class Questions:
         )
 
     def url(self, id_: str, base: str = "", crop: Box | None = None) -> str:
-        """Where Label Studio finds the image of an instance, or its crop itself; see `image_url`.
+        """Where Label Studio finds the image of an instance (see `image_url`), or the crop itself.
 
         Raises:
-            ImageError: if a crop is wanted and the image cannot be read.
+            ImageError: if there is a crop and the image cannot be read.
         """
-        instance = self.labels.instances[id_]
+        instance = self.snapshot.instances[id_]
         if crop is None:
             return image_url(self.project, instance.image, base)
         return crop_url(self.project, instance, crop)
 
     def crop(self, id_: str) -> Box:
-        """The part of its image that shows an instance and what is known of its keypoints."""
-        instance = self.labels.instances[id_]
+        """The part of its image that shows an instance and its known or predicted keypoints."""
+        instance = self.snapshot.instances[id_]
         return crop_around(instance, self._shown(instance))
 
     def _shown(self, instance: Instance) -> Pose | None:
-        if instance.id in self.labels.poses:
-            return self.labels.poses[instance.id]
+        if instance.id in self.snapshot.poses:
+            return self.snapshot.poses[instance.id]
         if instance.id not in self.predictions:
             return None
-        answer = self.labels.presences.get(instance.id)
+        answer = self.snapshot.presences.get(instance.id)
         return pre_annotation(self.predictions[instance.id], answer, instance.image)
 
 
-def next_questions(project: Project, labels: LabelSnapshot) -> Questions:
-    """What to ask: what can be seen until there is a round, then corrections of the queue."""
+def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
+    """Visibility questions before the first round, corrections of the queue after it."""
     if latest_complete(project) is None:
-        return visibility_questions(project, labels)
+        return visibility_questions(project, snapshot)
     newest, predictions = latest_predictions(project)
-    queued = waiting(project, labels)
+    queued = waiting(project, snapshot)
     return Questions(
         project,
         CORRECTION_TASK,
         f"round-{newest.plan.number:03d}",
-        labels,
+        snapshot,
         predictions,
         tuple(item.instance_id for item in queued),
         frozenset(item.instance_id for item in queued if item.control),
     )
 
 
-def visibility_questions(project: Project, labels: LabelSnapshot) -> Questions:
-    """The visibility questions that nobody has answered."""
+def visibility_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
+    """A visibility question for each instance that is neither answered nor skipped."""
     unanswered = tuple(
-        id_ for id_ in labels.instances if id_ not in labels.presences and id_ not in labels.skipped
+        id_
+        for id_ in snapshot.instances
+        if id_ not in snapshot.presences and id_ not in snapshot.skipped
     )
-    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, labels, {}, unanswered, frozenset())
+    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, snapshot, {}, unanswered, frozenset())
 
 
 def check_base(base: str) -> None:
-    """Make sure that tasks can name images behind this.
+    """Check the address that stands in front of image paths.
 
     Raises:
-        UsageError: if it is no address that Label Studio or a browser reads from.
+        UsageError: if neither Label Studio nor a browser reads from such an address.
     """
     if base and not re.fullmatch(r"(https?|s3|gs|azure-blob)://[^\s/]+(/\S*)?", base):
         raise UsageError(
-            f"--image-url {base!r} is no place that Label Studio reads images from.",
-            'For instance https://images.example.org/frames or s3://bucket/frames; "" for the '
-            "server's own disk.",
+            f"--image-url {base!r} is not an address that Label Studio reads images from.",
+            "Type for example: --image-url https://images.example.org/frames or --image-url "
+            's3://bucket/frames; "" stands for the server\'s own disk.',
         )
 
 

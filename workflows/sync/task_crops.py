@@ -1,4 +1,4 @@
-"""A task of its own for each object: the part of the picture around it, inside the task itself."""
+"""Crops for tasks of one object each. The task itself carries the crop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from labelkit.domain.pose import Pose
 from labelkit.project.images import image_file, open_upright
 from labelkit.project.project import Project
 
-#: Surroundings on each side, as a share of the box's long side.
+#: Margin on each side, as a share of the box's long side.
 MARGIN = 0.25
 
-#: Long side of what is sent, in pixels; larger crops are made smaller.
+#: Long side of a crop in pixels; larger crops are scaled down.
 LARGEST = 1600
 
+#: Of the JPEG.
 QUALITY = 92
 
 
 def crop_around(instance: Instance, pose: Pose | None) -> Box:
-    """Whole pixels around an object and the keypoints that are shown with it, in its image."""
+    """A box in whole pixels of the image, around an object and the keypoints shown with it."""
     image, box = instance.image, instance.box
     margin = MARGIN * box.long_side
     left, top = box.x - margin, box.y - margin
@@ -40,7 +41,7 @@ def crop_around(instance: Instance, pose: Pose | None) -> Box:
 
 
 def crop_url(project: Project, instance: Instance, crop: Box) -> str:
-    """The crop as a `data:` URL, which a browser shows wherever the task goes.
+    """The crop as a `data:` URL, which a browser shows without access to the image.
 
     Raises:
         ImageError: if the image cannot be read.

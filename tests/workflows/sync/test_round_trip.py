@@ -25,8 +25,7 @@ from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.task_ledger import TaskLedger
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.sync.pull_server import pull_server
-from labelkit.workflows.sync.push_report import ServerPushReport
-from labelkit.workflows.sync.push_server import Push
+from labelkit.workflows.sync.push_server import Push, ServerPushReport
 from labelkit.workflows.sync.questions import Questions
 
 #: Width and height of the upright picture; the file lies on its side (EXIF orientation 6).

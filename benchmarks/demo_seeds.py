@@ -15,7 +15,7 @@ from typing import Any
 
 from machine import machine, table
 
-from labelkit.cli.console import Console
+from labelkit.progress import Console
 from labelkit.workflows.demo import TEST_FIGURES, TRAIN_FIGURES, demo
 
 COLUMNS = ("pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map")

@@ -19,8 +19,8 @@ import numpy as np
 from lspet import DATA
 from machine import machine, table
 
-from labelkit.cli.console import Console
 from labelkit.metrics.quality import spearman
+from labelkit.progress import Console
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.project import Project, open_project
 from labelkit.project.rounds import COMPLETE, Round, rounds

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from labelkit.cli.app import GROUPS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("labelkit", "models", "workflows")
@@ -224,63 +226,59 @@ def test_every_module_says_what_it_is_for():
     assert silent == []
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize(
+    ("arguments", "environment", "printed"),
+    [
+        (["--help"], {}, "Usage: labelkit"),
+        (
+            [],
+            {
+                "_LABELKIT_COMPLETE": "complete_bash",
+                "COMP_WORDS": "labelkit retrain --preset ",
+                "COMP_CWORD": "3",
+            },
+            "paper\nplus\ntiny",
+        ),
+    ],
+    ids=["help", "completion"],
+)
+def test_help_and_completion_import_nothing_heavy(arguments, environment, printed):
     code = (
         "import json, sys\n"
-        "sys.argv = ['labelkit', '--help']\n"
         "from labelkit.cli.app import main\n"
         "try:\n"
-        "    main()\n"
+        "    main(sys.argv[1:])\n"
         "except SystemExit as stop:\n"
         "    assert not stop.code, stop.code\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=os.environ | environment,
     )
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    assert "Usage" in done.stdout
+    assert printed in done.stdout
     assert loaded & (HEAVY | OPTIONAL | {"pandas", "pyarrow", "sqlalchemy", "matplotlib"}) == set()
 
 
-def command_names() -> list[str]:
-    import typer
-
-    group = typer.main.get_command(import_module("labelkit.cli.app").app)
-    return sorted(group.commands)  # type: ignore[attr-defined]
-
-
-def test_the_commands_of_the_loop_are_there():
-    loop = {"bootstrap", "push", "pull", "retrain", "status", "evaluate", "export"}
-    assert loop | {"studio", "serve", "doctor", "demo"} <= set(command_names())
-
-
-def test_every_command_has_help_with_an_example():
-    import typer
-
-    group = typer.main.get_command(import_module("labelkit.cli.app").app)
-    for name in command_names():
-        help_text = group.commands[name].help or ""  # type: ignore[attr-defined]
-        assert help_text.strip(), f"labelkit {name} has no help"
-        assert f"labelkit {name}" in help_text, f"the help of labelkit {name} shows no example"
-
-
-def test_every_option_of_every_command_has_help():
-    import typer
-
-    group = typer.main.get_command(import_module("labelkit.cli.app").app)
-    without = [
-        f"{name} --{option.name}"
-        for name in command_names()
-        for option in group.commands[name].params  # type: ignore[attr-defined]
-        if option.param_type_name == "option" and not getattr(option, "help", None)
-    ]
-    assert without == []
-
-
 def test_a_command_is_called_like_the_workflow_file_behind_it():
-    files = {path.stem for path in sources("workflows")}
-    assert [name for name in command_names() if name.replace("-", "_") not in files] == []
+    files = {path.stem for path in (ROOT / "workflows").glob("*.py")}
+    names = [command.__name__ for commands in GROUPS.values() for command in commands]
+    assert [name for name in names if name not in files] == []
+
+
+def test_a_group_of_commands_is_called_like_the_module_that_holds_it():
+    modules = {
+        heading: {command.__module__ for command in commands}
+        for heading, commands in GROUPS.items()
+    }
+    assert modules == {
+        heading: {f"labelkit.cli.{heading.lower().replace(' ', '_')}"} for heading in GROUPS
+    }
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench"])

@@ -159,7 +159,7 @@ def _figures(folder: Path, count: int, seed: int, progress: Progress) -> CocoFil
     if made_for.is_file() and json.loads(made_for.read_text()) != wanted:
         raise ProjectError(
             f"{folder} holds figures of another demo.",
-            "Delete the folder, or choose another with: labelkit demo --project DIR",
+            "Delete the folder, or choose another with: labelkit demo --folder DIR",
         )
     if not made_for.is_file():
         with progress.bar("Drawing figures") as step:

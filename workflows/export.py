@@ -140,7 +140,7 @@ def _predicted(project: Project, labels: LabelSnapshot) -> list[tuple[Instance, 
 
 
 def _refuse_nothing(found: int, labels: LabelSnapshot) -> None:
-    predicted = "Pre-annotations alone, once there are any: labelkit export --predictions"
+    predicted = "Pre-annotations alone, once there are any: labelkit export --with-predictions"
     if not found and labels.presences:
         raise WaitingForLabels(
             "No instance has human keypoints yet.",

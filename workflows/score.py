@@ -1,4 +1,4 @@
-"""`labelkit evaluate --metric`: the official score of anyone's result file; needs no project."""
+"""`labelkit score`: a result file of any method, scored as its data set officially does."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from labelkit.formats.coco_people import read_people
 from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
 from labelkit.formats.lsp import read_lsp, scored_part
 from labelkit.formats.mat_file import load_mat
-from labelkit.formats.mpii import read_mpii
-from labelkit.formats.mpii_release import read_named_poses, read_release
-from labelkit.formats.pose_list import check_people, read_pose_arrays, read_pose_list
+from labelkit.formats.mpii import read_mpii, read_release
+from labelkit.formats.pose_list import (
+    check_people,
+    read_named_poses,
+    read_pose_arrays,
+    read_pose_list,
+)
 from labelkit.metrics.official.coco import coco_keypoint_scores
 from labelkit.metrics.official.crowdpose import crowd_bin_scores, crowdpose_scores
 from labelkit.metrics.official.lsp import lsp_scores, torso_lengths
@@ -35,10 +39,10 @@ from labelkit.project.outputs import check_output
 
 Numbers = dict[str, float]
 
-#: How a file of numbers begins, see `EvaluateFilesReport.data`.
+#: How a file of scores begins, see `ScoreReport.data`.
 MARK = r'\A\{\s*"metric": "\w+",\s*"unit": "'
 
-_COCO = "Give the data set's JSON as --truth, and COCO results, a JSON list, as --predictions."
+_COCO = "Give the data set's JSON file as --truth and COCO results, a JSON list, as --predictions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,8 @@ class ScoreTable:
     """Rows with the same columns.
 
     Attributes:
-        heading: of the first column, which says what each row is.
-        rows: names and numbers; whole numbers are counts, NaN is undefined.
+        heading: of the first column, which names the rows.
+        rows: names and numbers; integers are counts, NaN is undefined.
     """
 
     heading: str
@@ -62,7 +66,7 @@ class ScoreTable:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateFilesReport:
+class ScoreReport:
     """The official numbers of one result file.
 
     Attributes:
@@ -70,7 +74,7 @@ class EvaluateFilesReport:
         scored: what was scored against what.
         unit: "0 to 1" or "percent".
         tables: the numbers.
-        notes: rules that one has to know to compare the numbers.
+        notes: rules that matter when numbers are compared.
     """
 
     metric: str
@@ -102,74 +106,70 @@ class EvaluateFilesReport:
         }
 
 
-def evaluate_files(
-    predictions: Path | None,
-    truth: Path | None,
-    metric: str | None,
+def score(
+    predictions: Path,
+    truth: Path,
+    metric: str,
     progress: Progress,
     *,
     rescore: bool = False,
     crowd_bins: str | None = None,
     output: Path | None = None,
     overwrite: bool = False,
-) -> EvaluateFilesReport:
-    """Score a result file as the official code of its data set does.
+) -> ScoreReport:
+    """Score a result file as the official code of its data set does; no project is needed.
 
     Args:
         predictions: COCO results for coco and crowdpose; a MATLAB or JSON list of poses for
-            mpii and lsp, poses by name for MPII's release, COCO results for lsp where the truth
-            is COCO keypoints.
+            mpii and lsp; poses by name for MPII's release; COCO results for lsp if the truth is
+            COCO keypoints.
         truth: the data set's own file.
         metric: coco, crowdpose, mpii or lsp.
-        progress: told that scoring goes on; COCO's validation set takes seconds.
-        rescore: score people by box and joints and drop duplicates first.
-        crowd_bins: edges of the Crowd Index, such as "0,0.1,0.8,1".
+        progress: shows that scoring is running; COCO's validation set takes seconds.
+        rescore: first score people by box and joints, and drop duplicates.
+        crowd_bins: edges of the Crowd Index, for example "0,0.1,0.8,1".
         output: also write the numbers there, as JSON.
-        overwrite: also over a file that holds no such numbers.
+        overwrite: also replace a file that holds no such numbers.
 
     Raises:
-        UsageError: on options that are missing or do not fit the metric.
+        UsageError: on an unknown metric, options that do not fit it, or an output that would
+            replace another file.
         FormatError: on a file with wrong content.
         MissingDependencyError: if pycocotools or scipy is needed and not installed.
     """
-    if predictions is None or truth is None or metric is None:
-        raise UsageError(
-            "A result file is scored with --predictions FILE, --truth FILE and --metric NAME; "
-            "one of them is missing.",
-            "Without all three, a project is evaluated.",
-        )
-    if metric not in _METRICS:
-        raise UsageError(f"There is no metric {metric!r}.", f"There are: {', '.join(_METRICS)}.")
+    if metric not in METRICS:
+        raise UsageError(f"There is no metric {metric!r}.", f"Metrics: {', '.join(METRICS)}.")
     if rescore and metric not in ("coco", "crowdpose"):
         raise UsageError(
-            f"--rescore orders people by score, which {metric} does not do.", "Leave it out."
+            f"--rescore does not apply to {metric}, which ignores scores.",
+            "Leave out --rescore.",
         )
     if crowd_bins is not None and metric != "crowdpose":
-        raise UsageError(f"--crowd-bins are of crowdpose, not of {metric}.", "Leave them out.")
+        raise UsageError(
+            f"--crowd-bins applies to crowdpose, not to {metric}.", "Leave out --crowd-bins."
+        )
     if output is not None:
         check_output(output, MARK, None, overwrite=overwrite)
     edges = _edges(crowd_bins) if crowd_bins is not None else ()
     with progress.bar(f"Scoring {predictions.name}"):
-        report = _METRICS[metric](predictions, truth, rescore, edges)
+        report = METRICS[metric](predictions, truth, rescore, edges)
     if output is not None:
         text = json.dumps(report.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_text(output, text)
     return report
 
 
-def _coco(
-    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
-) -> EvaluateFilesReport:
+def _coco(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
     people, results, notes = _people(predictions, truth, rescore, "coco17", "area")
     table = ScoreTable("predictions", ((predictions.name, coco_keypoint_scores(people, results)),))
-    return EvaluateFilesReport(
+    return ScoreReport(
         "coco", f"COCO keypoints, {_amount(people, results, truth)}", "0 to 1", (table,), notes
     )
 
 
 def _crowdpose(
     predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
-) -> EvaluateFilesReport:
+) -> ScoreReport:
     people, results, notes = _people(predictions, truth, rescore, "crowdpose14", "crowdIndex")
     levels = list(zip(("easy", "medium", "hard"), crowd_bin_scores(people, results), strict=True))
     numbers = crowdpose_scores(people, results)
@@ -179,7 +179,7 @@ def _crowdpose(
     notes = (
         *notes,
         f"By Crowd Index: {rule}.",
-        "That is the rule of the official code; papers write 0.1 and 0.8.",
+        "These are the limits of the official code; papers give 0.1 and 0.8.",
     )
     if edges:
         bins = crowd_bin_scores(people, results, edges)
@@ -189,18 +189,16 @@ def _crowdpose(
         if outside:
             notes = (*notes, f"In none of these bins: {outside} images.")
     scored = f"CrowdPose, {_amount(people, results, truth)}"
-    return EvaluateFilesReport("crowdpose", scored, "0 to 1", tuple(tables), notes)
+    return ScoreReport("crowdpose", scored, "0 to 1", tuple(tables), notes)
 
 
-def _mpii(
-    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
-) -> EvaluateFilesReport:
-    notes: tuple[str, ...] = (
-        "Pelvis and thorax are left out; Mean is the share of all other keypoints.",
-    )
+def _mpii(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
+    notes: tuple[str, ...] = ("Pelvis and thorax are left out; Mean is over all other keypoints.",)
     contents = _matlab(truth, "MPII's truth is its release, or gt_valid.mat.")
     if "RELEASE" in contents:
-        advice = "Name the people of the release in JSON: labelkit's README shows how."
+        advice = (
+            "Name the people of the release in a JSON file: labelkit's documentation shows how."
+        )
         named = read_named_poses(_json(predictions, advice), str(predictions))
         people, labelled = read_release(contents, list(named), str(truth))
         poses = np.stack(list(named.values()))
@@ -210,7 +208,7 @@ def _mpii(
         poses = _poses(predictions, 16)
         check_people(poses, len(people.xy), str(predictions))
     numbers = mpii_scores(poses, people.xy, people.labelled, head_sizes(people.head_box))
-    return EvaluateFilesReport(
+    return ScoreReport(
         "mpii",
         f"MPII, {len(people.xy)} people of {truth}, PCKh@0.5 in percent",
         "percent",
@@ -219,9 +217,7 @@ def _mpii(
     )
 
 
-def _lsp(
-    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
-) -> EvaluateFilesReport:
+def _lsp(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
     lengths = {}
     if truth.suffix.lower() == ".mat":
         poses = _poses(predictions, 14)
@@ -242,7 +238,7 @@ def _lsp(
         for name, length in lengths.items()
         for threshold in (0.2, 0.1)
     ]
-    return EvaluateFilesReport(
+    return ScoreReport(
         "lsp",
         f"Leeds Sports Pose, {len(xy)} people of {truth}, in percent",
         "percent",
@@ -254,7 +250,7 @@ def _lsp(
     )
 
 
-_METRICS: dict[str, Callable[[Path, Path, bool, Sequence[float]], EvaluateFilesReport]] = {
+METRICS: dict[str, Callable[[Path, Path, bool, Sequence[float]], ScoreReport]] = {
     "coco": _coco,
     "crowdpose": _crowdpose,
     "mpii": _mpii,
@@ -272,13 +268,13 @@ def _lsp_row(
 def _people(
     predictions: Path, truth: Path, rescore: bool, skeleton_name: str, needs: str
 ) -> tuple[People, Results, tuple[str, ...]]:
-    """The truth, the results as they are to be scored, and what was done to them."""
+    """The truth, the results to score, and notes on what was done to them."""
     skeleton = load_skeleton(skeleton_name)
     people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={needs})
     results = read_results(_json(predictions, _COCO), str(predictions), people)
     if not people.counted.any():
-        nobody = f"Nobody of category {people.category!r} has a keypoint in {truth}."
-        return people, results, (nobody,)
+        nothing = f"No person of category {people.category!r} has a keypoint in {truth}."
+        return people, results, (nothing,)
     if not rescore:
         return people, results, ()
     check_joint_scores(results, str(predictions))
@@ -301,13 +297,13 @@ def _poses(predictions: Path, keypoints: int) -> Floats:
 
 def _json(path: Path, advice: str) -> Any:
     if path.suffix.lower() == ".mat":
-        raise InputError(f"{path} is a MATLAB file, where JSON is wanted.", advice)
+        raise InputError(f"{path} is a MATLAB file, not JSON.", advice)
     return load_json(path)
 
 
 def _matlab(truth: Path, advice: str) -> dict[str, Any]:
     if truth.suffix.lower() != ".mat":
-        raise InputError(f"{truth} is no MATLAB file.", advice)
+        raise InputError(f"{truth} is not a MATLAB file.", advice)
     return load_mat(truth)
 
 
@@ -326,7 +322,7 @@ def _edges(text: str) -> tuple[float, ...]:
     if len(edges) < 2 or any(not low < high for low, high in pairwise(edges)):
         raise UsageError(
             f"--crowd-bins {text!r} is not a list of ascending numbers.",
-            "Write their edges, such as: --crowd-bins 0,0.1,0.8,1",
+            "Give ascending edges, for example: --crowd-bins 0,0.1,0.8,1",
         )
     return edges
 

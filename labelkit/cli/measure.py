@@ -1,69 +1,228 @@
-"""The command that runs the tables of the paper."""
+"""Measure a project's rounds, any result file, or the tables of the paper."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from labelkit.cli.console import Console
 from labelkit.cli.options import (
     BackboneOption,
     EpochsOption,
     JsonOption,
     MirrorOption,
+    OutputOption,
+    OverwriteOption,
     PresetOption,
     PretrainedOption,
+    ProjectOption,
     RotationOption,
 )
-from labelkit.cli.report import finish
+from labelkit.cli.report import finish, open_both
+from labelkit.errors import UsageError
+from labelkit.progress import Console
 
-TableArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="TABLE",
-        help="location-free, semi-weak, modules, depth, response, plus, plus-location-free.",
+#: Options of `labelkit evaluate` before `labelkit score` was a command of its own.
+SCORE_OPTIONS = {"--predictions", "--truth", "--metric", "--rescore", "--crowd-bins"}
+
+EvaluationImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR", help="Folder of evaluation images. Default: the dev set."
     ),
 ]
-FolderOption = Annotated[
-    Path, typer.Option("--project", help="Folder of the benchmark; one that exists goes on.")
+EvaluationLabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="Keypoints of the evaluation images."),
+]
+SupervisedOption = Annotated[
+    bool, typer.Option("--supervised/--no-supervised", help="Also train the supervised-only rows.")
+]
+
+PredictionsOption = Annotated[
+    Path, typer.Option("--predictions", metavar="FILE", help="Result file of any method.")
+]
+TruthOption = Annotated[
+    Path, typer.Option("--truth", metavar="FILE", help="The data set's own label file.")
+]
+MetricOption = Annotated[
+    Literal["coco", "crowdpose", "mpii", "lsp"],
+    typer.Option("--metric", help="Data set whose official metric is computed."),
+]
+RescoreOption = Annotated[
+    bool,
+    typer.Option(
+        "--rescore",
+        help="If scores are still the box's: multiply them by the mean joint score, then drop "
+        "duplicates (OKS-NMS).",
+    ),
+]
+CrowdBinsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--crowd-bins",
+        metavar="EDGES",
+        help="Also print AP by Crowd Index, for example 0,0.1,0.8,1 (crowdpose only).",
+    ),
+]
+
+TableArgument = Annotated[
+    Literal[
+        "location-free", "semi-weak", "modules", "depth", "response", "plus", "plus-location-free"
+    ],
+    typer.Argument(metavar="TABLE", show_choices=False, help="One of the tables above."),
+]
+BenchmarkOption = Annotated[
+    Path,
+    typer.Option(
+        "--project", metavar="DIR", help="Project folder of the benchmark, made the first time."
+    ),
 ]
 TrainImagesOption = Annotated[
-    Path | None, typer.Option("--images", help="Folder of images to learn from, the first time.")
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR", help="Folder of training images; needed the first time."
+    ),
 ]
 TrainLabelsOption = Annotated[
-    Path | None, typer.Option("--labels", help="Their keypoints, the first time.")
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE", help="Keypoints of the training images; needed the first time."
+    ),
 ]
 TestImagesOption = Annotated[
-    Path | None, typer.Option("--test-images", help="To score on. Default: the dev set.")
+    Path | None,
+    typer.Option("--test-images", metavar="DIR", help="Folder of test images. Default: a dev set."),
 ]
-TestLabelsOption = Annotated[Path | None, typer.Option("--test-labels", help="Their keypoints.")]
+TestLabelsOption = Annotated[
+    Path | None,
+    typer.Option("--test-labels", metavar="FILE", help="Keypoints of the test images."),
+]
 PercentOption = Annotated[
     list[str] | None,
-    typer.Option("--labeled", metavar="P%", help="Run rows of this percentage; may be repeated."),
+    typer.Option(
+        "--labeled",
+        metavar="P%",
+        help="Run only the rows of this percentage; may be repeated.",
+    ),
 ]
 OnlyOption = Annotated[
     str,
-    typer.Option("--only", metavar="TEXT", help="Run the row of this name, or all that hold it."),
+    typer.Option(
+        "--only", metavar="TEXT", help="Run the row of this name, or all rows that contain it."
+    ),
 ]
 LargerOption = Annotated[
-    str | None, typer.Option("--larger", help="The second backbone of semi-weak: a timm model.")
+    str | None,
+    typer.Option("--larger", metavar="NAME", help="timm model of semi-weak's larger backbone."),
 ]
-SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many; from 0.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", metavar="N", min=1, help="Number of seeds: 0 to N - 1.")
+]
+
+
+def evaluate(
+    images: EvaluationImagesOption = None,
+    labels: EvaluationLabelsOption = None,
+    supervised: SupervisedOption = True,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score every round beside the baselines.
+
+    The baselines are the skeleton in the box, the mean pose, and a network trained on the same
+    locations alone (supervised-only). Result files of other methods: labelkit score.
+
+    \b
+    Example:
+      labelkit evaluate
+      labelkit evaluate --images val/images --labels val/keypoints.json
+    """
+    from labelkit.project.project import lock_project
+    from labelkit.workflows.evaluate import evaluate as run
+
+    found, store = open_both(project)
+    with lock_project(found), store:
+        report = run(
+            found,
+            store,
+            Console(),
+            images=images,
+            labels=labels,
+            supervised=supervised,
+            output=output,
+            overwrite=overwrite,
+        )
+    finish(report, as_json)
+
+
+def refuse_score_options(arguments: Sequence[str]) -> None:
+    """Name the `labelkit score` command for what `labelkit evaluate` used to do.
+
+    Args:
+        arguments: of `labelkit evaluate`.
+
+    Raises:
+        UsageError: if one of them has moved to `labelkit score`.
+    """
+    if SCORE_OPTIONS & {argument.partition("=")[0] for argument in arguments}:
+        raise UsageError(
+            "Result files are now scored by labelkit score, not by labelkit evaluate.",
+            f"Type: {shlex.join(['labelkit', 'score', *arguments])}",
+        )
+
+
+def score(
+    predictions: PredictionsOption,
+    truth: TruthOption,
+    metric: MetricOption,
+    rescore: RescoreOption = False,
+    crowd_bins: CrowdBinsOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a result file with the official metric of a data set.
+
+    It needs no project. Results are COCO results for coco and crowdpose, and a MATLAB or JSON
+    list of poses for mpii and lsp.
+
+    \b
+    Example:
+      labelkit score --predictions results.json \\
+        --truth crowdpose_test.json --metric crowdpose
+    """
+    from labelkit.workflows.score import score as run
+
+    report = run(
+        predictions,
+        truth,
+        metric,
+        Console(),
+        rescore=rescore,
+        crowd_bins=crowd_bins,
+        output=output,
+        overwrite=overwrite,
+    )
+    finish(report, as_json)
 
 
 def benchmark(
     table: TableArgument,
-    project: FolderOption = Path("benchmark"),
     images: TrainImagesOption = None,
     labels: TrainLabelsOption = None,
     test_images: TestImagesOption = None,
     test_labels: TestLabelsOption = None,
     labeled: PercentOption = None,
     only: OnlyOption = "",
-    larger: LargerOption = None,
     seeds: SeedsOption = 3,
+    larger: LargerOption = None,
+    project: BenchmarkOption = Path("benchmark"),
     preset: PresetOption = None,
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
@@ -72,13 +231,25 @@ def benchmark(
     mirror: MirrorOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and score the rows of a table of the paper on your labelled images.
+    """Run a table of the paper on your labelled images.
 
-    Every row has the same split, labels, seeds and number of steps. Run again, it goes on where it
-    was and trains as it did; a row that another table has trained is not trained again. The report
-    has the rows that are asked for and all that have been run before.
+    All rows share the split, the labels, the seeds and the number of steps. Run again, it continues
+    with the same settings and trains no row twice. The report shows every row that has been run.
 
-    Example: labelkit benchmark semi-weak --images frames --labels keypoints.json --labeled 10%
+    \b
+    Tables:
+      location-free       visibility answers alone (Tables 1-3 of the paper)
+      semi-weak           answers and a part of the locations (Table 4)
+      modules             what each module contributes (Table 5)
+      depth               layers of encoder and decoder (Table 6)
+      response            response at the true keypoint (Table 7)
+      plus                labelkit's departures from the paper, at 10 %
+      plus-location-free  the same with visibility answers alone
+
+    \b
+    Example:
+      labelkit benchmark semi-weak --images frames \\
+        --labels keypoints.json --labeled 10%
     """
     from labelkit.domain.selection import parse_percent
     from labelkit.workflows.benchmark import benchmark as run

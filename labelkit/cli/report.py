@@ -12,7 +12,11 @@ import typer
 
 
 def open_both(root: Path | None) -> tuple[Any, Any]:
-    """The project that was named or that one stands in, and its label store."""
+    """Open a project, and its label store.
+
+    Args:
+        root: the project folder; None finds it from the current folder.
+    """
     from labelkit.project.project import find_project, open_project
     from labelkit.store.label_store import LabelStore
 
@@ -29,7 +33,7 @@ def fail(problem: str, next_step: str, code: int) -> NoReturn:
 
 
 def finish(report: Any, as_json: bool) -> NoReturn:
-    """Print a report for people or machines; leave with its exit code."""
+    """Print a report for people or machines, and end with its exit code."""
     if as_json:
         data = report.data() if hasattr(report, "data") else asdict(report)
         print(json.dumps(data, indent=2, ensure_ascii=False, default=str))

@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped: the servers that annotators work with."""
+"""Servers that annotators work with; each runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ from typing import Annotated, Any
 
 import typer
 
-from labelkit.cli.console import Console
-from labelkit.cli.options import JsonOption, ProjectOption
+from labelkit.cli.options import HostOption, JsonOption, PortOption, ProjectOption
 from labelkit.cli.report import open_both
+from labelkit.progress import Console
 
-HostOption = Annotated[
-    str, typer.Option("--host", help="Address to listen on; others than this one are public.")
-]
-StudioPortOption = Annotated[int, typer.Option("--port", help="Of the Label Studio server.")]
 PythonOption = Annotated[
     Path | None,
     typer.Option(
-        "--python", help="Of an environment with Label Studio. Default: one that is made once."
+        "--python",
+        metavar="FILE",
+        help="Python of an environment that has Label Studio. Default: labelkit makes one.",
     ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of its database. Default: in your home, one a project."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder of the server's database. Default: one per project, in your home folder.",
+    ),
 ]
 InstallOnlyOption = Annotated[
-    bool, typer.Option("--install-only", help="Make that environment, print its path, and end.")
+    bool,
+    typer.Option("--install-only", help="Make the environment, print its folder, and exit."),
 ]
-ServePortOption = Annotated[int, typer.Option("--port", help="Of the prediction server.")]
 
 
 def studio(
     host: HostOption = "127.0.0.1",
-    port: StudioPortOption = 8080,
+    port: PortOption = 8080,
     python: PythonOption = None,
     data: DataOption = None,
     install_only: InstallOnlyOption = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a Label Studio server for this project, until Ctrl-C.
+    """Run a Label Studio server for this project.
 
-    It listens on this machine only, and serves this project's images and no other file.
+    It serves this project's images and no other file, until Ctrl-C.
 
-    Example: labelkit studio --port 8081
+    \b
+    Example:
+      labelkit studio --port 8081
     """
     from labelkit.workflows.studio import install
     from labelkit.workflows.studio import studio as run
@@ -65,15 +69,18 @@ def studio(
 
 def serve(
     host: HostOption = "127.0.0.1",
-    port: ServePortOption = 9090,
+    port: PortOption = 9090,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer Label Studio with the newest round's predictions, until Ctrl-C.
+    """Serve predictions of the newest round to Label Studio.
 
-    Callers need the user "labelkit" and the password in LABELKIT_SERVE_PASSWORD.
+    Label Studio calls it with the user "labelkit" and the password in LABELKIT_SERVE_PASSWORD. It
+    runs until Ctrl-C.
 
-    Example: labelkit serve --port 9090
+    \b
+    Example:
+      labelkit serve --port 9090
     """
     from labelkit.workflows.serve import serve as run
 
@@ -87,6 +94,6 @@ def serve(
 
 
 def _announce(running: Any, as_json: bool) -> None:
-    """Print where a server is, at once also where stdout is a pipe."""
+    """Print where a server is; flushed, for readers of a pipe."""
     text = json.dumps(running.data(), indent=2) if as_json else running.text()
     print(text, flush=True)

@@ -44,37 +44,53 @@ def test_0_for_a_command_that_did_its_job(trained):
 
 def test_1_for_an_error_with_what_is_wrong_and_what_to_type(tmp_path):
     outcome = labelkit("status", "--project", tmp_path)
-    assert outcome == (
-        1,
-        "",
-        f"error: {tmp_path} is not a labelkit project.\n"
-        "Make a project with: labelkit bootstrap --images DIR\n",
-    )
+    assert (outcome.code, outcome.out) == (1, "")
+    problem, next_step = outcome.err.splitlines()
+    assert problem.startswith(f"error: {tmp_path} ")
+    assert next_step.endswith(": labelkit bootstrap --images DIR")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "named"),
     [
-        (["retrain", "--labeled", "ten"], "'ten' is not a percentage"),
-        (["retrain", "--labeled", "120%"], "'120%' is not a percentage"),
-        (["export", "--format", "voc"], "There is no format 'voc'"),
-        (["push"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
-        (["pull"], "LABEL_STUDIO_URL is not set: which Label Studio?"),
-        (["pull", "--take", "mine"], "--take mine: there is theirs and ours."),
-        (["evaluate", "--images", "x"], "wants both --images DIR and --labels FILE"),
-        (["serve", "--port", "99999"], "Name a port from 1024 to 65535."),
-        (["retrain", "--now", "--preset", "huge"], "There is no preset 'huge'"),
-        (["retrain", "--now", "--epochs", "0"], "0 epochs train nothing"),
-        (["retrain", "--now", "--backbone", "resnet9000"], "timm has no model 'resnet9000'"),
+        (["retrain", "--labeled", "ten"], "'ten'"),
+        (["retrain", "--labeled", "120%"], "'120%'"),
+        (["push"], "LABEL_STUDIO_URL"),
+        (["pull"], "LABEL_STUDIO_URL"),
+        (["evaluate", "--images", "x"], "--labels FILE"),
+        (["serve", "--port", "99999"], "1024 to 65535"),
+        (["retrain", "--now", "--epochs", "0"], "--epochs 1"),
+        (["retrain", "--now", "--backbone", "resnet9000"], "'resnet9000'"),
     ],
 )
-def test_2_for_options_that_make_no_sense(trained, arguments, said, monkeypatch):
+def test_2_for_options_that_make_no_sense(trained, arguments, named, monkeypatch):
     monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
     monkeypatch.setenv("LABELKIT_SERVE_PASSWORD", "0123456789" * 4)
     outcome = labelkit(*arguments, *at(trained))
     assert (outcome.code, outcome.out) == (2, "")
-    assert said in outcome.err
+    assert named in outcome.err
     assert len(outcome.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (["retrain", "--preset", "huge"], "'huge' is not one of 'paper', 'plus', 'tiny'"),
+        (["pull", "--take", "mine"], "'mine' is not one of 'theirs', 'ours'"),
+        (["export", "--format", "voc"], "'voc' is not one of 'coco', 'yolo', 'visibility'"),
+        (["benchmark", "plain"], "'plain' is not one of 'location-free', 'semi-weak',"),
+    ],
+)
+def test_2_for_a_value_that_is_no_choice_names_all_that_are(arguments, choices):
+    outcome = labelkit(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert choices in outcome.err
+
+
+def test_2_for_scoring_a_file_with_evaluate_names_the_score_command_to_type():
+    outcome = labelkit("evaluate", "--predictions", "my r.json", "--truth=t.json", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith("labelkit score --predictions 'my r.json' --truth=t.json --json\n")
 
 
 def test_2_for_options_that_do_not_exist():
@@ -106,17 +122,14 @@ def test_a_bug_of_ours_keeps_its_traceback(trained, monkeypatch):
         labelkit("status", *at(trained))
 
 
-def test_a_full_disk_is_said_in_plain_words(trained, monkeypatch):
+def test_a_full_disk_is_an_error_that_names_the_place(trained, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
 
     monkeypatch.setattr("labelkit.workflows.status.status", full)
     outcome = labelkit("status", *at(trained))
-    assert outcome == (
-        1,
-        "",
-        "error: The disk is full at /data/x.\nMake room, then run the same command again.\n",
-    )
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "The disk is full at /data/x." in outcome.err
 
 
 # What is printed where
@@ -154,7 +167,7 @@ def test_with_json_stdout_is_json_alone_while_training_reports_on_stderr(trained
         (["status"], {"project", "images", "instances", "rounds", "next_step", "queued"}),
         (["doctor"], {"checks"}),
         (["push", "--files"], {"kind", "tasks", "instances", "files", "control"}),
-        (["export", "--predictions"], {"format", "file", "labelled", "predicted"}),
+        (["export", "--with-predictions"], {"format", "file", "labelled", "predicted"}),
         (["retrain", "--labeled", "10%"], {"missing", "queued", "next_step"}),
     ],
 )
@@ -212,7 +225,7 @@ def test_machines_get_names_as_they_are_and_not_escaped(frames, tmp_path):
 # Dry runs
 
 
-@pytest.mark.parametrize("arguments", [["push", "--files"], ["export", "--predictions"]])
+@pytest.mark.parametrize("arguments", [["push", "--files"], ["export", "--with-predictions"]])
 def test_a_dry_run_writes_nothing(trained, arguments):
     before = files_below(trained.folder)
     outcome = labelkit(*arguments, "--dry-run", *at(trained))
@@ -221,10 +234,15 @@ def test_a_dry_run_writes_nothing(trained, arguments):
     assert files_below(trained.folder) == before
 
 
+def test_the_former_name_of_with_predictions_still_works(trained):
+    outcome = labelkit("export", "--predictions", "--dry-run", "--json", *at(trained))
+    assert json.loads(outcome.out)["predicted"] > 0
+
+
 # Which project
 
 
-def test_the_project_one_stands_in_is_the_default(trained, monkeypatch):
+def test_the_project_around_the_current_folder_is_the_default(trained, monkeypatch):
     monkeypatch.chdir(trained.project.rounds_root)
     assert str(trained.project.root) in labelkit("status").out
 
@@ -240,11 +258,11 @@ def test_a_second_command_waits_its_turn(trained):
     with lock_project(trained.project):
         outcome = labelkit("retrain", "--labeled", "10%", *at(trained))
         assert outcome.code == 1
-        assert "Another labelkit command is at work" in outcome.err
+        assert "Another labelkit command" in outcome.err
         assert labelkit("status", *at(trained)).code == 0
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     assert labelkit("--version") == (0, f"labelkit {__version__}\n", "")
 
 

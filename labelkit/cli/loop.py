@@ -1,0 +1,305 @@
+"""The loop: register, ask, bring answers back, train, and take the labels out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from labelkit.cli.options import (
+    BackboneOption,
+    DevicesOption,
+    DryRunOption,
+    EpochsOption,
+    JsonOption,
+    LabeledOption,
+    MirrorOption,
+    OutputOption,
+    OverwriteOption,
+    PresetOption,
+    PretrainedOption,
+    ProjectOption,
+    RotationOption,
+    SeedOption,
+)
+from labelkit.cli.report import finish, open_both
+from labelkit.progress import Console
+
+ImagesOption = Annotated[
+    Path, typer.Option("--images", metavar="DIR", help="Folder of images; only read.")
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, visibility CSV.",
+    ),
+]
+BoxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes",
+        metavar="FILE|whole-image|detect",
+        help="Source of the boxes. Default: the labels; without boxes there, detect for built-in "
+        "skeletons, else whole-image.",
+        autocompletion=lambda: ["whole-image", "detect"],
+    ),
+]
+SkeletonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        metavar="NAME|FILE",
+        help="coco17, crowdpose14, mpii16, lsp14, a TOML file, DeepLabCut config or COCO file.",
+        autocompletion=lambda: ["coco17", "crowdpose14", "mpii16", "lsp14"],
+    ),
+]
+SkipUnreadableOption = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out unreadable images.")
+]
+SkipDuplicatesOption = Annotated[
+    bool, typer.Option("--skip-duplicates", help="Keep one of several images with equal content.")
+]
+SkipMissingOption = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out labels whose image is missing.")
+]
+BootstrapProjectOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--project", metavar="DIR", help="Project folder. Default: beside the images folder."
+    ),
+]
+NowOption = Annotated[bool, typer.Option("--now", help="Train on the labels that are there.")]
+FilesOption = Annotated[
+    bool, typer.Option("--files", help="Write files to import by hand; contact no server.")
+]
+PerInstanceOption = Annotated[
+    bool, typer.Option("--per-instance", help="Make one task per instance, not per image.")
+]
+ImageUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-url",
+        metavar="URL",
+        help="Where the server finds the images folder: https://..., s3://... Kept for next time.",
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE", help="JSON export of a Label Studio project."),
+]
+TakeOption = Annotated[
+    Literal["theirs", "ours"] | None,
+    typer.Option("--take", help="Settle every conflict that labelkit status lists."),
+]
+FormatOption = Annotated[
+    Literal["coco", "yolo", "visibility"],
+    typer.Option("--format", help="Format; visibility is a CSV of visibility answers."),
+]
+WithPredictionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--with-predictions", help="Also write predictions, with scores, where no human label is."
+    ),
+]
+FormerPredictionsOption = Annotated[
+    bool, typer.Option("--predictions", hidden=True, help="Former name of --with-predictions.")
+]
+
+
+def bootstrap(
+    images: ImagesOption,
+    labels: LabelsOption = None,
+    boxes: BoxesOption = None,
+    skeleton: SkeletonOption = None,
+    labeled: LabeledOption = None,
+    skip_unreadable: SkipUnreadableOption = False,
+    skip_duplicates: SkipDuplicatesOption = False,
+    skip_missing: SkipMissingOption = False,
+    project: BootstrapProjectOption = None,
+    preset: PresetOption = None,
+    backbone: BackboneOption = None,
+    epochs: EpochsOption = None,
+    pretrained: PretrainedOption = None,
+    rotation: RotationOption = None,
+    mirror: MirrorOption = None,
+    seed: SeedOption = None,
+    devices: DevicesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register images and labels, train, and pre-annotate.
+
+    Before the first visibility answers it prepares the tasks that ask for them, says what to do,
+    and exits with code 3.
+
+    \b
+    Example:
+      labelkit bootstrap --images frames --skeleton lsp14 --boxes whole-image
+      labelkit bootstrap --images frames --labels keypoints.json --labeled 0%
+    """
+    from labelkit.domain.selection import parse_percent
+    from labelkit.workflows.bootstrap import bootstrap as run
+    from labelkit.workflows.rounds.settings import TrainingOptions
+
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
+    report = run(
+        images,
+        Console(),
+        project_root=project,
+        skeleton=skeleton,
+        labels=labels,
+        boxes=boxes,
+        percent=parse_percent(labeled) if labeled else None,
+        skip={
+            "unreadable": skip_unreadable,
+            "duplicates": skip_duplicates,
+            "missing": skip_missing,
+        },
+        options=options,
+    )
+    finish(report, as_json)
+
+
+def push(
+    files: FilesOption = False,
+    per_instance: PerInstanceOption = False,
+    image_url: ImageUrlOption = None,
+    project: ProjectOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send the next questions to Label Studio.
+
+    First it asks which keypoints are visible; after the first training it asks for corrections.
+    The server is the one in LABEL_STUDIO_URL, with the key in LABEL_STUDIO_API_KEY.
+
+    \b
+    Example:
+      labelkit push
+      labelkit push --files
+    """
+    from labelkit.workflows.push import push as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(
+            found,
+            store,
+            Console(),
+            files=files,
+            per_instance=per_instance,
+            image_url=image_url,
+            dry_run=dry_run,
+        )
+    finish(report, as_json)
+
+
+def pull(
+    file: FileOption = None,
+    take: TakeOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring answers and corrections from Label Studio.
+
+    They come from the server in LABEL_STUDIO_URL, or from a file exported from it. Each is stored
+    once; none is ever replaced.
+
+    \b
+    Example:
+      labelkit pull
+      labelkit pull --file export.json
+    """
+    from labelkit.workflows.pull import pull as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(found, store, Console(), file=file, take=take)
+    finish(report, as_json)
+
+
+def retrain(
+    labeled: LabeledOption = None,
+    now: NowOption = False,
+    project: ProjectOption = None,
+    preset: PresetOption = None,
+    backbone: BackboneOption = None,
+    epochs: EpochsOption = None,
+    pretrained: PretrainedOption = None,
+    rotation: RotationOption = None,
+    mirror: MirrorOption = None,
+    seed: SeedOption = None,
+    devices: DevicesOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on the corrected keypoints and pre-annotate again.
+
+    All other instances contribute their visibility answers. With fewer labels than --labeled asks
+    for, it queues the missing instances and exits with code 3.
+
+    \b
+    Example:
+      labelkit retrain --labeled 10%
+    """
+    from labelkit.domain.selection import parse_percent
+    from labelkit.project.project import lock_project
+    from labelkit.workflows.retrain import retrain as run
+    from labelkit.workflows.rounds.settings import TrainingOptions
+
+    percent = parse_percent(labeled) if labeled else None
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
+    found, store = open_both(project)
+    with lock_project(found), store:
+        report = run(found, store, Console(), percent=percent, now=now, options=options)
+    finish(report, as_json)
+
+
+def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Show where the project stands and what to do next.
+
+    \b
+    Example:
+      labelkit status
+    """
+    from labelkit.workflows.status import status as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(found, store)
+    finish(report, as_json)
+
+
+def export(
+    form: FormatOption = "coco",
+    with_predictions: WithPredictionsOption = False,
+    former_predictions: FormerPredictionsOption = False,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the labels in a format that training code reads.
+
+    They go to exports/ in the project folder, or to --output (a folder for yolo).
+
+    \b
+    Example:
+      labelkit export --format coco --output corrected.json
+    """
+    from labelkit.workflows.export import export as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(
+            found,
+            store,
+            form=form,
+            predictions=with_predictions or former_predictions,
+            output=output,
+            dry_run=dry_run,
+            overwrite=overwrite,
+        )
+    finish(report, as_json)

@@ -1,4 +1,4 @@
-"""What every test gets: one thread, no deadlines, and one trained project to copy."""
+"""What every test gets: its lane, one thread, no deadlines, and one trained project to copy."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from live_studio import live, live_once, synced
+from mongo import fiftyone_database
 from postgres import postgres, store_url
 from trained import Trained, copy_trained, make_trained, with_store_at
 
-__all__ = ["live", "live_once", "postgres", "store_url", "synced"]
+__all__ = ["fiftyone_database", "live", "live_once", "postgres", "store_url", "synced"]
 
 settings.register_profile("labelkit", deadline=None)
 settings.load_profile("labelkit")
@@ -18,6 +19,21 @@ settings.load_profile("labelkit")
 # Small networks on small pictures: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it
+
+#: A test that uses one of these fixtures carries the marker; `make test-fast` leaves both out.
+LANES = {
+    "server": {"fiftyone_database", "live_once", "postgres"},
+    "slow": {"trained_once"},
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they start, before `-m` chooses among them."""
+    for item in items:
+        for marker, fixtures in LANES.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

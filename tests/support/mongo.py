@@ -68,8 +68,9 @@ def _disconnect() -> None:
         database._client.close()
 
 
-def start_mongod() -> None:
-    """Let the test that asks use FiftyOne, or skip it with the reason."""
+@pytest.fixture
+def fiftyone_database() -> None:
+    """A MongoDB that FiftyOne uses; without one the test is skipped, with the reason."""
     if reason := _start():
         missing(reason)
 

@@ -76,7 +76,7 @@ class Postgres:
 def programs() -> Path:
     """Folder of initdb and postgres, or skip the test that asks with the reason."""
     if find_spec("psycopg") is None:
-        missing("psycopg is not installed; type: pip install '.[postgresql]'")
+        missing("psycopg is not installed; type: pip install 'labelkit-keypoints[postgresql]'")
     found = [path for pattern in FOLDERS for path in Path("/").glob(f"{pattern[1:]}/initdb")]
     if on_path := shutil.which("initdb"):
         found.append(Path(on_path))
@@ -154,7 +154,7 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a new label store may be made: once a file, once a database on a server."""
     if request.param == "sqlite":

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from command_line import labelkit
-from mongo import start_mongod
 from trained import TINY, Trained
 
 from labelkit.bridges.fiftyone.dataset import quiet_fiftyone
@@ -26,9 +25,8 @@ from labelkit.workflows.sync.pull_file import pull_file
 
 
 @pytest.fixture
-def reviewed(trained: Trained) -> Iterator[Trained]:
+def reviewed(trained: Trained, fiftyone_database: None) -> Iterator[Trained]:
     """The trained project with a database for its review, empty before and after."""
-    start_mongod()
     fo = quiet_fiftyone()
     yield trained
     for name in fo.list_datasets():
@@ -312,8 +310,9 @@ def test_a_round_or_view_that_is_not_there_is_named_with_those_that_are(reviewed
     assert run(reviewed, view="control arm").view == "control arm"
 
 
-def test_without_a_database_everything_else_works(trained: Trained, monkeypatch: Any):
-    start_mongod()
+def test_without_a_database_everything_else_works(
+    trained: Trained, fiftyone_database: None, monkeypatch: Any
+):
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:1")
     with pytest.raises(MissingDependencyError, match="does not answer"):
         run(trained)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from builders import make_project
-from mongo import start_mongod
 from reviewed import IMAGE, SKELETON, make_item
 
 from labelkit.bridges.fiftyone import dataset as bridge
@@ -28,8 +27,7 @@ def documents(*items: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    start_mongod()
+def project(fiftyone_database: None, tmp_path: Path) -> Iterator[Project]:
     bridge.quiet_fiftyone()
     yield make_project(tmp_path)
     import fiftyone as fo

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from mongo import start_mongod
 
 from labelkit.bridges.fiftyone import mongod
 from labelkit.errors import MissingDependencyError
@@ -32,8 +31,9 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_a_running_database_is_named_without_user_and_password(monkeypatch: pytest.MonkeyPatch):
-    start_mongod()
+def test_a_running_database_is_named_without_user_and_password(
+    fiftyone_database: None, monkeypatch: pytest.MonkeyPatch
+):
     uri = os.environ["FIFTYONE_DATABASE_URI"]
     assert mongod.prepare_database() == uri
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", f"{uri}/?appName=secret")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from annotator import browser
 from command_line import labelkit
-from mongo import chromium, start_mongod
+from mongo import chromium
 from PIL import Image as Pictures
 from trained import Trained
 
@@ -36,8 +36,7 @@ VIEW = "queued"
 
 
 @pytest.fixture
-def reviewed(trained: Trained) -> Iterator[Trained]:
-    start_mongod()
+def reviewed(trained: Trained, fiftyone_database: None) -> Iterator[Trained]:
     fo = quiet_fiftyone()
     install_plugin(Path(fo.config.plugins_dir))
     yield trained

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
-from itertools import groupby
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +25,7 @@ from labelkit.errors import LabelkitError
 INTERRUPTED = 130
 
 #: The groups of `labelkit --help`, each a module, with their commands in the order of their use.
-GROUPS = {
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Loop": (bootstrap, push, pull, retrain, status, export),
     "Review and label": (review, queue),
     "Servers": (studio, serve),
@@ -34,15 +34,20 @@ GROUPS = {
 }
 
 
+def summary(command: Callable[..., None]) -> str:
+    """The first line of a command's help."""
+    return (command.__doc__ or "").partition("\n")[0]
+
+
 class GroupedCommands(TyperGroup):
     """Commands that `--help` lists by group; without rich, which is slow to import."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands of each group under its heading."""
         width = max(map(len, self.commands))
-        for heading, commands in groupby(self.commands.values(), lambda it: it.rich_help_panel):
+        for heading, commands in GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl([(it.name.ljust(width), it.short_help) for it in commands])
+                formatter.write_dl([(it.__name__.ljust(width), summary(it)) for it in commands])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command; explain options that have moved to another one."""
@@ -65,10 +70,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _heading, _commands in GROUPS.items():
+for _commands in GROUPS.values():
     for _command in _commands:
-        _summary = (_command.__doc__ or "").partition("\n")[0]
-        app.command(short_help=_summary, rich_help_panel=_heading)(_command)
+        app.command(short_help=summary(_command))(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -91,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Threads that spin for long while they wait nearly stop a training when other programs need
     # the cores; this many spins cost nothing when they do not.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Pillow warns of damaged EXIF data and of large images; what cannot be read gets an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app(args=arguments, prog_name="labelkit")
     except SystemExit as stop:

@@ -26,7 +26,7 @@ class CocoFile:
         skeleton: of the one category that has keypoints.
         image_sizes: (width, height) by image path, where the file gives them.
         annotations: of that category, in the order of the file.
-        ignored: how many annotations belong to categories without keypoints.
+        ignored: number of annotations in categories without keypoints.
     """
 
     skeleton: Skeleton
@@ -51,13 +51,13 @@ def read_coco(document: Mapping[str, Any], origin: str) -> CocoFile:
     if not with_keypoints:
         raise FormatError(
             f"{origin} has no category with keypoints.",
-            "Boxes alone are read with --boxes; keypoints need the names in `categories`.",
+            "For boxes alone, use --boxes. Keypoints need their names in `categories`.",
         )
     if len({str(c["keypoints"]) for c in with_keypoints.values()}) > 1:
         names = ", ".join(repr(c.get("name", key)) for key, c in with_keypoints.items())
         raise FormatError(
             f"{origin} has several categories with different keypoints: {names}.",
-            "Make one project for each: keep one of these categories in the file.",
+            "Keep one of these categories in the file, and make a project for each.",
         )
     skeleton = skeleton_from_category(next(iter(with_keypoints.values())), origin)
     annotations = []
@@ -75,13 +75,16 @@ def read_coco(document: Mapping[str, Any], origin: str) -> CocoFile:
 
 
 def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
-    """Read the boxes of a parsed COCO file, with or without keypoints in it.
+    """Read the boxes of a parsed COCO file, which may have keypoints or not.
 
-    The annotations have a box and no keypoints at all.
+    The poses of the annotations have 0 keypoints.
+
+    Args:
+        document: the parsed JSON.
+        origin: name of the file, for messages.
 
     Raises:
-        FormatError: as `read_coco`; also on annotations of several categories, and on an
-            annotation without a box.
+        FormatError: as `read_coco`, and on annotations of several categories or without a box.
     """
     images, categories, rows = tables(document, origin)
     used = {row["category_id"]: row for row, _ in rows}
@@ -89,7 +92,7 @@ def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
         names = ", ".join(repr(categories[key].get("name", key)) for key in used)
         raise FormatError(
             f"{origin} has boxes of several categories: {names}.",
-            "Keep the category to be labelled in the file.",
+            "Keep only the category that you want to label.",
         )
     annotations = [_annotation(row, images, NO_KEYPOINTS, item) for row, item in rows]
     for annotation, (_, item) in zip(annotations, rows, strict=True):
@@ -101,12 +104,16 @@ def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
 def skeleton_from_category(category: Mapping[str, Any], origin: str) -> Skeleton:
     """The skeleton of a COCO category.
 
-    Keypoints of a built-in skeleton, in any order, bring its pairs, sigmas and layout along.
-    In COCO's `skeleton`, links are pairs of 1-based numbers.
+    If its keypoints are those of a built-in skeleton, in any order, the built-in pairs, sigmas and
+    layout come with them.
+
+    Args:
+        category: with `keypoints`, and links in `skeleton` as pairs of numbers counted from 1.
+        origin: name of the file, for messages.
 
     Raises:
-        FormatError: if the entries have the wrong type.
-        SkeletonError: if they contradict each other.
+        FormatError: if an entry has the wrong type.
+        SkeletonError: if the entries contradict each other.
     """
     name = str(category.get("name") or "object")
     keypoints, links = category.get("keypoints"), category.get("skeleton") or []
@@ -150,12 +157,12 @@ def write_coco(
 ) -> dict[str, Any]:
     """A COCO keypoints document; `json.dumps` of it keeps every digit.
 
-    Ids are integers that depend on nothing but the image's content and the instance's id, so
-    two exports agree on them; `labelkit_id` holds labelkit's own. What COCO cannot say about a
-    skeleton (pairs, sigmas, layout) is kept under the category's "labelkit".
+    Ids are integers that depend only on the image's content and the instance's id, so two exports
+    agree on them; `labelkit_id` holds labelkit's own. Pairs, sigmas and layout of the skeleton,
+    which have no field in COCO, are in the category's "labelkit".
 
     Args:
-        items: instances with their poses.
+        items: instances with their poses, in image pixels.
         skeleton: of all poses.
         scores: also write `score` (mean over present keypoints) and `keypoint_scores`.
     """
@@ -238,9 +245,13 @@ def tables(
 ) -> tuple[Images, dict[Any, Mapping[str, Any]], Rows]:
     """Images, categories by id, and annotations, each with its name for messages.
 
+    Args:
+        document: the parsed JSON.
+        origin: name of the file, for messages.
+
     Raises:
-        FormatError: on a missing or empty list, an id that is missing, wrong or there twice,
-            and an annotation of an image or a category that the file does not list.
+        FormatError: on a missing or empty list, a missing, invalid or duplicate id, and an
+            annotation of an image or category that the file does not list.
     """
     if not isinstance(document, Mapping):
         raise FormatError(
@@ -274,7 +285,8 @@ def tables(
         if _id(row, "image_id", item) not in images.paths:
             raise FormatError(
                 f"{item} belongs to image {row['image_id']!r}, which the file does not list.",
-                'Add the image, write ids alike (1 is not "1"), or remove the annotation.',
+                'Add the image, write its id the same way (1 is not "1"), or remove the '
+                "annotation.",
             )
         if _id(row, "category_id", item) not in categories:
             raise FormatError(
@@ -297,7 +309,7 @@ def _images(entries: Sequence[Mapping[str, Any]], origin: str) -> Images:
         path = images.paths[key] = image_path_from(name)
         width, height = entry.get("width"), entry.get("height")
         if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-            continue  # the size is optional, points are checked against it where it is there
+            continue  # the size is optional
         if images.sizes.setdefault(path, (width, height)) != (width, height):
             raise FormatError(f"{origin}: {path} is listed twice, with different sizes.")
     return images
@@ -310,7 +322,7 @@ def _id(entry: Mapping[str, Any], key: str, item: str) -> int | str:
     return value
 
 
-_FLAT = "Write one list of numbers, such as [10, 20.5, 2], without lists in it."
+_FLAT = "Write one flat list of numbers, for example [10, 20.5, 2]."
 
 
 def numbers(
@@ -319,12 +331,13 @@ def numbers(
     """A list of finite numbers from JSON.
 
     Args:
-        values: what should be such a list.
-        what, item: the field and the object that has it, for messages.
+        values: the candidate.
+        what: the field, for messages.
+        item: the object that has the field, for messages.
         advice: what to do about a number that is not finite.
 
     Raises:
-        FormatError: if it is no list, or holds something else.
+        FormatError: if it is not a list, or holds anything but finite numbers.
     """
     if not isinstance(values, list):
         raise FormatError(f"{item}: {what} must be a list of numbers, not {values!r}.", _FLAT)
@@ -332,7 +345,7 @@ def numbers(
         if isinstance(value, bool) or not isinstance(value, int | float):
             nested = isinstance(value, list)
             raise FormatError(
-                f"{item}: {what} holds {value!r}, which is no number.",
+                f"{item}: {what} holds {value!r}, which is not a number.",
                 _FLAT if nested else "Write a number there.",
             )
         if not abs(value) <= 1e15:  # NaN too
@@ -345,7 +358,7 @@ def _annotation(row: Mapping[str, Any], images: Images, pose: Pose, item: str) -
     if row.get("bbox") is not None:
         values = numbers(row["bbox"], "bbox", item)
         if len(values) != 4:
-            raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.")
+            raise FormatError(f"{item}: bbox expects left, top, width, height, not {values}.")
         box = Box(*values)
         if box.w <= 0 or box.h <= 0:
             raise FormatError(
@@ -368,7 +381,7 @@ def _annotation(row: Mapping[str, Any], images: Images, pose: Pose, item: str) -
 
 def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
     count = len(skeleton)
-    if row.get("keypoints") is None:  # a box of this category that nobody has labelled
+    if row.get("keypoints") is None:  # a box that is not labelled yet
         return human_pose(np.zeros((count, 2)), np.zeros(count, dtype=np.int64))
     values = numbers(row["keypoints"], "keypoints", item)
     if len(values) != 3 * count:

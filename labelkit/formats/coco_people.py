@@ -1,4 +1,4 @@
-"""People of a COCO keypoints file, with all that official scores read: COCO, CrowdPose, LSPET."""
+"""People of a COCO keypoints file as official scores need them: COCO, CrowdPose, LSPET."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ def read_people(
     *,
     needs: Collection[str] = (),
 ) -> People:
-    """Read a parsed COCO keypoints file as the truth that results are scored against.
+    """Read a parsed COCO keypoints file as the truth for a score.
 
     Args:
         document: the parsed JSON: `images`, `annotations`, `categories`; CrowdPose's images
             carry `crowdIndex`.
         origin: name of the file, for messages.
-        skeleton: of the data set; names of keypoints in the file have to agree with it.
-        needs: "area", "crowdIndex": what every annotation or image has to have.
+        skeleton: of the data set; keypoint names in the file must agree with it.
+        needs: any of "area" (which every annotation must have) and "crowdIndex" (every image).
 
     Raises:
-        FormatError: on the first item that is missing something or contradicts itself.
+        FormatError: on the first item that lacks something or contradicts itself.
     """
     images, categories, rows = tables(document, origin)
     category = _category(categories, origin, skeleton)
     rows = [(row, item) for row, item in rows if row["category_id"] == category]
     if len({type(key) for key in images.paths}) > 1:
-        raise FormatError(f"{origin}: some image ids are numbers, others are text.")
+        raise FormatError(
+            f"{origin}: some image ids are numbers, others are text.", "Write all of them alike."
+        )
     image_ids = tuple(sorted(images.paths))
     place = {key: index for index, key in enumerate(image_ids)}
     crowd_index = np.full(len(image_ids), np.nan)
@@ -70,7 +72,7 @@ def _category(
         names = ", ".join(repr(categories[key].get("name", key)) for key in chosen)
         raise FormatError(
             f"{origin} has several categories with keypoints: {names}.",
-            "Keep the one that the results are of.",
+            "Keep the one that was predicted.",
         )
     found = categories[chosen[0]].get("keypoints")
     if found and not isinstance(found, list):
@@ -92,7 +94,7 @@ def _crowd_index(entry: Mapping[str, Any], origin: str) -> float:
     if entry.get("crowdIndex") is None:
         raise FormatError(
             f"{item} has no crowdIndex.",
-            "CrowdPose's own files have one for each image: give one of those.",
+            "Give one of CrowdPose's own files, which have one for each image.",
         )
     value = numbers([entry["crowdIndex"]], "crowdIndex", item, "Correct it.")[0]
     if value < 0:
@@ -114,7 +116,7 @@ def _keypoints(row: Mapping[str, Any], count: int, item: str) -> np.ndarray:
 
 
 def _labelled(row: Mapping[str, Any], keypoints: np.ndarray, item: str) -> int:
-    """As the file counts; CrowdPose counts in a way of its own, and its code goes by it."""
+    """The file's own count: CrowdPose's differs from its keypoints, and its code uses it."""
     if row.get("num_keypoints") is None:
         return int((keypoints[:, 2] > 0).sum())
     (count,) = numbers([row["num_keypoints"]], "num_keypoints", item, "Correct it.")
@@ -128,7 +130,7 @@ def _box(row: Mapping[str, Any], item: str) -> list[float]:
         raise FormatError(f"{item} has no bbox.", "Give every annotation its box.")
     values = numbers(row["bbox"], "bbox", item, "Correct or remove the annotation.")
     if len(values) != 4:
-        raise FormatError(f"{item}: bbox wants left, top, width, height, not {values}.")
+        raise FormatError(f"{item}: bbox expects left, top, width, height, not {values}.")
     return values
 
 
@@ -137,8 +139,7 @@ def _area(row: Mapping[str, Any], item: str, needed: bool) -> float:
         if needed:
             raise FormatError(
                 f"{item} has no area.",
-                "COCO scores by the area of the segment: give each annotation its area, in "
-                "square pixels.",
+                "Give each annotation the area of its segment in square pixels: COCO scores by it.",
             )
         return float("nan")
     return numbers([row["area"]], "area", item, "Correct it.")[0]

@@ -16,8 +16,8 @@ _LAYOUT = (
     "COCO results are a list of {image_id, category_id, keypoints: [x, y, score of the joint, "
     "...], score}."
 )
-_ADVICE = "Write a finite number: every keypoint of a result has a place and a score."
-_NO_SCALE = "Write both, or leave scale out: the box says as much."
+_ADVICE = "Write a finite number; every keypoint of a result needs a location and a score."
+_NO_SCALE = "Write both, or leave scale out."
 
 #: The unit of `scale` in the results of HRNet and its relatives, in pixels.
 _SCALE_PX = 200.0
@@ -26,20 +26,20 @@ _SCALE_PX = 200.0
 def read_results(document: Any, origin: str, people: People) -> Results:
     """Read parsed COCO results.
 
-    Boxes are optional, for all results or none. Where `area`, or the `scale` that HRNet
-    writes, is there, it is the area of the crop; else the box is.
+    Boxes are optional, for all results or none. The area of the crop comes from `area`, or the
+    `scale` that HRNet writes, or else the box.
 
     Args:
-        document: the parsed JSON; an empty list is a method that found nobody.
+        document: the parsed JSON; the list is empty if the method found no people.
         origin: name of the file, for messages.
-        people: whom the results are scored against.
+        people: the truth.
 
     Raises:
-        FormatError: on the first result that is missing something or belongs to no image.
+        FormatError: on the first result that lacks something or belongs to no image.
     """
     if not isinstance(document, list):
         kind = "an object" if isinstance(document, Mapping) else repr(document)[:40]
-        raise FormatError(f"{origin} is no results file: it holds {kind}, not a list.", _LAYOUT)
+        raise FormatError(f"{origin} is not a results file: it holds {kind}, not a list.", _LAYOUT)
     count = people.keypoints.shape[1]
     places = {key: index for index, key in enumerate(people.image_ids)}
     image, keypoints, scores, areas, crops = [], [], [], [], []
@@ -51,16 +51,14 @@ def read_results(document: Any, origin: str, people: People) -> Results:
         image.append(_image(row, item, places))
         if row.get("category_id") != people.category:
             raise FormatError(
-                f"{item} has the category_id {row.get('category_id')!r}; the people of the truth "
+                f"{item} has the category_id {row.get('category_id')!r}; people in the truth "
                 f"have {people.category!r}.",
-                "Write that category_id, and leave results of others out.",
+                "Write that category_id, and leave out the results of other categories.",
             )
         xys = _keypoints(row, count, item)
         keypoints.append(xys)
         if row.get("score") is None:
-            raise FormatError(
-                f"{item} has no score.", "Give each result its score: AP sorts by it."
-            )
+            raise FormatError(f"{item} has no score.", "Give each result a score: AP sorts by it.")
         scores += numbers([row["score"]], "score", item, _ADVICE)
         boxed += bool(row.get("bbox"))
         width, height = _box_wh(row, item) if row.get("bbox") else np.ptp(xys[:, :2], axis=0)
@@ -69,7 +67,7 @@ def read_results(document: Any, origin: str, people: People) -> Results:
     if 0 < boxed < len(document):
         raise FormatError(
             f"{origin}: {boxed} of {len(document)} results have a bbox.",
-            "Give all of them their bbox, or none.",
+            "Give all of them a bbox, or none.",
         )
     return Results(
         image=np.array(image, dtype=np.int64),
@@ -81,7 +79,11 @@ def read_results(document: Any, origin: str, people: People) -> Results:
 
 
 def check_joint_scores(results: Results, origin: str) -> None:
-    """Make sure that the third numbers of the keypoints are scores, not visibility.
+    """Make sure that the third number of each keypoint is a score, not a visibility.
+
+    Args:
+        results: the result of `read_results`.
+        origin: name of the results file, for messages.
 
     Raises:
         FormatError: if each of them is 0, 1 or 2.
@@ -94,15 +96,15 @@ def check_joint_scores(results: Results, origin: str) -> None:
 
 
 def one_result_each(people: People, results: Results, origin: str) -> tuple[Ints, Ints]:
-    """Pair each labelled person with the only result of its image, as PCK wants them.
+    """Pair each labelled person with the only result of the same image, as PCK needs.
 
     Args:
-        people: with at most one labelled person in an image.
-        results: of the same images.
+        people: the truth, with at most one labelled person in an image.
+        results: the result of `read_results`.
         origin: name of the results file, for messages.
 
     Returns:
-        (P,) places of the labelled people, and (P,) places of their results.
+        (P,) indices of the labelled people, and (P,) indices of their results.
 
     Raises:
         FormatError: if an image has several of either, or a labelled person has no result.
@@ -111,7 +113,7 @@ def one_result_each(people: People, results: Results, origin: str) -> tuple[Ints
     for place, image in enumerate(results.image.tolist()):
         if found.setdefault(image, place) != place:
             raise FormatError(
-                f"{origin}: results {found[image] + 1} and {place + 1} are both of image "
+                f"{origin}: results {found[image] + 1} and {place + 1} are both for image "
                 f"{people.image_ids[image]!r}.",
                 "Keep one result for each image: PCK compares one pose with one person.",
             )
@@ -126,8 +128,8 @@ def one_result_each(people: People, results: Results, origin: str) -> tuple[Ints
             )
         if image not in found:
             raise FormatError(
-                f"{origin} has no result of image {name}.",
-                "Predict every image in which somebody is labelled.",
+                f"{origin} has no result for image {name}.",
+                "Predict every image that has a labelled person.",
             )
     return labelled, np.array([found[image] for image in images], dtype=np.int64)
 
@@ -138,9 +140,9 @@ def _image(row: Mapping[str, Any], item: str, places: Mapping[Any, int]) -> int:
     key = row["image_id"]
     if isinstance(key, bool | list | dict) or key not in places:
         raise FormatError(
-            f"{item} is of image {key!r}, which the truth does not list.",
-            "Give the truth of the images that were predicted, and write ids as it does: 1 is not "
-            '"1".',
+            f"{item} is for image {key!r}, which the truth does not list.",
+            "Give the truth of the images that were predicted, and write ids the same way: 1 is "
+            'not "1".',
         )
     return places[key]
 
@@ -162,7 +164,7 @@ def _box_wh(row: Mapping[str, Any], item: str) -> tuple[float, float]:
     values = numbers(row["bbox"], "bbox", item, _ADVICE)
     if len(values) != 4:
         raise FormatError(
-            f"{item}: bbox wants left, top, width, height, not {values}.",
+            f"{item}: bbox expects left, top, width, height, not {values}.",
             "Write these four numbers, or leave bbox out of all results.",
         )
     return values[2], values[3]
@@ -175,7 +177,7 @@ def _crop_area(row: Mapping[str, Any], item: str, otherwise: float) -> float:
         scale = numbers(row["scale"], "scale", item, _ADVICE)
         if len(scale) != 2:
             raise FormatError(
-                f"{item}: scale wants two numbers, in {_SCALE_PX:g} pixels.", _NO_SCALE
+                f"{item}: scale expects two numbers, in units of {_SCALE_PX:g} pixels.", _NO_SCALE
             )
         return scale[0] * scale[1] * _SCALE_PX**2
     return otherwise

@@ -1,37 +1,55 @@
-"""DeepLabCut labels (CollectedData CSV, also Lightning Pose's) and skeleton (config.yaml)."""
+"""Labels of DeepLabCut and Lightning Pose, and DeepLabCut's skeleton.
+
+Both write the same CSV: header rows `scorer`, `individuals` (in files of several animals),
+`bodyparts` and `coords`, then one row for each image with x and y columns. The image path takes one
+column or three. The skeleton is in DeepLabCut's config.yaml.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import yaml
 
-from labelkit.domain.annotation import Annotation
+from labelkit.domain.annotation import Annotation, image_path_from
 from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
-from labelkit.formats.tracking_csv import Point, parse_tracking_csv
 
-#: DeepLabCut's name for keypoints that belong to the scene and not to an animal.
+#: DeepLabCut's name for the owner of keypoints that belong to the scene and not to an animal.
 UNIQUE = "single"
+
+#: x and y of one keypoint in image pixels, or None if it is absent.
+_Point = tuple[float, float] | None
 
 
 def read_deeplabcut_csv(text: str, origin: str) -> tuple[tuple[str, ...], list[Annotation]]:
-    """Read labels of one or several animals; the path may take one column or three.
+    """Read the labels of one or several animals; empty cells and NaN are absent keypoints.
 
-    The annotations have no box. An animal without any point is left out of a frame in a file
-    of several animals; unique body parts, which belong to no animal, are left out too.
+    The annotations have no box, and every keypoint in them is visible or absent. In a file of
+    several animals, an animal without any point in a frame is left out of that frame. Unique body
+    parts, which belong to no animal, are left out too.
+
+    Args:
+        text: the content of the file.
+        origin: name of the file, for messages.
 
     Returns:
         The keypoint names in the order of the poses, and the annotations.
 
     Raises:
-        FormatError: see `parse_tracking_csv`; also where two animals have different keypoints.
+        FormatError: if a header row is missing, columns are not pairs of x and y, a keypoint or
+            image occurs twice, a location is incomplete or not a number, there are no images, or
+            two animals have different keypoints.
     """
-    table = parse_tracking_csv(text, origin)
+    table = _parse(text, origin)
     animals = {
         who: names
         for who, names in table.keypoints.items()
@@ -45,24 +63,138 @@ def read_deeplabcut_csv(text: str, origin: str) -> tuple[tuple[str, ...], list[A
                 "Give every individual the same bodyparts in the same order.",
             )
     annotations = []
-    for _, path, points in table.rows:
+    for path, points in table.rows:
         for who in animals:
             if table.multi_animal and not any(points[who]):
                 continue
             reference = f"{path}#{who}" if table.multi_animal else path
-            annotations.append(annotation_from_points(path, reference, points[who]))
+            xy = np.array([point or (0.0, 0.0) for point in points[who]])
+            visibility = np.array([ABSENT if p is None else VISIBLE for p in points[who]])
+            pose = human_pose(xy, visibility)
+            annotations.append(Annotation(path, reference, None, None, pose, False))
     return keypoints, annotations
 
 
-def annotation_from_points(path: str, reference: str, points: Sequence[Point]) -> Annotation:
-    """An annotation without a box; every given point is visible, the others are absent."""
-    xy = np.array([point or (0.0, 0.0) for point in points])
-    visibility = np.array([ABSENT if point is None else VISIBLE for point in points])
-    return Annotation(path, reference, None, None, human_pose(xy, visibility), False)
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A parsed CSV.
+
+    Attributes:
+        multi_animal: the file has a header row `individuals`.
+        keypoints: names of each individual's keypoints; without that row, the only individual is
+            called "".
+        rows: (image path, individual -> points) in the order of the file.
+    """
+
+    multi_animal: bool
+    keypoints: dict[str, tuple[str, ...]]
+    rows: list[tuple[str, dict[str, list[_Point]]]]
+
+
+def _parse(text: str, origin: str) -> _Table:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise FormatError(f"{origin}, line {reader.line_num}: broken CSV ({error}).") from error
+    header: dict[str, list[str]] = {}
+    for _, row in lines[:4]:
+        header[row[0].strip()] = row
+        if row[0].strip() == "coords":
+            break
+    missing = [name for name in ("scorer", "bodyparts", "coords") if name not in header]
+    if missing or not lines:
+        raise FormatError(
+            f"{origin} is not a label table: it has no header row {(missing or ['scorer'])[0]!r}.",
+            "Label tables begin with the rows scorer, (individuals,) bodyparts, coords.",
+        )
+    lines = lines[len(header) :]
+    if not lines:
+        raise FormatError(f"{origin} has header rows but no images.")
+    width = len(header["coords"])
+    for name, row in header.items():
+        if len(row) != width:
+            raise FormatError(f"{origin}: header row {name!r} has {len(row)} cells, not {width}.")
+    index_columns, keypoints = _layout(header, origin)
+    owners = [who for who, names in keypoints.items() for _ in names]
+    rows: list[tuple[str, dict[str, list[_Point]]]] = []
+    seen: set[str] = set()
+    for number, row in lines:
+        where = f"{origin}, line {number}"
+        if len(row) != width:
+            raise FormatError(f"{where} has {len(row)} cells, the header has {width}.")
+        path = "/".join(image_path_from(cell.strip()) for cell in row[:index_columns])
+        if path in seen:
+            raise FormatError(f"{where}: {path} occurs a second time.", "Remove one of the rows.")
+        seen.add(path)
+        points: dict[str, list[_Point]] = {who: [] for who in keypoints}
+        for ordinal, who in enumerate(owners):
+            column = index_columns + 2 * ordinal
+            name = header["bodyparts"][column].strip()
+            points[who].append(_point(row[column], row[column + 1], f"{where}: {name!r}"))
+        rows.append((path, points))
+    return _Table("individuals" in header, keypoints, rows)
+
+
+def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, tuple[str, ...]]]:
+    """The number of columns that hold the path, and the keypoints of each individual."""
+    coords = [cell.strip() for cell in header["coords"]]
+    if "likelihood" in coords:
+        raise FormatError(
+            f"{origin} holds predictions of a network (it has likelihood columns), not labels.",
+            "Give the CollectedData file that people labelled.",
+        )
+    if "x" not in coords:
+        raise FormatError(f"{origin}: the header row 'coords' has no x and y.")
+    start = coords.index("x")
+    if coords[start:] != ["x", "y"] * (len(coords[start:]) // 2):
+        raise FormatError(f"{origin}: the header row 'coords' must read x, y, x, y, ...")
+    names = [cell.strip() for cell in header["bodyparts"]]
+    who = [cell.strip() for cell in header.get("individuals", [""] * len(names))]
+    found: dict[str, list[str]] = {}
+    for column in range(start, len(coords), 2):
+        pair = (who[column], names[column])
+        if pair != (who[column + 1], names[column + 1]):
+            raise FormatError(
+                f"{origin}: column {column + 1} is x of {pair[1]!r}, "
+                f"but the next one is y of {names[column + 1]!r}."
+            )
+        if next(reversed(found), pair[0]) != pair[0] and pair[0] in found:
+            raise FormatError(f"{origin}: the columns of individual {pair[0]!r} are not together.")
+        mine = found.setdefault(pair[0], [])
+        if pair[1] in mine:
+            raise FormatError(f"{origin} has the keypoint {pair[1]!r} twice.")
+        mine.append(pair[1])
+    return start, {individual: tuple(parts) for individual, parts in found.items()}
+
+
+def _point(x: str, y: str, where: str) -> _Point:
+    values: Sequence[float] = [_number(x, where), _number(y, where)]
+    if all(math.isnan(value) for value in values):
+        return None
+    if any(math.isnan(value) for value in values):
+        raise FormatError(f"{where} has only one of x and y.", "Fill in both, or empty both.")
+    if any(math.isinf(value) or value < 0 for value in values):
+        raise FormatError(
+            f"{where} lies at ({x.strip()}, {y.strip()}), outside the image.",
+            "Correct the coordinates, or empty both cells if the keypoint is not visible.",
+        )
+    return values[0], values[1]
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        return float(cell) if cell.strip() else math.nan
+    except ValueError:
+        raise FormatError(f"{where} is {cell!r}, which is not a number.") from None
 
 
 def skeleton_from_config(text: str, origin: str) -> Skeleton:
     """The skeleton of a DeepLabCut project, named after its task.
+
+    Args:
+        text: the content of config.yaml.
+        origin: name of the file, for messages.
 
     Raises:
         FormatError: if the text is not the config.yaml of a DeepLabCut project.
@@ -85,12 +217,12 @@ def skeleton_from_config(text: str, origin: str) -> Skeleton:
     links = []
     for chain in config.get("skeleton") or []:
         if not isinstance(chain, list) or len(chain) < 2:
-            raise FormatError(f"{origin}: skeleton wants lists of body parts, got {chain!r}.")
+            raise FormatError(f"{origin}: skeleton holds {chain!r}, not a list of body parts.")
         names = [_name(part, f"{origin}: skeleton") for part in chain]
         for name in names:
             if name not in keypoints:
                 raise FormatError(
-                    f"{origin}: skeleton names the unknown body part {name!r}.",
+                    f"{origin}: skeleton has the unknown body part {name!r}.",
                     f"Known: {', '.join(keypoints)}.",
                 )
         links += [(keypoints.index(a), keypoints.index(b)) for a, b in pairwise(names)]
@@ -100,6 +232,6 @@ def skeleton_from_config(text: str, origin: str) -> Skeleton:
 def _name(part: Any, where: str) -> str:
     if isinstance(part, bool) or not isinstance(part, str | int):
         raise FormatError(
-            f"{where} holds {part!r}, which is no name.", 'Put names like "yes" in quotes.'
+            f"{where} holds {part!r}, which is not a name.", 'Put names like "yes" in quotes.'
         )
     return str(part)

@@ -1,4 +1,4 @@
-"""Read MATLAB files; every way in which that fails gets its own plain sentence."""
+"""MATLAB files: variables and arrays of finite numbers, with a plain error for each failure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from labelkit.errors import INSTALL, FormatError, MissingDependencyError
 from labelkit.metrics.official.people import Floats
 
-#: What to do about something that is no number, in predictions and in a truth.
-GUESS = "Write x and y of every keypoint as numbers, a guess where there is none."
-CORRECT = "Correct it, or download the file again."
+#: What to do about a value that is not a number, in a predictions file and in a truth file.
+FIX_PREDICTIONS = "Write x and y of every keypoint as finite numbers; leave no keypoint out."
+FIX_TRUTH = "Correct it, or download the file again."
 
 
 def load_mat(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file up to version 7.
+    """The variables of a MATLAB file, up to version 7.
 
     Raises:
         MissingDependencyError: if scipy is not installed.
-        FormatError: if it is missing, no MATLAB file, damaged, or of version 7.3.
+        FormatError: if the file is missing, not a MATLAB file, damaged, or of version 7.3.
     """
     try:
         from scipy.io import loadmat
@@ -31,35 +31,35 @@ def load_mat(path: Path) -> dict[str, Any]:
             f"{INSTALL} '.[benchmarks]'",
         ) from error
     if not path.exists():
-        raise FormatError(f"There is no file {path}.", "Check the path.")
+        raise FormatError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():
         raise FormatError(f"{path} is a folder.", "Give the file in it.")
     try:
         contents = loadmat(path, appendmat=False)
     except NotImplementedError as error:
         raise FormatError(
-            f"{path} is a MATLAB file of version 7.3, which scipy does not read.",
-            "In MATLAB, load it and type: save('FILE.mat', '-v7')",
+            f"{path} is a MATLAB file of version 7.3, which scipy cannot read.",
+            "Load it in MATLAB and type: save('FILE.mat', '-v7')",
         ) from error
-    except Exception as error:  # whatever the damage leads scipy's reader into
+    except Exception as error:  # damage can raise anything in scipy's reader
         raise FormatError(
-            f"{path} is not a MATLAB file, or was cut off ({type(error).__name__}).",
+            f"{path} is not a MATLAB file, or is truncated ({type(error).__name__}).",
             "Download or save it again.",
         ) from error
     return {name: value for name, value in contents.items() if not name.startswith("__")}
 
 
 def array_of(contents: Mapping[str, Any], names: Sequence[str], origin: str, advice: str) -> Floats:
-    """The first of these variables that is there, as finite numbers.
+    """The first of these variables that exists, as finite numbers of any shape.
 
     Args:
-        contents: as `load_mat` gives them.
-        names: of the variable.
+        contents: the result of `load_mat`.
+        names: that the variable may have.
         origin: name of the file, for messages.
-        advice: what to do about something else, `GUESS` or `CORRECT`.
+        advice: what to do about a wrong value: `FIX_PREDICTIONS` or `FIX_TRUTH`.
 
     Raises:
-        FormatError: if there is none, or it holds something else.
+        FormatError: if none of them exists, or it holds anything but finite numbers.
     """
     for name in names:
         if name in contents:
@@ -75,17 +75,17 @@ def finite(values: Any, item: str, advice: str) -> Floats:
     """An array of finite numbers.
 
     Args:
-        values: what should be one.
-        item: what has them, for messages.
+        values: the candidate.
+        item: where it comes from, for messages.
         advice: see `array_of`.
 
     Raises:
-        FormatError: if it is ragged, or holds something else, such as NaN.
+        FormatError: if it is ragged, or holds anything but finite numbers.
     """
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "buif":
-            raise ValueError("no numbers")
+            raise ValueError("it has values of another type")
         array = array.astype(np.float64)
     except ValueError as error:
         raise FormatError(f"{item} is not an array of numbers ({error}).", advice) from error

@@ -1,4 +1,4 @@
-"""Visibility answers as CSV: one row an object, one column a keypoint, found by name."""
+"""Visibility answers as CSV: one row for each object, one column for each keypoint, by name."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ from labelkit.errors import FormatError
 IMAGE, INSTANCE = "image", "instance"
 ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
 
+_COLUMNS = "image, instance (optional), and one for each keypoint"
+
 
 def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[VisibilityAnswer]:
-    """Read answers; columns may come in any order, `instance` may be missing.
+    """Read answers; columns may come in any order, and `instance` is optional.
 
     Args:
-        text: the file's content.
-        skeleton: whose keypoints must all have a column.
+        text: the content of the file.
+        skeleton: each of its keypoints must have a column.
         origin: name of the file, for messages.
 
     Raises:
-        FormatError: on unknown, missing or doubled columns, a cell that is no answer, an object
-            that is answered twice, or no rows at all.
+        FormatError: on an unknown, missing or duplicate column, a cell that is not an answer, an
+            object that is answered twice, or a file without rows.
     """
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, None)
         if not header:
-            raise FormatError(f"{origin} is empty.", f"Its first line names columns: {_wanted()}.")
+            raise FormatError(
+                f"{origin} is empty.", f"The first line names the columns: {_COLUMNS}."
+            )
         columns = _columns(header, skeleton, origin)
         answers: dict[tuple[str, str], VisibilityAnswer] = {}
         for row in rows:
@@ -43,7 +47,8 @@ def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[Visi
             if answers.setdefault((answer.image_path, answer.reference), answer) is not answer:
                 raise FormatError(
                     f"{where}: {answer.image_path} {answer.reference} is answered a second time.",
-                    "Keep one row for each object; several objects need an `instance` column.",
+                    "Keep one row for each object. To tell several objects of an image apart, add "
+                    "the column `instance`.",
                 )
     except csv.Error as error:
         raise FormatError(f"{origin}, line {rows.line_num}: broken CSV ({error}).") from error
@@ -55,8 +60,12 @@ def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[Visi
 def write_visibility_csv(answers: Sequence[VisibilityAnswer], skeleton: Skeleton) -> str:
     """Answers as CSV text that `read_visibility_csv` reads back unchanged.
 
+    Args:
+        answers: each with K ticks in the order of the skeleton.
+        skeleton: its keypoints name the columns.
+
     Raises:
-        FormatError: if a keypoint has the name of one of the two other columns.
+        FormatError: if a keypoint is named "image" or "instance".
     """
     for reserved in (IMAGE, INSTANCE):
         if reserved in skeleton.keypoints:
@@ -73,12 +82,8 @@ def write_visibility_csv(answers: Sequence[VisibilityAnswer], skeleton: Skeleton
     return text.getvalue()
 
 
-def _wanted() -> str:
-    return "image, instance (may be left out), and one for each keypoint"
-
-
 def _columns(header: Sequence[str], skeleton: Skeleton, origin: str) -> list[int]:
-    """For each column what it holds: a keypoint's index, -1 the image, -2 the instance."""
+    """What each column holds: the index of a keypoint, -1 the image, -2 the instance."""
     meaning = {name.strip(): index for index, name in enumerate(skeleton.keypoints)}
     meaning |= {name: index for index, name in enumerate(skeleton.keypoints)}
     meaning |= {INSTANCE: -2, IMAGE: -1}
@@ -88,7 +93,7 @@ def _columns(header: Sequence[str], skeleton: Skeleton, origin: str) -> list[int
         if index is None:
             raise FormatError(
                 f"{origin} has the unknown column {name!r}.",
-                f"Wanted are {_wanted()}: {', '.join(skeleton.keypoints)}.",
+                f"Columns are {_COLUMNS}: {', '.join(skeleton.keypoints)}.",
             )
         if index in columns:
             raise FormatError(f"{origin} has the column {name!r} twice.", "Remove one of them.")
@@ -105,7 +110,7 @@ def _answer(
     if len(row) != len(columns):
         raise FormatError(
             f"{where} has {len(row)} cells, the first line has {len(columns)}.",
-            "Names with commas in them need quotes.",
+            "Put names with commas in quotes.",
         )
     presence = np.zeros(count, dtype=bool)
     image, instance = "", ""
@@ -118,9 +123,9 @@ def _answer(
             presence[index] = answer
         else:
             raise FormatError(
-                f"{where}: {name!r} is {cell!r}, which is no answer.",
+                f"{where}: {name!r} is {cell!r}, which is not an answer.",
                 f"Answers are {', '.join(ANSWERS)}.",
             )
     if not image.strip():
-        raise FormatError(f"{where} names no image.")
+        raise FormatError(f"{where} has no image.", "Write the image's path in that column.")
     return VisibilityAnswer(image, instance, presence)

@@ -1,4 +1,4 @@
-"""YOLO-pose out: one text file an image, and the data.yaml that goes with them."""
+"""YOLO-pose export: one text file for each image, and the data.yaml that goes with them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ HEADING = "# Written by labelkit export."
 
 
 class YoloExport(NamedTuple):
-    """Content of the files.
+    """Contents of the files.
 
     Attributes:
-        labels: text by path below the export folder, such as "labels/a/0001.txt".
-        data_yaml: content of data.yaml; it expects the images in "images/a/0001.jpg".
+        labels: text by path below the export folder, for example "labels/a/0001.txt".
+        data_yaml: content of data.yaml; it expects the images below "images/".
     """
 
     labels: dict[str, str]
@@ -32,10 +32,14 @@ class YoloExport(NamedTuple):
 def write_yolo(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> YoloExport:
     """YOLO-pose labels: class, box centre and size, then x y v of every keypoint.
 
-    Coordinates are shares of the image's width and height, with all their digits.
+    Coordinates are shares (0..1) of the image's width and height, with all their digits.
+
+    Args:
+        items: instances with their poses, in image pixels.
+        skeleton: of all poses.
 
     Raises:
-        FormatError: if two images differ in their suffix only; they would share a label file.
+        FormatError: if two images differ only in their suffix and would share a label file.
     """
     lines: dict[str, list[str]] = {}
     images: dict[str, str] = {}

@@ -99,41 +99,41 @@ def edited(*path_and_value):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "named"),
     [
-        ([], "it holds a list, not an object"),
-        ({}, "it has no list 'images'"),
-        (edited("images", {}), "it has no list 'images'"),
-        (edited("annotations", []), "annotations is empty"),
-        (edited("annotations", [3]), "it has no list 'annotations'"),
-        (edited("annotations", 0, "image_id", 9), "annotation 41 belongs to image 9"),
-        (edited("annotations", 0, "category_id", 9), "annotation 41 has category 9"),
-        (edited("annotations", 1, "id", 41), "annotation 41: two annotations have this id"),
-        (edited("annotations", 1, "id", KeyError), "annotation number 2 has no valid id"),
-        (edited("images", 1, "id", 7), "two images have the id 7"),
-        (edited("images", 0, "file_name", KeyError), "image 7 has no file_name"),
-        (edited("annotations", 0, "bbox", [0, 0, 0, 5]), "annotation 41 has a box without area"),
-        (edited("annotations", 0, "bbox", [0, 0, 5]), "bbox wants left, top, width, height"),
-        (edited("annotations", 0, "bbox", [0, 0, math.inf, 5]), "annotation 41: bbox holds inf"),
-        (edited("annotations", 0, "area", math.nan), "annotation 41: area holds nan"),
-        (edited("annotations", 0, "area", -1), "negative area -1.0"),
-        (edited("annotations", 0, "keypoints", [1, 2, 2]), "has 3 keypoint numbers; 2 keypoints"),
-        (edited("annotations", 0, "keypoints", 0, math.nan), "annotation 41: keypoints holds nan"),
-        (edited("annotations", 0, "keypoints", 0, "12"), "holds '12', which is no number"),
-        (edited("annotations", 0, "keypoints", 0, 10**400), "annotation 41: keypoints holds"),
-        (edited("annotations", 0, "keypoints", 2, 3), "annotation 41: Visibility 3"),
-        (edited("annotations", 0, "keypoints", 0, 100.5), "annotation 41: 'nose' lies at (100.5,"),
-        (edited("annotations", 0, "keypoints", 4, -0.5), "annotation 41: 'tail' lies at (30.0, -0"),
-        (edited("categories", 0, "keypoints", []), "has no category with keypoints"),
-        (edited("categories", 0, "keypoints", "nose"), "keypoints must be a list of names"),
-        (edited("categories", 0, "skeleton", [[1]]), "has a damaged skeleton"),
+        ([], ["list"]),
+        ({}, ["'images'"]),
+        (edited("images", {}), ["'images'"]),
+        (edited("annotations", []), ["annotations"]),
+        (edited("annotations", [3]), ["'annotations'"]),
+        (edited("annotations", 0, "image_id", 9), ["annotation 41", "image 9"]),
+        (edited("annotations", 0, "category_id", 9), ["annotation 41", "category 9"]),
+        (edited("annotations", 1, "id", 41), ["annotation 41", "id"]),
+        (edited("annotations", 1, "id", KeyError), ["annotation number 2", "id"]),
+        (edited("images", 1, "id", 7), ["images", "id 7"]),
+        (edited("images", 0, "file_name", KeyError), ["image 7", "file_name"]),
+        (edited("annotations", 0, "bbox", [0, 0, 0, 5]), ["annotation 41", "[0.0, 0.0, 0.0, 5.0]"]),
+        (edited("annotations", 0, "bbox", [0, 0, 5]), ["annotation 41", "bbox", "[0.0, 0.0, 5.0]"]),
+        (edited("annotations", 0, "bbox", [0, 0, math.inf, 5]), ["annotation 41", "bbox", "inf"]),
+        (edited("annotations", 0, "area", math.nan), ["annotation 41", "area", "nan"]),
+        (edited("annotations", 0, "area", -1), ["annotation 41", "area", "-1.0"]),
+        (edited("annotations", 0, "keypoints", [1, 2, 2]), ["annotation 41", " 3 ", " 6"]),
+        (edited("annotations", 0, "keypoints", 0, math.nan), ["annotation 41", "keypoints", "nan"]),
+        (edited("annotations", 0, "keypoints", 0, "12"), ["annotation 41", "keypoints", "'12'"]),
+        (edited("annotations", 0, "keypoints", 0, 10**400), ["annotation 41", "keypoints"]),
+        (edited("annotations", 0, "keypoints", 2, 3), ["annotation 41", "3"]),
+        (edited("annotations", 0, "keypoints", 0, 100.5), ["annotation 41", "'nose'", "100.5"]),
+        (edited("annotations", 0, "keypoints", 4, -0.5), ["annotation 41", "'tail'", "-0.5"]),
+        (edited("categories", 0, "keypoints", []), ["category", "keypoints"]),
+        (edited("categories", 0, "keypoints", "nose"), ["'mouse'", "keypoints"]),
+        (edited("categories", 0, "skeleton", [[1]]), ["'mouse'", "skeleton"]),
     ],
 )
-def test_wrong_content_is_one_error_that_names_the_item(text, reason):
+def test_wrong_content_is_one_error_that_names_the_item(text, named):
     with pytest.raises(FormatError) as caught:
         read_coco(text, "f.json")
-    assert reason in caught.value.problem
     assert caught.value.problem.startswith("f.json")
+    assert [part for part in named if part not in caught.value.problem] == []
 
 
 def test_a_point_on_the_border_of_its_image_is_inside():
@@ -149,7 +149,7 @@ def test_an_absent_point_may_hold_any_number():
 def test_categories_with_different_keypoints_are_refused_by_name():
     text = document()
     text["categories"].append({"id": 4, "name": "rat", "keypoints": ["nose"]})
-    with pytest.raises(FormatError, match="different keypoints: 'mouse', 'rat'"):
+    with pytest.raises(FormatError, match="'mouse', 'rat'"):
         read_coco(text, "f.json")
 
 
@@ -184,12 +184,12 @@ def test_boxes_are_read_without_keypoints():
 
 
 def test_boxes_of_several_categories_or_without_bbox_are_refused():
-    with pytest.raises(FormatError, match="annotation x has no bbox"):
+    with pytest.raises(FormatError, match=r"annotation x .*bbox"):
         read_boxes(document(), "f.json")
     text = document()
     text["categories"].append({"id": 4, "name": "cage"})
     text["annotations"][1]["category_id"] = 4
-    with pytest.raises(FormatError, match="several categories: 'mouse', 'cage'"):
+    with pytest.raises(FormatError, match="'mouse', 'cage'"):
         read_boxes(text, "f.json")
 
 

@@ -93,33 +93,34 @@ def with_same_ids():
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "named"),
     [
-        ([], "truth.json is not a COCO file: it holds a list, not an object."),
-        (without("annotations"), "truth.json is not a COCO file: it has no list 'annotations'."),
-        (with_same_ids(), "annotation 11: two annotations have this id."),
-        (with_image(id=4), "two images have the id 4."),
-        (with_category(keypoints=5), "keypoints of the category must be a list of names, not 5."),
-        (document(num_keypoints=-1), "annotation 11 has -1 labelled keypoints."),
-        (document(num_keypoints=0.5), "annotation 11 has 0.5 labelled keypoints."),
-        (with_image(id="9"), "annotation 11 belongs to image 9, which the file does not list."),
-        (document(image_id=7), "annotation 11 belongs to image 7, which the file does not list."),
-        (with_image(crowdIndex=None), "image 9 has no crowdIndex."),
-        (with_image(crowdIndex=-1), "image 9 has the negative crowdIndex -1.0."),
-        (with_image(crowdIndex=math.nan), "image 9: crowdIndex holds nan."),
-        (document(keypoints=[1.0] * 51), "has 51 keypoint numbers; 14 keypoints need 42."),
-        (document(keypoints=[math.nan] * 42), "annotation 11: keypoints holds nan."),
-        (document(bbox=None), "annotation 11 has no bbox."),
-        (document(bbox=[1, 2, 3]), "bbox wants left, top, width, height"),
-        (document(area=None), "annotation 11 has no area."),
-        (with_category(keypoints=["nose"]), "has the keypoints nose, which are not those of"),
-        (with_second_category(), "several categories with keypoints: 'person', 'child'."),
+        ([], ["list"]),
+        (without("annotations"), ["'annotations'"]),
+        (with_same_ids(), ["annotation 11", "id"]),
+        (with_image(id=4), ["images", "id 4"]),
+        (with_category(keypoints=5), ["keypoints", "not 5"]),
+        (document(num_keypoints=-1), ["annotation 11", "-1"]),
+        (document(num_keypoints=0.5), ["annotation 11", "0.5"]),
+        (with_image(id="9"), ["annotation 11", "image 9"]),
+        (document(image_id=7), ["annotation 11", "image 7"]),
+        (with_image(crowdIndex=None), ["image 9", "crowdIndex"]),
+        (with_image(crowdIndex=-1), ["image 9", "crowdIndex", "-1.0"]),
+        (with_image(crowdIndex=math.nan), ["image 9", "crowdIndex", "nan"]),
+        (document(keypoints=[1.0] * 51), ["annotation 11", "51", "14", "42"]),
+        (document(keypoints=[math.nan] * 42), ["annotation 11", "keypoints", "nan"]),
+        (document(bbox=None), ["annotation 11", "bbox"]),
+        (document(bbox=[1, 2, 3]), ["annotation 11", "bbox", "[1.0, 2.0, 3.0]"]),
+        (document(area=None), ["annotation 11", "area"]),
+        (with_category(keypoints=["nose"]), ["nose", "crowdpose14"]),
+        (with_second_category(), ["'person', 'child'"]),
     ],
 )
-def test_what_cannot_be_scored_is_named(content, said):
+def test_what_cannot_be_scored_is_named(content, named):
     with pytest.raises(FormatError) as caught:
         read(content, {"crowdIndex", "area"})
-    assert said in caught.value.problem
+    assert caught.value.problem.startswith("truth.json")
+    assert [part for part in named if part not in caught.value.problem] == []
 
 
 def test_ids_of_images_may_be_text_but_not_both():
@@ -127,7 +128,7 @@ def test_ids_of_images_may_be_text_but_not_both():
     content["images"][0]["id"] = "a"
     for row in content["annotations"]:
         row["image_id"] = "a"
-    with pytest.raises(FormatError, match="some image ids are numbers, others are text"):
+    with pytest.raises(FormatError, match="image ids"):
         read(content)
     content["images"][1]["id"] = "b"
     assert read(content).image_ids == ("a", "b")

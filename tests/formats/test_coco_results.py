@@ -48,35 +48,36 @@ def test_the_crop_is_the_area_or_the_scale_that_the_file_gives_and_else_the_box(
     assert found.area.tolist() == [12.0, 12.0, 12.0]
 
 
-def test_who_found_nobody_writes_an_empty_list():
+def test_a_method_that_found_no_people_writes_an_empty_list():
     assert len(read()) == 0
     assert read().keypoints.shape == (0, 14, 3)
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "named"),
     [
-        ("person", "results.json: result 1 is 'person', not an object."),
-        (result(14, {}, image=7), "result 1 is of image 7, which the truth does not list."),
-        (result(14, {}, image="9"), "result 1 is of image '9', which the truth does not list."),
-        (result(14, {}, image=True), "result 1 is of image True, which the truth does not list."),
-        (result(14, {}, category_id=2), "has the category_id 2; the people of the truth have 1."),
-        (result(14, {}, math.nan), "result 1: score holds nan."),
-        (result(14, {}, score=None), "result 1 has no score."),
-        (result(14, {}, score="high"), "score holds 'high', which is no number."),
-        (result(17, {}), "has 51 keypoint numbers; 14 keypoints need 42."),
-        (result(14, {}, keypoints=[[1, 2, 3]]), "holds [1, 2, 3], which is no number."),
-        (result(14, {0: (math.inf, 0.0)}), "result 1: keypoints holds inf."),
-        (result(14, {}, keypoints=None), "result 1 has no keypoints."),
-        (result(14, {}, bbox=[1, 2, 3]), "bbox wants left, top, width, height"),
-        (result(14, {}, scale=[1.0]), "scale wants two numbers, in 200 pixels."),
-        ({"score": 1.0}, "result 1 has no image_id."),
+        ("person", ["'person'"]),
+        (result(14, {}, image=7), ["image 7"]),
+        (result(14, {}, image="9"), ["image '9'"]),
+        (result(14, {}, image=True), ["image True"]),
+        (result(14, {}, category_id=2), ["category_id 2", " 1."]),
+        (result(14, {}, math.nan), ["score", "nan"]),
+        (result(14, {}, score=None), ["score"]),
+        (result(14, {}, score="high"), ["score", "'high'"]),
+        (result(17, {}), ["51", "14", "42"]),
+        (result(14, {}, keypoints=[[1, 2, 3]]), ["keypoints", "[1, 2, 3]"]),
+        (result(14, {0: (math.inf, 0.0)}), ["keypoints", "inf"]),
+        (result(14, {}, keypoints=None), ["keypoints"]),
+        (result(14, {}, bbox=[1, 2, 3]), ["bbox", "[1.0, 2.0, 3.0]"]),
+        (result(14, {}, scale=[1.0]), ["scale", "200 pixels"]),
+        ({"score": 1.0}, ["image_id"]),
     ],
 )
-def test_a_result_that_cannot_be_scored_is_named(row, said):
+def test_a_result_that_cannot_be_scored_is_named(row, named):
     with pytest.raises(FormatError) as caught:
         read(row)
-    assert said in caught.value.problem
+    assert caught.value.problem.startswith("results.json: result 1")
+    assert [part for part in named if part not in caught.value.problem] == []
     assert caught.value.next_step
 
 
@@ -86,22 +87,22 @@ def test_the_advice_fits_what_is_wrong():
             read(result(14, {}, **changes))
         return caught.value.next_step
 
-    assert advice(score="high") == "Write a number there."
-    assert "without lists in it" in advice(keypoints=[[1, 2, 3]])
-    assert "leave bbox out" in advice(bbox=[1, 2, 3])
+    assert "list" not in advice(score="high")
+    assert "list" in advice(keypoints=[[1, 2, 3]])
+    assert "bbox" in advice(bbox=[1, 2, 3])
+    assert "scale" in advice(scale=[1.0])
 
 
 def test_boxes_are_for_all_results_or_none():
-    with pytest.raises(FormatError, match=r"1 of 2 results have a bbox\."):
+    with pytest.raises(FormatError, match=r"1 of 2 results .*bbox"):
         read(result(14, {}), result(14, {}, bbox=[1, 2, 3, 4]))
 
 
 def test_a_truth_file_is_not_a_results_file():
     with pytest.raises(FormatError) as caught:
         read_results({"annotations": []}, "results.json", people(1))
-    assert caught.value.problem == (
-        "results.json is no results file: it holds an object, not a list."
-    )
+    assert "results.json" in caught.value.problem
+    assert "object" in caught.value.problem
     assert "{image_id, category_id, keypoints" in caught.value.next_step
 
 
@@ -109,28 +110,29 @@ def test_visibility_is_not_taken_for_joint_scores():
     check_joint_scores(read(result(14, {})), "results.json")
     check_joint_scores(read(), "results.json")
     flags = result(14, {}, keypoints=[1.0, 2.0, 1.0] * 14)
-    with pytest.raises(FormatError, match="has no joint scores"):
+    with pytest.raises(FormatError, match="joint scores") as caught:
         check_joint_scores(read(flags), "results.json")
+    assert "--rescore" in caught.value.next_step
 
 
 def test_each_person_gets_the_result_of_their_image():
     found = read(result(14, {}, image=3), result(14, {}, image=2), result(14, {}, image=1))
     chosen, places = one_result_each(people(2, 1), found, "results.json")
     assert (chosen.tolist(), places.tolist()) == ([0, 1], [1, 2])
-    nobody = one_result_each(people(1), read(result(14, {})), "results.json")
-    assert np.array_equal(nobody, ([0], [0]))
+    only = one_result_each(people(1), read(result(14, {})), "results.json")
+    assert np.array_equal(only, ([0], [0]))
 
 
 @pytest.mark.parametrize(
-    ("images", "results", "said"),
+    ("images", "results", "named"),
     [
-        ((1, 2), (1, 2, 1), "results 1 and 3 are both of image 1."),
-        ((1, 1), (1,), "The truth has several people in image 1."),
-        ((1, 2), (1,), "results.json has no result of image 2."),
+        ((1, 2), (1, 2, 1), ["results.json", "1 and 3", "image 1."]),
+        ((1, 1), (1,), ["truth", "image 1."]),
+        ((1, 2), (1,), ["results.json", "image 2."]),
     ],
 )
-def test_pck_wants_one_person_and_one_result_for_each_image(images, results, said):
+def test_pck_needs_one_person_and_one_result_for_each_image(images, results, named):
     found = read(*(result(14, {}, image=image) for image in results))
     with pytest.raises(FormatError) as caught:
         one_result_each(people(*images), found, "results.json")
-    assert said in caught.value.problem
+    assert [part for part in named if part not in caught.value.problem] == []

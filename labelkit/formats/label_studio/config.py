@@ -1,4 +1,4 @@
-"""The two labelling screens: tick what can be seen, and correct keypoints."""
+"""The two labelling screens: tick the visible keypoints, and correct keypoints."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from labelkit.errors import FormatError
 #: Names of the controls, as results refer to them in `from_name` and `to_name`.
 IMAGE, KEYPOINTS, BOX, VISIBILITY, PRESENCE = "image", "keypoints", "box", "visibility", "presence"
 
-#: The one label of boxes.
+#: The only label of boxes.
 OBJECT = "object"
 
-#: Choices for one keypoint; without any of them it is visible.
+#: Choices for one keypoint; without a choice it is visible.
 VISIBLE_CHOICE, OCCLUDED_CHOICE, ABSENT_CHOICE = "Visible", "Occluded", "Absent"
 
-#: Ticked where an object was looked at and shows no keypoint; a box without ticks has no answer.
+#: The answer for an object that shows no keypoint; a box without ticks has no answer.
 NOTHING_CHOICE = "(none of them)"
 
-# Left out: keys of Label Studio's own tools and commands (h k r u v), and ours below. After the
-# single keys come those with Shift, where digits are Label Studio's.
+# Left out: the keys of Label Studio's own tools and commands (h k r u v), and ours below. The
+# single keys come first, then those with Shift, without digits, which Label Studio uses.
 _KEYS = "1234567890qwtyipfgjlzxcmeob"
 HOTKEYS = (*_KEYS, *(f"⇧+{key}" for key in _KEYS if key.isalpha()))
 BOX_HOTKEY, NEW_BOX_HOTKEY, NOTHING_HOTKEY = "n", "a", "n"
 VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: "d"}
 
-#: A hue that no keypoint has.
+#: A hue that no keypoint uses.
 BOX_COLOUR = "#d633ff"
 
-#: Above this many keypoints, the sides stand beside each other in smaller type.
+#: With more keypoints than this, the sides are next to each other in smaller type.
 ONE_COLUMN = 17
 
-#: Low rows, so that what people need fits on a small screen without scrolling; a stripe of the
-#: colour that the keypoints of a side have.
+#: Low rows, so that the panel fits on a small screen without scrolling; each side has a stripe in
+#: the colour of its keypoints.
 STYLE = (
     ".labelkit-panel .lsf-choices, .labelkit-panel .lsf-labels {display: block; margin: 0 0 4px} "
     ".labelkit-panel .lsf-choices_hidden {display: none !important} "
@@ -62,23 +62,26 @@ STYLE = (
     ".labelkit-wide .labelkit-selected .lsf-choices {display: flex; column-gap: 8px}"
 )
 
-#: What to do, above the names.
+#: Instructions above the names.
 TICKING = "Click a box, then tick what you could point at."
 
-#: How to add is said because a plain click inside a box selects the box; and Esc, because choosing
-#: a name gives it to the keypoint that is selected.
-CORRECTING = "Drag what is wrong. To add one: Esc, its key, Ctrl+click its place."
+#: Ctrl+click, because a plain click inside a box selects the box; Esc, because choosing a name
+#: renames the selected keypoint.
+CORRECTING = "Drag what is wrong. To add a keypoint: Esc, its key, then Ctrl+click its place."
 
-#: Room for the toolbar. Label Studio fits the image before it adds that, and would hide 21
-#: pixels of the screen at each side of the image, with the keypoints in them.
+#: Leaves room for the toolbar. Label Studio fits the image before it adds the toolbar, and would
+#: hide 21 screen pixels at each side of the image, with the keypoints in them.
 IMAGE_WIDTH = "calc(100% - 50px)"
 
 
 def visibility_config(skeleton: Skeleton) -> str:
     """The screen on which annotators tick, for each box, the keypoints they can see.
 
-    Every box must be answered before the task can be submitted; an object that shows nothing
-    has a choice of its own.
+    Every box must be answered before the task can be submitted; an object that shows no keypoint
+    has its own choice.
+
+    Returns:
+        Label Studio's labelling interface as XML.
 
     Raises:
         FormatError: if Label Studio cannot show one of the names.
@@ -106,7 +109,10 @@ def visibility_config(skeleton: Skeleton) -> str:
 
 
 def correction_config(skeleton: Skeleton) -> str:
-    """The screen on which annotators move keypoints and say which ones are occluded or absent.
+    """The screen on which annotators move keypoints and mark them as occluded or absent.
+
+    Returns:
+        Label Studio's labelling interface as XML.
 
     Raises:
         FormatError: if Label Studio cannot show one of the names.
@@ -114,7 +120,7 @@ def correction_config(skeleton: Skeleton) -> str:
     root, panel = _screen(skeleton)
     _element(panel, "Header", value=CORRECTING, size="5")
     _element(panel, "Header", value="The selected keypoint is", size="5")
-    # Above the names and of one height, so that nothing moves when something is selected.
+    # Above the names and of fixed height, so that nothing moves when a keypoint is selected.
     selected = _element(panel, "View", className="labelkit-selected")
     choices = _element(
         selected,
@@ -142,9 +148,9 @@ def correction_config(skeleton: Skeleton) -> str:
 
 
 def sides(skeleton: Skeleton) -> list[tuple[str, list[int]]]:
-    """Keypoints as screens list them: ("Left", indices), ("Right", ...), ("Middle", ...).
+    """Keypoint indices as the screens list them: ("Left", [...]), ("Right", ...), ("Middle", ...).
 
-    Partners stand at the same place of their lists. Without pairs there is one list, "Keypoints".
+    Partners have the same place in their lists. Without pairs there is one list, "Keypoints".
     """
     pairs = sorted(skeleton.pairs, key=min)
     left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -158,7 +164,7 @@ def sides(skeleton: Skeleton) -> list[tuple[str, list[int]]]:
 def _groups(
     control: ElementTree.Element, skeleton: Skeleton
 ) -> Iterator[tuple[ElementTree.Element, list[tuple[int, dict[str, str]]]]]:
-    """A part of a control for each side, and the (index, hotkey) of the keypoints in it."""
+    """A part of a control for each side, and the (index, hotkey) of each keypoint in it."""
     keys = iter(HOTKEYS)
     for side, members in sides(skeleton):
         group = _element(control, "View", className=f"labelkit-side labelkit-{side.lower()}")
@@ -170,7 +176,7 @@ def _groups(
 
 
 def _screen(skeleton: Skeleton) -> tuple[ElementTree.Element, ElementTree.Element]:
-    """The root, and the panel beside the image; below a tall image it would be off the screen."""
+    """The root, and the panel next to the image; below a tall image it would be off the screen."""
     for name in skeleton.keypoints:
         control = [c for c in name if not (c.isprintable() or c in "\t\n")]
         if name.startswith("$") or control or name == NOTHING_CHOICE:

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: what annotators made of our tasks, object by object."""
+"""Label Studio's JSON export: the annotators' answers to our tasks, object by object."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
 
 CODES = {VISIBLE_CHOICE: VISIBLE, OCCLUDED_CHOICE: OCCLUDED, ABSENT_CHOICE: ABSENT}
 
-#: How many unusable annotations one error lists.
+#: How many items of a kind one message lists.
 LISTED = 10
+
+_AS_JSON = "Export the project as JSON, not as JSON-MIN, CSV or COCO."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,14 +48,14 @@ class StudioInstance:
     """One object of an annotation.
 
     Attributes:
-        region_id: of its box; the instance's id where the box came from us.
+        region_id: of its box; the instance's id if the box came from us.
         is_new: the box was drawn by the annotator.
         box: in upright image pixels, cut at the image's border.
         presence: answer by keypoint name; None in a correction task, or without an answer.
-        pose: in the order of the skeleton; None in a visibility task.
-        origins: K times "untouched" (is where it was shown; it may have been marked as
-            occluded), "changed" (is elsewhere), "new" (was not shown), "removed" (was shown, is
-            absent now) or "" (never there); empty in a visibility task.
+        pose: K keypoints in upright image pixels; None in a visibility task.
+        origins: K times "untouched" (still where it was shown, perhaps marked as occluded),
+            "changed" (moved), "new" (was not shown), "removed" (was shown, is absent now) or ""
+            (absent before and after); empty in a visibility task.
     """
 
     region_id: str
@@ -66,20 +68,20 @@ class StudioInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudioAnnotation:
-    """What one annotator made of one task.
+    """One annotator's answer to one task.
 
     Attributes:
         annotation_id: Label Studio's; together with `updated_at` it names one version.
-        task_id: Label Studio's; "" where an export leaves it out.
-        image_id, image_path: of our task; the id is "" and the path that of the picture where
-            the task is not ours.
+        task_id: Label Studio's; "" if the export leaves it out.
+        image_id: of our task; "" if the task is not ours.
+        image_path: of our task; the address of the image if the task is not ours.
         created_at, updated_at: as Label Studio writes them (ISO 8601).
-        annotator: e-mail address, or number where the export has only that.
-        lead_time_s: seconds of work; None where unknown.
-        skipped: the annotator refused the task; there are no instances then.
+        annotator: e-mail address, or number if the export has only that.
+        lead_time_s: seconds of work; None if unknown.
+        skipped: the annotator skipped the task; then there are no instances.
         parent_prediction: Label Studio's id of the prediction it started from; "" if none.
         model_version: of that prediction; "" if none.
-        asked: ids of the instances that our task asked about; empty where it is not ours.
+        asked: ids of the instances in our task; empty if the task is not ours.
         instances: in the order of their boxes.
     """
 
@@ -99,9 +101,9 @@ class StudioAnnotation:
 
     @property
     def declined(self) -> tuple[str, ...]:
-        """Ids of the instances it was asked about whose boxes are not in it: all, if skipped.
+        """Ids of the instances in the task whose boxes the annotator deleted; all, if skipped.
 
-        None, if it was begun on a blank page, where there had been no boxes.
+        An annotation that began on a blank page, without boxes, declines none.
         """
         there = {instance.region_id for instance in self.instances}
         blank = there.isdisjoint(self.asked) and not self.parent_prediction and not self.skipped
@@ -109,11 +111,16 @@ class StudioAnnotation:
 
 
 def read_export(document: Any, skeleton: Skeleton, origin: str) -> list[StudioAnnotation]:
-    """Read a JSON export, whole or not at all.
+    """Read a JSON export completely, or not at all.
+
+    Args:
+        document: the parsed JSON.
+        skeleton: of the project.
+        origin: name of the file, for messages.
 
     Raises:
-        FormatError: if anything cannot be understood, naming every task and annotation that has
-            to be corrected, up to `LISTED`.
+        FormatError: if an annotation cannot be used; it names every task and annotation to
+            correct, up to `LISTED`.
     """
     annotations, bad = read_tasks(document, skeleton, origin)
     if bad:
@@ -134,7 +141,7 @@ def read_tasks(
         origin: name of the file or server, for messages.
 
     Returns:
-        the annotations, and what people have to correct in those that are not among them.
+        the usable annotations, and an error for each of the others, which people have to correct.
 
     Raises:
         FormatError: if the document itself is damaged.
@@ -142,7 +149,7 @@ def read_tasks(
     if not isinstance(document, list):
         raise FormatError(
             f"{origin} is not a Label Studio export: it is not a list of tasks.",
-            "Export the project as JSON.",
+            _AS_JSON,
         )
     annotations = []
     bad: list[FormatError] = []
@@ -150,17 +157,17 @@ def read_tasks(
         if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
             raise FormatError(
                 f"{origin}: entry {number} is not a task with data.",
-                "Export the project as JSON, not as JSON-MIN, CSV or COCO.",
+                _AS_JSON,
             )
         if not isinstance(task.get("annotations"), list):
             raise FormatError(
                 f"{origin}: task {task.get('id', number)} has no list of annotations.",
-                "Export the project as JSON, not as JSON-MIN, CSV or COCO.",
+                _AS_JSON,
             )
         for annotation in task["annotations"]:
             where = f"{origin}: task {task.get('id', number)}"
             if not isinstance(annotation, Mapping) or annotation.get("id") is None:
-                raise FormatError(f"{where} has an annotation without an id.")
+                raise FormatError(f"{where} has an annotation without an id.", _AS_JSON)
             where += f", annotation {annotation['id']}"
             try:
                 annotations.append(_annotation(task, annotation, skeleton, where))
@@ -169,14 +176,14 @@ def read_tasks(
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise FormatError(
                     f"{where} is damaged ({type(error).__name__}: {error}).",
-                    "Export the project again as JSON.",
+                    _AS_JSON,
                 ) from error
     return annotations, bad
 
 
 def _all_in_one(bad: Sequence[FormatError]) -> FormatError:
-    """One error for every annotation that has to be corrected: nobody exports once for each."""
-    again = "Then press Update there and export again; nothing of this export was taken."
+    """One error for all annotations that have to be corrected, to save repeated exports."""
+    again = "Then press Update there and export again. Nothing of this export was recorded."
     if len(bad) == 1:
         return FormatError(bad[0].problem, f"{bad[0].next_step}\n{again}".lstrip())
     lines = [f"{error.problem} {error.next_step}".strip() for error in bad[:LISTED]]
@@ -193,7 +200,7 @@ def _annotation(
     ours: Mapping[str, Any] = data.get("labelkit") or {}
     path = data.get("image_path") or data.get("image")
     if not isinstance(path, str):
-        raise FormatError(f"{where}: its task names no image.", "Push the tasks with labelkit.")
+        raise FormatError(f"{where}: its task has no image.", "Make the tasks with: labelkit push")
     who = annotation.get("completed_by")
     if isinstance(who, Mapping):
         who = who.get("email") or who.get("id")
@@ -227,13 +234,13 @@ def _annotation(
 def _parent_prediction(
     task: Mapping[str, Any], annotation: Mapping[str, Any]
 ) -> Mapping[str, Any] | None:
-    """The prediction that the annotator started from, as far as the export tells."""
+    """The prediction that the annotator started from, as far as the export shows."""
     parent = annotation.get("parent_prediction")
     copy = annotation.get("prediction")
     if isinstance(copy, Mapping) and copy.get("result") and parent in (None, copy.get("id")):
         return copy
     predictions = [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
-    if parent is None:  # Label Studio forgets it where work went on from a draft
+    if parent is None:  # Label Studio forgets it if the annotator continued from a draft
         return next((p for p in predictions if began_with(p, annotation)), None)
     return next((p for p in predictions if p.get("id") == parent), {"id": parent})
 
@@ -246,7 +253,7 @@ def _instances(
     image: tuple[str, str],
     where: str,
 ) -> tuple[StudioInstance, ...]:
-    """Group regions by their box and turn percentages into pixels."""
+    """Group regions by box, in pixels."""
     boxes: dict[str, Box] = {}
     keypoints: dict[str, KeypointRegion] = {}
     choices: dict[str, list[str]] = {}
@@ -258,7 +265,7 @@ def _instances(
         if kind not in ("rectanglelabels", "rectangle", "keypointlabels"):
             continue
         if not region or region in boxes or region in keypoints:
-            raise FormatError(f"{where}: the region id {region!r} is missing or there twice.")
+            raise FormatError(f"{where}: the region id {region!r} is missing or duplicate.")
         frame = seen_frame(item, ours, where)
         if kind == "keypointlabels":
             keypoints[region] = read_keypoint(item, region, frame, skeleton, where)
@@ -273,9 +280,9 @@ def _instances(
         if kind == CORRECTION_TASK and region in choices:
             raise FormatError(
                 f"{where}: the box {region} is marked as {', '.join(choices[region])}; only "
-                "keypoints can be.",
-                "In Label Studio, click inside the box and press the same key again; then mark the "
-                "keypoint. Where there is no object, delete the box.",
+                "keypoints can be marked.",
+                "In Label Studio, click inside the box and press the same key again, then mark the "
+                "keypoint. If there is no object, delete the box.",
             )
         presence: dict[str, bool] | None = None
         pose: Pose | None = None
@@ -304,7 +311,7 @@ def _pose(
         if len(chosen) != 1 or chosen[0] not in CODES:
             raise FormatError(
                 f"{where}: {point.label!r} is marked as {list(chosen)}.",
-                f"Choose one of {', '.join(CODES)}.",
+                f"In Label Studio, choose one of {', '.join(CODES)}.",
             )
         index = skeleton.index(point.label)
         visibility[index] = CODES[chosen[0]]
@@ -316,13 +323,13 @@ def _pose(
 
 
 def _presence(ticks: Sequence[str], skeleton: Skeleton, where: str) -> dict[str, bool] | None:
-    """The answer for one box; None where nothing is ticked, not even that there is nothing."""
+    """The answer for one box; None if nothing is ticked, not even `NOTHING_CHOICE`."""
     if not ticks:
         return None
     for tick in ticks:
         if tick != NOTHING_CHOICE and tick not in skeleton.keypoints:
             raise FormatError(
-                f"{where}: {tick!r} is no keypoint of the skeleton {skeleton.name!r}.",
+                f"{where}: {tick!r} is not a keypoint of the skeleton {skeleton.name!r}.",
                 f"Known: {', '.join(skeleton.keypoints)}.",
             )
     if NOTHING_CHOICE in ticks and len(set(ticks)) > 1:

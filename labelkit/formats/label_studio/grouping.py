@@ -1,4 +1,4 @@
-"""Which keypoints of a Label Studio annotation belong to which box, and what happened to them."""
+"""The box that each keypoint of a Label Studio annotation belongs to, and what happened to it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from labelkit.errors import FormatError
 from labelkit.formats.label_studio.config import ABSENT_CHOICE
 from labelkit.formats.label_studio.regions import KeypointRegion
 
-#: Percent of the image within which a keypoint is where it was shown; float noise, not a move.
+#: A shift of at most this many percent of the image is float noise, not a move.
 SAME_PLACE = 1e-6
 
-#: x and y in percent; None where the export does not tell.
+#: x and y in percent; None if the export does not tell.
 Place = tuple[float, float] | None
 
-#: Keypoints that were on the screen at the start, by id of the instance and name.
+#: Keypoints that were on the screen at the start, by instance id and keypoint name.
 Shown = Mapping[str, Mapping[str, Place]]
 
 
 def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> Shown:
-    """What an annotator started from.
+    """The keypoints that an annotator started from.
 
     Args:
-        parent: the prediction it was, if any; an export may leave out its result.
-        ours: what our task says of itself.
+        parent: the prediction that was shown, if any; an export may leave out its result.
+        ours: `data["labelkit"]` of our task.
     """
     if parent is None:
         return {}
@@ -42,7 +42,7 @@ def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) ->
 
 
 def began_with(prediction: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
-    """Whether what is said to be untouched in an annotation is where a prediction has it."""
+    """Whether the regions that Label Studio calls untouched are where a prediction has them."""
     untouched = {
         item.get("id"): _place(item)
         for item in annotation.get("result") or ()
@@ -65,20 +65,21 @@ def by_box(
     shown: Shown,
     where: str,
 ) -> dict[str, list[KeypointRegion]]:
-    """Every point under the box it belongs to; what an annotator draws names no box.
+    """The points of each box; a keypoint that an annotator draws does not name its box.
 
-    Label Studio deletes a box alone. What it leaves behind belongs to the box that was drawn
-    instead, if one was; else, if nobody moved or marked any of it, there is no object.
+    Label Studio deletes a box without its keypoints. They go to the box that was drawn in its
+    place, if there is one. Otherwise, if none of them was moved or marked, there is no object.
 
     Args:
-        points, boxes: of an annotation.
+        points: of an annotation.
+        boxes: of the same annotation, by region id.
         asked: ids of the boxes that came from us.
-        choices: such as "Occluded", by id of their region.
-        shown: what was on the screen at the start.
-        where: for messages.
+        choices: for example "Occluded", by region id.
+        shown: the keypoints on the screen at the start.
+        where: the annotation, for messages.
 
     Raises:
-        FormatError: if it is not clear whose a point is.
+        FormatError: if the box of a point is ambiguous, or an object has a keypoint twice.
     """
     owned = {region: [p for p in points if p.parent == region] for region in boxes}
     left_behind: dict[str, list[KeypointRegion]] = defaultdict(list)
@@ -101,19 +102,19 @@ def by_box(
             for point in theirs
         ):
             raise FormatError(
-                f"{where}: the box {parent} is not there, its keypoints "
-                f"{', '.join(point.label for point in theirs)} are.",
+                f"{where}: the box {parent} was deleted, but not its keypoints "
+                f"{', '.join(point.label for point in theirs)}.",
                 "In Label Studio, delete these keypoints too, or drag them onto another box in the "
-                "list of regions, or make the box that was drawn instead large enough for all. Was "
-                "the box deleted by mistake? Delete the annotation: the task starts anew from its "
-                "pre-annotation.",
+                "list of regions, or enlarge the box that replaces it until it holds them all. If "
+                "the box was deleted by mistake, delete the annotation: the task starts again from "
+                "its pre-annotation.",
             )
     absent = {region for region, chosen in choices.items() if ABSENT_CHOICE in chosen}
     for point in points:
         if not point.parent:
             only = next(iter(boxes)) if len(boxes) == 1 and not left_behind else None
             theirs = owned[only or _owner(point, owned, boxes, absent, shown, where)]
-            # One that was marked as absent gives way.
+            # It replaces a point that was marked as absent.
             theirs[:] = [p for p in theirs if p.label != point.label or p.region not in absent]
             theirs.append(point)
     _refuse_twice(owned, where)
@@ -128,7 +129,7 @@ def _owner(
     shown: Shown,
     where: str,
 ) -> str:
-    """The box that a drawn point belongs to: around it, or one whose own point is gone."""
+    """The box that a drawn point belongs to: one around it, or one that lost this keypoint."""
     name = point.label
     around = [region for region, box in boxes.items() if _contains(box, point.xy)]
     maybe = [
@@ -141,9 +142,9 @@ def _owner(
         return maybe[0]
     at = f"{where}: {name!r} at ({point.xy[0]:.1f}, {point.xy[1]:.1f}) pixels"
     raise FormatError(
-        f"{at} is where its object has one already."
+        f"{at} is in an object that has this keypoint already."
         if around and not maybe
-        else f"{at} could belong to {len(maybe)} of its {len(boxes)} boxes.",
+        else f"{at} could belong to {len(maybe)} of {len(boxes)} boxes.",
         "In Label Studio, drag the keypoint onto its box in the list of regions, or delete it.",
     )
 
@@ -154,9 +155,9 @@ def _refuse_twice(owned: Mapping[str, Sequence[KeypointRegion]], where: str) -> 
         for label in labels:
             if labels.count(label) > 1:
                 raise FormatError(
-                    f"{where}: {label!r} is there twice in the object {region}.",
-                    "In Label Studio, delete one of the two, or drag it onto the box it belongs "
-                    "to in the list of regions.",
+                    f"{where}: the object {region} has {label!r} twice.",
+                    "In Label Studio, delete one of the two, or drag it onto the box that it "
+                    "belongs to in the list of regions.",
                 )
 
 
@@ -165,10 +166,14 @@ def _contains(box: Box, xy: tuple[float, float]) -> bool:
 
 
 def origin(point: KeypointRegion, shown: Mapping[str, Place]) -> str:
-    """What happened to a point, by its place, where its object showed these at the start.
+    """What happened to a point, judged by its place: "untouched", "changed" or "new".
 
-    Label Studio's own word also changes with a choice, and is "manual" where a point was deleted
-    and drawn again.
+    Label Studio's own origin also changes with a choice, and is "manual" for a point that was
+    deleted and drawn again.
+
+    Args:
+        point: of an object.
+        shown: the keypoints of that object on the screen at the start.
     """
     if point.label not in shown:  # another keypoint was renamed
         return "new" if shown and point.origin == "changed" else point.origin

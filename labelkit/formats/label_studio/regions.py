@@ -1,4 +1,4 @@
-"""Single regions of a Label Studio annotation: percentages of the image into pixels."""
+"""Single regions of a Label Studio annotation, converted from percent of the image to pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from labelkit.domain.instance import Box, Image, check_box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError, InputError
 
-#: What Label Studio's `origin` of a region means for a keypoint.
+#: The meaning of Label Studio's `origin` for a keypoint.
 ORIGINS = {"prediction": "untouched", "prediction-changed": "changed", "manual": "new"}
 
 
@@ -23,8 +23,8 @@ class KeypointRegion(NamedTuple):
         parent: id of the box it belongs to; "" where the annotator drew it.
         label: name of the keypoint.
         xy: in upright image pixels.
-        percent: x and y as Label Studio has them.
-        origin: "untouched", "changed" or "new", as Label Studio says.
+        percent: x and y as Label Studio stores them, 0..100.
+        origin: "untouched", "changed" or "new" according to Label Studio.
     """
 
     region: str
@@ -36,7 +36,16 @@ class KeypointRegion(NamedTuple):
 
 
 def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> Box:
-    """The part of the picture that percentages refer to: ours, if the browser saw the same."""
+    """The part of the image, in its pixels, that percentages refer to.
+
+    Args:
+        item: a region.
+        ours: `data["labelkit"]` of the task; empty if the task is not ours.
+        where: the annotation, for messages.
+
+    Raises:
+        FormatError: if the image was rotated, its size is unknown, or it is another image.
+    """
     if item.get("image_rotation"):
         raise FormatError(
             f"{where}: the image was rotated by {item['image_rotation']} degrees.",
@@ -45,15 +54,18 @@ def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> 
     seen_w, seen_h = (float(item.get(f"original_{side}") or 0) for side in ("width", "height"))
     if not ours.get("width"):
         if seen_w <= 0 or seen_h <= 0:
-            raise FormatError(f"{where} does not say how large the image is.")
+            raise FormatError(
+                f"{where} does not give the size of the image.",
+                "Export the project again as JSON.",
+            )
         return Box(0, 0, seen_w, seen_h)
     width, height = float(ours["width"]), float(ours["height"])
-    # A smaller copy of the picture is fine; a turned or another one is not.
+    # A smaller copy of the image is fine; a rotated or different image is not.
     if seen_w > 0 < seen_h and abs(math.log(seen_w / seen_h * height / width)) > 0.05:
         raise FormatError(
-            f"{where} was made on an image of {seen_w:.0f} x {seen_h:.0f} pixels, "
-            f"the project's has {width:.0f} x {height:.0f}.",
-            "The picture behind the task is another one: check the image's address.",
+            f"{where} was made on an image of {seen_w:.0f} x {seen_h:.0f} pixels; the project's "
+            f"image has {width:.0f} x {height:.0f}.",
+            "The task shows a different image: check its address.",
         )
     left, top = (ours.get("crop") or (0, 0))[:2]
     return Box(float(left), float(top), width, height)
@@ -62,11 +74,22 @@ def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> 
 def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
     number = value.get(key)
     if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e9:
-        raise FormatError(f"{where}: a region has {key} = {number!r}, which is no percentage.")
+        raise FormatError(f"{where}: a region has {key} = {number!r}, which is not a percentage.")
     return float(number)
 
 
 def read_box(item: Mapping[str, Any], frame: Box, image: tuple[str, str], where: str) -> Box:
+    """A box in upright image pixels, cut at the border of the frame.
+
+    Args:
+        item: a region.
+        frame: see `seen_frame`.
+        image: id and path, for messages.
+        where: the annotation, for messages.
+
+    Raises:
+        FormatError: if the box is rotated, has no area or is not given in percent.
+    """
     value = item["value"]
     if value.get("rotation"):
         raise FormatError(
@@ -90,11 +113,24 @@ def read_keypoint(
     skeleton: Skeleton,
     where: str,
 ) -> KeypointRegion:
+    """A keypoint of the skeleton.
+
+    Args:
+        item: a region.
+        region: its id.
+        frame: see `seen_frame`.
+        skeleton: of the project.
+        where: the annotation, for messages.
+
+    Raises:
+        FormatError: if its label is not in the skeleton, or its place is outside the image or not
+            given in percent.
+    """
     labels = item["value"].get("keypointlabels") or []
     if len(labels) != 1 or labels[0] not in skeleton.keypoints:
         raise FormatError(
-            f"{where}: the keypoint {region} is labelled {labels}, "
-            f"not one of the skeleton {skeleton.name!r}.",
+            f"{where}: the keypoint {region} is labelled {labels}, which is not in the skeleton "
+            f"{skeleton.name!r}.",
             f"Known: {', '.join(skeleton.keypoints)}.",
         )
     xy = []

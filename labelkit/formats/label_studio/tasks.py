@@ -17,10 +17,10 @@ from labelkit.formats.label_studio.config import (
     VISIBILITY,
 )
 
-#: What `data["labelkit"]["kind"]` says of a task.
+#: Values of `data["labelkit"]["kind"]` in a task.
 VISIBILITY_TASK, CORRECTION_TASK = "visibility", "correction"
 
-#: Size of a keypoint's dot in percent of the image's width; it changes no coordinate.
+#: Size of a keypoint's dot in percent of the image's width; it does not affect coordinates.
 DOT = 0.6
 
 
@@ -32,16 +32,16 @@ def visibility_task(
     model_version: str = "boxes",
     crop: Box | None = None,
 ) -> dict[str, Any]:
-    """A task that shows the boxes of one image, to be ticked.
+    """A task that shows the boxes of one image, whose visible keypoints are to be ticked.
 
     Args:
-        image: the picture.
+        image: the image.
         instances: its objects; each becomes a box whose region id is the instance's id.
         skeleton: of the project.
-        image_url: where Label Studio finds the picture.
-        model_version: of the prediction that holds the boxes; the Label Studio project must
-            name the same version to show it.
-        crop: the part of the picture that `image_url` shows; None for all of it.
+        image_url: where Label Studio finds the image.
+        model_version: of the prediction that holds the boxes; Label Studio shows it only if its
+            project names the same version.
+        crop: the part of the image that `image_url` shows, in its pixels; None for all of it.
     """
     frame = _frame(image, crop)
     result = [_box(instance, frame) for instance in instances]
@@ -60,19 +60,19 @@ def correction_task(
 ) -> dict[str, Any]:
     """A task that shows pre-annotated keypoints, to be corrected.
 
-    Absent keypoints are left out; a point outside of what is shown is moved to its border, which
-    is as far as Label Studio can show it. Keypoints come before boxes: the other way round,
+    Absent keypoints are left out. A point outside the shown part is moved to its border, because
+    Label Studio cannot show it elsewhere. Keypoints come before boxes: the other way round,
     dragging a keypoint would move the box.
 
     Args:
-        image: the picture.
-        items: its objects with their poses. None shows the box only: that is the control arm,
-            which differs from the other tasks in nothing else.
+        image: the image.
+        items: its objects with their poses. None shows only the box: that is the control arm,
+            whose tasks are the same in every other way.
         skeleton: of all poses.
-        image_url: where Label Studio finds the picture.
-        model_version: of the prediction; the Label Studio project must name the same version
-            to show it.
-        crop: the part of the picture that `image_url` shows; None for all of it.
+        image_url: where Label Studio finds the image.
+        model_version: of the prediction; Label Studio shows it only if its project names the same
+            version.
+        crop: the part of the image that `image_url` shows, in its pixels; None for all of it.
     """
     frame = _frame(image, crop)
     result: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def _data(
     model_version: str,
     crop: Box | None,
 ) -> dict[str, Any]:
-    """What comes back unchanged with every export, whatever became of the prediction."""
+    """The part of a task that every export returns unchanged, whatever happens to predictions."""
     frame = _frame(image, crop)
     return {
         "image": image_url,
@@ -127,7 +127,7 @@ def _data(
 
 
 def _frame(image: Image, crop: Box | None) -> Box:
-    """What the annotator sees of a picture, in its pixels; percentages are of this."""
+    """The part of the image that the annotator sees, in its pixels; percentages refer to it."""
     return crop or Box(0, 0, image.width, image.height)
 
 
@@ -159,7 +159,7 @@ def _box(instance: Instance, frame: Box) -> dict[str, Any]:
 def _keypoint(
     instance: Instance, pose: Pose, k: int, name: str, frame: Box
 ) -> list[dict[str, Any]]:
-    """The dot, and the choice with the same id where it is occluded."""
+    """The dot, and a choice with the same id if it is occluded."""
     region = f"{instance.id}.{k}"
     x, y = pose.xy[k].tolist()
     place = {

@@ -1,7 +1,7 @@
 """Exports of a Label Studio 1.23.2 server, answered and corrected in its browser screens.
 
 Most keypoints are left out to keep the files short, and one that the annotator had moved to the
-wrong box is back under its own.
+wrong box is back in its own.
 """
 
 import json
@@ -93,38 +93,37 @@ def test_a_drawn_point_outside_every_box_has_to_be_given_to_one(correction):
     region(correction, DRAWN)["value"]["y"] = 95
     with pytest.raises(FormatError) as caught:
         read(correction)
-    assert caught.value.problem == (
-        "export.json: task 22, annotation 13: 'left_wrist' at (512.6, 304.0) pixels could belong "
-        "to 0 of its 2 boxes."
-    )
-    assert "drag the keypoint onto its box in the list of regions" in caught.value.next_step
+    assert caught.value.problem.startswith("export.json: task 22, annotation 13: 'left_wrist'")
+    assert "(512.6, 304.0) pixels" in caught.value.problem
+    assert "0 of 2 boxes" in caught.value.problem
+    assert "list of regions" in caught.value.next_step
 
 
 def test_a_drawn_point_inside_two_boxes_that_lack_it_has_to_be_given_to_one(correction):
     region(correction, FIRST)["value"].update(x=0, y=0, width=100, height=100)
     regions(correction).remove(region(correction, f"{FIRST}.11"))
-    with pytest.raises(FormatError, match="could belong to 2 of its 2 boxes"):
+    with pytest.raises(FormatError, match="2 of 2 boxes"):
         read(correction)
 
 
-def test_a_box_around_a_drawn_point_that_has_the_label_is_not_its_own(correction):
+def test_a_drawn_point_does_not_go_to_a_box_around_it_that_has_the_keypoint(correction):
     region(correction, FIRST)["value"].update(x=0, y=0, width=100, height=100)
     first, second = read(correction)[0].instances
     assert (origins(first)["left_wrist"], origins(second)["left_wrist"]) == ("untouched", "new")
 
 
-def test_a_point_dragged_onto_the_wrong_box_is_there_twice(correction):
+def test_a_point_dragged_onto_a_box_that_has_the_keypoint_is_refused(correction):
     region(correction, f"{SECOND}.1")["parentID"] = FIRST
-    with pytest.raises(FormatError, match=f"'right_knee' is there twice in the object {FIRST}"):
+    with pytest.raises(FormatError, match=f"{FIRST} .*'right_knee' twice"):
         read(correction)
 
 
 def test_points_of_a_deleted_box_do_not_go_to_another(correction):
     regions(correction).remove(region(correction, SECOND))
-    with pytest.raises(FormatError, match=r"'left_wrist' at .* could belong to 0 of its 1 boxes"):
-        read(correction)  # somebody drew it
+    with pytest.raises(FormatError, match=r"'left_wrist' at .* 0 of 1 boxes"):
+        read(correction)  # the annotator drew it
     region(correction, f"{SECOND}.1")["value"]["x"] += 1
-    with pytest.raises(FormatError, match=f"the box {SECOND} is not there, its keypoints "):
+    with pytest.raises(FormatError, match=f"box {SECOND} .*right_knee"):
         read(correction)
 
 
@@ -137,7 +136,7 @@ def test_a_point_deleted_and_drawn_again_elsewhere_is_changed(correction):
     assert origins(second)["left_elbow"] == "changed"
 
 
-def test_the_word_of_label_studio_does_not_make_a_point_changed(correction):
+def test_an_unmoved_point_that_label_studio_calls_changed_is_untouched(correction):
     region(correction, f"{SECOND}.10")["origin"] = "prediction-changed"
     _, second = read(correction)[0].instances
     assert origins(second)["left_elbow"] == "untouched"
@@ -148,14 +147,14 @@ def test_a_skip_in_the_browser_is_a_skip(correction):
     assert (skipped.skipped, skipped.instances, skipped.image_path) == (True, (), "one.png")
 
 
-def test_who_when_and_how_long_are_told(correction):
+def test_annotator_times_and_prediction_are_read(correction):
     done = read(correction)[0]
     assert (done.annotation_id, done.annotator, done.lead_time_s) == ("13", "1", 13.578)
     assert done.updated_at == "2026-11-20T11:16:31.735307Z"
     assert (done.parent_prediction, done.model_version) == ("22", "round-000")
 
 
-def test_the_prediction_that_was_shown_is_known_where_only_its_copy_is_left(correction):
+def test_the_prediction_that_was_shown_is_known_if_only_its_copy_is_left(correction):
     correction[0]["annotations"][0]["parent_prediction"] = None
     assert origins(read(correction)[0].instances[1])["right_wrist"] == "removed"
 
@@ -183,9 +182,7 @@ def test_every_annotation_that_has_to_be_corrected_is_named_at_once():
     with pytest.raises(FormatError) as caught:
         read([*load("correction_export.json"), *twelve])
     lines = caught.value.problem.splitlines()
-    assert lines[0] == "12 annotations have to be corrected in Label Studio:"
+    assert lines[0].startswith("12 annotations")
     assert lines[1].startswith("export.json: task 1, annotation 15, box 02bd2bc3f37e8175-1: '(none")
     assert (len(lines), lines[-1]) == (12, "... and 2 more.")
-    assert caught.value.next_step == (
-        "Then press Update there and export again; nothing of this export was taken."
-    )
+    assert "export again" in caught.value.next_step

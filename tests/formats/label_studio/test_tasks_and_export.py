@@ -166,7 +166,7 @@ def test_points_survive_the_circle_to_a_millionth_of_a_pixel(pose):
     assert np.abs(np.subtract(back.box, one.box)).max() < 1e-6
 
 
-def test_what_the_annotator_did_to_each_point_is_told():
+def test_each_point_has_an_origin_that_tells_what_the_annotator_did():
     def edit(result):
         moved = region(result, f"{FIRST.id}.0")
         moved["value"]["x"], moved["origin"] = 40.0, "prediction-changed"
@@ -188,7 +188,7 @@ def test_removed_points_are_known_without_the_prediction_in_the_export():
     assert annotation.model_version == "round-1"
 
 
-def test_nothing_is_removed_where_the_annotator_started_from_nothing():
+def test_no_point_counts_as_removed_if_the_annotator_started_from_nothing():
     export = submitted(task((FIRST, SEEN)), lambda result: result.pop(0), parent_prediction=None)
     export[0]["predictions"] = []
     annotation = read_one(export)
@@ -283,7 +283,7 @@ def test_a_box_without_ticks_is_not_an_answer():
     assert second.presence is None
 
 
-def test_a_project_that_is_not_ours_is_read_by_its_picture():
+def test_a_project_that_is_not_ours_is_read_by_its_image():
     export = submitted(task((FIRST, SEEN)))
     export[0]["data"] = {"image": "https://example.org/a.jpg"}
     export[0]["annotations"][0]["id"] = 12
@@ -295,13 +295,13 @@ def test_a_project_that_is_not_ours_is_read_by_its_picture():
 
 
 def blank(served, edit=lambda result: None, **fields):
-    """What was begun with the plus button, where no box is shown."""
+    """An annotation begun with the plus button, which shows no boxes."""
     export = submitted(served, lambda result: result.clear(), parent_prediction=None, **fields)
     edit(export[0]["annotations"][0]["result"])
     return export
 
 
-def test_a_blank_page_says_nothing_of_the_objects():
+def test_an_annotation_begun_on_a_blank_page_declines_no_object():
     served = task((FIRST, SEEN), (SECOND, ALL))
     assert read_one(blank(served)).declined == ()
     assert read_one(blank(served, was_cancelled=True)).declined == (FIRST.id, SECOND.id)
@@ -312,7 +312,7 @@ def test_a_blank_page_says_nothing_of_the_objects():
     assert read_one(without_box).declined == (SECOND.id,)
 
 
-def test_the_prediction_is_found_again_that_work_began_with_before_it_was_a_draft():
+def test_the_prediction_that_a_draft_began_with_is_found():
     moved = with_value(DOT, x=20)
     export = submitted(task((FIRST, SEEN)), moved, parent_prediction=None)
     region(export[0]["annotations"][0]["result"], DOT)["origin"] = "prediction-changed"
@@ -325,12 +325,12 @@ def test_the_prediction_is_found_again_that_work_began_with_before_it_was_a_draf
     assert annotation.instances[0].origins == ("changed", "", "untouched")
 
 
-def test_a_choice_on_a_box_is_no_answer():
+def test_a_choice_on_a_box_is_refused():
     def on_the_box(result):
         box = region(result, FIRST.id)
         result.append(box | {"type": "choices", "value": {"choices": ["Absent"]}})
 
-    with pytest.raises(FormatError, match=f"the box {FIRST.id} is marked as Absent; only keyp"):
+    with pytest.raises(FormatError, match=f"box {FIRST.id} .*Absent"):
         read_one(submitted(task((FIRST, SEEN)), on_the_box))
 
 
@@ -342,56 +342,52 @@ DOT = f"{FIRST.id}.0"
 
 
 @pytest.mark.parametrize(
-    ("edit", "reason"),
+    ("edit", "named"),
     [
-        (with_value(DOT, keypointlabels=["tail"]), f"the keypoint {DOT} is labelled ['tail']"),
-        (with_value(DOT, keypointlabels=[]), f"the keypoint {DOT} is labelled []"),
-        (with_value(DOT, keypointlabels=["right_ear"]), "'right_ear' is there twice"),
-        (with_value(DOT, x=180), "'nose' lies at x = 360.0 pixels, outside the image"),
-        (with_value(DOT, x=float("nan")), "a region has x = nan, which is no percentage"),
-        (with_value(FIRST.id, width=0), "has no area"),
-        (with_value(FIRST.id, rotation=30), "is rotated by 30 degrees"),
-        (
-            lambda r: region(r, DOT).update(parentID="gone"),
-            "the box gone is not there, its keypoints nose are",
-        ),
-        (lambda r: region(r, DOT).update(id=FIRST.id), f"the region id '{FIRST.id}' is missing or"),
-        (lambda r: region(r, DOT).update(image_rotation=90), "the image was rotated by 90 degrees"),
-        (lambda r: region(r, DOT).update(origin="magic"), "unknown origin 'magic'"),
-        (lambda r: region(r, DOT).update(value=None), "is damaged (AttributeError"),
+        (with_value(DOT, keypointlabels=["tail"]), [f"keypoint {DOT}", "['tail']"]),
+        (with_value(DOT, keypointlabels=[]), [f"keypoint {DOT}", "[]"]),
+        (with_value(DOT, keypointlabels=["right_ear"]), [FIRST.id, "'right_ear' twice"]),
+        (with_value(DOT, x=180), ["'nose'", "x = 360.0", "(200 x 100)"]),
+        (with_value(DOT, x=float("nan")), ["x = nan"]),
+        (with_value(FIRST.id, width=0), ["area"]),
+        (with_value(FIRST.id, rotation=30), [f"box {FIRST.id}", "30 degrees"]),
+        (lambda r: region(r, DOT).update(parentID="gone"), ["box gone", "nose"]),
+        (lambda r: region(r, DOT).update(id=FIRST.id), [f"region id '{FIRST.id}'"]),
+        (lambda r: region(r, DOT).update(image_rotation=90), ["90 degrees"]),
+        (lambda r: region(r, DOT).update(origin="magic"), ["origin 'magic'"]),
+        (lambda r: region(r, DOT).update(value=None), ["AttributeError"]),
         (
             lambda r: region(r, DOT).update(original_width=100, original_height=200),
-            "made on an image of 100 x 200 pixels, the project's has 200 x 100",
+            ["100 x 200", "200 x 100"],
         ),
     ],
 )
-def test_wrong_content_is_one_error_that_names_task_and_annotation(edit, reason):
+def test_wrong_content_is_one_error_that_names_task_and_annotation(edit, named):
     with pytest.raises(FormatError) as caught:
         read_one(submitted(task((FIRST, SEEN), (SECOND, ALL)), edit))
     assert caught.value.problem.startswith("export.json: task 9, annotation 5")
-    assert reason in caught.value.problem
+    assert [part for part in named if part not in caught.value.problem] == []
 
 
 @pytest.mark.parametrize(
-    ("document", "reason"),
+    ("document", "named"),
     [
-        ({}, "it is not a list of tasks"),
-        ([3], "entry 1 is not a task with data"),
-        ([{"id": 4, "data": {}, "nose": 1}], "task 4 has no list of annotations"),
-        ([{"id": 4, "data": {}, "annotations": [{}]}], "task 4 has an annotation without an id"),
-        ([{"id": 4, "data": {}, "annotations": [{"id": 1}]}], "its task names no image"),
+        ({}, "not a list"),
+        ([3], "entry 1"),
+        ([{"id": 4, "data": {}, "nose": 1}], "task 4 .*annotations"),
+        ([{"id": 4, "data": {}, "annotations": [{}]}], "task 4 .*id"),
+        ([{"id": 4, "data": {}, "annotations": [{"id": 1}]}], "task 4, annotation 1: .*image"),
     ],
 )
-def test_a_document_that_is_no_export_is_refused(document, reason):
-    with pytest.raises(FormatError) as caught:
+def test_a_document_that_is_not_an_export_is_refused(document, named):
+    with pytest.raises(FormatError, match=f"export.json.*{named}") as caught:
         read_export(document, MOUSE, "export.json")
-    assert reason in caught.value.problem
+    assert caught.value.next_step
 
 
 @pytest.mark.parametrize(
-    ("ticks", "reason"),
-    [(["tail"], "'tail' is no keypoint"), (["nose", NOTHING_CHOICE], "ticked together with 1")],
+    ("ticks", "named"), [(["tail"], "'tail'"), (["nose", NOTHING_CHOICE], "1 keypoint")]
 )
-def test_ticks_that_contradict_the_skeleton_or_themselves_are_refused(ticks, reason):
-    with pytest.raises(FormatError, match=reason):
+def test_ticks_that_contradict_the_skeleton_or_themselves_are_refused(ticks, named):
+    with pytest.raises(FormatError, match=named):
         read_one(ticked(ticks))

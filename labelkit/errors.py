@@ -11,9 +11,9 @@
     ├── MissingDependencyError   an optional package, download or service is not there
     ├── ServiceError             a server that is down, refuses the key, or answers nonsense
     ├── UsageError               exit 2: options that contradict each other
-    └── WaitingForLabels         exit 3: nothing is wrong, people have to label first
+    └── WaitingForLabels         exit 3: not a fault; people have to label before it can continue
 
-Anything else that escapes is a bug of ours and keeps its traceback.
+Anything else that escapes is a bug in labelkit and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from __future__ import annotations
 #: How labelkit and its extras are installed. Not by name: the package index has another labelkit.
 INSTALL = "In labelkit's source folder type: pip install"
 #: What to do about a file that a newer labelkit wrote.
-INSTALL_NEWER = "Install a newer labelkit: in its source folder type: git pull && pip install ."
+INSTALL_NEWER = "Update labelkit: in its source folder type: git pull && pip install ."
 
 
 class LabelkitError(Exception):
     """What went wrong, with the offending value, and what to type next.
 
     Args:
-        problem: one sentence naming the item.
+        problem: one sentence that names the item.
         next_step: what the user can do or type; may be empty.
     """
 
@@ -73,7 +73,7 @@ class MissingDependencyError(LabelkitError):
 
 
 class ServiceError(LabelkitError):
-    """A server that is down, refuses the key, or answers what it should not."""
+    """A server that is down, refuses the key, or sends an unexpected answer."""
 
 
 class UsageError(LabelkitError):
@@ -83,6 +83,6 @@ class UsageError(LabelkitError):
 
 
 class WaitingForLabels(LabelkitError):
-    """Nothing is wrong: people have to label before this can go on."""
+    """Not a fault: people have to label before this can continue."""
 
     exit_code = 3

@@ -1,1 +1,1 @@
-"""What labelkit is about: skeletons, poses, objects in images, and pure functions on them."""
+"""Skeletons, poses, predictions, objects in images, and pure functions on them."""

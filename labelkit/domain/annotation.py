@@ -1,4 +1,4 @@
-"""What an annotation file says about one object, before it is matched with the project."""
+"""One object as an annotation file describes it, before it is matched with the project."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose
 from labelkit.errors import FormatError
 
-#: Pixels by which a coordinate may leave its image: what percentages lose when converted.
+#: Pixels by which a coordinate may exceed its image: rounding error of converted percentages.
 SLACK_PX = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """One object as a file describes it, before it is matched with the project.
+    """One object of an annotation file.
 
     Attributes:
         image_path: as the file writes it, with forward slashes.
-        reference: names the object within its file; unique there.
+        reference: identifies the object within its file.
         box: in upright image pixels; None where the file gives none.
         area: of the object's segment in square pixels; None where the file gives none.
-        pose: every keypoint absent where the file locates none; without keypoints at all
-            where the file holds boxes only.
-        iscrowd: the box covers a group that was not told apart.
+        pose: in upright image pixels; every keypoint is absent where the file locates none, and
+            there are no keypoints at all where the file holds boxes only.
+        iscrowd: the box covers a group of objects that are not separated.
     """
 
     image_path: str
@@ -39,11 +39,11 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisibilityAnswer:
-    """Which keypoints of one object a human can see, without locations.
+    """Which keypoints of one object an annotator can see, without locations.
 
     Attributes:
         image_path: as the file writes it, with forward slashes.
-        reference: instance id, or ordinal of the box in its image; "" is the only one there.
+        reference: instance id, or ordinal of the box in its image; "" where the image has one.
         presence: (K,) bool, True where the keypoint can be seen.
     """
 
@@ -60,7 +60,7 @@ def image_path_from(text: str) -> str:
 def check_inside(
     pose: Pose, size_wh: tuple[float, float], keypoints: tuple[str, ...], item: str
 ) -> None:
-    """Make sure that every present keypoint lies in the image.
+    """Check that every present keypoint lies inside the image.
 
     Args:
         pose: in upright image pixels.

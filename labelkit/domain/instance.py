@@ -1,4 +1,4 @@
-"""Images and the objects in them, with ids that stay the same in every service."""
+"""Images and the objects in them, with ids that are the same in every service."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Box(NamedTuple):
 
 
 def check_box(box: Box, image: Image) -> Box:
-    """The part of a box inside its image.
+    """Clip a box to its image.
 
     Raises:
-        InputError: if it has no area, is not finite, or lies outside the image.
+        InputError: if the box has no area, is not finite, or lies outside the image.
     """
     if not all(math.isfinite(value) for value in box):
         raise InputError(f"{image.path}: the box {tuple(box)} is not finite.")
@@ -48,11 +48,11 @@ def check_box(box: Box, image: Image) -> Box:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture of the project.
+    """One image of the project.
 
     Attributes:
         path: below the images root, with forward slashes.
-        sha256: of the file's bytes; two files with the same one are the same image.
+        sha256: of the file's bytes; two files with the same hash are the same image.
         width, height: in pixels, as displayed (EXIF orientation applied).
     """
 
@@ -63,7 +63,7 @@ class Image:
 
     @property
     def id(self) -> str:
-        """Sixteen hex digits of the content hash: it survives a rename."""
+        """First 16 hex digits of the content hash: it survives a rename."""
         return self.sha256[:16]
 
 
@@ -72,11 +72,11 @@ class Instance:
     """One object to be posed.
 
     Attributes:
-        image: where it is.
-        ordinal: 0, 1, ... in the order in which the image's boxes became known.
+        image: the image it is in.
+        ordinal: 0, 1, ... in the order in which the image's boxes were registered.
         box: in upright image pixels.
         box_source: "given", "whole-image", "detected" or "human".
-        area: of the object's segment in square pixels, as OKS wants it; the box's where no
+        area: of the object's segment in square pixels, the scale of OKS; the box's where no
             segment is known.
     """
 
@@ -88,5 +88,5 @@ class Instance:
 
     @property
     def id(self) -> str:
-        """Stable in every service: the image's id and the ordinal."""
+        """The image's id and the ordinal; the same in every service."""
         return f"{self.image.id}-{self.ordinal}"

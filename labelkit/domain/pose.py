@@ -38,12 +38,12 @@ class Pose:
         count = len(visibility)
         if xy.shape != (count, 2) or visibility.ndim != 1 or score.shape != (count,):
             raise InputError(
-                f"A pose wants xy (K, 2), visibility (K,), score (K,), not "
+                f"A pose needs xy (K, 2), visibility (K,) and score (K,), not "
                 f"{xy.shape}, {visibility.shape}, {score.shape}."
             )
         if not np.isin(visibility, (ABSENT, OCCLUDED, VISIBLE)).all():
             wrong = visibility[~np.isin(visibility, (ABSENT, OCCLUDED, VISIBLE))][0]
-            raise InputError(f"Visibility {wrong} is none of 0 absent, 1 occluded, 2 visible.")
+            raise InputError(f"Visibility {wrong} is not 0 (absent), 1 (occluded) or 2 (visible).")
         visibility = visibility.astype(np.int64)
         xy[visibility == ABSENT] = 0.0
         if not np.isfinite(xy).all():
@@ -76,6 +76,14 @@ class Pose:
 
 
 def human_pose(xy: object, visibility: object) -> Pose:
-    """A pose that a human placed: every score is 1."""
+    """A pose placed by an annotator: every score is 1.
+
+    Args:
+        xy: (K, 2) in upright image pixels.
+        visibility: (K,) 0 absent, 1 occluded, 2 visible.
+
+    Raises:
+        InputError: see `Pose`.
+    """
     visibility = np.asarray(visibility)
     return Pose(np.asarray(xy, dtype=np.float64), visibility, np.ones(len(visibility)))

@@ -1,4 +1,4 @@
-"""Poses that cost nothing: what a pre-annotation has to beat to be worth anything."""
+"""Pose priors: poses made without the image, which a pre-annotation has to beat."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def _stretch(unit_xy: Floats, boxes_xywh: ArrayLike) -> Floats:
 
 
 def skeleton_in_box(boxes_xywh: ArrayLike, skeleton: Skeleton) -> Floats:
-    """(N, K, 2) image pixels: the skeleton's textbook layout stretched over each box.
+    """(N, K, 2) image pixels: the skeleton layout stretched over each box.
 
     Args:
-        boxes_xywh: (N, 4) left, top, width, height.
-        skeleton: its layout is used.
+        boxes_xywh: (N, 4) left, top, width, height in image pixels.
+        skeleton: provides the layout.
     """
     return _stretch(np.asarray(skeleton.layout, dtype=np.float64), boxes_xywh)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanPose:
-    """The average labelled pose, relative to the box: the best guess without looking.
+    """The average labelled pose, relative to the box.
 
     Attributes:
         unit_xy: (K, 2) where (0, 0) is the box's top-left and (1, 1) its bottom-right corner.
-        share: (K,) in 0 ... 1, how often each keypoint was present; .5 without any pose.
+        share: (K,) in 0 ... 1, how often each keypoint was present; .5 without any poses.
     """
 
     unit_xy: Floats
@@ -44,11 +44,11 @@ class MeanPose:
 
     @classmethod
     def fit(cls, poses: Sequence[Pose], boxes_xywh: ArrayLike, skeleton: Skeleton) -> MeanPose:
-        """Average the present keypoints; one that no pose has takes the skeleton's layout.
+        """Average the present keypoints; one that is never present takes the skeleton layout.
 
         Args:
             poses: N labelled poses, possibly none.
-            boxes_xywh: (N, 4) their boxes.
+            boxes_xywh: (N, 4) their boxes in image pixels.
             skeleton: of the poses.
         """
         layout = np.asarray(skeleton.layout, dtype=np.float64)
@@ -56,7 +56,7 @@ class MeanPose:
             return cls(layout, np.full(len(skeleton), 0.5))
         boxes = np.asarray(boxes_xywh, dtype=np.float64)
         if boxes.shape != (len(poses), 4):
-            raise ValueError(f"{len(poses)} poses want boxes ({len(poses)}, 4), not {boxes.shape}.")
+            raise ValueError(f"{len(poses)} poses need boxes ({len(poses)}, 4), not {boxes.shape}.")
         xy = np.stack([pose.xy for pose in poses])
         present = np.stack([pose.present for pose in poses])
         unit = (xy - boxes[:, None, :2]) / boxes[:, None, 2:]

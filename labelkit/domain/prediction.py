@@ -14,16 +14,16 @@ from labelkit.errors import InputError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """One instance as a model sees it.
+    """What a model predicts of one instance.
 
     Attributes:
         instance_id: of the instance.
-        pose: the best place of *every* keypoint, in upright image pixels, with a score each. A
-            keypoint whose visibility is 0 has no place and is scored as lost; doubt about its
-            presence belongs into `presence`.
-        presence: (K,) float64, 0 surely absent ... 1 surely there; NaN where there is no opinion.
-        score: 0 lost ... 1 sure, of the whole instance: the mean score of the keypoints that the
-            model sees as present. The queue is sorted by it; it ranks, and is no probability.
+        pose: the best location of *every* keypoint, in upright image pixels, with a confidence
+            each. A keypoint of visibility 0 has no location and counts as missed; uncertainty
+            about whether it is there belongs in `presence`.
+        presence: (K,) float64, 0 absent ... 1 present; NaN where the model does not predict it.
+        score: 0 lost ... 1 certain, of the whole instance: the mean confidence of the keypoints
+            that are predicted as present. The queue is sorted by it; it is not a probability.
 
     Raises:
         InputError: if the lengths differ or the score is not finite.
@@ -48,7 +48,7 @@ class Prediction:
 
     @property
     def xy(self) -> NDArray[np.float64]:
-        """(K, 2) places in image pixels, NaN where the pose has none."""
+        """(K, 2) locations in image pixels, NaN where the pose has none."""
         return np.where(self.pose.present[:, None], self.pose.xy, np.nan)
 
 
@@ -57,12 +57,15 @@ def prior_predictions(
 ) -> dict[str, Prediction]:
     """Pose priors, made without the image, in the form of a model's predictions.
 
-    Every keypoint counts as visible, and every instance gets the same score: nothing ranks them.
+    Every keypoint counts as visible, and every instance has the score 1: nothing ranks them.
 
     Args:
         instance_ids: N ids.
         xy: (N, K, 2) in image pixels.
-        presence: (K,) the same presence scores for all, NaN where there is no opinion.
+        presence: (K,) the same presence scores for all, NaN where the prior has none.
+
+    Returns:
+        N predictions by instance id.
     """
     shared = np.asarray(presence, dtype=np.float64)
     visibility, score = np.full(len(shared), VISIBLE), np.ones(len(shared))

@@ -1,7 +1,7 @@
-"""Which instances serve what: dev set, labelled set, control arm, correction queue.
+"""Which instances go where: dev set, labelled set, control arm, correction queue.
 
 Everything is drawn by hashing an id with the seed: the same on every machine, independent of
-the order of the input, and unmoved when other images are added.
+the order of the input, and unchanged when other images are added.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from labelkit.errors import UsageError
 
 
 def _draw(purpose: str, item_id: str, seed: int) -> int:
-    """A 64-bit number that is independent from one id, seed and purpose to the next."""
+    """A 64-bit random number, independent for every purpose, id and seed."""
     text = f"{purpose}:{seed}:{item_id}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
 def _drawn(purpose: str, item_id: str, seed: int, share: float) -> bool:
-    """True for about `share` of all ids; a larger share keeps those of a smaller one."""
+    """True for about `share` of all ids; a larger share contains a smaller one."""
     return _draw(purpose, item_id, seed) < share * 2**64
 
 
 def stable_order(ids: Iterable[str], seed: int) -> tuple[str, ...]:
-    """The ids once each, in a random order that depends on the seed and on nothing else."""
+    """The ids once each, in a random order that depends on the seed alone."""
     return tuple(sorted(set(ids), key=lambda item: (_draw("order", item, seed), item)))
 
 
 def dev_set(instances: Iterable[Instance], seed: int, share: float) -> tuple[str, ...]:
-    """Ids of the instances to choose by and never to train on, in a random order.
+    """Ids of the instances for model selection, never trained on, in a random order.
 
-    Images are drawn, and all instances of an image go together. About `share` of the images
-    are in, in a small project possibly none; an image added later moves no other.
+    Whole images are drawn, with all their instances: about `share` of the images, in a small
+    project possibly none. Adding images later moves none in or out.
 
     Args:
         instances: of the project.
@@ -48,41 +48,52 @@ def dev_set(instances: Iterable[Instance], seed: int, share: float) -> tuple[str
 
 
 def control_arm(ids: Iterable[str], seed: int, share: float) -> frozenset[str]:
-    """The about `share` of ids to serve without pre-annotation, so that savings are measured."""
+    """About `share` of the ids, to be served without pre-annotation so that savings are measured.
+
+    Args:
+        ids: of instances.
+        seed: of the project.
+        share: 0 ... 1.
+    """
     return frozenset(item for item in ids if _drawn("control", item, seed, share))
 
 
 def parse_percent(text: str) -> float:
-    """The number of "10%", "10" or "0.5%".
+    """The percent, 0 ... 100, of a text such as "10%", "10" or "0.5%".
 
     Raises:
-        UsageError: if it is no number from 0 to 100.
+        UsageError: if it is not a number from 0 to 100, or may be a share.
     """
     written = text.strip()
     try:
         percent = float(written.removesuffix("%"))
         if 0 < percent < 1 and not written.endswith("%"):
             raise UsageError(
-                f"{text!r}: a share or a percentage?",
-                f"Write {format_percent(100 * percent)} or {format_percent(percent)}.",
+                f"{text!r} could be a share or a percentage.",
+                f"Type {format_percent(100 * percent)} or {format_percent(percent)}.",
             )
     except ValueError:
         percent = math.nan
     if not 0 <= percent <= 100:
         raise UsageError(
             f"{text!r} is not a percentage from 0% to 100%.",
-            "For instance: --labeled 10% or --labeled 0.5%",
+            "For example: --labeled 10% or --labeled 0.5%",
         )
     return percent
 
 
 def format_percent(percent: float) -> str:
-    """The shortest text that `parse_percent` reads back: "10%", "0.5%"."""
+    """The shortest text of a percent, 0 ... 100, that `parse_percent` reads back: "0.5%"."""
     return f"{int(percent) if percent == int(percent) else percent}%"
 
 
 def labelled_count(project_size: int, percent: float) -> int:
-    """How many instances a percentage of a project is: halves round up, at least 1 above 0 %."""
+    """How many instances a percentage of a project is: halves round up, at least 1 above 0 %.
+
+    Args:
+        project_size: number of instances.
+        percent: 0 ... 100.
+    """
     if percent == 0 or project_size == 0:
         return 0
     exact = Fraction(str(percent)) * project_size / 100
@@ -96,17 +107,17 @@ def labelled_set(
     locked: Sequence[str],
     seed: int,
 ) -> tuple[str, ...]:
-    """The instances that give their locations at a labelled percentage, in nested order.
+    """The instances whose locations are trained on at a labelled percentage, in nested order.
 
-    The answer for a smaller percentage is the beginning of that for a larger one, and what
-    earlier rounds locked stays at the front. It is shorter than `labelled_count` says when too
-    few instances are labelled.
+    The set of a smaller percentage is a prefix of that of a larger one, and what earlier rounds
+    locked stays at the front. It has fewer than `labelled_count` ids where too few instances are
+    labelled.
 
     Args:
-        labelled_ids: instances with human keypoints, the dev set left out.
-        project_size: number of instances the percentage is of.
+        labelled_ids: instances with human keypoints, without the dev set.
+        project_size: number of instances that the percentage refers to.
         percent: 0 ... 100.
-        locked: ids of earlier rounds in their order; one that is no longer labelled is left out.
+        locked: ids of earlier rounds in their order; those no longer labelled are dropped.
         seed: of the project.
     """
     labelled = set(labelled_ids)
@@ -117,11 +128,11 @@ def labelled_set(
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """One instance that people should correct.
+    """One instance to correct.
 
     Attributes:
         instance_id: of the instance.
-        reason: "dev" (to choose by), "unsure" (the model may be wrong) or "chosen" (by a person).
+        reason: "dev" (model selection), "unsure" (low confidence) or "chosen" (by a person).
         control: True if it is served without pre-annotation.
     """
 
@@ -140,16 +151,16 @@ def queue(
     control_share: float,
     limit: int | None = None,
 ) -> tuple[QueueItem, ...]:
-    """What to correct next: the dev set first, then the instances the model is least sure of.
+    """What to correct next: the dev set first, then the instances of lowest confidence.
 
     Instances without a score come last; ties and the dev set are in random order. The control
-    arm is drawn for each id alone: it meets the same mixture of easy and hard as the rest.
+    arm is drawn for each id on its own, so it has the same mix of easy and hard as the rest.
 
     Args:
         ids: instances of the project.
-        done: instances that have human keypoints already.
+        done: instances that already have human keypoints.
         dev: instances of the dev set.
-        scores: instance score by id, higher is surer.
+        scores: confidence of each instance by id, higher is more certain.
         seed: of the project.
         control_share: share served without pre-annotation, 0 ... 1.
         limit: at most this many items; None for all.

@@ -1,8 +1,8 @@
-"""The keypoints of one kind of object: names, links, left/right pairs, OKS sigmas."""
+"""The keypoints of one kind of object: names, links, left/right pairs, OKS sigmas, layout."""
 
 from __future__ import annotations
 
-import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ from labelkit.errors import SkeletonError
 
 BUILTIN = ("coco17", "crowdpose14", "mpii16", "lsp14")
 
-#: OKS falloff used where a skeleton names none: between COCO's shoulder (.079) and hip (.107).
+#: OKS falloff where a skeleton gives none: between COCO's shoulder (.079) and hip (.107).
 DEFAULT_SIGMA = 0.08
+
+#: An array of two items as tomli-w writes it, an item a line.
+_TWO_ITEMS = re.compile(r"\[\n +([^\[\]\n]+),\n +([^\[\]\n]+),\n +\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +27,16 @@ class Skeleton:
     """Which keypoints an object has, and how they relate.
 
     Attributes:
-        name: short name; ends up in files and projects.
-        keypoints: K names, unique, in the order every array of labelkit uses.
-        links: pairs of 0-based indices joined by a limb.
+        name: short name; it is written to files and projects.
+        keypoints: K unique names, in the order of every array in labelkit.
+        links: pairs of 0-based indices, each joined by a line.
         pairs: (left, right) index pairs that a mirror image swaps.
         sigmas: K OKS sigmas (per-keypoint standard deviation relative to object scale).
-        layout: K (x, y) in the unit box, a textbook pose that needs no data; y grows downwards.
+        layout: K (x, y) in the unit box, a pose prior that needs no labels; y points down.
 
     Raises:
         SkeletonError: on duplicate or empty names, indices out of range, a keypoint in two
-            pairs, sigmas or layout of another length or out of range.
+            pairs, or sigmas or layout of the wrong length or out of range.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Skeleton:
             )
         if len(self.layout) != count or not all(0 <= c <= 1 for p in self.layout for c in p):
             raise SkeletonError(
-                f"Skeleton {self.name!r}: layout wants {count} points with x and y in 0..1.",
+                f"Skeleton {self.name!r}: layout must be {count} points with x and y in 0..1.",
                 "Correct it, or leave layout out.",
             )
         seen: set[str] = set()
@@ -94,7 +97,7 @@ class Skeleton:
 
     @property
     def has_layout(self) -> bool:
-        """Whether the layout tells keypoints apart; one that nobody has given does not."""
+        """Whether the layout tells keypoints apart; the one that stands in for none does not."""
         return len(set(self.layout)) > 1
 
     def index(self, keypoint: str) -> int:
@@ -113,25 +116,20 @@ class Skeleton:
 
     def to_toml(self) -> str:
         """The skeleton as a TOML document that `load_skeleton` reads back unchanged."""
+        import tomli_w
 
-        def quote(text: str) -> str:
-            return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+        def names(table: Sequence[tuple[int, int]]) -> list[tuple[str, str]]:
+            return [(self.keypoints[a], self.keypoints[b]) for a, b in table]
 
-        def names(table: Sequence[tuple[int, int]]) -> str:
-            rows = [f"[{quote(self.keypoints[a])}, {quote(self.keypoints[b])}]" for a, b in table]
-            return "[" + ", ".join(rows) + "]"
-
-        return "\n".join(
-            (
-                f"name = {quote(self.name)}",
-                "keypoints = [" + ", ".join(quote(k) for k in self.keypoints) + "]",
-                f"links = {names(self.links)}",
-                f"pairs = {names(self.pairs)}",
-                f"sigmas = {[float(s) for s in self.sigmas]}",
-                f"layout = {[[float(x), float(y)] for x, y in self.layout]}",
-                "",
-            )
-        )
+        table = {
+            "name": self.name,
+            "keypoints": self.keypoints,
+            "links": names(self.links),
+            "pairs": names(self.pairs),
+            "sigmas": self.sigmas,
+            "layout": self.layout,
+        }
+        return _TWO_ITEMS.sub(r"[\1, \2]", tomli_w.dumps(table))  # one pair, or point, a line
 
 
 def make_skeleton(
@@ -144,16 +142,16 @@ def make_skeleton(
 ) -> Skeleton:
     """Build a skeleton, filling in what is not given.
 
-    Pairs are guessed from names (left/right), sigmas are .08, links form a chain, and the
-    layout puts every keypoint in the middle of the box.
+    Pairs follow from names (left/right), sigmas are .08, links form a chain, and the layout
+    puts every keypoint in the middle of the box.
 
     Raises:
-        SkeletonError: see `Skeleton`; also when a name says left or right but its partner is
-            missing, because mirrored training images would then teach a wrong side.
+        SkeletonError: see `Skeleton`; also if a left or right keypoint has no partner, because
+            mirrored training images would then teach the wrong side.
     """
     keypoints = tuple(keypoints)
     if pairs is None:
-        pairs = guess_pairs(name, keypoints)
+        pairs = pairs_by_name(name, keypoints)
     return Skeleton(
         name=name,
         keypoints=keypoints,
@@ -167,7 +165,7 @@ def make_skeleton(
 
 
 def _other_side(keypoint: str) -> tuple[str, bool] | None:
-    """The mirrored name and whether `keypoint` is the left one; None where it has no side."""
+    """The mirrored name, and whether `keypoint` is the left one; None if it has no side."""
     lower = keypoint.lower()
     for left, right in (("left", "right"), ("l_", "r_"), ("_l", "_r"), ("l-", "r-"), ("-l", "-r")):
         for mine, other, is_left in ((left, right, True), (right, left, False)):
@@ -182,8 +180,8 @@ def _other_side(keypoint: str) -> tuple[str, bool] | None:
     return None
 
 
-def guess_pairs(name: str, keypoints: Sequence[str]) -> list[tuple[int, int]]:
-    """Left/right pairs by name: left_x/right_x, leftX/rightX, l_x/r_x, x_L/x_R.
+def pairs_by_name(name: str, keypoints: Sequence[str]) -> list[tuple[int, int]]:
+    """(left, right) index pairs by name: left_x/right_x, leftX/rightX, l_x/r_x, x_L/x_R.
 
     Raises:
         SkeletonError: if a left or right keypoint has no partner.
@@ -199,7 +197,7 @@ def guess_pairs(name: str, keypoints: Sequence[str]) -> list[tuple[int, int]]:
             raise SkeletonError(
                 f"Skeleton {name!r}: {keypoint!r} has no partner named like {partner!r}.",
                 "Add the partner, or write the pairs into a skeleton TOML file "
-                "(pairs = [] says that nothing is mirrored).",
+                "(pairs = [] where a mirror image swaps none).",
             )
         if is_left:
             pairs.append((index, lower.index(partner)))
@@ -210,7 +208,7 @@ def load_skeleton(name_or_path: str | Path) -> Skeleton:
     """A built-in skeleton by name, or one from a TOML file.
 
     Raises:
-        SkeletonError: if there is neither, or the file's content is wrong.
+        SkeletonError: if it is neither, or the content of the file is wrong.
     """
     text = str(name_or_path)
     if text in BUILTIN:
@@ -220,7 +218,7 @@ def load_skeleton(name_or_path: str | Path) -> Skeleton:
     if not path.is_file():
         raise SkeletonError(
             f"{text} is neither a built-in skeleton nor a file.",
-            f"Built in: {', '.join(BUILTIN)}. Or give a TOML file with name and keypoints.",
+            f"Built in: {', '.join(BUILTIN)}. Choose one, or give a TOML file with keypoints.",
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -249,7 +247,7 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
         rows = []
         for row in table.get(key, []):
             if not isinstance(row, list) or len(row) != 2:
-                raise SkeletonError(f"{origin}: {key} wants pairs of names, got {row!r}.")
+                raise SkeletonError(f"{origin}: {key} must be pairs of names, not {row!r}.")
             for item in row:
                 if item not in keypoints:
                     raise SkeletonError(

@@ -1,15 +1,15 @@
-"""How messages say numbers, durations and long lists."""
+"""Numbers, durations and long lists as messages write them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Of many things a message names so many.
+#: How many of a long list a message names.
 NAMED = 5
 
 
 def counted(number: int, what: str) -> str:
-    """For people: "1 instance", "2 instances"."""
+    """A number and its noun: "1 instance", "2 instances"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
@@ -20,7 +20,7 @@ def named(items: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 3 min 20 s, 2 h 05 min."""
+    """Seconds in readable units: "45 s", "3 min 20 s", "2 h 05 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

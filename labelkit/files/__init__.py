@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, and checked when they are read."""
+"""Files on disk: written completely or not at all, and checked when they are read."""

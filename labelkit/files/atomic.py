@@ -1,4 +1,4 @@
-"""Files that are either there in full or not there at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from typing import Any
 
 from labelkit.errors import LabelkitError
 
-#: A temporary file that nobody has touched for this long was left by a killed command.
+#: A temporary file that has not changed for this long was left behind by a killed command.
 LEFTOVER_SECONDS = 3600.0
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota is used up",
-    errno.EFBIG: "the file would be larger than this disk or your limits allow",
+    errno.EFBIG: "the file is larger than the disk or your limits allow",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
-    errno.EISDIR: "a folder of that name is in its place",
-    errno.EEXIST: "a file is in the place of its folder",
-    errno.ENOTDIR: "a file is in the place of its folder",
+    errno.EISDIR: "a folder has that name",
+    errno.EEXIST: "a file has the name of its folder",
+    errno.ENOTDIR: "a file has the name of its folder",
     errno.ENAMETOOLONG: "the name is too long",
 }
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, and rename it to `path` when that went well.
+    """Yield a temporary path beside `path` to write to, and rename it to `path` on success.
 
     A reader sees the old file or the new one, never a part. After an error, or a kill at any
-    moment, the old file is untouched. The temporary name starts with a dot and keeps the suffix.
+    moment, the old file is unchanged. The temporary name starts with a dot and keeps the suffix.
 
     Raises:
-        LabelkitError: if the system does not let us write: a full disk, a read-only one, ...
+        LabelkitError: if the file cannot be written: the disk is full, read-only, ...
     """
     stem = f".{path.stem}."
     temporary = path.with_name(f"{stem}{secrets.token_hex(6)}.tmp{path.suffix}")
@@ -62,7 +62,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         reason = _REASONS.get(error.errno) or (error.strerror or str(error)).lower()
         raise LabelkitError(
             f"{path} cannot be written ({reason}).",
-            "Mend that, then run the same command again: nothing was lost.",
+            "Fix that, then run the same command again: nothing was lost.",
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -70,13 +70,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
+    """Write a UTF-8 text file atomically; raises as `atomic_path` does."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a JSON file atomically; NaN and infinity are refused, as JSON has neither."""
+    """Write a JSON file atomically.
+
+    Raises:
+        ValueError: on NaN or infinity, which JSON does not have.
+        LabelkitError: see `atomic_path`.
+    """
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Read text and JSON files; every way in which that fails gets its own plain sentence."""
+"""Text and JSON files, with a plain error for every way in which reading them fails."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def load_text(path: Path) -> str:
         size = path.stat().st_size
         if size >= MAX_BYTES and path.is_file():
             raise FormatError(
-                f"{path} has {size / 1e9:.1f} GB; annotation files below {MAX_BYTES / 1e9:.0f} GB "
-                "can be read.",
+                f"{path} has {size / 1e9:.1f} GB; labelkit reads annotation files below "
+                f"{MAX_BYTES / 1e9:.0f} GB.",
                 "Split it by image and import the parts one after the other.",
             )
         content = path.read_bytes()
     except FileNotFoundError:
         raise FormatError(f"There is no file {path}.", "Check the path.") from None
     except IsADirectoryError:
-        raise FormatError(f"{path} is a folder.", "Give the annotation file in it.") from None
+        raise FormatError(f"{path} is a folder.", "Give an annotation file in it.") from None
     except OSError as error:
         raise FormatError(f"{path} cannot be read ({error.strerror}).") from error
     if not content.strip():
@@ -48,7 +48,7 @@ def load_json(path: Path) -> Any:
     """The parsed content of a JSON file.
 
     Raises:
-        FormatError: see `load_text`; also where the JSON is broken.
+        FormatError: see `load_text`; also if the JSON is invalid.
     """
     text = load_text(path)
     try:
@@ -56,7 +56,7 @@ def load_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise FormatError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}.",
-            "The file may have been cut off while it was written: export it again.",
+            "It may be incomplete: export it again.",
         ) from error
     except RecursionError:
         raise FormatError(f"{path} is nested too deeply to be an annotation file.") from None

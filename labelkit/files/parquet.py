@@ -1,4 +1,4 @@
-"""Parquet files that say what they are: written whole or not at all, checked when opened."""
+"""Parquet files with a header that names their content, checked when they are opened."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def parquet_writer(
     """Write a Parquet file row group by row group; nothing appears at `path` if that fails.
 
     Args:
-        path: where the finished file goes.
+        path: of the finished file.
         schema: columns; `instance_id` is one of them.
         form: name and version of the content, checked by `open_parquet`.
-        header: what a reader wants to know before it reads rows; JSON values.
+        header: what a reader needs before it reads rows; JSON values.
     """
     text = json.dumps({"form": form, **header}, ensure_ascii=False)
     described = schema.with_metadata({_HEADER_KEY: text.encode()})
@@ -39,14 +39,14 @@ def parquet_writer(
 
 
 def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    """Open a file that `parquet_writer` wrote, with its header.
+    """Open a file that `parquet_writer` wrote, and return it with its header.
 
     Raises:
-        FormatError: if it is not there, not Parquet, or of another form.
+        FormatError: if it is missing, not Parquet, or of another form.
     """
     step = "Run the command that writes it again: labelkit retrain"
     if not path.is_file():
-        raise FormatError(f"{path} is not there.", step)
+        raise FormatError(f"There is no file {path}.", step)
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -56,14 +56,14 @@ def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]
         header = json.loads(metadata[_HEADER_KEY])
         found = header["form"]
     except (KeyError, TypeError, ValueError):
-        header, found = {}, "a file of another program"
+        header, found = {}, "another program's data"
     if found != form:
         file.close()
-        raise FormatError(f"{path} holds {found}, where {form} was expected.", step)
+        raise FormatError(f"{path} holds {found}, not {form}.", step)
     return file, header
 
 
 def fixed_lists(values: Any, arrow_type: pa.DataType) -> pa.FixedSizeListArray:
-    """An (N, M) array as an Arrow column of N lists of M numbers."""
+    """An (N, M) array as an Arrow column of N lists of M numbers, of type `arrow_type`."""
     flat = pa.array(values.reshape(-1), type=arrow_type.value_type)
     return pa.FixedSizeListArray.from_arrays(flat, type=arrow_type)

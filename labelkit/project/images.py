@@ -1,4 +1,4 @@
-"""Pictures on disk: read upright, checked in full, identified by content."""
+"""Image files: read upright, checked completely, identified by content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import struct
-import warnings
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +25,12 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
 )
 
-#: What a file may hold, whatever its name. EPS is left out: Pillow would run Ghostscript on it.
+#: What a file may hold, whatever its name. Not EPS: Pillow would run Ghostscript on it.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 #: 200 megapixels: a small file can unpack to more than the memory of the machine.
 MAX_PIXELS = 200_000_000
-
-# Pillow has limits of its own, below ours, that warn first: one number shall decide.
-Picture.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.simplefilter("error", Picture.DecompressionBombWarning)
-# It also warns of damaged EXIF blocks, which do not keep us from reading the picture.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+_pillow_limit = threading.Lock()
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -51,7 +46,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What a file was when its content was last read; same size and time = same content.
+    """A file when its content was last read; with the same size and time, its content is the same.
 
     Attributes:
         size: in bytes.
@@ -73,7 +68,7 @@ class ScanProblem:
 
     Attributes:
         path: below the images root.
-        reason: in plain words, such as "truncated file".
+        reason: such as "truncated file".
     """
 
     path: str
@@ -82,14 +77,14 @@ class ScanProblem:
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """What a folder of images holds.
+    """The content of an images folder.
 
     Attributes:
-        images: readable pictures, one for each content, sorted by path.
+        images: readable images, one for each content, sorted by path.
         problems: files with an image suffix that cannot be used, sorted by path.
         duplicates: (path, path of the image with the same content).
-        stamps: one for each image, to give to the next scan as `known`.
-        ignored: how many files of other kinds there are, by suffix.
+        stamps: one for each image by path, for the next scan's `known`.
+        ignored: number of other files, by suffix.
     """
 
     images: list[Image]
@@ -100,19 +95,19 @@ class ScanReport:
 
 
 class _UnreadableError(Exception):
-    """Carries the reason only; the caller knows the file."""
+    """Carries only the reason; the caller knows the file."""
 
 
 def open_upright(path: Path) -> Picture.Image:
-    """Read a picture as a browser displays it.
+    """Read an image as a browser displays it.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit values are scaled to 8.
+    EXIF orientation is applied, transparency becomes white, 16-bit values are scaled to 8 bits.
 
     Returns:
-        a fully decoded RGB picture.
+        a fully decoded RGB image.
 
     Raises:
-        ImageError: with the reason in plain words.
+        ImageError: with the reason.
     """
     try:
         return _decode(path)
@@ -121,7 +116,7 @@ def open_upright(path: Path) -> Picture.Image:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height as displayed, from the file's header; the pixels are not checked.
+    """Width and height in pixels as displayed, from the file's header; pixels are not checked.
 
     Raises:
         ImageError: if the header cannot be read.
@@ -129,7 +124,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     try:
         with _opened(path) as picture:
             width, height = picture.size
-            # Pillow turns a TIFF by itself, and reports the turned size at once.
+            # Pillow rotates a TIFF by itself, and reports the rotated size at once.
             if picture.format != "TIFF" and _orientation(picture) >= 5:
                 return height, width
             return width, height
@@ -138,10 +133,10 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 
 def image_file(root: Path, path: str) -> Path:
-    """Where the image `path` of the images folder `root` is.
+    """The file of the image `path` in the images folder `root`.
 
     Raises:
-        ImageError: if it is absolute, or a link or `..` leads out of the folder.
+        ImageError: if `path` is absolute, or a link or `..` leads out of the folder.
     """
     inside = PurePosixPath(path)
     resolved_root = root.resolve()
@@ -149,7 +144,7 @@ def image_file(root: Path, path: str) -> Path:
     if inside.is_absolute() or not resolved.is_relative_to(resolved_root):
         raise ImageError(
             f"{path} is not inside the images folder {root}.",
-            "Images are named by their path below that folder, without links out of it.",
+            "Give the path below that folder, without links that lead out of it.",
         )
     return resolved
 
@@ -160,22 +155,22 @@ def scan_images(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
-    """Find, read and identify every picture below a folder.
+    """Find, read and identify every image below a folder.
 
-    Hidden files and labelkit projects are skipped. Every file is decoded in full once; later
-    scans trust `known` where size and time are unchanged.
+    Hidden files and labelkit projects are skipped. Every file is completely decoded once; later
+    scans rely on `known` where size and time are unchanged.
 
     Args:
         root: the images folder.
-        known: stamps by path, as an earlier report gave them.
-        on_progress: called with (files done, files in all).
+        known: stamps by path, from an earlier report.
+        on_progress: called with (files done, all files).
 
     Raises:
-        ImageError: if there is no such folder, or no readable picture in it.
+        ImageError: if there is no such folder, or no readable image in it.
     """
     known = known or {}
     if not root.is_dir():
-        raise ImageError(f"{root} is not a folder.", "Give the folder that holds the images.")
+        raise ImageError(f"{root} is not a folder.", "Give the folder with the images.")
     root = root.resolve()
     problems: list[ScanProblem] = []
     candidates: list[str] = []
@@ -215,7 +210,7 @@ def _identify(
     problems: list[ScanProblem],
     ignored: Counter[str],
 ) -> ScanReport:
-    """Make one image of each content; a copy never takes the place of a path known before."""
+    """Make one image of each content; a copy never replaces a path that was known before."""
     path_of: dict[str, str] = {}
     for path, stamp in stamps.items():
         if path in known and known[path].sha256 == stamp.sha256:
@@ -233,7 +228,7 @@ def _identify(
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    """Every visible file below root: its path, and why it cannot be used ("" if it may be)."""
+    """Every visible file below root: its path, and why it cannot be used, else ""."""
     pending = [root]
     while pending:
         folder = pending.pop()
@@ -262,7 +257,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _stamp(path: Path, known: FileStamp | None) -> FileStamp | str:
-    """The stamp of a file, read in full unless unchanged since `known`; or what is wrong."""
+    """The stamp of a file, which is decoded unless unchanged since `known`; or what is wrong."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -280,28 +275,26 @@ def _stamp(path: Path, known: FileStamp | None) -> FileStamp | str:
 
 
 def _decode(path: Path) -> Picture.Image:
-    """The upright RGB picture; `_UnreadableError` with the reason."""
+    """The upright RGB image; `_UnreadableError` with the reason."""
     with _opened(path) as picture:
         try:
             picture.load()
             rgb = _rgb(picture)
-        except Picture.DecompressionBombError:
-            raise _UnreadableError("more than 200 megapixels") from None
         except MemoryError:
             raise _UnreadableError("too large for this machine's memory") from None
         except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
             raise _UnreadableError(_damage(error)) from None
-        # A TIFF has been turned by load(), which also took the tag away.
+        # load() has rotated a TIFF and removed its tag.
         turn = _UPRIGHT.get(_orientation(picture))
         return rgb if turn is None else rgb.transpose(turn)
 
 
 def _opened(path: Path) -> Picture.Image:
-    """The picture with its header read; `_UnreadableError` with the reason."""
+    """The image with its header read; `_UnreadableError` with the reason."""
     try:
         if path.stat().st_size == 0:
             raise _UnreadableError("the file is empty, 0 bytes")
-        picture = Picture.open(path, formats=FORMATS)
+        picture = _read_header(path)
     except (Picture.DecompressionBombError, Picture.DecompressionBombWarning):
         raise _UnreadableError("more than 200 megapixels") from None
     except UnidentifiedImageError:
@@ -316,6 +309,19 @@ def _opened(path: Path) -> Picture.Image:
         picture.close()
         raise _UnreadableError("more than 200 megapixels")
     return picture
+
+
+def _read_header(path: Path) -> Picture.Image:
+    try:
+        return Picture.open(path, formats=FORMATS)
+    except (Picture.DecompressionBombError, Picture.DecompressionBombWarning):
+        # Pillow's limit is below ours, and a variable of the whole process: it must not stay ours.
+        with _pillow_limit:
+            limit, Picture.MAX_IMAGE_PIXELS = Picture.MAX_IMAGE_PIXELS, MAX_PIXELS
+            try:
+                return Picture.open(path, formats=FORMATS)
+            finally:
+                Picture.MAX_IMAGE_PIXELS = limit
 
 
 def _orientation(picture: Picture.Image) -> int:
@@ -345,9 +351,7 @@ def _rgb(picture: Picture.Image) -> Picture.Image:
 
 
 def _unreadable(path: Path, error: _UnreadableError) -> ImageError:
-    return ImageError(
-        f"{path} is not a readable image ({error}).", "Replace the file, or take it away."
-    )
+    return ImageError(f"{path} is not a readable image ({error}).", "Replace or remove the file.")
 
 
 def _damage(error: Exception) -> str:
@@ -368,18 +372,18 @@ def _system_reason(error: OSError) -> str:
 
 
 def _what_it_is(path: Path) -> str:
-    """Why Pillow did not recognise a file, from its first bytes."""
+    """Why Pillow does not recognise a file, from its first bytes."""
     with path.open("rb") as stream:
         head = stream.read(256).lstrip()
     if head.startswith((b"\xff\xd8", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")):
         return "truncated file"
     if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer; fetch the picture with: git lfs pull"
+        return "a Git LFS pointer; fetch the image with: git lfs pull"
     if head[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return "a web page, not a picture"
+        return "a web page, not an image"
     if head.startswith(b"%PDF"):
-        return "a PDF, not a picture"
-    return "not a picture that labelkit can read"
+        return "a PDF, not an image"
+    return "not an image format that labelkit reads"
 
 
 def _nothing_to_read(root: Path, problems: list[ScanProblem], others: Counter[str]) -> ImageError:

@@ -1,4 +1,4 @@
-"""Files that a user names for a result: never one that holds something else."""
+"""Check files that a user names for a result, so that none with other content is replaced."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from labelkit.project.project import Project
 
 
 def check_output(path: Path, mark: str, project: Project | None, *, overwrite: bool) -> None:
-    """Make sure that writing to `path` replaces no image and no label file of the user's.
+    """Check that writing to `path` replaces neither an image nor a label file of the user's.
 
     Args:
         path: of the result.
         mark: regular expression that is found in every such result, and hardly elsewhere.
-        project: whose images are only read; None where a result belongs to no project.
+        project: its images folder is only read; None if the result belongs to no project.
         overwrite: also replace a file that labelkit did not write.
 
     Raises:
@@ -27,7 +27,7 @@ def check_output(path: Path, mark: str, project: Project | None, *, overwrite: b
         if not (own and target.is_relative_to(project.root)):
             raise UsageError(
                 f"{path} is in the images folder {project.images_root}, which is only read.",
-                "Name a file elsewhere.",
+                "Name a file outside of it.",
             )
     if path.exists() and not path.is_dir() and not overwrite and not _has(path, mark):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What an annotator is shown: the model's places, under what humans said can be seen."""
+"""What an annotator is shown: the predicted locations of the keypoints that can be seen."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
 
-#: Presence above this counts as present where no human has answered.
+#: Presence above this counts as present where there is no visibility answer.
 PRESENT = 0.5
 
 
 def pre_annotation(prediction: Prediction, answer: NDArray[np.bool_] | None, image: Image) -> Pose:
-    """A pose to be corrected.
+    """The pose to correct.
 
-    A keypoint that a human called absent is not placed, and one called present is, whatever the
-    model thinks; without an answer the model decides. Places outside the image move to its
-    border, where a click can reach them.
+    A keypoint answered as absent is left out, and one answered as present is shown, whatever
+    the model predicts; without an answer the model decides. Locations outside the image move to
+    its border, where a click can reach them.
 
     Args:
         prediction: of the newest round.

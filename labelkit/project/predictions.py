@@ -1,4 +1,4 @@
-"""What a model says about each instance, and the Parquet file that keeps it."""
+"""The Parquet file of a round's predictions."""
 
 from __future__ import annotations
 
@@ -51,12 +51,15 @@ def _record_batch(rows: Sequence[Prediction], schema: pa.Schema) -> pa.RecordBat
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction], skeleton: Skeleton) -> int:
-    """Write predictions as they come, a row group at a time, and return how many there were.
+    """Write predictions as they come, a row group at a time.
 
     Memory does not grow with their number, and `path` is replaced only when all are written.
 
+    Returns:
+        how many there were.
+
     Raises:
-        SkeletonError: if a prediction has another number of keypoints.
+        SkeletonError: if a prediction has a different number of keypoints.
     """
     schema = _schema(len(skeleton))
     header = {"skeleton": skeleton.name, "keypoints": list(skeleton.keypoints)}
@@ -78,7 +81,7 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
     """Read predictions in the order they were written, a row group at a time.
 
     Raises:
-        FormatError: if the file is missing, damaged or something else.
+        FormatError: if the file is missing, damaged or holds something else.
         SkeletonError: if it was written for other keypoints.
     """
     for batch in _batches(path, skeleton):
@@ -88,10 +91,15 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
 def find_predictions(
     path: Path, skeleton: Skeleton, instance_ids: Collection[str]
 ) -> dict[str, Prediction]:
-    """The predictions of some instances, those that there are; see `iter_predictions`."""
+    """The predictions of some instances by id, as far as there are any.
+
+    Raises:
+        FormatError, SkeletonError: see `iter_predictions`.
+    """
     found = {}
     for batch in _batches(path, skeleton):
-        ids = batch.column("instance_id").to_pylist()
+        # By hand: a filter of Arrow's imports pandas, which takes longer than reading the file.
+        ids = batch["instance_id"].to_pylist()
         rows = [index for index, id_ in enumerate(ids) if id_ in instance_ids]
         for prediction in _predictions(batch, rows, len(skeleton)):
             found[prediction.instance_id] = prediction
@@ -118,10 +126,10 @@ def _batches(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
 
 def _predictions(batch: pa.RecordBatch, rows: Iterable[int], count: int) -> Iterator[Prediction]:
     def array(column: str, *shape: int) -> NDArray[np.generic]:
-        # Arrow's own to_numpy imports pandas, which takes longer than reading the file.
-        return np.from_dlpack(batch.column(column).flatten()).reshape(len(batch), *shape)
+        # As above: Arrow's own to_numpy imports pandas.
+        return np.from_dlpack(batch[column].flatten()).reshape(len(batch), *shape)
 
-    ids, scores = batch.column("instance_id").to_pylist(), batch.column("score").to_pylist()
+    ids, scores = batch["instance_id"].to_pylist(), batch["score"].to_pylist()
     xy, presence = array("xy", count, 2), array("presence", count)
     visibility, keypoint_score = array("visibility", count), array("keypoint_score", count)
     for row in rows:
@@ -130,5 +138,9 @@ def _predictions(batch: pa.RecordBatch, rows: Iterable[int], count: int) -> Iter
 
 
 def read_predictions(path: Path, skeleton: Skeleton) -> dict[str, Prediction]:
-    """All predictions of a file by instance id; see `iter_predictions`."""
+    """All predictions of a file by instance id.
+
+    Raises:
+        FormatError, SkeletonError: see `iter_predictions`.
+    """
     return {row.instance_id: row for row in iter_predictions(path, skeleton)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
 import shlex
 import tomllib
@@ -18,11 +18,16 @@ from labelkit.files.atomic import write_text
 
 #: The file that makes a folder a project.
 PROJECT_FILE = "labelkit.toml"
-#: Lies in the folder of a benchmark, which is a project that nobody labels.
+#: Marks the folder of a benchmark, a project that is not for labelling.
 BENCHMARK_FILE = "benchmark.json"
 
-#: Version of that file; a newer labelkit may raise it.
+#: Version of `PROJECT_FILE`; a newer labelkit may raise it.
 PROJECT_FORMAT = 1
+
+_COMMENT = "# A labelkit project. Paths are relative to this file: move it with its images."
+
+#: What a file system without locks answers.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 _MAKE_ONE = "Make a project with: labelkit bootstrap --images DIR"
 
@@ -33,10 +38,10 @@ class Project:
 
     Attributes:
         root: its folder, absolute.
-        name: for people; the images folder's name unless changed.
+        name: shown to people; the name of the images folder unless changed.
         images_root: the images folder, absolute here and relative to `root` on disk.
         skeleton: the keypoints of every instance.
-        seed: of every random choice that has to stay the same between commands.
+        seed: of every random choice that must be the same in all commands.
     """
 
     root: Path
@@ -50,7 +55,7 @@ class Project:
         """SQLAlchemy URL of the label store: LABELKIT_DB, or labels.db in the project."""
         if url := os.environ.get("LABELKIT_DB"):
             return url
-        from sqlalchemy import URL  # it quotes folders named "what?"; slow to import
+        from sqlalchemy import URL  # quotes folder names such as "what?"; slow to import
 
         return URL.create("sqlite", database=str(self.root / "labels.db")).render_as_string()
 
@@ -61,23 +66,27 @@ class Project:
 
 
 def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int = 0) -> Project:
-    """Make a project folder that holds a labelkit.toml.
+    """Make a project folder with its labelkit.toml.
+
+    Args:
+        root: the new project's folder.
+        images_root: the images folder.
+        skeleton: the keypoints of every instance.
+        seed: see `Project`.
 
     Raises:
-        ProjectError: if there is a project already, or the images folder cannot be used.
+        ProjectError: if `root` is a project already, or the images folder cannot be used.
     """
     root, images_root = root.resolve(), images_root.resolve()
     if (root / PROJECT_FILE).exists():
         raise ProjectError(
-            f"{root} is a labelkit project already.", f"Use it with: --project {root}"
+            f"{root} is already a labelkit project.", f"Use it with: --project {root}"
         )
     if not images_root.is_dir():
-        raise ProjectError(
-            f"{images_root} is not a folder.", "Give the folder that holds the images."
-        )
+        raise ProjectError(f"{images_root} is not a folder.", "Give the folder with the images.")
     if root == images_root:
         raise ProjectError(
-            f"{root} holds the images; a project wants a folder of its own.",
+            f"{root} holds the images; a project needs its own folder.",
             f"For example: --project {default_project_root(images_root)}",
         )
     try:
@@ -93,16 +102,16 @@ def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int 
 
 
 def take_back_project(project: Project) -> None:
-    """Undo `create_project` and the making of its label store, which nobody has labelled in."""
+    """Undo `create_project` and the creation of its label store, which holds no answers."""
     (project.root / PROJECT_FILE).unlink()
     for path in (*project.root.glob("labels.db*"), project.root / ".lock"):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something of the user's lies there
+    with contextlib.suppress(OSError):  # the user keeps something there
         project.root.rmdir()
 
 
 def change_skeleton(project: Project, skeleton: Skeleton) -> Project:
-    """The same project with another skeleton, on disk too; labels are the caller's concern."""
+    """Give a project another skeleton, on disk too; the caller checks that labels fit it."""
     changed = replace(project, skeleton=skeleton)
     write_text(project.root / PROJECT_FILE, _to_toml(changed))
     return changed
@@ -125,7 +134,7 @@ def open_project(root: Path) -> Project:
             f"Did you mean --project {below[0]}?" if below else _MAKE_ONE,
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path} is not a TOML file ({error}).", "Mend it by hand.") from error
+        raise ProjectError(f"{path} is not a TOML file ({error}).", "Fix it by hand.") from error
     except OSError as error:
         raise ProjectError(f"{path} cannot be read ({error.strerror}).") from error
 
@@ -139,7 +148,7 @@ def open_project(root: Path) -> Project:
     if images.is_absolute():
         raise ProjectError(
             f"{path}: images is the absolute path {images}.",
-            "Write it relative to the project folder, such as ../frames.",
+            "Write it relative to the project folder, for example: ../frames",
         )
     try:
         skeleton = skeleton_from_table(_value(table, "skeleton", dict, path), f"{path} [skeleton]")
@@ -155,9 +164,9 @@ def open_project(root: Path) -> Project:
 
 
 def find_project(start: Path) -> Project:
-    """The project one stands in: in `start`, above it, right below it, or beside its images.
+    """The project at a folder: in `start`, above it, directly below it, or beside its images.
 
-    Benchmarks below are left out.
+    Benchmarks below are ignored.
 
     Raises:
         ProjectError: if there is none, or several below.
@@ -171,7 +180,7 @@ def find_project(start: Path) -> Project:
         names = ", ".join(folder.name for folder in below)
         raise ProjectError(
             f"{start} holds {len(below)} labelkit projects: {names}.",
-            f"Say which, such as: --project {below[0].name}",
+            f"Choose one, for example: --project {below[0].name}",
         )
     if below:
         return open_project(below[0])
@@ -179,23 +188,23 @@ def find_project(start: Path) -> Project:
     if (made / PROJECT_FILE).is_file():
         return open_project(made)
     raise ProjectError(
-        f"No labelkit project in {start}, above or right below it.",
-        f"Go to where it is, or add: --project DIR\n{_MAKE_ONE}",
+        f"No labelkit project in {start}, above or directly below it.",
+        f"Go to its folder, or add: --project DIR\n{_MAKE_ONE}",
     )
 
 
 def _below(start: Path) -> list[Path]:
-    """Projects right below a folder, without benchmarks."""
+    """Projects directly below a folder, without benchmarks."""
     below = sorted(path.parent for path in start.glob(f"*/{PROJECT_FILE}") if path.is_file())
     return [folder for folder in below if not (folder / BENCHMARK_FILE).exists()]
 
 
 def default_project_root(images: Path) -> Path:
-    """Where bootstrap puts the project: beside the images if it may, else in this folder."""
+    """Where bootstrap makes a project: beside the images if allowed, else in the current folder."""
     images = images.resolve()
     name = f"{images.name or 'images'}-labelkit"
     beside = images.parent / name
-    # A folder that nobody may write to is meant to stay as it is, also where root runs this.
+    # A read-only folder is meant to stay as it is, also for root, who could write to it.
     writable = os.access(images.parent, os.W_OK) and images.parent.stat().st_mode & 0o222
     if beside.exists() or (images.parent != images and writable):
         return beside
@@ -203,7 +212,7 @@ def default_project_root(images: Path) -> Path:
 
 
 def is_main_process() -> bool:
-    """False in the further processes that a training on several devices starts."""
+    """False in the additional processes of a training on several devices."""
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
         if name in os.environ:
             return os.environ[name] == "0"
@@ -212,70 +221,60 @@ def is_main_process() -> bool:
 
 @contextlib.contextmanager
 def lock_project(project: Project, work: str = "") -> Iterator[None]:
-    """Keep other commands that change the project out; the lock ends with the process.
+    """Keep out other commands that change the project, until the block or the process ends.
 
-    The processes that a training on several devices starts work under the lock of the first.
+    Forked processes do not hold the lock, so image loaders that outlive a killed command do not
+    block the next one. The additional processes of a training on several devices work under the
+    lock of the first. On a file system without locks no command is kept out.
 
     Args:
-        project: to be locked.
-        work: commands keep out those of the same work only: labels come in while a training runs.
+        project: to lock.
+        work: only commands of the same work exclude each other: labels come in during a training.
 
     Raises:
-        ProjectError: if another command holds it.
+        ProjectError: if another command holds the lock, or the folder is read-only.
     """
     if not is_main_process():
         yield
         return
+    from filelock import FileLock, Timeout
+
     path = project.root / (f".lock-{work}" if work else ".lock")
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
     try:
-        opened = path.open("w")
-    except OSError as error:
+        lock.acquire()
+    except Timeout:
         raise ProjectError(
-            f"{path} cannot be written ({error.strerror}).", "Make the project folder writable."
-        ) from error
-    with opened as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows: nobody is kept out, as before
-            yield
-            return
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            f"Another labelkit command is at work in {project.root}.",
+            "Wait until it has finished, then run this one again.",
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise ProjectError(
-                f"Another labelkit command is at work in {project.root}.",
-                "Wait until it has finished, then run this one again.",
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        # Processes that load images outlive a killed command for seconds: they must not hold it.
-        os.register_at_fork(after_in_child=stream.close)
+                f"{path} cannot be written ({error.strerror}).", "Make the project folder writable."
+            ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _to_toml(project: Project) -> str:
-    images = PurePosixPath(os.path.relpath(project.images_root, project.root))
-    return "\n".join(
-        (
-            "# A labelkit project. Paths are relative to this file: move it with its images.",
-            f"format = {PROJECT_FORMAT}",
-            f"name = {_quote(project.name)}",
-            f"images = {_quote(str(images))}",
-            f"seed = {project.seed}",
-            "",
-            "[skeleton]",
-            project.skeleton.to_toml(),
-        )
-    )
+    import tomli_w
 
-
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    settings = {
+        "format": PROJECT_FORMAT,
+        "name": project.name,
+        "images": Path(os.path.relpath(project.images_root, project.root)).as_posix(),
+        "seed": project.seed,
+    }
+    skeleton = project.skeleton.to_toml()
+    return f"{_COMMENT}\n{tomli_w.dumps(settings)}\n[skeleton]\n{skeleton}"
 
 
 def _value(table: dict[str, Any], key: str, kind: type, path: Path) -> Any:
     if key not in table:
-        raise ProjectError(f"{path} has no {key!r}.", "Mend it by hand.")
+        raise ProjectError(f"{path} has no {key!r}.", "Fix it by hand.")
     if not isinstance(table[key], kind) or isinstance(table[key], bool):
-        raise ProjectError(f"{path}: {key} = {table[key]!r} is of the wrong kind.")
+        raise ProjectError(f"{path}: {key} = {table[key]!r} has the wrong type.", "Fix it by hand.")
     return table[key]

@@ -1,4 +1,4 @@
-"""Rounds: one training and what came of it, each in a folder that never changes afterwards."""
+"""Rounds: one training and its results, each in a folder that never changes afterwards."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from labelkit.project.project import Project
 KINDS = ("location-free", "semi-weak")
 TRAINING, COMPLETE, ABANDONED = "training", "complete", "abandoned"
 
-#: Files of a round's folder that are written here; the others are the workflows'.
+#: Files of a round's folder that this module writes; workflows write the others.
 ROUND_FILE, LABELLED_FILE = "round.json", "labelled.json"
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """Everything that decides what a training will do.
+    """Everything that determines a training.
 
     Attributes:
         number: 0, 1, ... in the order in which rounds began.
         kind: "location-free" or "semi-weak".
         labelled: ids of the instances whose locations are trained on, in nested order: a smaller
-            share is a prefix.
-        labelled_share: of the project's instances, 0..1.
-        journal_head: the newest answer that counts; later ones wait for the next round.
-        settings: preset, backbone, steps, ...; JSON.
+            set is a prefix.
+        labelled_share: of the project's instances, 0 ... 1.
+        journal_head: number of the newest journal entry that is used; later ones wait for the
+            next round.
+        settings: preset, backbone, steps, ...; JSON values.
         seed: of the training.
     """
 
@@ -56,21 +57,21 @@ class RoundPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Eight digits that are others where anything of the plan is another."""
+        """First 8 hex digits of a SHA-256 of the whole plan."""
         document = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round as it stands on disk.
+    """A round on disk.
 
     Attributes:
         path: its folder.
-        plan: what it set out to do.
+        plan: of its training.
         status: "training", "complete", or "abandoned".
-        started_at, finished_at: ISO 8601; the latter "" while training.
-        facts: what came of it (scores, counts, durations); empty while training.
+        started_at, finished_at: ISO 8601; the latter is "" while training.
+        facts: its results (scores, counts, durations); empty while training.
     """
 
     path: Path
@@ -82,18 +83,20 @@ class Round:
 
 
 def next_round_number(project: Project) -> int:
-    """The number of the round to begin next."""
+    """The number of the next round."""
     return max((found.plan.number for found in rounds(project)), default=-1) + 1
 
 
 def begin_round(project: Project, plan: RoundPlan) -> Path:
-    """Lock the labelled instances of a round and make its folder; the same plan goes on.
+    """Lock the labelled instances of a round and make its folder.
+
+    The unfinished round of the same plan continues.
 
     Returns:
         the folder, for checkpoint, predictions and maps.
 
     Raises:
-        ProjectError: if another round is unfinished, or the number is taken.
+        ProjectError: if a different round is unfinished, or the number is not the next one.
     """
     open_round = unfinished(project)
     if open_round is not None:
@@ -101,7 +104,7 @@ def begin_round(project: Project, plan: RoundPlan) -> Path:
             return open_round.path
         raise ProjectError(
             f"Round {open_round.plan.number:03d} of {project.root} is not finished.",
-            "Run the command that began it again; it goes on where it was.",
+            "Run the command that began it again; it continues where it stopped.",
         )
     if plan.number != next_round_number(project):
         raise ProjectError(
@@ -111,35 +114,35 @@ def begin_round(project: Project, plan: RoundPlan) -> Path:
     path = project.rounds_root / f"{plan.number:03d}"
     locked = {"seed": plan.seed, "hash": plan.labelled_hash, "instances": list(plan.labelled)}
     write_json(path / LABELLED_FILE, locked)
-    # Last: a folder without it is no round yet, so a kill before this line leaves nothing.
+    # Last: this file makes the folder a round, so a kill before this line leaves none.
     write_json(path / ROUND_FILE, _document(plan, TRAINING, _now(), "", {}))
     return path
 
 
 def finish_round(path: Path, facts: Mapping[str, Any]) -> Round:
-    """Say what came of a round; from then on it never changes.
+    """Record the results of a round, which never changes afterwards.
 
     Raises:
-        ProjectError: if it is finished already.
+        ProjectError: if it is finished or abandoned already.
     """
     return _close(path, COMPLETE, facts)
 
 
 def abandon_round(path: Path, reason: str) -> Round:
-    """Give up an unfinished round, so that another one can begin; its labels are unlocked.
+    """Give up an unfinished round, so that another can begin; its labels are unlocked.
 
     Raises:
-        ProjectError: if it is finished already.
+        ProjectError: if it is finished or abandoned already.
     """
     return _close(path, ABANDONED, {"reason": reason})
 
 
 def take_back_round(path: Path) -> None:
     """Undo `begin_round` where the training could not begin: the number is free again."""
-    # First what makes it a round, so that a kill after this line leaves none.
+    # First the file that makes it a round, so that a kill after this line leaves none.
     (path / ROUND_FILE).unlink()
     (path / LABELLED_FILE).unlink()
-    with contextlib.suppress(OSError):  # something of the user's lies there
+    with contextlib.suppress(OSError):  # the user keeps something there
         path.rmdir()
 
 
@@ -155,18 +158,18 @@ def rounds(project: Project) -> list[Round]:
 
 
 def unfinished(project: Project) -> Round | None:
-    """The round that is training, or was when its command was killed."""
+    """The round that is training, or was training when its command was killed."""
     return next((item for item in rounds(project) if item.status == TRAINING), None)
 
 
 def latest_complete(project: Project) -> Round | None:
-    """The newest round that a model and predictions came of."""
+    """The newest round with a model and predictions."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     return complete[-1] if complete else None
 
 
 def locked_labelled(project: Project) -> list[str]:
-    """Instances that rounds trained on, in nested order; abandoned rounds do not count.
+    """Ids of the instances that rounds trained on, in nested order, without abandoned rounds.
 
     A labelled set of any size that starts with these is nested with all earlier ones.
     """
@@ -177,7 +180,7 @@ def read_round(path: Path) -> Round:
     """Read a round's folder.
 
     Raises:
-        ProjectError: if it is no round, is damaged, or its locked list was changed.
+        ProjectError: if it is not a round, is damaged, or its locked list was changed.
     """
     try:
         document = json.loads((path / ROUND_FILE).read_text(encoding="utf-8"))
@@ -207,7 +210,7 @@ def read_round(path: Path) -> Round:
         ) from error
     if not expected == labelled.get("hash") == plan.labelled_hash:
         raise ProjectError(
-            f"{path / LABELLED_FILE} is not the list that was locked when the round began.",
+            f"{path / LABELLED_FILE} differs from the list that was locked when the round began.",
             "Restore it from a backup, or move the round's folder away.",
         )
     return found
@@ -223,7 +226,7 @@ def _close(path: Path, status: str, facts: Mapping[str, Any]) -> Round:
     current = read_round(path)
     if current.status != TRAINING:
         raise ProjectError(
-            f"Round {current.plan.number:03d} is {current.status} and cannot change any more.",
+            f"Round {current.plan.number:03d} is {current.status} and can no longer change.",
             "Begin a new round with: labelkit retrain",
         )
     document = _document(current.plan, status, current.started_at, _now(), facts)

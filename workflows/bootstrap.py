@@ -144,7 +144,7 @@ def bootstrap(
             raise
         known = read_snapshot(project, store)
         if not known.presences:
-            if options.changes_training():
+            if options.changes_training:
                 progress.line("Nothing is trained yet; how to train is kept with the first round.")
             files = write_files(visibility_questions(project, known))
             return BootstrapReport(project.root, registered, None, files)
@@ -152,7 +152,7 @@ def bootstrap(
         newest = latest_complete(project)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Later rounds are retrain's: running bootstrap again must not undo them.
-            if options.changes_training():
+            if options.changes_training:
                 progress.line("Nothing is trained here any more: labelkit retrain takes options.")
             report = report_round(project, known, newest, False)
             return BootstrapReport(project.root, registered, report, None)

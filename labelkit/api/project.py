@@ -1,0 +1,494 @@
+"""A labelling project in Python: the commands of the loop as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from labelkit.api.predictions import Prediction, predictions_of
+from labelkit.domain.selection import parse_percent
+from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import counted
+from labelkit.errors import ProjectError, UsageError, WaitingForLabels
+from labelkit.progress import Progress, default_progress
+from labelkit.project.project import Project as ProjectFolder
+from labelkit.project.project import find_project, lock_project, open_project
+from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.bootstrap import BootstrapReport
+from labelkit.workflows.bootstrap import bootstrap as run_bootstrap
+from labelkit.workflows.evaluate import EvaluateReport
+from labelkit.workflows.evaluate import evaluate as run_evaluate
+from labelkit.workflows.export import ExportReport
+from labelkit.workflows.export import export as run_export
+from labelkit.workflows.pull import PullReport
+from labelkit.workflows.pull import pull as run_pull
+from labelkit.workflows.push import push as run_push
+from labelkit.workflows.queue import QueueReport
+from labelkit.workflows.queue import queue as run_queue
+from labelkit.workflows.retrain import RoundReport
+from labelkit.workflows.retrain import retrain as run_retrain
+from labelkit.workflows.review import review as run_review
+from labelkit.workflows.reviewing.page import PageReport, review_html
+from labelkit.workflows.reviewing.report import ReviewReport
+from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.status import StatusReport
+from labelkit.workflows.status import status as run_status
+from labelkit.workflows.sync.push_files import FilePushReport
+from labelkit.workflows.sync.push_server import ServerPushReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AnyPath = str | PathLike[str]
+
+
+class Project:
+    """A labelling project. `bootstrap` makes one and `open` opens one.
+
+    Each method runs the command of the same name, with the same defaults, and returns its report:
+    `report.text()` is what the command prints, `report.data()` what it prints with `--json`.
+    The label store is open during a call only, so a notebook keeps no command line waiting.
+
+    Any method raises `ProjectError` if the folder or another command at work in it stands in the
+    way, and `StoreError` if the labels cannot be read or written.
+
+    Attributes:
+        root: the project's folder, absolute.
+        bootstrap_report: what `bootstrap` did; None for a project that was opened.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress | None = None,
+        bootstrap_report: BootstrapReport | None = None,
+    ) -> None:
+        self.root = root
+        self.bootstrap_report = bootstrap_report
+        self._progress = default_progress() if progress is None else progress
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.root)!r})"
+
+    @property
+    def images_root(self) -> Path:
+        """The folder that the paths of images start from."""
+        return open_project(self.root).images_root
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The keypoints of every instance, in the order of every array."""
+        return open_project(self.root).skeleton
+
+    @contextmanager
+    def _opened(self, *, alone: bool = False) -> Iterator[tuple[ProjectFolder, LabelStore]]:
+        """The folder and its label store; `alone` keeps out other commands that train or queue."""
+        folder = open_project(self.root)
+        with (
+            lock_project(folder) if alone else nullcontext(),
+            LabelStore.open(folder.store_url) as store,
+        ):
+            yield folder, store
+
+    def push(
+        self,
+        *,
+        files: bool = False,
+        per_instance: bool = False,
+        image_url: str | None = None,
+        dry_run: bool = False,
+    ) -> FilePushReport | ServerPushReport:
+        """Send what people should answer next to Label Studio.
+
+        The server is the one in LABEL_STUDIO_URL, with the key in LABEL_STUDIO_API_KEY.
+
+        Args:
+            files: write import files instead, for a server that labelkit cannot reach.
+            per_instance: make a task for each instance, not for each image.
+            image_url: where the server finds the images folder; kept for the next push.
+            dry_run: only report what would be sent.
+
+        Raises:
+            ServiceError: if the server cannot be used.
+        """
+        with self._opened() as (folder, store):
+            return run_push(
+                folder,
+                store,
+                self._progress,
+                files=files,
+                per_instance=per_instance,
+                image_url=image_url,
+                dry_run=dry_run,
+            )
+
+    def pull(
+        self,
+        *,
+        file: AnyPath | None = None,
+        take: Literal["theirs", "ours"] | None = None,
+    ) -> PullReport:
+        """Record answers and corrections from Label Studio, each once, none ever replaced.
+
+        Args:
+            file: a JSON export; without it the server in LABEL_STUDIO_URL is read.
+            take: also settle every conflict for this side.
+
+        Raises:
+            ServiceError: if the server cannot be used.
+            FormatError: if the file is not an export of this project.
+        """
+        with self._opened() as (folder, store):
+            return run_pull(folder, store, self._progress, file=_path(file), take=take)
+
+    def retrain(
+        self,
+        labeled: str | float | None = None,
+        *,
+        now: bool = False,
+        preset: str | None = None,
+        backbone: str | None = None,
+        epochs: int | None = None,
+        pretrained: bool | None = None,
+        rotation: float | None = None,
+        mirror: bool | None = None,
+        seed: int | None = None,
+    ) -> RoundReport:
+        """Train at a labelled percentage, pre-annotate everything, queue what to correct next.
+
+        A round that fits the labels of today is reported and not trained again. Training takes one
+        GPU, or the CPU; the command line trains on several.
+
+        Args:
+            labeled: percentage of the instances whose keypoints give locations, such as "10%" or
+                10; None for all that have keypoints.
+            now: train on the labels there are, even if they are fewer.
+            preset, backbone, epochs, pretrained, rotation, mirror, seed: see `bootstrap`; None
+                keeps the last round's.
+
+        Raises:
+            WaitingForLabels: if labels are missing. The instances to label are queued then, for
+                `push`. (The command line prints the same and ends with exit code 3.)
+            UsageError: on a percentage, preset or backbone that does not exist.
+        """
+        percent = None if labeled is None else parse_percent(str(labeled))
+        options = _options(preset, backbone, epochs, pretrained, rotation, mirror, seed)
+        with self._opened(alone=True) as (folder, store):
+            report = run_retrain(
+                folder, store, self._progress, percent=percent, now=now, options=options
+            )
+        if report.round is None:
+            raise WaitingForLabels(
+                f"Keypoints of {counted(report.missing, 'more instance')} are missing; "
+                f"{counted(report.queued, 'instance')} are queued.",
+                "Call push(), have them corrected, call pull(), then retrain() again. "
+                "Or train on the labels there are: retrain(..., now=True)",
+            )
+        return report
+
+    def evaluate(
+        self,
+        *,
+        images: AnyPath | None = None,
+        labels: AnyPath | None = None,
+        supervised: bool = True,
+        output: AnyPath | None = None,
+        overwrite: bool = False,
+    ) -> EvaluateReport:
+        """Score every round beside pose priors and supervised-only training.
+
+        `report.table.rows` has the numbers; `report.file` is the JSON document.
+
+        Args:
+            images, labels: an evaluation set; None for both takes the dev set.
+            supervised: also train the supervised-only networks that are missing.
+            output: where the JSON goes; None takes reports/evaluation.json of the project.
+            overwrite: also over a file that labelkit did not write.
+
+        Raises:
+            WaitingForLabels: if the dev set has no human keypoints yet.
+            InputError: if the evaluation set holds images of the project.
+            CheckpointError: if no round's network can be read.
+        """
+        with self._opened(alone=True) as (folder, store):
+            return run_evaluate(
+                folder,
+                store,
+                self._progress,
+                images=_path(images),
+                labels=_path(labels),
+                supervised=supervised,
+                output=_path(output),
+                overwrite=overwrite,
+            )
+
+    def status(self) -> StatusReport:
+        """Count images, answers, labels and rounds, and name the next step; changes nothing."""
+        with self._opened() as (folder, store):
+            return run_status(folder, store)
+
+    def queue(self, *, from_review: bool = False) -> QueueReport:
+        """Report what is corrected next.
+
+        Args:
+            from_review: first take over what was tagged and selected in FiftyOne.
+
+        Raises:
+            MissingDependencyError: if FiftyOne or its database is not there.
+        """
+        with self._opened(alone=True) as (folder, store):
+            return run_queue(folder, store, from_review=from_review)
+
+    def review(
+        self,
+        html: AnyPath | None = None,
+        *,
+        round: int | None = None,
+        limit: int | None = None,
+        instances: bool = False,
+        maps: bool = True,
+        overwrite: bool = False,
+    ) -> ReviewReport | PageReport:
+        """Bring the FiftyOne dataset up to date, or write the review as one HTML page.
+
+        The App is not opened. `fiftyone.load_dataset(report.dataset)` is the dataset; the command
+        `labelkit review` opens it with its response maps.
+
+        Args:
+            html: file of the page; needs no FiftyOne.
+            round: to review; None for the newest complete one.
+            limit: at most so many instances, the most uncertain first.
+            instances: a sample for each instance, grouped with its image.
+            maps: also show response maps.
+            overwrite: also over a page that labelkit did not write.
+
+        Raises:
+            MissingDependencyError: if FiftyOne or its database is not there.
+            UsageError: if there is no such round.
+            WaitingForLabels: if a page is asked for before the first round.
+        """
+        if html is not None:
+            with self._opened() as (folder, store):
+                return review_html(
+                    folder,
+                    store,
+                    self._progress,
+                    Path(html),
+                    number=round,
+                    limit=limit,
+                    overwrite=overwrite,
+                )
+        with self._opened(alone=True) as (folder, store):
+            return run_review(
+                folder,
+                store,
+                self._progress,
+                number=round,
+                limit=limit,
+                instances=instances,
+                with_maps=maps,
+            )
+
+    def export(
+        self,
+        format: Literal["coco", "yolo", "visibility"] = "coco",
+        *,
+        predictions: bool = False,
+        output: AnyPath | None = None,
+        dry_run: bool = False,
+        overwrite: bool = False,
+    ) -> ExportReport:
+        """Write the human labels for training code; `report.file` is the file or folder.
+
+        Args:
+            format: COCO keypoints, YOLO poses, or a CSV of visibility answers.
+            predictions: also write what only the newest round has posed, with scores.
+            output: file, or folder for YOLO; None takes the project's exports/.
+            dry_run: only report what would be written.
+            overwrite: also over a file that labelkit did not write.
+
+        Raises:
+            UsageError: on an unknown format, or a file that is not an export.
+            WaitingForLabels: if there is nothing to write.
+        """
+        with self._opened() as (folder, store):
+            return run_export(
+                folder,
+                store,
+                form=format,
+                predictions=predictions,
+                output=_path(output),
+                dry_run=dry_run,
+                overwrite=overwrite,
+            )
+
+    def predictions(self, round: int | None = None) -> Iterator[Prediction]:
+        """The predictions of a round, one for each instance, read as they are asked for.
+
+        Args:
+            round: number of the round; None for the newest complete one.
+
+        Raises:
+            ProjectError: if no round is complete.
+            UsageError: if there is no such complete round.
+            FormatError: if the file of predictions is damaged.
+        """
+        with self._opened() as (folder, store):
+            complete = {
+                item.plan.number: item for item in rounds(folder) if item.status == COMPLETE
+            }
+            instances = store.instances()
+        if not complete:
+            raise ProjectError(
+                f"No round of {self.root} is complete: there are no predictions yet.",
+                "See what comes first: project.status().next_step",
+            )
+        number = max(complete) if round is None else round
+        if number not in complete:
+            numbers = ", ".join(map(str, complete))
+            raise UsageError(f"There is no complete round {number}.", f"Rounds: {numbers}.")
+        return predictions_of(complete[number], folder.skeleton, instances)
+
+    def to_dataframe(
+        self, of: Literal["keypoints", "answers", "history", "queue"] = "keypoints"
+    ) -> pd.DataFrame:
+        """The project as a pandas data frame.
+
+        Args:
+            of: the rows of the frame.
+
+                "keypoints": one row for each keypoint of each instance, labelled or not, in long
+                form. `image` (path below `images_root`), `instance` (id), `keypoint`; the label
+                that counts: `x`, `y` (image pixels; NaN where no human placed it), `visibility`
+                (0 absent, 1 occluded, 2 visible; <NA> without human keypoints), `present` (the
+                newest visibility answer or keypoints; <NA> without either), `annotator`,
+                `made_at`, `source`; `split` ("dev", "labelled", "skipped", "answered" or
+                "unlabelled"); the newest round's prediction: `predicted_x`, `predicted_y`,
+                `predicted_score`, `predicted_presence` (0 ... 1), NaN without one.
+
+                "answers": one row for each entry of the journal, oldest first: who answered what
+                about which instance, when, from where, and in how many seconds. `content` is
+                {keypoint: True or False}, {keypoint: [x, y, visibility]}, or {} for a skip.
+
+                "history": one row for each round: kind, status, number and share (0 ... 1) of
+                labelled instances, times, settings, and `dev_...`, its scores on the dev set.
+
+                "queue": one row for each instance that waits for correction, the next one first:
+                why (`reason`), and whether it is served without pre-annotation (`control`).
+
+        Raises:
+            UsageError: on another name.
+        """
+        from labelkit.api.frames import FRAMES  # pandas is slow to import
+
+        if of not in FRAMES:
+            raise UsageError(f"There is no data frame of {of!r}.", f"Frames: {', '.join(FRAMES)}.")
+        with self._opened() as (folder, store):
+            return FRAMES[of](folder, store)
+
+
+def bootstrap(
+    images: AnyPath,
+    *,
+    skeleton: AnyPath | None = None,
+    boxes: AnyPath | None = None,
+    labels: AnyPath | None = None,
+    labeled: str | float | None = None,
+    project: AnyPath | None = None,
+    skip_unreadable: bool = False,
+    skip_duplicates: bool = False,
+    skip_missing: bool = False,
+    preset: str | None = None,
+    backbone: str | None = None,
+    epochs: int | None = None,
+    pretrained: bool | None = None,
+    rotation: float | None = None,
+    mirror: bool | None = None,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> Project:
+    """Register images and labels; train the first round as soon as there are visibility answers.
+
+    Call it again when answers have come: it continues where it was. Training takes one GPU, or the
+    CPU; the command line trains on several.
+
+    Args:
+        images: folder of images; it is only read.
+        skeleton: "coco17", "crowdpose14", "mpii16", "lsp14", or a TOML file, DeepLabCut config or
+            COCO file; None takes the project's, the label file's, or coco17.
+        boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
+        labels: a file of labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.
+        labeled: percentage of the instances whose keypoints may give locations, such as "10%" or
+            10; None for all that have keypoints.
+        project: folder of the project; None finds it, or makes it beside the images.
+        skip_unreadable: leave out unreadable images.
+        skip_duplicates: keep one of several images with the same content.
+        skip_missing: leave out labels whose images are missing.
+        preset: "paper", "plus" or "tiny"; None takes plus with a GPU, else tiny.
+        backbone: a timm model instead of the preset's.
+        epochs: passes over the project.
+        pretrained: start from ImageNet weights; None does.
+        rotation: degrees by which training crops turn, either way.
+        mirror: also train on mirror images, left and right renamed.
+        seed: random seed.
+        progress: told what is done; None shows it in a terminal or a notebook, and nothing
+            elsewhere.
+
+    Returns:
+        the project; its `bootstrap_report` has `round` None while visibility answers are missing.
+
+    Raises:
+        LabelkitError: if anything given cannot be used; the class names which.
+    """
+    progress = default_progress() if progress is None else progress
+    report = run_bootstrap(
+        Path(images),
+        progress,
+        project_root=_path(project),
+        skeleton=None if skeleton is None else str(skeleton),
+        labels=_path(labels),
+        boxes=None if boxes is None else str(boxes),
+        percent=None if labeled is None else parse_percent(str(labeled)),
+        skip={
+            "unreadable": skip_unreadable,
+            "duplicates": skip_duplicates,
+            "missing": skip_missing,
+        },
+        options=_options(preset, backbone, epochs, pretrained, rotation, mirror, seed),
+    )
+    return Project(report.project, progress, report)
+
+
+def open(folder: AnyPath | None = None, *, progress: Progress | None = None) -> Project:
+    """Open a project.
+
+    Args:
+        folder: of the project; None takes the one in, above or right below the current folder.
+        progress: see `bootstrap`.
+
+    Raises:
+        ProjectError: if there is none, or it is damaged or made by a newer labelkit.
+    """
+    found = find_project(Path.cwd()) if folder is None else open_project(Path(folder))
+    return Project(found.root, progress)
+
+
+def _path(given: AnyPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _options(
+    preset: str | None,
+    backbone: str | None,
+    epochs: int | None,
+    pretrained: bool | None,
+    rotation: float | None,
+    mirror: bool | None,
+    seed: int | None,
+) -> TrainingOptions:
+    # More devices would start this script once more for each of them.
+    return TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices=1)

@@ -27,10 +27,10 @@ from labelkit.formats.label_studio.tasks import visibility_task
 from labelkit.progress import Silent
 from labelkit.project.rounds import begin_round, finish_round, latest_complete
 from labelkit.store.label_store import NewInstance
-from labelkit.workflows import serve as module
 from labelkit.workflows.rounds.queue_file import write_queue
-from labelkit.workflows.serve import PASSWORD_VARIABLE, USER, read_secret, serve
-from labelkit.workflows.serving import task_predictor
+from labelkit.workflows.serve import serve
+from labelkit.workflows.serving import ml_backend, task_predictor
+from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER, read_secret
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.sync.questions import image_url
 
@@ -75,6 +75,14 @@ def predict(client: httpx.Client, *data: dict) -> httpx.Response:
     return client.post("/predict", json=body)
 
 
+def metrics(client: httpx.Client) -> dict[str, float]:
+    """Values by name, without the prefix of all names."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    found = re.findall(r"^labelkit_serve_(\S+) (\S+)$", answer.text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
 def kinds(result: list[dict]) -> list[str]:
     return [region["type"] for region in result]
 
@@ -89,13 +97,13 @@ def test_it_does_not_start_without_a_secret(monkeypatch, secret):
 def test_it_does_not_start_before_a_round_is_complete(trained):
     shutil.rmtree(trained.project.rounds_root)
     with (
-        pytest.raises(ProjectError, match="No round is complete"),
+        pytest.raises(ProjectError, match="labelkit status"),
         serve(trained.project, trained.store, Silent(), host="127.0.0.1", port=free_port()),
     ):
         pass
 
 
-def test_a_busy_port_is_said_with_a_free_one(trained):
+def test_the_error_about_a_busy_port_names_a_free_one(trained):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -140,12 +148,12 @@ def test_setup_and_versions_name_the_newest_round(client):
     assert client.get("/versions").json() == {"versions": ["round-000"]}
 
 
-def test_the_round_is_named_while_a_long_answer_is_worked_out(trained, client, monkeypatch):
-    go_on = threading.Event()
+def test_the_round_is_named_while_a_long_prediction_is_in_progress(trained, client, monkeypatch):
+    proceed = threading.Event()
     predict_instances = task_predictor.predict_instances
 
     def slowly(*arguments):
-        assert go_on.wait(60)
+        assert proceed.wait(60)
         return predict_instances(*arguments)
 
     monkeypatch.setattr(task_predictor, "predict_instances", slowly)
@@ -154,24 +162,24 @@ def test_the_round_is_named_while_a_long_answer_is_worked_out(trained, client, m
         answer = pool.submit(predict, client, {"image_id": image.id})
         assert client.get("/versions").json() == {"versions": ["round-000"]}
         assert not answer.done()
-        go_on.set()
+        proceed.set()
         assert answer.result().status_code == 200
 
 
 def test_what_is_served_is_what_is_pushed(trained, client):
-    pushed = json.loads(
+    tasks = json.loads(
         push_files(trained.project, trained.store, dry_run=False).files[1].read_text("utf-8")
     )
-    answer = predict(client, *[task["data"] for task in pushed])
+    answer = predict(client, *[task["data"] for task in tasks])
     assert answer.status_code == 200
     assert answer.json()["model_version"] == "round-000"
     results = answer.json()["results"]
-    assert len(results) == len(pushed) > 0
-    for served, task in zip(results, pushed, strict=True):
-        wanted = task["predictions"][0]
-        assert served["model_version"] == wanted["model_version"]
-        assert served.get("score") == pytest.approx(wanted.get("score"), abs=1e-5)
-        for one, other in zip(served["result"], wanted["result"], strict=True):
+    assert len(results) == len(tasks) > 0
+    for served, task in zip(results, tasks, strict=True):
+        pushed = task["predictions"][0]
+        assert served["model_version"] == pushed["model_version"]
+        assert served.get("score") == pytest.approx(pushed.get("score"), abs=1e-5)
+        for one, other in zip(served["result"], pushed["result"], strict=True):
             percent = 1e-3 / SIDE * 100
             assert one["value"].pop("x") == pytest.approx(other["value"].pop("x"), abs=percent)
             assert one["value"].pop("y") == pytest.approx(other["value"].pop("y"), abs=percent)
@@ -205,7 +213,7 @@ def test_a_task_of_one_object_gets_that_object_in_the_pixels_of_its_crop(trained
     assert [box["value"][key] for key in ("x", "y", "width", "height")] == [0, 25, 50, 50]
     assert {point["parentID"] for point in points} <= {other.id}
     assert broken.status_code == 404
-    assert "crop is no x, y, width and height" in broken.json()["error"]
+    assert "[1, 2]" in broken.json()["error"]
 
 
 def test_the_control_arm_gets_boxes_only(trained, client):
@@ -253,7 +261,7 @@ def test_an_image_is_found_by_id_by_path_and_by_the_address_of_its_file(trained,
         {},
     ],
 )
-def test_what_is_no_image_of_the_project_is_not_found(client, data):
+def test_what_is_not_an_image_of_the_project_is_not_found(client, data):
     answer = predict(client, data)
     assert answer.status_code == 404
     assert "image" in answer.json()["error"]
@@ -267,7 +275,7 @@ def test_a_link_out_of_the_images_folder_is_not_followed(trained, client, tmp_pa
     path.symlink_to(outside)
     answer = predict(client, {"image_path": image.path})
     assert answer.status_code == 404
-    assert "not inside the images folder" in answer.json()["error"]
+    assert image.path in answer.json()["error"]
 
 
 def test_one_bad_task_does_not_spoil_the_others(trained, client):
@@ -281,7 +289,7 @@ def test_one_bad_task_does_not_spoil_the_others(trained, client):
     assert [bool(row) for row in results] == [True, False, False, True]
     errors = answer.json()["errors"]
     assert [error["task"] for error in errors] == [1, 2]
-    assert "truncated" in errors[0]["error"]
+    assert second.path in errors[0]["error"]
 
 
 def test_new_images_are_answered_without_a_restart(trained, client):
@@ -298,7 +306,7 @@ def test_new_images_are_answered_without_a_restart(trained, client):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "words"),
     [
         (b"", 400, "not JSON"),
         (b"{", 400, "not JSON"),
@@ -310,11 +318,13 @@ def test_new_images_are_answered_without_a_restart(trained, client):
         (b" " * 2000, 413, "larger than"),
     ],
 )
-def test_a_senseless_request_is_refused(monkeypatch, client, body, status, said):
+def test_a_request_that_does_not_follow_the_protocol_is_refused(
+    monkeypatch, client, body, status, words
+):
     if status == 413:
-        monkeypatch.setattr(module, "LARGEST_BODY", 1000)
+        monkeypatch.setattr(ml_backend, "LARGEST_BODY", 1000)
     answer = client.post("/predict", content=body)
-    assert (answer.status_code, said in answer.json()["error"]) == (status, True)
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True)
     in_chunks = client.post("/predict", content=iter([body[:999], body[999:]]))
     assert in_chunks.status_code == status
 
@@ -331,7 +341,7 @@ def test_a_newer_round_is_served_as_soon_as_it_is_complete(trained, client):
     assert predict(client, {"image_id": image.id}).json()["model_version"] == "round-001"
 
 
-def test_a_newer_round_that_cannot_be_loaded_leaves_the_older_one_at_work(trained, client):
+def test_where_a_newer_round_cannot_be_loaded_the_older_one_is_served(trained, client):
     older = latest_complete(trained.project)
     assert older is not None
     path = begin_round(trained.project, replace(older.plan, number=1))
@@ -339,10 +349,10 @@ def test_a_newer_round_that_cannot_be_loaded_leaves_the_older_one_at_work(traine
     finish_round(path, {})
     image = trained.store.images()[0]
     assert predict(client, {"image_id": image.id}).json()["model_version"] == "round-000"
-    assert "labelkit_serve_failed_reloads_total 1\n" in client.get("/metrics").text
+    assert metrics(client)["failed_reloads_total"] == 1
 
 
-def test_the_webhook_takes_note(client):
+def test_the_webhook_is_acknowledged(client):
     answer = client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": 1}})
     assert answer.status_code == 200
     assert "retrain" in answer.json()["status"]
@@ -354,17 +364,18 @@ def test_metrics_count_what_happened(trained, client):
     predict(client, {})
     client.get("/versions", auth=None)
     client.get("/secret-looking-path")
-    text = client.get("/metrics").text
-    values = dict(re.findall(r"^labelkit_serve_(\S+) (\S+)$", text, re.MULTILINE))
-    assert values['requests_total{path="/predict",status="200"}'] == "1"
-    assert values['requests_total{path="/predict",status="404"}'] == "1"
-    assert values['requests_total{path="/versions",status="401"}'] == "1"
-    assert values['requests_total{path="other",status="404"}'] == "1"
-    assert values['tasks_total{outcome="answered"}'] == "1"
-    assert values['tasks_total{outcome="refused"}'] == "2"
-    assert values["instances_total"] == "1"
-    assert values["predict_seconds_count"] == values['predict_seconds_bucket{le="+Inf"}'] == "2"
-    assert values["round"] == "0"
+    values = metrics(client)
+    assert values['requests_total{path="/predict",status="200"}'] == 1
+    assert values['requests_total{path="/predict",status="404"}'] == 1
+    assert values['requests_total{path="/versions",status="401"}'] == 1
+    assert values['requests_total{path="other",status="404"}'] == 1
+    assert values['tasks_total{outcome="answered"}'] == 1
+    assert values['tasks_total{outcome="refused"}'] == 2
+    assert values["instances_total"] == 1
+    assert values["predict_seconds_count"] == values['predict_seconds_bucket{le="+Inf"}'] == 2
+    assert values['predict_seconds_bucket{le="30.0"}'] == 2
+    assert values["predict_seconds_sum"] > 0
+    assert values["failed_reloads_total"] == values["round"] == 0
 
 
 def test_what_it_prints_names_no_secret(trained):

@@ -1,1 +1,1 @@
-"""Predictions for tasks while annotators open them."""
+"""The prediction server: answers tasks of Label Studio when annotators open them."""

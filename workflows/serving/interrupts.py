@@ -1,4 +1,4 @@
-"""Commands that run until they are stopped, and stop in order."""
+"""Orderly stops of commands that run until they are interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupted_once() -> Iterator[None]:
-    """Let a polite kill do what Ctrl-C does, and let nothing disturb the stopping after that.
+    """Make SIGTERM act like Ctrl-C, and ignore both once the first one has arrived.
 
     Raises:
         KeyboardInterrupt: in the block, at the first of these signals.

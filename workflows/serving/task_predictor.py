@@ -1,4 +1,4 @@
-"""Predictions for Label Studio's tasks as they are opened, by the network of the newest round."""
+"""Predictions for Label Studio's tasks, by the network of the newest round."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.queue_file import read_queue
 
-#: Instances that the network sees at a time.
+#: Instances predicted at a time.
 BATCH = 64
 
-#: Boxes and images that other commands register are seen after this long; answers at once.
-KNOWN_SECONDS = 60.0
+#: Images and boxes that other commands register count after this long; answers count at once.
+FRESH_SECONDS = 60.0
 
-#: How long a question for the round waits for an answer that is being worked out.
+#: How long a request for the round's name waits for a prediction in progress.
 PATIENCE_SECONDS = 1.0
 
-#: A task with an unknown image makes the store be read again, but not more often than this.
+#: A task with an unknown image has the store read again, at most this often.
 UNKNOWN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What there is for one task.
+class TaskAnswer:
+    """The predictions for one task, or why there are none.
 
     Attributes:
         predictions: to be stored with the task; none if it cannot be answered.
-        instances: objects that the network looked at.
-        problem: why it cannot be answered, else "".
+        instances: number of instances that the network predicted.
+        problem: why it cannot be answered, or "".
     """
 
     predictions: tuple[dict[str, Any], ...] = ()
@@ -55,8 +55,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """What the label store knew when it was last read.
+class StoreContent:
+    """What the label store held when it was last read.
 
     Attributes:
         head: its newest entry then.
@@ -75,13 +75,13 @@ class Known:
 
 
 class TaskPredictor:
-    """Answers tasks as `labelkit push` would have, one request at a time.
+    """Answers tasks with what `labelkit push` would have sent, one request at a time.
 
-    The network is loaded once, and again when a newer round is complete.
+    It loads the network once, and again when a newer round is complete.
 
     Args:
         project: whose tasks these are.
-        store: its labels.
+        store: its label store.
         progress: told when another round is served.
 
     Raises:
@@ -94,9 +94,9 @@ class TaskPredictor:
         self.store = store
         self.progress = progress
         self.failed_reloads = 0
-        self._one_at_a_time = threading.Lock()
-        self._known = Known()
-        self._seen_rounds: tuple[Any, ...] = ()
+        self._busy = threading.Lock()
+        self._content = StoreContent()
+        self._round_files: tuple[Any, ...] = ()
         self._round: Round | None = None
         self._network: Any = None
         self._follow_rounds()
@@ -104,42 +104,42 @@ class TaskPredictor:
 
     @property
     def round_number(self) -> int:
-        """Of the round that is served."""
+        """Number of the round that is served."""
         assert self._round is not None
         return self._round.plan.number
 
     def version(self) -> str:
-        """Name of the newest round, as its predictions carry it.
+        """Model version of the newest round.
 
-        It does not wait for a long answer to end: Label Studio gives up after three seconds.
+        It does not wait for a long prediction to end: Label Studio gives up after three seconds.
         """
-        if self._one_at_a_time.acquire(timeout=PATIENCE_SECONDS):
+        if self._busy.acquire(timeout=PATIENCE_SECONDS):
             try:
                 self._follow_rounds()
             finally:
-                self._one_at_a_time.release()
+                self._busy.release()
         return self._version
 
-    def answer(self, tasks: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        """Predict for tasks, in their order; a task that cannot be answered says why.
+    def answer(self, tasks: Sequence[Mapping[str, Any]]) -> list[TaskAnswer]:
+        """Predict for tasks, in their order; the answer to one that cannot be predicted says why.
 
         Args:
             tasks: as Label Studio sends them, each with its `data`.
         """
-        with self._one_at_a_time:
+        with self._busy:
             self._follow_rounds()
             images = [self._image(task) for task in tasks]
             control = {item.instance_id for item in read_queue(self.project) if item.control}
-            wanted = {
+            instances = {
                 instance.id: instance
                 for task, image in zip(tasks, images, strict=True)
                 if isinstance(image, Image) and _asked(task).kind != VISIBILITY_TASK
                 for instance in self._instances(task, image)
                 if instance.id not in control
             }
-            predictions, problems = self._look(wanted)
+            predictions, problems = self._predict(instances)
             return [
-                Answer(problem=image)
+                TaskAnswer(problem=image)
                 if isinstance(image, str)
                 else self._answer(task, image, predictions, problems)
                 for task, image in zip(tasks, images, strict=True)
@@ -155,46 +155,48 @@ class TaskPredictor:
         image: Image,
         predictions: Mapping[str, Prediction],
         problems: Mapping[str, str],
-    ) -> Answer:
+    ) -> TaskAnswer:
         if image.id in problems:
-            return Answer(problem=problems[image.id])
+            return TaskAnswer(problem=problems[image.id])
         instances, asked = self._instances(task, image), _asked(task)
         skeleton, version = self.project.skeleton, self._version
         if asked.kind == VISIBILITY_TASK:
             made = visibility_task(image, instances, skeleton, "", version, asked.crop)
-            return Answer(tuple(made["predictions"]))
+            return TaskAnswer(tuple(made["predictions"]))
         items: list[tuple[Instance, Pose | None]] = []
         for instance in instances:
             found = predictions.get(instance.id)
-            answer = self._known.answers.get(instance.id)
+            answer = self._content.answers.get(instance.id)
             items.append((instance, pre_annotation(found, answer, image) if found else None))
         made = correction_task(
             image, items, skeleton, image_url="", model_version=version, crop=asked.crop
         )
-        looked_at = sum(pose is not None for _, pose in items)
-        return Answer(tuple(made["predictions"]), looked_at)
+        predicted = sum(pose is not None for _, pose in items)
+        return TaskAnswer(tuple(made["predictions"]), predicted)
 
     def _instances(self, task: Mapping[str, Any], image: Image) -> list[Instance]:
-        """Those that our task asks about; all of the image where the task is not ours."""
+        """Instances that the task asks about; all of the image where the task is not ours."""
         ids = _asked(task).instances
-        there = list(self._known.instances[image.id])
-        return [item for item in there if item.id in ids] or there
+        of_image = list(self._content.instances[image.id])
+        return [item for item in of_image if item.id in ids] or of_image
 
-    def _look(self, wanted: Mapping[str, Instance]) -> tuple[dict[str, Prediction], dict[str, str]]:
+    def _predict(
+        self, instances: Mapping[str, Instance]
+    ) -> tuple[dict[str, Prediction], dict[str, str]]:
         """Predictions by instance id, and what is wrong with images by image id."""
         problems: dict[str, str] = {}
         found: dict[str, Prediction] = {}
-        for instance in wanted.values():
+        for instance in instances.values():
             try:
                 image_file(self.project.images_root, instance.image.path)
             except ImageError as error:
                 problems[instance.image.id] = str(error)
-        readable = [item for item in wanted.values() if item.image.id not in problems]
+        readable = [item for item in instances.values() if item.image.id not in problems]
         for start in range(0, len(readable), BATCH):
             batch = readable[start : start + BATCH]
             try:
                 found |= self._predictions(batch)
-            except ImageError:  # of one of them: the others shall not suffer
+            except ImageError:  # of one of them: the others are still predicted
                 for instance in batch:
                     try:
                         found |= self._predictions([instance])
@@ -206,8 +208,8 @@ class TaskPredictor:
         assert self._round is not None
         plan = self._round.plan
         by_id = {instance.id: instance for instance in instances}
-        seen = predict_instances(self.project, self._network, plan.settings, by_id, Silent())
-        return {item.prediction.instance_id: item.prediction for item in seen}
+        found = predict_instances(self.project, self._network, plan.settings, by_id, Silent())
+        return {item.prediction.instance_id: item.prediction for item in found}
 
     def _image(self, task: Mapping[str, Any]) -> Image | str:
         """The registered image of a task, or what is wrong."""
@@ -216,12 +218,12 @@ class TaskPredictor:
             image = self._registered(task["data"])
         except FormatError as error:
             return error.problem
-        if not self._known.instances.get(image.id):
+        if not self._content.instances.get(image.id):
             return f"{image.path} has no boxes in this project."
         return image
 
     def _registered(self, data: Mapping[str, Any]) -> Image:
-        self._read_store(KNOWN_SECONDS)
+        self._read_store(FRESH_SECONDS)
         found = self._find(data)
         if found is None:
             self._read_store(UNKNOWN_SECONDS)
@@ -232,25 +234,25 @@ class TaskPredictor:
         return found
 
     def _find(self, data: Mapping[str, Any]) -> Image | None:
-        """The image that the task's data name: by id, by path, or by the address of its file."""
+        """The image that the task's data names: by id, by path, or by the address of its file."""
         if isinstance(key := data.get("image_id"), str):
-            return self._known.by_id.get(key)
+            return self._content.by_id.get(key)
         if isinstance(path := data.get("image_path"), str):
-            return self._known.by_path.get(path)
+            return self._content.by_path.get(path)
         if isinstance(url := data.get("image"), str):
-            return self._known.by_path.get(_path_of(url, self.project.images_root.name))
-        raise FormatError("The task's data name no image (image_id, image_path or image).")
+            return self._content.by_path.get(_path_of(url, self.project.images_root.name))
+        raise FormatError("The task's data has no image_id, image_path or image.")
 
     def _read_store(self, seconds: float) -> None:
-        """Read what the store knows, unless that was done after the last answer and lately."""
+        """Read the store, unless no answer came since and the last reading is recent enough."""
         head, now = self.store.head(), time.monotonic()
-        if head == self._known.head and now - self._known.read_at < seconds:
+        if head == self._content.head and now - self._content.read_at < seconds:
             return
         images = self.store.images()
         instances: dict[str, list[Instance]] = defaultdict(list)
         for instance in self.store.instances().values():
             instances[instance.image.id].append(instance)
-        self._known = Known(
+        self._content = StoreContent(
             head,
             now,
             {image.id: image for image in images},
@@ -260,20 +262,20 @@ class TaskPredictor:
         )
 
     def _follow_rounds(self) -> None:
-        """Load the newest complete round's network if it is another one than before."""
-        seen = tuple(
+        """Load the network of the newest complete round if that has changed."""
+        files = tuple(
             (path.parent.name, path.stat().st_mtime_ns)
             for path in sorted(self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
         )
-        if self._round is not None and seen == self._seen_rounds:
+        if self._round is not None and files == self._round_files:
             return
-        self._seen_rounds = seen
+        self._round_files = files
         try:
             newest = latest_complete(self.project)
             if newest is None:
                 raise ProjectError(
-                    "No round is complete: there is no model to serve yet.",
-                    "What comes first is said by: labelkit status",
+                    "No round is complete: there is no network to serve yet.",
+                    "See what comes first: labelkit status",
                 )
             if self._round is None or newest.plan.number != self._round.plan.number:
                 path = newest.path / "model.safetensors"
@@ -287,15 +289,15 @@ class TaskPredictor:
             self.progress.line(f"Still serving {self._version}: {error.problem}")
 
     def _warm_up(self) -> None:
-        """Look at one object, so that the first task does not wait for what is only done once."""
-        self._read_store(KNOWN_SECONDS)
-        first = next(iter(self._known.instances.values()), None)
+        """Predict one instance, so that the first task does not wait for one-time work."""
+        self._read_store(FRESH_SECONDS)
+        first = next(iter(self._content.instances.values()), None)
         if first:
-            self._look({first[0].id: first[0]})
+            self._predict({first[0].id: first[0]})
 
 
 class _Asked(NamedTuple):
-    """What a task of ours asks for; nothing for a task that labelkit did not make."""
+    """What a task asks for; empty for a task that labelkit did not make."""
 
     kind: str = ""
     instances: tuple[str, ...] = ()
@@ -319,12 +321,12 @@ def _box(crop: Any) -> Box:
     if not all(isinstance(part, int | float) and abs(part) < 1e9 for part in numbers):
         numbers = [0]
     if min(numbers[2:], default=0) <= 0:
-        raise FormatError("The task's crop is no x, y, width and height.")
+        raise FormatError(f"The task's crop {crop!r:.100} is not [x, y, width, height].")
     return Box(*numbers)
 
 
 def _path_of(url: str, images_folder: str) -> str:
-    """The path below the images folder in the address of a local file; "" for other addresses."""
+    """The path below the images folder in the address of a local file, or ""."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -9,6 +9,12 @@ from command_line import labelkit
 from trained import Trained
 
 from labelkit import __version__
+from labelkit.errors import UsageError
+from labelkit.progress import Silent
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.export import export
+from labelkit.workflows.pull import pull
+from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 
 EVALUATION = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap"]
 
@@ -85,6 +91,20 @@ def test_2_for_a_value_that_is_no_choice_names_all_that_are(arguments, choices):
     outcome = labelkit(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert choices in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        (lambda *it: export(*it, form="voc", predictions=False, output=None, dry_run=True), "voc"),
+        (lambda *it: pull(*it, Silent(), file=None, take="mine"), "mine"),
+        (lambda *it: check_options(TrainingOptions(preset="huge")), "huge"),
+    ],
+)
+def test_the_workflows_refuse_such_a_value_too(trained, call, value):
+    store = LabelStore.open(trained.project.store_url)
+    with store, pytest.raises(UsageError, match=value):
+        call(trained.project, store)
 
 
 def test_2_for_scoring_a_file_with_evaluate_names_the_score_command_to_type():

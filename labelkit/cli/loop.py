@@ -34,7 +34,7 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE",
-        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, visibility CSV.",
+        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.",
     ),
 ]
 BoxesOption = Annotated[
@@ -92,7 +92,9 @@ FileOption = Annotated[
 ]
 TakeOption = Annotated[
     Literal["theirs", "ours"] | None,
-    typer.Option("--take", help="Settle every conflict that labelkit status lists."),
+    typer.Option(
+        "--take", help="Settle all conflicts: theirs is what came in, ours what counts now."
+    ),
 ]
 FormatOption = Annotated[
     Literal["coco", "yolo", "visibility"],
@@ -101,7 +103,8 @@ FormatOption = Annotated[
 WithPredictionsOption = Annotated[
     bool,
     typer.Option(
-        "--with-predictions", help="Also write predictions, with scores, where no human label is."
+        "--with-predictions",
+        help="Also write predictions, with scores, where there is no human label.",
     ),
 ]
 FormerPredictionsOption = Annotated[
@@ -131,8 +134,8 @@ def bootstrap(
 ) -> None:
     """Register images and labels, train, and pre-annotate.
 
-    Before the first visibility answers it prepares the tasks that ask for them, says what to do,
-    and exits with code 3.
+    Without visibility answers, it prepares the tasks that ask for them, says what to do, and exits
+    with code 3.
 
     \b
     Example:
@@ -237,7 +240,7 @@ def retrain(
     """Train on the corrected keypoints and pre-annotate again.
 
     All other instances contribute their visibility answers. With fewer labels than --labeled asks
-    for, it queues the missing instances and exits with code 3.
+    for, it queues what is missing and exits with code 3.
 
     \b
     Example:

@@ -102,7 +102,7 @@ def queue(
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is corrected next, or change it from the review.
+    """Show what to correct next, or take choices from the review.
 
     With --from-review, instances chosen in FiftyOne come first and excluded ones are left out.
 

@@ -1,8 +1,10 @@
 import io
+import sys
+from types import SimpleNamespace
 
 import pytest
 
-from labelkit.progress import Console
+from labelkit.progress import Console, Silent, default_progress
 
 
 class Terminal(io.StringIO):
@@ -65,3 +67,52 @@ def test_tracking_is_lazy():
     assert next(tracked) == 1
     with pytest.raises(RuntimeError, match="asked for too much"):
         next(tracked)
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """What the cell shows, where IPython says that a kernel runs it; its texts, in order."""
+    texts = []
+
+    class Shown:
+        def update(self, data, raw):
+            texts.append(data["text/plain"])
+
+    def display(data, raw, display_id):
+        texts.append(data["text/plain"])
+        return Shown()
+
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    return texts
+
+
+def test_in_a_notebook_one_line_is_written_over_twice_a_second(notebook, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("labelkit.progress.time.monotonic", lambda: now)
+    with Console().bar("Reading images") as step:
+        for done in range(1, 13):  # ten images a second
+            step(done, 12)
+            now += 0.1
+    assert notebook == [
+        "Reading images",
+        "Reading images: 1 of 12",
+        "Reading images: 6 of 12  1 s left",
+        "Reading images: 11 of 12  0 s left",
+        "Reading images: 12 of 12",
+    ]
+
+
+def test_in_a_notebook_lines_belong_to_the_output_of_the_cell(notebook, capsys):
+    Console().line("Round 000: epoch 1/2")
+    assert capsys.readouterr() == ("Round 000: epoch 1/2\n", "")
+
+
+def test_the_default_shows_progress_only_where_a_person_watches(monkeypatch, request):
+    assert isinstance(default_progress(), Silent)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", Terminal())
+        assert isinstance(default_progress(), Console)
+    request.getfixturevalue("notebook")
+    assert isinstance(default_progress(), Console)

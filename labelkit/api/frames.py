@@ -98,8 +98,7 @@ def answers(project: Project, store: LabelStore) -> pd.DataFrame:
     return frame.assign(
         made_at=_times(frame["made_at"]),
         recorded_at=_times(frame["recorded_at"]),
-        lead_time_s=frame["lead_time_s"].astype(float),
-    )
+    ).astype({"seq": int, "lead_time_s": float})
 
 
 def history(project: Project, store: LabelStore) -> pd.DataFrame:
@@ -133,7 +132,9 @@ def queue(project: Project, store: LabelStore) -> pd.DataFrame:
         (labels.instances[item.instance_id].image.path, *astuple(item))
         for item in waiting(project, labels)
     ]
-    return pd.DataFrame(rows, columns=["image", "instance", "reason", "control"])
+    return pd.DataFrame(rows, columns=["image", "instance", "reason", "control"]).astype(
+        {"control": bool}
+    )
 
 
 FRAMES = {"keypoints": keypoints, "answers": answers, "history": history, "queue": queue}

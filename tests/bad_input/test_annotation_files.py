@@ -37,6 +37,7 @@ def test_a_skeleton_is_no_label_file(team, name):
     )
 
 
+@pytest.mark.slow
 def test_csv_with_another_order_of_columns_is_read_by_name(team):
     answers = team.write("answers.csv", "tail,right_paw,image,nose,left_paw\n0,1,0.png,1,0\n")
     outcome = team.bootstrap("--labels", answers, "--json")
@@ -99,6 +100,7 @@ def test_two_gigabytes_of_json_are_refused_before_they_fill_the_memory(team, com
     assert_refused(outcome, f"{huge} has 2.0 GB", next_step="Split it by image")
 
 
+@pytest.mark.slow
 def test_labels_of_images_that_are_not_there_are_refused_or_skipped_on_request(team):
     document = coco(annotation(1), annotation(2, image_id=2))
     document["images"].append(
@@ -139,6 +141,7 @@ def labelled(team):
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "data/", "/mnt/data/"])
 def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team, before):
     labels = two_cameras(team, f"{before}cam1/0.png", f"{before}cam2/0.png", f"{before}cam2/1.png")
@@ -154,6 +157,7 @@ def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team,
     assert labelled(team) == [("cam1/0.png", "1")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["0.png", "./0.png", "cam1/0.png", "data/cam1/0.png"])
 def test_a_label_file_may_write_less_or_more_of_a_path(team, name):
     labels = two_cameras(team, name, name.replace("0", "1"))
@@ -196,6 +200,7 @@ def test_paths_that_mean_no_image_or_one_twice_are_refused(team, names, said, ne
     assert_refused(team.bootstrap("--labels", labels), said, next_step=next_step)
 
 
+@pytest.mark.slow
 def test_a_label_file_may_name_an_image_and_its_copy(team):
     labels = two_cameras(team, "cam1/0.png", "cam2/0.png")
     (team.frames / "cam2").mkdir()
@@ -205,6 +210,7 @@ def test_a_label_file_may_name_an_image_and_its_copy(team):
     assert labelled(team) == [("cam1/0.png", "1"), ("cam1/0.png", "2")]
 
 
+@pytest.mark.slow
 def test_a_label_file_never_overrides_a_correction_in_silence(team):
     def bootstrap(name, *rows):
         document = coco(*rows)

@@ -31,6 +31,7 @@ def test_a_keypoint_outside_the_image_is_refused_by_name(team, x):
     )
 
 
+@pytest.mark.slow
 def test_an_absent_keypoint_may_lie_anywhere(team):
     xyv = [-900, 4, 0, 4, 10, 2, 15, 10, 2, 10, 20, 2]
     labels = team.write("labels.json", coco(annotation(xyv=xyv)))

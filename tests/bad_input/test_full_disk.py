@@ -58,6 +58,7 @@ def test_on_a_full_disk_a_pull_says_so_and_goes_through_once_there_is_room(team,
     assert journal(moved)[:3] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("export", "--format", "visibility"), ("bootstrap", "--labeled", "0%", *TINY)]
 )

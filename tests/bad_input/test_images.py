@@ -96,6 +96,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path
     assert "Skipped 1, as you asked: bad.png." in outcome.out
 
 
+@pytest.mark.slow
 def test_a_good_picture_with_the_wrong_extension_is_taken(team):
     Picture.new("RGB", SIZE, "red").save(team.folder / "x.jpg", format="PNG")
     (team.folder / "x.jpg").rename(team.frames / "x.jpg")
@@ -112,6 +113,7 @@ def test_labels_of_an_image_outside_the_folder_are_refused(team):
     )
 
 
+@pytest.mark.slow
 def test_two_images_with_the_same_content_are_named_and_one_is_kept_on_request(team):
     shutil.copy(team.frames / "1.png", team.frames / "copy.png")
     assert_refused(
@@ -125,6 +127,7 @@ def test_two_images_with_the_same_content_are_named_and_one_is_kept_on_request(t
     assert "Skipped 1, as you asked: copy.png." in outcome.out
 
 
+@pytest.mark.slow
 def test_all_that_keeps_images_out_is_said_at_once_with_what_to_add(team):
     for number in range(6):
         (team.frames / f"bad{number}.png").touch()
@@ -142,6 +145,7 @@ def test_all_that_keeps_images_out_is_said_at_once_with_what_to_add(team):
     assert f"Skipped 7, as you asked: {names} and 2 more." in outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "said"),
     [

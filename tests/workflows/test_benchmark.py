@@ -28,6 +28,8 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of
 from labelkit.workflows.synthetic.figures import generate
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "preset": "tiny",
     "backbone": "test_resnet",

@@ -1,14 +1,16 @@
 import json
 
 import pytest
-from PIL import Image as Picture
 from lines import Lines
+from PIL import Image as Picture
 
 from labelkit.errors import ProjectError, UsageError
 from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.demo import demo
+
+pytestmark = pytest.mark.slow
 
 
 def run(folder, progress=None, seed=0, figures=24):

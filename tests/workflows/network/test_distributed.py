@@ -11,6 +11,8 @@ import pytest
 
 from labelkit.workflows.synthetic.figures import generate
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = str(Path(__file__).with_name("distributed_training.py"))
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 

@@ -16,6 +16,8 @@ from labelkit.workflows.network import training
 from labelkit.workflows.network.data import Example
 from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
 
+pytestmark = pytest.mark.slow
+
 SKELETON = stick_skeleton()
 SIZE_HW = (64, 64)
 

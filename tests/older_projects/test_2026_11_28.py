@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,17 +25,23 @@ from labelkit.models.checkpoint import load_checkpoint
 from labelkit.progress import Silent
 from labelkit.project.project import open_project
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.synthetic.simulated_annotator import correct
 
 ARCHIVE = Path(__file__).with_name("2026-11-28.tar.xz")
+INTERRUPTED = Path(__file__).with_name("2026-11-28-interrupted.tar.xz")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(ARCHIVE, tmp_path)
     return tmp_path
+
+
+def unpack(archive: Path, to: Path) -> None:
+    with tarfile.open(archive) as files:
+        files.extractall(to, filter="data")
 
 
 @pytest.fixture
@@ -135,3 +142,32 @@ def test_retrain_makes_the_next_round(project: lk.Project, folder: Path):
     ]
     assert locked[1][:2] == locked[0]
     assert len(list(project.predictions())) == 24
+
+
+def test_an_interrupted_training_continues_with_its_pseudo_labels(
+    project: lk.Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Three of six epochs were done; the state holds zeros, but for what were called guesses."""
+    unpack(INTERRUPTED, folder)
+    assert "round 002" in project.status().next_step
+    taken: list[Any] = []
+    lines: list[str] = []
+    load = PseudoLabels.load_state_dict
+
+    def spied(callback: PseudoLabels, state_dict: dict[str, Any]) -> None:
+        load(callback, state_dict)
+        taken.append(callback.crops.pseudo_labels.clone())
+
+    monkeypatch.setattr(PseudoLabels, "load_state_dict", spied)
+
+    class Lines(lk.Silent):
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+    report = lk.open(project.root, progress=Lines()).retrain(epochs=6)
+    assert (report.round, report.kind, report.labelled) == (2, "semi-weak", 2)
+    epochs = [line.split("  ")[0] for line in lines if "epoch" in line]
+    assert epochs == [f"Round 002: epoch {n}/6" for n in (4, 5, 6)]
+    (pseudo_labels,) = taken
+    assert pseudo_labels.shape == (22, 14, 3)
+    assert int(pseudo_labels[..., 2].sum()) == 112  # those that counted

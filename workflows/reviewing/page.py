@@ -183,7 +183,7 @@ def _caption(item: ReviewItem) -> str:
             ("swapped?", finding.swaps),
             ("map disagrees", finding.map_disagrees),
             ("present but not found", finding.not_found),
-            ("found but said absent", finding.answered_absent),
+            ("found but answered absent", finding.answered_absent),
             ("tags", item.tags),
             ("annotators", finding.work.annotators),
         )

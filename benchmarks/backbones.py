@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelkit.domain.skeleton import load_skeleton
-from labelkit.models.parts.backbone import create_backbone
+from labelkit.models.parts.backbone import Backbone
 from labelkit.models.presets import PRESETS, build_model
 
 BACKBONES = (
@@ -51,8 +51,8 @@ def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, .
     """One backbone."""
     skeleton = load_skeleton("coco17")
     preset = {**PRESETS["plus"], "backbone": name}
-    lofr = build_model("lofr", len(skeleton), skeleton.links, preset, False, skeleton.pairs)
-    alone = create_backbone(name, pretrained=False)
+    lofr = build_model("lofr", len(skeleton), skeleton.links, preset, False)
+    alone = Backbone(name, (4, 8, 16), pretrained=False)
     crops = torch.randn(batch, 3, 256, 192, device=device)
     return (
         name,

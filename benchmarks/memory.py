@@ -83,7 +83,7 @@ def do(step: str, folder: Path) -> None:
         preset = preset_of(settings)
         with LabelStore.open(project.store_url) as store:
             plan = RoundPlan(0, "location-free", (), 0.0, store.head(), settings, 0)
-            header = network_header("lofr", len(skeleton), skeleton.links, preset, skeleton.pairs)
+            header = network_header("lofr", len(skeleton), skeleton.links, preset)
             save_checkpoint(
                 begin_round(project, plan) / "model.safetensors",
                 build_network("lofr", skeleton, settings),

@@ -28,8 +28,7 @@ from labelkit.domain.instance import Box, Instance
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.response_maps import MapWriter
-from labelkit.workflows.network.crops import normalise
-from labelkit.workflows.network.data import PlainCrops, loader
+from labelkit.workflows.network.data import PlainCrops, loader, normalise
 from labelkit.workflows.network.inference import predict
 from labelkit.workflows.network.precision import faster_in_bf16
 from labelkit.workflows.rounds.networks import build_network

@@ -93,7 +93,7 @@ def in_earnest(
     """Seconds a crop of `train`, without what a run costs once."""
     seconds = []
     for steps in (2, recipe.steps + 2):
-        network = build_model(kind, len(SKELETON), SKELETON.links, preset, False, SKELETON.pairs)
+        network = build_model(kind, len(SKELETON), SKELETON.links, preset, False)
         chosen = replace(recipe, steps=steps, steps_per_epoch=steps)
         state = folder / "state.safetensors"
         arguments = (examples, SKELETON, folder / "images", preset["input_size"], chosen, state)
@@ -125,7 +125,7 @@ def from_memory(
         {name: value.to(device) for name, value in batch.items()}
         for batch in loader(crops, recipe.batch_size, loader_workers(), sampler)
     ]
-    network = build_model(kind, len(SKELETON), SKELETON.links, preset, False, SKELETON.pairs)
+    network = build_model(kind, len(SKELETON), SKELETON.links, preset, False)
     module = PoseTraining(network, recipe).to(device)
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     chosen = module.configure_optimizers()

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON header that says how to rebuild the network."""
+"""Weights on disk: safetensors with a JSON header that describes the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.lofr import LOFR
 from labelkit.models.presets import build_model, with_current_names
 
-#: Goes up whenever the weights of before no longer fit the networks of today.
+#: Increased whenever earlier weights no longer fit the networks.
 FORMAT = 2
 _HEADER_KEY = "labelkit"
 _RETRAIN = "Train it again with this version of labelkit."
@@ -30,26 +30,24 @@ def network_header(
     num_keypoints: int,
     links: Sequence[tuple[int, int]],
     preset: Mapping[str, Any],
-    pairs: Sequence[tuple[int, int]] = (),
 ) -> dict[str, Any]:
-    """What `load_model` needs to know: the arguments that `build_model` was called with."""
+    """What `load_model` needs: the arguments of `build_model`."""
     return {
         "kind": kind,
         "num_keypoints": num_keypoints,
         "links": [list(link) for link in links],
-        "pairs": [list(pair) for pair in pairs],
         "preset": dict(preset),
     }
 
 
 def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> None:
-    """Write weights and header; the file is there in full or not at all.
+    """Write weights and header; the file is written in full or not at all.
 
     Args:
         path: of the file; an existing one is replaced.
-        model: its state is written, from whatever device it is on.
-        header: JSON values. `load_model` reads "network", see `network_header`; the rest is up to
-            the caller (skeleton, provenance).
+        model: on any device.
+        header: JSON values. `load_model` reads "network", see `network_header`; the caller adds
+            the rest (skeleton, provenance).
 
     Raises:
         CheckpointError: if it cannot be written (disk full, no permission).
@@ -58,7 +56,7 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    beside = path.with_name(f".{path.name}.part")  # what a kill left is written over
+    beside = path.with_name(f".{path.name}.part")  # overwrites what a kill left
     try:
         save_file(state, beside, metadata={_HEADER_KEY: text})
         with beside.open("rb") as file:
@@ -67,7 +65,7 @@ def save_checkpoint(path: Path, model: nn.Module, header: Mapping[str, Any]) -> 
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The checkpoint {path} could not be written ({error}).",
-            "Make room or give the folder write permission, then run the same command again.",
+            "Free some disk space or make the folder writable, then run the same command again.",
         ) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -77,11 +75,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read weights and header.
 
     Returns:
-        The state by parameter name, on the CPU, and the header as it was saved.
+        The state by parameter name, on the CPU, and the header as saved.
 
     Raises:
-        CheckpointError: if the file is missing, no safetensors file (no pickle is ever read),
-            damaged, not written by labelkit, or of another format version.
+        CheckpointError: if the file is missing, damaged, not a safetensors file (no pickle is ever
+            read), not written by labelkit, or of another format version.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint {path}.")
@@ -92,7 +90,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}).",
-            "labelkit reads no other weights. " + _RETRAIN,
+            "labelkit reads no other kind of weights. " + _RETRAIN,
         ) from error
 
 
@@ -120,8 +118,8 @@ def load_model(
         The network, in evaluation mode on the CPU, and the header.
 
     Raises:
-        CheckpointError: see `load_checkpoint`; also when the header describes no network of
-            labelkit, or the weights do not fit the network that it describes.
+        CheckpointError: see `load_checkpoint`; also if the header does not describe a network that
+            this version builds, or the weights do not fit it.
     """
     state, header = load_checkpoint(path)
     try:
@@ -132,16 +130,15 @@ def load_model(
             [(a, b) for a, b in network["links"]],
             with_current_names(network["preset"]),
             pretrained=False,
-            pairs=[(a, b) for a, b in network["pairs"]],
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CheckpointError(
-            f"The header of {path} describes no network that can be built ({error}).", _RETRAIN
+            f"The network in the header of {path} cannot be built ({error}).", _RETRAIN
         ) from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
-            f"The weights in {path} do not fit the network that its header describes.", _RETRAIN
+            f"The weights in {path} do not fit the network in its header.", _RETRAIN
         ) from error
     return model.eval(), header

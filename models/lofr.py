@@ -1,7 +1,7 @@
-"""LOFR: where keypoints are, learned from whether they can be seen.
+"""LOFR: where keypoints are, learned from whether they are visible.
 
-After "Location-Free Human Pose Estimation" (Xu et al., CVPR 2022, arXiv 2205.12619). The paper
-leaves steps open; each is a keyword argument here, and its default is our reading of the paper.
+After "Location-Free Human Pose Estimation" (Xu et al., CVPR 2022, arXiv 2205.12619). Where the
+paper leaves a step open, the default is our reading of it.
 """
 
 from __future__ import annotations
@@ -30,20 +30,13 @@ from labelkit.models.parts.spe import SpatialEncoding, key_maps
 
 MEMORY_STRIDES = (4, 8, 16)
 
-#: Every choice the paper leaves open, the default first.
+#: Choices that the paper leaves open or that depart from it, the default first.
 ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "cam_stride": (16, 32, 8),
     "cam_pool": ("gap", "topk", "lse", "lmp"),
-    "fc": ("dense", "identity"),
-    "proto_attn": ("cam_norm", "raw", "sigmoid", "softmax"),
-    "fkey": ("gauss", "onehot", "cam"),
     "spe": ("embed", "gate", "gather", "conv", "sine", "learned", "none"),
-    "spe_plus_sine": (False, True),
-    "psi": ("conv_ln_relu", "linear", "identity"),
     "enc_tokens": ("per_scale", "joint", "cap"),
-    "adj": ("kinematic", "kinematic_symmetric"),
     "proto_init": ("cam_learned", "cam", "learned"),
-    "read_layer": ("last", "mean"),
     "read_scale": ("fuse", "4", "8", "16"),
     "sup_map": ("attn_scaled", "dot", "deconv", "pyramid"),
     "top_down": (False, True),
@@ -60,36 +53,31 @@ class LOFR(nn.Module):
         backbone: with maps at `lofr_strides(cam_stride)`.
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
-        pairs: (left, right) keypoints; only adj="kinematic_symmetric" looks at them.
         dim: channels of tokens and queries, d.
         heads: attention heads.
-        encoder_layers, decoder_layers: depths.
+        encoder_layers, decoder_layers, graph_layers: depths.
         ffn: hidden channels of the feed-forward blocks.
         dropout: in the transformer.
         cam_stride: of the map that the CNN branch classifies.
-        cam_pool, fc, proto_attn: see `CamBranch`; the encoder's class output pools alike.
-        fkey: see `key_maps`.
-        spe, spe_plus_sine, psi: see `SpatialEncoding`.
+        cam_pool: see `pool_classes`; of the CNN branch and of the encoder's class output.
+        spe: see `SpatialEncoding`.
         enc_tokens: see `ContextEncoder`.
-        adj: see `adjacency`.
         proto_init: see `PosePrototypes`.
-        read_layer: see `PartDecoder`.
         read_scale: see `fuse_scales`.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
-            on the backbone's coarsest map of the three; "pyramid" the encoded tokens and the
-            backbone's maps of all scales, brought together from coarse to fine.
-        top_down: add each coarser map to the next finer one before anything else reads it, so
-            that fine cells know what is around them. Not in the paper.
-        cam_input: "backbone" lets the CNN branch read its map of the backbone, "merged" the one
-            that the tokens of that stride come from. A map at stride 32 is always the backbone's.
+            on the coarsest of the three backbone maps; "pyramid" the encoded tokens and the
+            backbone's maps of all scales, merged from coarse to fine.
+        top_down: add each coarser map to the next finer one before anything else reads it, which
+            gives fine cells context. Not in the paper.
+        cam_input: "backbone" lets the CNN branch read the backbone's map, "merged" the map that
+            the tokens of that stride come from. At stride 32 it is always the backbone's.
         heat_presence: a further classifier reads presence off the heatmaps, so that presence
-            teaches them too. Not in the paper.
-        guide: scores added to those of the attention that is read, before its softmax: "cam"
-            the CNN branch's class scores, "evidence" what each token says to the final
-            classifier, "both". Not in the paper. Attention then need not find out by itself
-            what is known already, and a keypoint is present where something speaks for it, not
-            where nothing speaks against it.
+            trains them too. Not in the paper.
+        guide: scores added to those of the last attention before its softmax: "cam" the CNN
+            branch's class scores, "evidence" each token's contribution to the final classifier,
+            or "both". Not in the paper. Attention then starts from what is already known, and a
+            keypoint is present where something speaks for it, not where nothing speaks against.
     """
 
     def __init__(
@@ -97,26 +85,19 @@ class LOFR(nn.Module):
         backbone: Backbone,
         num_keypoints: int,
         links: Sequence[tuple[int, int]],
-        pairs: Sequence[tuple[int, int]] = (),
         *,
         dim: int = 256,
         heads: int = 8,
         encoder_layers: int = 4,
         decoder_layers: int = 6,
+        graph_layers: int = 2,
         ffn: int = 1024,
         dropout: float = 0.1,
         cam_stride: int = 16,
         cam_pool: str = "gap",
-        fc: str = "dense",
-        proto_attn: str = "cam_norm",
-        fkey: str = "gauss",
         spe: str = "embed",
-        spe_plus_sine: bool = False,
-        psi: str = "conv_ln_relu",
         enc_tokens: str = "per_scale",
-        adj: str = "kinematic",
         proto_init: str = "cam_learned",
-        read_layer: str = "last",
         read_scale: str = "fuse",
         sup_map: str = "attn_scaled",
         top_down: bool = False,
@@ -128,15 +109,14 @@ class LOFR(nn.Module):
         chosen = locals()
         for name, allowed in ABLATIONS.items():
             if chosen[name] not in allowed:
-                raise ValueError(f"{name} {chosen[name]!r} is none of {allowed}.")
+                raise ValueError(f"{name} {chosen[name]!r} is not one of {allowed}.")
         if backbone.strides != lofr_strides(cam_stride):
             raise ValueError(
-                f"cam_stride {cam_stride} wants backbone maps at strides "
+                f"cam_stride {cam_stride} needs backbone maps at strides "
                 f"{lofr_strides(cam_stride)}, not {backbone.strides}."
             )
         self.backbone = backbone
         self.cam_index = backbone.strides.index(cam_stride)
-        self.fkey = fkey
         self.read_scale = read_scale
         self.top_down = top_down
         self.cam_reads_merged = cam_input == "merged" and cam_stride in MEMORY_STRIDES
@@ -148,20 +128,18 @@ class LOFR(nn.Module):
             num_keypoints,
             dim if proto_init != "learned" else 0,
             cam_pool,
-            fc,
-            proto_attn,
         )
-        self.spe = SpatialEncoding(dim, num_keypoints, spe, spe_plus_sine, psi)
+        self.spe = SpatialEncoding(dim, num_keypoints, spe)
         self.encoder = ContextEncoder(
             dim, heads, encoder_layers, ffn, dropout, num_keypoints, enc_tokens, cam_pool
         )
         by_cam, by_evidence = guide in ("cam", "both"), guide in ("evidence", "both")
         self.guide_cam = nn.Parameter(torch.ones(len(MEMORY_STRIDES))) if by_cam else None
         self.guide_evidence = nn.Parameter(torch.ones(())) if by_evidence else None
-        mask = adjacency(num_keypoints, links, pairs, adj)
-        self.prototypes = PosePrototypes(dim, mask, proto_init=proto_init)
+        mask = adjacency(num_keypoints, links)
+        self.prototypes = PosePrototypes(dim, mask, graph_layers, proto_init)
         self.decoder = PartDecoder(
-            dim, heads, decoder_layers, ffn, dropout, read_layer, answers=sup_map == "dot"
+            dim, heads, decoder_layers, ffn, dropout, with_queries=sup_map == "dot"
         )
         self.classify = PartClassifier(num_keypoints, dim)
         self.heatmap: AttentionHeatmap | DotHeatmap | DeconvHead | PyramidHead
@@ -178,7 +156,7 @@ class LOFR(nn.Module):
         self.heat_presence = HeatmapPresence(num_keypoints) if heat_presence else None
 
     def transformer_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the transformer, which learns at a lower rate than the CNN."""
+        """Parameters of the transformer, which has its own learning rate."""
         parts = (self.spe, self.encoder, self.prototypes, self.decoder, self.classify)
         return [parameter for part in parts for parameter in part.parameters()]
 
@@ -193,11 +171,11 @@ class LOFR(nn.Module):
             `heat_presence`, of the heatmaps.
 
         Raises:
-            ValueError: if H or W is no multiple of 32: the scales would not cover each other.
+            ValueError: if H or W is not a multiple of 32: the scales would not align.
         """
         if images.shape[2] % 32 or images.shape[3] % 32:
             raise ValueError(
-                f"LOFR wants crops whose sides are multiples of 32, not {tuple(images.shape[2:])}."
+                f"LOFR needs crop sides that are multiples of 32, not {tuple(images.shape[2:])}."
             )
         maps = self.backbone(images)
         levels = self._levels(maps)  # (B, d, H/s, W/s) for s in 4, 8, 16
@@ -209,8 +187,8 @@ class LOFR(nn.Module):
         scales = []
         for level, size, stride in zip(levels, sizes, MEMORY_STRIDES, strict=True):
             keys = None
-            if self.spe.wants_keys:
-                keys = key_maps(cams, cnn_logits.sigmoid(), size, stride, self.fkey)
+            if self.spe.needs_keys:
+                keys = key_maps(cams, cnn_logits.sigmoid(), size, stride)
             tokens = level.flatten(2).transpose(1, 2)  # (B, L_i, d)
             scales.append(self.spe(tokens, keys, size))
         scales, encoder_logits = self.encoder(scales, sizes)

@@ -16,12 +16,12 @@ PAPER_WEIGHTS = (0.2, 0.2, 0.5, 0.1)
 
 
 def classification_loss(logits: Tensor, presence: Tensor, answered: Tensor | None = None) -> Tensor:
-    """Binary cross entropy of presence (eq. 12): 0 all right ... .69 for a coin's guess and up.
+    """Binary cross entropy of presence (eq. 12): 0 right ... .69 for a coin flip and up.
 
     Args:
         logits: (B, K).
-        presence: (B, K) bool or float, whether each keypoint can be seen.
-        answered: (B, K) bool, where a human said so; None where all are answered.
+        presence: (B, K) bool or float, whether each keypoint is visible.
+        answered: (B, K) bool, where a person answered; None where all are answered.
 
     Returns:
         Scalar, the mean over answered keypoints; 0 if there are none.
@@ -35,14 +35,13 @@ def classification_loss(logits: Tensor, presence: Tensor, answered: Tensor | Non
     return _weighted_mean(each, weight)
 
 
-def diversity_loss(features: Tensor, relu: bool = False) -> Tensor:
+def diversity_loss(features: Tensor) -> Tensor:
     """Mean cosine between part features of different keypoints (eq. 11).
 
     The diagonal is left out: it adds the constant 1 / (K - 1) and no gradient.
 
     Args:
         features: (B, K, d).
-        relu: count only positive cosines, so that opposite features win nothing.
 
     Returns:
         Scalar in [-1, 1], lower is more diverse; 0 for a single keypoint.
@@ -50,8 +49,6 @@ def diversity_loss(features: Tensor, relu: bool = False) -> Tensor:
     keypoints = features.shape[1]
     unit = F.normalize(features.float(), dim=2)
     cosine = unit @ unit.transpose(1, 2)  # (B, K, K)
-    if relu:
-        cosine = cosine.relu()
     others = ~torch.eye(keypoints, dtype=torch.bool, device=features.device)
     total = (cosine * others).sum(dim=(1, 2))  # (B,)
     return total.mean() / max(keypoints * (keypoints - 1), 1)
@@ -75,9 +72,9 @@ def heatmap_mse(heatmaps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def response_loss(response: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Cross entropy of response maps: how surprised they are by where the keypoint is.
+    """Cross entropy between response maps and the true position.
 
-    Unlike the error of a heatmap it pulls hard where a map looks at the wrong place.
+    Unlike the error of a heatmap, it has a strong gradient where a map peaks in the wrong place.
 
     Args:
         response: (B, K, h, w) densities that sum to 1.
@@ -85,8 +82,8 @@ def response_loss(response: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         weight: (B, K), 0 where there is no location to learn from.
 
     Returns:
-        Scalar, the weighted mean over located keypoints in nats: ln(h w) for responses that look
-        everywhere alike. It is 0 with zero gradients where nothing is located.
+        Scalar, the weighted mean over located keypoints in nats: ln(h w) for uniform responses.
+        It is 0 with zero gradients where nothing is located.
     """
     mass = target.sum(dim=(2, 3))  # (B, K)
     each = -(target * (response.float() + 1e-6).log()).sum(dim=(2, 3)) / mass.clamp(min=1e-6)
@@ -100,7 +97,7 @@ class WeakLoss(NamedTuple):
     Attributes:
         total: weighted sum (eq. 13), to be minimised.
         cnn, encoder, final: classification losses; 0 for classifiers that a network lacks.
-            What heatmaps say of presence counts with the CNN, whose maps they are.
+            Presence read off the heatmaps counts with the CNN, whose maps they are.
         diversity: see `diversity_loss`; 0 for networks without part features.
     """
 
@@ -117,23 +114,21 @@ def weak_loss(
     answered: Tensor | None = None,
     *,
     weights: Sequence[float] = PAPER_WEIGHTS,
-    div_relu: bool = False,
 ) -> WeakLoss:
-    """What presence labels alone can teach (eq. 13).
+    """The loss that presence labels alone give (eq. 13).
 
     Args:
         output: of the network.
-        presence: (B, K), whether each keypoint can be seen.
+        presence: (B, K), whether each keypoint is visible.
         answered: (B, K) bool, where that is known; None for everywhere.
-        weights: of the CNN's, the encoder's and the final classifier and of part diversity.
-        div_relu: see `diversity_loss`.
+        weights: of the CNN, encoder and final classifiers and of part diversity.
     """
     zero = output.logits.new_zeros((), dtype=torch.float32)
     aux = [classification_loss(logits, presence, answered) for logits in output.aux_logits]
     cnn, encoder, heatmap = (*aux, zero, zero, zero)[:3]
     final = classification_loss(output.logits, presence, answered)
     has_features = output.part_features.shape[2] > 0
-    diversity = diversity_loss(output.part_features, div_relu) if has_features else zero
+    diversity = diversity_loss(output.part_features) if has_features else zero
     terms = (cnn + heatmap, encoder, final, diversity)
     total = zero
     for weight, term in zip(weights, terms, strict=True):
@@ -168,8 +163,11 @@ def render_heatmaps(
 
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """0 where all weights are 0. Of several processes each gives its part of the mean over all
-    of them: averaged, as their gradients are, the parts are the mean of one large batch."""
+    """Weighted mean; 0 where all weights are 0.
+
+    With several processes, each returns its part of the mean over all of them: averaged, as
+    their gradients are, the parts are the mean of one large batch.
+    """
     total = weight.sum()
     if distributed.is_available() and distributed.is_initialized():
         total = total.clone()

@@ -1,4 +1,4 @@
-"""Three ready-made settings, and the networks built from them."""
+"""The three presets, and the networks built from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("lofr", "detr", "simple", "twin")
 _PAPER: dict[str, Any] = {
     "input_size": (256, 192),  # rows, columns
     "backbone": "resnet50",
-    # arguments of the network of each kind, beyond backbone and skeleton
+    # Arguments of each kind of network, beyond backbone and skeleton.
     "lofr": {
         "dim": 256,
         "heads": 8,
@@ -38,30 +38,28 @@ _PAPER: dict[str, Any] = {
         "dropout": 0.1,
         "stride": 16,
     },
-    "simple": {"channels": 256, "stride": 32},  # and of each of a "twin"
+    "simple": {"channels": 256, "stride": 32},  # also of each half of a "twin"
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),  # CNN, encoder, final classifier, part diversity
-        "div_relu": False,
         "lambda_mse": 1.0,
-        "lambda_response": 0.0,  # of the response maps' cross entropy with the same targets
-        "lambda_consistency": 0.0,  # of easy-to-hard consistency on crops without locations
+        "lambda_response": 0.0,  # weight of the response maps' cross entropy with the targets
+        "lambda_consistency": 0.0,  # weight of easy-to-hard consistency without locations
         "sigma": 2.0,  # of the heatmap targets, in cells of stride 4
     },
     "training": {
         "optimizer": "adam",
         "lr": 4e-3,
         "transformer_lr": 4e-4,
-        "lr_unlocated": 1.0,  # times both of them as long as nobody has given a location
+        "lr_unlocated": 1.0,  # factor of both where nothing has a location
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
-        "located_share": 0.25,  # least part of a batch, where only some crops have locations
-        "located_odds": 1.0,  # and at least so many times as often as another is one drawn
+        "located_share": 0.25,  # least share of a batch, where only some crops have locations
+        "located_odds": 1.0,  # least odds of drawing one of them rather than another crop
         "pseudo_labels_at": (),  # fractions of the training after which they are made
-        "keep_fraction": 0.5,  # of the pseudo-labels, the surest first
-        "ema_decay": 0.0,  # of the averaged weights that are kept; 0 keeps the last ones
-        "rotation": 30.0,  # degrees by which training crops turn, either way
-        "mirror": True,  # mirror images, left and right renamed
+        "keep_fraction": 0.5,  # of the pseudo-labels, the most confident first
+        "rotation": 30.0,  # largest random rotation of a training crop, degrees either way
+        "mirror": True,  # mirror training crops, left and right renamed
     },
 }
 
@@ -84,9 +82,9 @@ _PLUS = _changed(
         "guide": "both",
         "sup_map": "pyramid",
         "heat_presence": True,
-        "rotation_tta": 20.0,  # degrees of the test-time views besides the upright one
-        "kinematics": True,  # poses, at first the prior, tell which peaks go together
-        "pose_prior": 0.16,  # share of a map: the spread around the prior, without locations
+        "rotation_tta": 20.0,  # degrees of test-time augmentation, either way
+        "kinematics": True,  # poses, at first the prior, decide which peaks go together
+        "pose_prior": 0.16,  # spread around the prior without locations, as a share of a map
     },
     loss={"lambda_mse": 200.0, "lambda_response": 0.1},
     training={
@@ -95,7 +93,7 @@ _PLUS = _changed(
         "transformer_lr": 1e-4,
         "weight_decay": 0.1,
         "located_share": 0.6,
-        "located_odds": 17.0,  # that is .65 of a batch with a tenth, .85 with a quarter of them
+        "located_odds": 17.0,  # .65 of a batch where a tenth have locations, .85 of a quarter
         "pseudo_labels_at": (0.33, 0.67),
     },
 )
@@ -134,11 +132,10 @@ _TINY = _changed(
     },
 )
 
-#: "paper" follows the paper, "plus" is what was measured to be better, "tiny" is "plus" for CPUs.
+#: "paper" follows the paper, "plus" measured better, "tiny" is "plus" for CPUs.
 PRESETS: dict[str, dict[str, Any]] = {"paper": _PAPER, "plus": _PLUS, "tiny": _TINY}
 
-
-#: What a preset's entries were called in networks trained until 2026-11-28.
+#: Names of entries in networks trained until 2026-11-28.
 _FORMER_NAMES = {
     "guess_at": "pseudo_labels_at",
     "sure": "keep_fraction",
@@ -147,12 +144,35 @@ _FORMER_NAMES = {
 }
 
 
+#: Entries of networks trained until 2026-11-29, with the only value that is still built.
+_REMOVED = {
+    "adj": "kinematic",
+    "div_relu": False,
+    "ema_decay": 0.0,
+    "fc": "dense",
+    "fkey": "gauss",
+    "proto_attn": "cam_norm",
+    "psi": "conv_ln_relu",
+    "read_layer": "last",
+    "spe_plus_sine": False,
+}
+
+
 def with_current_names(preset: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset out of a file, with the entries that had other names under their present ones."""
+    """A preset as an earlier version saved it, with the entries and names of today.
+
+    Raises:
+        ValueError: if an entry that no longer exists has a value that is no longer built.
+    """
+
+    def current(table: Mapping[str, Any]) -> dict[str, Any]:
+        for key in _REMOVED.keys() & table.keys():
+            if table[key] != _REMOVED[key]:
+                raise ValueError(f"{key} {table[key]!r} no longer exists")
+        return {_FORMER_NAMES.get(k, k): v for k, v in table.items() if k not in _REMOVED}
+
     return {
-        name: {_FORMER_NAMES.get(key, key): entry for key, entry in value.items()}
-        if isinstance(value, Mapping)
-        else value
+        name: current(value) if isinstance(value, Mapping) else value
         for name, value in preset.items()
     }
 
@@ -163,25 +183,23 @@ def build_model(
     links: Sequence[tuple[int, int]],
     preset: Mapping[str, Any],
     pretrained: bool,
-    pairs: Sequence[tuple[int, int]] = (),
 ) -> LOFR | DetrBaseline | SimpleBaseline | TwinBaseline:
     """A network with random or ImageNet weights.
 
     Args:
-        kind: "lofr", "detr" the paper's baseline, "simple" the supervised-only one, or "twin"
-            the semi-supervised one.
+        kind: "lofr"; or a baseline: "detr" the paper's, "simple" supervised-only, "twin"
+            semi-supervised.
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
         preset: one of `PRESETS`, or a changed copy.
         pretrained: start the backbone from ImageNet weights.
-        pairs: (left, right) keypoints.
 
     Raises:
         ValueError: on an unknown kind, backbone or setting.
-        PretrainedUnavailable: if weights are wanted but cannot be fetched.
+        PretrainedUnavailable: if pretrained weights cannot be fetched.
     """
     if kind not in KINDS:
-        raise ValueError(f"Model kind {kind!r} is none of {', '.join(KINDS)}.")
+        raise ValueError(f"Model kind {kind!r} is not one of {', '.join(KINDS)}.")
     settings = dict(preset["simple" if kind == "twin" else kind])
     reading = {
         key: settings.pop(key)
@@ -190,7 +208,7 @@ def build_model(
     }
 
     def build() -> Any:
-        return _build(kind, num_keypoints, links, pairs, settings, preset["backbone"], pretrained)
+        return _build(kind, num_keypoints, links, settings, preset["backbone"], pretrained)
 
     network = TwinBaseline(build(), build()) if kind == "twin" else build()
     network.reader = build_reader(num_keypoints, preset, reading)
@@ -205,7 +223,8 @@ def build_reader(
     Args:
         num_keypoints: K.
         preset: see `build_model`.
-        reading: "rotation_tta", "kinematics" and "pose_prior" of `PoseReader`; off where missing.
+        reading: "rotation_tta", "kinematics" and "pose_prior" of `PoseReader`; missing ones are
+            off.
     """
     height, width = preset["input_size"]
     return PoseReader(num_keypoints, (height // 4, width // 4), **reading)
@@ -215,7 +234,6 @@ def _build(
     kind: str,
     num_keypoints: int,
     links: Sequence[tuple[int, int]],
-    pairs: Sequence[tuple[int, int]],
     settings: Mapping[str, Any],
     backbone_name: str,
     pretrained: bool,
@@ -223,7 +241,7 @@ def _build(
     if kind == "lofr":
         strides = lofr_strides(settings.get("cam_stride", 16))
         backbone = Backbone(backbone_name, strides, pretrained)
-        return LOFR(backbone, num_keypoints, links, pairs, **settings)
+        return LOFR(backbone, num_keypoints, links, **settings)
     others = {key: value for key, value in settings.items() if key != "stride"}
     backbone = Backbone(backbone_name, (settings["stride"],), pretrained)
     make = DetrBaseline if kind == "detr" else SimpleBaseline
@@ -231,7 +249,7 @@ def _build(
 
 
 def parameter_groups(model: nn.Module, training: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Optimiser groups: the transformer at its own learning rate, the rest at `lr`.
+    """Optimiser groups: the transformer at `transformer_lr`, the rest at `lr`.
 
     Args:
         model: from `build_model`.

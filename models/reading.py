@@ -11,24 +11,24 @@ from torch import Tensor, nn
 
 from labelkit.models.losses import render_heatmaps
 
-#: Labelled poses count turned and scaled as much as training crops are, roughly.
-_TURNS = torch.linspace(-math.pi / 6, math.pi / 6, 7)
+#: Rotations (radians) and scales of labelled poses, roughly those of training crops.
+_ROTATIONS = torch.linspace(-math.pi / 6, math.pi / 6, 7)
 _SCALES = torch.tensor((0.87, 1.0, 1.15))
-#: Density of a displacement that no labelled pose shows, as a share of the likeliest one's.
+#: Density of a displacement that no labelled pose has, as a share of the most likely one's.
 _UNSEEN = 0.01
-#: Displacements below which a pair of keypoints is left to the picture: ten mirrored poses.
+#: With fewer displacements, a pair of keypoints is left to the image: ten mirrored poses.
 _FEWEST = 20
-#: Exponents of heatmap and density: neither is a probability, and the picture counts for more.
+#: Exponents of heatmap and density: neither is a probability, and the image counts for more.
 _EVIDENCE, _PRIOR = 2.0, 0.5
 
 
 class KinematicTree(nn.Module):
-    """Where keypoints lie to each other: a pictorial structure over heatmaps.
+    """Where keypoints lie relative to each other: a pictorial structure over heatmaps.
 
-    A tree joins keypoints that lie most predictably to each other. Sum-product over it is exact
-    (Felzenszwalb and Huttenlocher, IJCV 2005): a knee is believed to be where its map is high
-    and where the maps of hip and ankle leave room for one. Before `fit` every place is as likely
-    as any other, and the maps' peaks stay where they are.
+    A tree joins the keypoints whose displacements vary least. Sum-product over it is exact
+    (Felzenszwalb and Huttenlocher, IJCV 2005): a knee is where its map is high and where the maps
+    of hip and ankle leave room for one. Before `fit` every displacement is equally likely, and the
+    maps' peaks stay where they are.
 
     Args:
         num_keypoints: K.
@@ -56,7 +56,7 @@ class KinematicTree(nn.Module):
         """
         xy = xy.to(torch.float32)
         keypoints = xy.shape[1]
-        cell = max(self.size_hw) / 24  # the unit in which places are told apart
+        cell = max(self.size_hw) / 24  # the smallest distance that matters
         cost = torch.full((keypoints, keypoints), math.inf)
         for first in range(keypoints):
             for second in range(first):
@@ -73,17 +73,21 @@ class KinematicTree(nn.Module):
 
     def _density(self, apart: Tensor, cell: float) -> Tensor:
         """(2 rows - 1, 2 columns - 1) log density of (N, 2) displacements, about 0 at its peak."""
+        from scipy.ndimage import gaussian_filter
+
         bandwidth = max(cell, float(apart.std(dim=0).mean()) * len(apart) ** (-1 / 6))  # Scott
-        cos, sin = _TURNS.cos(), _TURNS.sin()
+        cos, sin = _ROTATIONS.cos(), _ROTATIONS.sin()
         turn = torch.stack((torch.stack((cos, sin), dim=1), torch.stack((-sin, cos), dim=1)), dim=1)
-        views = torch.einsum("ni,tij,s->tsnj", apart, turn, _SCALES).flatten(0, 2)
+        varied = torch.einsum("ni,tij,s->tsnj", apart, turn, _SCALES).flatten(0, 2)
         rows, columns = self.size_hw
         count = torch.zeros(2 * rows - 1, 2 * columns - 1)
-        index = views.round().long() + torch.tensor((columns - 1, rows - 1))
+        index = varied.round().long() + torch.tensor((columns - 1, rows - 1))
         inside = ((index >= 0) & (index < torch.tensor((2 * columns - 1, 2 * rows - 1)))).all(1)
         column, row = index[inside].T
         count.index_put_((row, column), torch.ones(len(row)), accumulate=True)
-        count = _blur(_blur(count, bandwidth).T, bandwidth).T
+        reach = math.ceil(3 * bandwidth)
+        blurred = gaussian_filter(count.numpy(), bandwidth, mode="constant", radius=reach)
+        count = torch.from_numpy(blurred)
         return _PRIOR * (count / count.max().clamp_min(1e-12) + _UNSEEN).log()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -93,7 +97,7 @@ class KinematicTree(nn.Module):
             ValueError: if the maps are not of `size_hw`.
         """
         if tuple(maps.shape[2:]) != self.size_hw:
-            raise ValueError(f"The tree is of {self.size_hw} maps, not {tuple(maps.shape[2:])}.")
+            raise ValueError(f"The tree needs {self.size_hw} maps, not {tuple(maps.shape[2:])}.")
         rows, columns = self.size_hw
         # Displacement (0, 0) first: what leaves the map on one side wraps into the padding.
         tables = F.pad(self.log_density.exp(), (0, 1, 0, 1)).roll((1 - rows, 1 - columns), (1, 2))
@@ -116,20 +120,20 @@ class KinematicTree(nn.Module):
 
 
 class PoseReader(nn.Module):
-    """What is done with a network's maps before their peaks are read.
+    """What happens to a network's maps before their peaks are read.
 
     Args:
         num_keypoints: K.
         size_hw: rows and columns of the maps.
-        rotation_tta: degrees; crops rotated by as much either way are read too. 0 for none.
-        kinematics: whether poses tell which peaks go together, see `KinematicTree`.
-        pose_prior: how far keypoints lie from where the pose prior has them, one standard
-            deviation, as a share of the maps' longer side; used where response maps are read.
-            0 for no prior.
+        rotation_tta: degrees of test-time augmentation: crops rotated by this much either way are
+            read too. 0 for none.
+        kinematics: whether poses decide which peaks go together, see `KinematicTree`.
+        pose_prior: standard deviation of keypoints around the pose prior, as a share of the maps'
+            longer side; used where response maps are read. 0 for no prior.
 
     Attributes:
-        read_from: which of a network's maps: "heatmaps", or its "response" maps (attention) as
-            long as the heatmaps have been taught no location.
+        read_from: which of the network's maps: "heatmaps", or its "response" maps (attention)
+            until heatmaps have been trained on any location.
     """
 
     def __init__(
@@ -151,8 +155,8 @@ class PoseReader(nn.Module):
 
         Args:
             maps: (B, K, h, w) heatmaps or response maps, peaks at most 1.
-            expected: (B, K, 2) where the pose prior has the keypoints, in cells; None where
-                locations have been learned.
+            expected: (B, K, 2) keypoints of the pose prior, in cells; None once locations have
+                been learned.
 
         Returns:
             (B, K, h, w).
@@ -165,8 +169,8 @@ class PoseReader(nn.Module):
         return maps if self.tree is None else self.tree(maps)
 
 
-def turn(maps: Tensor, degrees: Tensor | float, scale: Tensor | float = 1.0) -> Tensor:
-    """Maps turned and magnified about their centres, 0 where nothing is known.
+def rotate(maps: Tensor, degrees: Tensor | float, scale: Tensor | float = 1.0) -> Tensor:
+    """Maps rotated and magnified about their centres, 0 outside.
 
     Args:
         maps: (B, C, h, w).
@@ -178,7 +182,7 @@ def turn(maps: Tensor, degrees: Tensor | float, scale: Tensor | float = 1.0) -> 
     """
     batch, _, height, width = maps.shape
     angle = torch.deg2rad(torch.as_tensor(degrees, device=maps.device).expand(batch))
-    # From places of the new view to places of the old one, both -1 ... 1 over the map.
+    # From coordinates of the result to those of `maps`, both -1 ... 1 over the map.
     cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(angle)
     rows = (
         torch.stack((cos, -sin * height / width, zero), dim=1),
@@ -196,22 +200,15 @@ def _between(xy: Tensor, present: Tensor, first: int, second: int) -> Tensor:
 
 
 def _spanning_tree(cost: Tensor) -> Tensor:
-    """(K - 1, 2) parents and children of the cheapest tree from keypoint 0 (Prim, 1957)."""
-    inside, edges = [0], []
-    while len(inside) < len(cost):
-        outside = [keypoint for keypoint in range(len(cost)) if keypoint not in inside]
-        best = cost[inside][:, outside].argmin().item()
-        edge = (inside[int(best) // len(outside)], outside[int(best) % len(outside)])
-        edges.append(edge)
-        inside.append(edge[1])
-    return torch.tensor(edges, dtype=torch.long).reshape(-1, 2)
+    """(K - 1, 2) parents and children, from keypoint 0 outwards, of the cheapest tree."""
+    from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-
-def _blur(rows: Tensor, sigma: float) -> Tensor:
-    """Each row of (R, C) smoothed by a Gaussian of `sigma` cells."""
-    reach = math.ceil(3 * sigma)
-    kernel = (-0.5 * (torch.arange(-reach, reach + 1) / sigma).square()).exp()
-    return F.conv1d(rows[:, None], kernel[None, None] / kernel.sum(), padding=reach)[:, 0]
+    # Costs above 0: scipy takes 0 and infinity for no edge.
+    cost = cost.double().nan_to_num(posinf=1e6)
+    tree = minimum_spanning_tree((cost - cost.min() + 1).numpy())
+    order, parents = breadth_first_order(tree, 0, directed=False)
+    children = torch.from_numpy(order[1:]).long()
+    return torch.stack((torch.from_numpy(parents).long()[children], children), dim=1)
 
 
 def _peak_one(maps: Tensor) -> Tensor:

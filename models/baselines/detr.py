@@ -18,7 +18,7 @@ class DetrBaseline(nn.Module):
     """Learned queries, sine positions, one scale; each decoded query is classified.
 
     What LOFR adds is missing on purpose: no activation maps, no relations between keypoints, and
-    the classifier sees the query as well as what it looked at.
+    the classifier reads the query as well as what it attended to.
 
     Args:
         backbone: its last map is the memory.
@@ -56,7 +56,7 @@ class DetrBaseline(nn.Module):
         self.heatmap = AttentionHeatmap(num_keypoints)
 
     def transformer_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the transformer, which learns at a lower rate than the CNN."""
+        """Parameters of the transformer, which has its own learning rate."""
         parts = (self.encoder, self.decoder, self.classify)
         return [self.query_position, *(p for part in parts for p in part.parameters())]
 
@@ -84,7 +84,7 @@ class DetrBaseline(nn.Module):
                 memory,
                 self.query_position,
                 position,
-                wants_weights=index == len(self.decoder) - 1,
+                return_weights=index == len(self.decoder) - 1,
             )
         assert attention is not None
         logits = self.classify(queries)  # (B, K)

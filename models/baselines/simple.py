@@ -37,8 +37,8 @@ class SimpleBaseline(nn.Module):
                 multiples of the backbone's last stride.
 
         Returns:
-            `PoseOutput`. The logits are those of each heatmap's peak, read as a probability; the
-            response is the heatmap without its negative part, made to sum to 1.
+            `PoseOutput`. The logits are those of each heatmap's peak, taken as a probability; the
+            response is the heatmap without its negative part, normalised to sum to 1.
         """
         heatmaps = self.head(self.backbone(images)[-1]).float()  # (B, K, H/4, W/4)
         response = heatmaps.relu() + 1e-6

@@ -1,4 +1,4 @@
-"""The semi-supervised baseline: two simple baselines that teach each other (Xie et al., 2021)."""
+"""The semi-supervised baseline: two simple baselines that train each other (Xie et al., 2021)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from labelkit.models.parts.output import PoseOutput
 
 
 class TwinBaseline(nn.Module):
-    """Two networks of one kind with weights of their own; the training makes them agree.
+    """Two networks of one kind with separate weights; training makes them agree.
 
     Args:
-        first, second: alike, from different random starts.
+        first, second: the same architecture, initialised differently.
     """
 
     def __init__(self, first: SimpleBaseline, second: SimpleBaseline) -> None:

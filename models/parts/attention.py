@@ -21,7 +21,7 @@ def _check_heads(dim: int, heads: int) -> None:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
-    """PyTorch's attention; in full precision on CPUs, where its half-precision gradient is slow."""
+    """PyTorch's attention; in full precision on CPUs, where half-precision gradients are slow."""
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, scale=scale)
     with torch.autocast("cpu", enabled=False):
@@ -42,7 +42,7 @@ class SelfAttention(nn.Module):
         _check_heads(dim, heads)
         self.heads = heads
         self.query = _linear(dim)
-        self.key = _linear(dim, bias=False)  # softmax takes a key's bias out again
+        self.key = _linear(dim, bias=False)  # softmax cancels a bias of the keys
         self.value = _linear(dim)
         self.out = _linear(dim)
 
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, L, d/h)
 
     def forward(self, tokens: Tensor, position: Tensor | None = None) -> Tensor:
-        """Mix (B, L, dim) tokens; `position` is added where they are queries and keys."""
+        """Mix (B, L, dim) tokens; `position` is added to queries and keys."""
         placed = tokens if position is None else tokens + position
         mixed = _attend(
             self._split(self.query(placed)),
@@ -64,23 +64,23 @@ class CrossAttention(nn.Module):
     """Multi-head attention of a few queries to many memory tokens.
 
     Keys and values are never computed for the memory: with q W_q (m W_k)^T = (q W_q W_k^T) m^T
-    the key matrix moves to the queries, and the value matrix to the answer. It is the same
+    the key matrix moves to the queries, and the value matrix to the output. It is the same
     attention at about half the arithmetic where heads * K < 2 * dim.
 
     Args:
         dim: channels of queries and memory.
         heads: number of heads; must divide `dim`.
-        answers: False leaves out value and output, where only the weights are wanted.
+        with_output: False leaves out value and output, where only the weights are needed.
     """
 
-    def __init__(self, dim: int, heads: int, answers: bool = True) -> None:
+    def __init__(self, dim: int, heads: int, with_output: bool = True) -> None:
         super().__init__()
         _check_heads(dim, heads)
         self.heads = heads
         self.scale = (dim // heads) ** -0.5
         self.query = _linear(dim)
         self.key = _linear(dim, bias=False)
-        if answers:
+        if with_output:
             self.value = _linear(dim)
             self.out = _linear(dim)
 
@@ -91,19 +91,19 @@ class CrossAttention(nn.Module):
         return (q @ key).flatten(1, 2)  # (B, h*K, d)
 
     def _unfold(self, pooled: Tensor) -> Tensor:
-        """(B, h*K, dim) memory pooled by each head as the (B, K, dim) answer."""
+        """(B, h*K, dim) memory pooled by each head as the (B, K, dim) output."""
         per_head = pooled.unflatten(1, (self.heads, -1))  # (B, h, K, d)
         value = self.value.weight.unflatten(0, (self.heads, -1))  # (h, d/h, d)
         mixed = (per_head @ value.transpose(1, 2)).transpose(1, 2).flatten(2)  # (B, K, d)
         return self.out(mixed + self.value.bias)
 
     def forward(self, query: Tensor, memory: Tensor, position: Tensor | None = None) -> Tensor:
-        """What each query reads.
+        """Read the memory with each query.
 
         Args:
             query: (B, K, dim).
             memory: (B, L, dim).
-            position: (L, dim), added where the memory serves as keys; or None.
+            position: (L, dim), added to the memory as keys; or None.
 
         Returns:
             (B, K, dim).
@@ -121,7 +121,7 @@ class CrossAttention(nn.Module):
         position: Tensor | None = None,
         guide: Tensor | None = None,
     ) -> Tensor:
-        """Where each head of each query looks (eq. 6).
+        """Attention weights of each head and query (eq. 6).
 
         Args:
             query, memory, position: as in `forward`.
@@ -137,8 +137,8 @@ class CrossAttention(nn.Module):
             scores = scores + guide[:, None]
         return scores.softmax(dim=3)
 
-    def answer(self, weights: Tensor, memory: Tensor) -> Tensor:
-        """`forward` for weights that are known: (B, h, K, L) and (B, L, dim) to (B, K, dim)."""
+    def pool(self, weights: Tensor, memory: Tensor) -> Tensor:
+        """`forward` for known weights: (B, h, K, L) and (B, L, dim) to (B, K, dim)."""
         return self._unfold(weights.flatten(1, 2).to(memory.dtype) @ memory)
 
 

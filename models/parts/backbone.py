@@ -15,7 +15,7 @@ WEIGHTS_HOST = "huggingface.co"
 
 
 class PretrainedUnavailable(RuntimeError):
-    """Pretrained weights that can be neither found on this machine nor downloaded.
+    """Pretrained weights are neither on this machine nor downloadable.
 
     Args:
         name: the backbone.
@@ -25,13 +25,13 @@ class PretrainedUnavailable(RuntimeError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
             f"No pretrained weights for {name} ({reason}). "
-            "Connect once to download them, or train from scratch with --no-pretrained."
+            "Connect once to download them, or train from scratch with: --no-pretrained"
         )
         self.name = name
 
 
 class Backbone(nn.Module):
-    """A timm network cut down to the maps that the rest of the model reads.
+    """A timm network reduced to the maps that the rest of the model reads.
 
     Args:
         name: of the network in timm.
@@ -44,13 +44,13 @@ class Backbone(nn.Module):
 
     Raises:
         ValueError: if timm has no such network, or it has no map at one of the strides.
-        PretrainedUnavailable: if weights are wanted but cannot be fetched.
+        PretrainedUnavailable: if pretrained weights cannot be fetched.
     """
 
     def __init__(self, name: str, strides: Sequence[int], pretrained: bool) -> None:
         super().__init__()
         if not timm.is_model(name):
-            raise ValueError(f"timm has no network {name!r}; resnet18 is one that it has.")
+            raise ValueError(f"timm has no network {name!r}; it has resnet18, for example.")
         with torch.device("meta"):
             info: Any = timm.create_model(name, features_only=True).feature_info
         reductions = list(info.reduction())
@@ -62,14 +62,14 @@ class Backbone(nn.Module):
         wanted = [last[stride] for stride in strides]
         self.strides = tuple(strides)
         self.channels = tuple(info.channels()[index] for index in wanted)
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
             self.net = _create(name, sorted(wanted), pretrained)
-            self._drop_what_no_map_needs()
+            self._drop_unused_parts()
         # depthwise convolutions train ten times faster in this layout on CPUs
         self.net.to(memory_format=torch.channels_last)
 
-    def _drop_what_no_map_needs(self) -> None:
-        """Cut stages behind the last map, and freeze other idle branches: DDP waits for them."""
+    def _drop_unused_parts(self) -> None:
+        """Cut stages after the last map, and freeze other idle branches: DDP waits for them."""
         training = self.net.training
         parameters = list(self.net.parameters())
         maps = self.net.eval()(torch.zeros(1, 3, 64, 64))
@@ -95,11 +95,6 @@ class Backbone(nn.Module):
         return tuple(self.net(images.contiguous(memory_format=torch.channels_last)))
 
 
-def create_backbone(name: str, pretrained: bool, strides: Sequence[int] = (4, 8, 16)) -> Backbone:
-    """A backbone by its timm name; see `Backbone` for arguments and errors."""
-    return Backbone(name, strides, pretrained)
-
-
 def _create(name: str, out_indices: Sequence[int], pretrained: bool) -> nn.Module:
     if not pretrained:
         return timm.create_model(name, features_only=True, out_indices=out_indices)
@@ -111,7 +106,7 @@ def _create(name: str, out_indices: Sequence[int], pretrained: bool) -> nn.Modul
     if cached:
         overlay["file"] = cached
     elif not _reachable(WEIGHTS_HOST):
-        # timm would retry for most of a minute before it says the same
+        # timm would retry for most of a minute first
         raise PretrainedUnavailable(name, f"{WEIGHTS_HOST} cannot be reached")
     try:
         return timm.create_model(
@@ -136,7 +131,7 @@ def _cached_weights(hub_id: str | None) -> str | None:
 
 
 def _reachable(host: str) -> bool:
-    """Whether a download may be tried; behind a proxy only the download itself can tell."""
+    """Whether a download can be tried; behind a proxy only the download itself shows that."""
     if getproxies():
         return True
     try:

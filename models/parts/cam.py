@@ -13,7 +13,7 @@ SHARPNESS = 5.0  # of log-sum-exp pooling: 0 would be the mean, infinity the max
 
 
 def pool_classes(scores: Tensor, how: str) -> Tensor:
-    """One score a class from a map of scores.
+    """One score per class from a map of scores.
 
     Args:
         scores: (B, K, h, w).
@@ -36,42 +36,28 @@ def pool_classes(scores: Tensor, how: str) -> Tensor:
         with torch.no_grad():
             peaks = (F.max_pool2d(scores, 3, stride=1, padding=1) == scores).to(scores.dtype)
         return (scores * peaks).sum(dim=(2, 3)) / peaks.sum(dim=(2, 3))
-    raise ValueError(f"cam_pool {how!r} is none of gap, topk, lse, lmp.")
+    raise ValueError(f"cam_pool {how!r} is not one of gap, topk, lse, lmp.")
 
 
 class CamBranch(nn.Module):
-    """Presence from a CNN map, with class activation maps and one vector a keypoint.
+    """Presence from a CNN map, with class activation maps and one vector per keypoint.
 
     Args:
         channels: of the CNN map.
         num_keypoints: K.
         dim: channels of the keypoint vectors; 0 leaves them out.
         pool: see `pool_classes`.
-        fc: "dense", a K x K layer after the 1x1 convolution as in the paper, or "identity".
-        proto_attn: how eq. 2 weighs the cells of X^c: "cam_norm" by the activation map divided
-            by its sum, "raw" by X' itself (the equation to the letter), "sigmoid" by the sigmoid
-            of the class scores, averaged, "softmax" by their softmax over cells.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        num_keypoints: int,
-        dim: int,
-        pool: str = "gap",
-        fc: str = "dense",
-        proto_attn: str = "cam_norm",
-    ) -> None:
+    def __init__(self, channels: int, num_keypoints: int, dim: int, pool: str = "gap") -> None:
         super().__init__()
         self.pool = pool
-        self.proto_attn = proto_attn
         self.squeeze = nn.Conv2d(channels, num_keypoints, 1)
-        self.fc = nn.Linear(num_keypoints, num_keypoints) if fc == "dense" else None
+        self.fc = nn.Linear(num_keypoints, num_keypoints)
         self.vector = nn.Conv2d(channels, dim, 1) if dim else None
-        if self.fc is not None:
-            # each class starts as its own channel, so that the two layers do not blur each other
-            nn.init.eye_(self.fc.weight)
-            nn.init.zeros_(self.fc.bias)
+        # Each class starts as its own channel, so that the two layers do not blur each other.
+        nn.init.eye_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """Classify and locate.
@@ -83,32 +69,16 @@ class CamBranch(nn.Module):
             logits: (B, K) presence.
             cams: (B, K, h, w) M of eq. 1, >= 0.
             vectors: (B, K, dim) F_c of eq. 2, or None where dim is 0.
-            scores: (B, K, h, w) what `cams` is the positive part of.
+            scores: (B, K, h, w), of which `cams` is the positive part.
         """
         squeezed = self.squeeze(features)  # X': (B, K, h, w)
-        if self.fc is None:
-            scores = squeezed
-            logits = pool_classes(scores, self.pool)
-        else:
-            # the layer commutes with the mean: classes first, so that every pooling works
-            scores = F.conv2d(squeezed, self.fc.weight[:, :, None, None])  # (B, K, h, w)
-            logits = pool_classes(scores, self.pool) + self.fc.bias
+        # The layer commutes with the mean: classes first, so that every pooling works.
+        scores = F.conv2d(squeezed, self.fc.weight[:, :, None, None])  # (B, K, h, w)
+        logits = pool_classes(scores, self.pool) + self.fc.bias
         cams = scores.relu()  # eq. 1
         if self.vector is None:
             return logits, cams, None, scores
-        where = self._weights(squeezed, scores, cams).flatten(2)  # (B, K, h*w)
+        weights = cams / (cams.sum(dim=(2, 3), keepdim=True) + 1e-4)  # (B, K, h, w)
         content = self.vector(features).flatten(2)  # X^c: (B, dim, h*w)
-        return logits, cams, where @ content.transpose(1, 2), scores  # eq. 2: (B, K, dim)
-
-    def _weights(self, squeezed: Tensor, scores: Tensor, cams: Tensor) -> Tensor:
-        if self.proto_attn == "cam_norm":
-            return cams / (cams.sum(dim=(2, 3), keepdim=True) + 1e-4)
-        if self.proto_attn == "raw":
-            return squeezed
-        if self.proto_attn == "sigmoid":
-            return scores.sigmoid() / scores[0, 0].numel()
-        if self.proto_attn == "softmax":
-            return scores.flatten(2).softmax(dim=2).view_as(scores)
-        raise ValueError(
-            f"proto_attn {self.proto_attn!r} is none of cam_norm, raw, sigmoid, softmax."
-        )
+        vectors = weights.flatten(2) @ content.transpose(1, 2)  # eq. 2: (B, K, dim)
+        return logits, cams, vectors, scores

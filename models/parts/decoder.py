@@ -1,4 +1,4 @@
-"""Relation-guided pose decoder, RGP-De: one query a keypoint looks for its part of the image."""
+"""Relation-guided pose decoder, RGP-De: one query per keypoint finds its part of the image."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class DecoderLayer(nn.Module):
         heads: attention heads.
         ffn: hidden channels of the feed-forward block.
         dropout: on what each block adds.
-        answers: False stops after the cross-attention's weights, where nobody reads the query
-            that would come out.
+        with_output: False stops after the cross-attention's weights, where the decoded query is
+            not used.
     """
 
     def __init__(
-        self, dim: int, heads: int, ffn: int, dropout: float, answers: bool = True
+        self, dim: int, heads: int, ffn: int, dropout: float, with_output: bool = True
     ) -> None:
         super().__init__()
-        self.answers = answers
+        self.with_output = with_output
         self.among = SelfAttention(dim, heads)
-        self.cross = CrossAttention(dim, heads, answers)
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3 if answers else 1))
+        self.cross = CrossAttention(dim, heads, with_output)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3 if with_output else 1))
         self.drop = nn.Dropout(dropout)
-        if answers:
+        if with_output:
             self.feed_forward = FeedForward(dim, ffn, dropout)
 
     def forward(
@@ -38,7 +38,7 @@ class DecoderLayer(nn.Module):
         memory: Tensor,
         query_position: Tensor | None = None,
         memory_position: Tensor | None = None,
-        wants_weights: bool = False,
+        return_weights: bool = False,
         guide: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """One layer.
@@ -48,35 +48,35 @@ class DecoderLayer(nn.Module):
             memory: (B, L, dim).
             query_position: added to queries and keys among queries, as DETR does; or None.
             memory_position: added to the memory's keys; or None.
-            wants_weights: return the cross-attention's weights.
-            guide: (B, K, L), added to the scores whose weights are wanted; or None.
+            return_weights: return the cross-attention's weights.
+            guide: (B, K, L), added to the scores of the returned weights; or None.
 
         Returns:
             query: (B, K, dim).
-            weights: (B, K, L) float32, mean over heads, each row sums to 1; None where nobody
-                wants them.
+            weights: (B, K, L) float32, mean over heads, each row sums to 1; None unless
+                requested.
         """
         mixed = self.among(query, query_position)
         query = self.norms[0](query + self.drop(mixed))
         placed = query if query_position is None else query + query_position
-        if self.answers and not wants_weights:
-            return self._answer(query, self.cross(placed, memory, memory_position)), None
+        if self.with_output and not return_weights:
+            return self._decode(query, self.cross(placed, memory, memory_position)), None
         per_head = self.cross.weights(placed, memory, memory_position, guide)  # (B, h, K, L)
         weights = per_head.mean(dim=1)  # (B, K, L)
-        if not self.answers:
+        if not self.with_output:
             return query, weights
-        return self._answer(query, self.cross.answer(per_head, memory)), weights
+        return self._decode(query, self.cross.pool(per_head, memory)), weights
 
-    def _answer(self, query: Tensor, mixed: Tensor) -> Tensor:
+    def _decode(self, query: Tensor, mixed: Tensor) -> Tensor:
         query = self.norms[1](query + self.drop(mixed))
         return self.norms[2](query + self.drop(self.feed_forward(query)))
 
 
 class PartDecoder(nn.Module):
-    """Let one query per keypoint look at the image memory and say where it looked.
+    """Let one query per keypoint attend to the image memory, and return where it attended.
 
     The part feature is the memory pooled by attention, with no path from the query: what the
-    classifier learns can only come from where the query looked.
+    classifier learns can only come from where the query attended.
 
     Args:
         dim: channels of queries and memory.
@@ -84,8 +84,7 @@ class PartDecoder(nn.Module):
         depth: number of layers.
         ffn: hidden channels of the feed-forward blocks.
         dropout: on what each block adds.
-        read_layer: "last" reads the last layer's attention, "mean" that of all layers.
-        answers: whether the queries of the last layer are wanted too.
+        with_queries: whether the decoded queries are used too.
     """
 
     def __init__(
@@ -95,13 +94,11 @@ class PartDecoder(nn.Module):
         depth: int,
         ffn: int,
         dropout: float,
-        read_layer: str = "last",
-        answers: bool = False,
+        with_queries: bool = False,
     ) -> None:
         super().__init__()
-        self.read_layer = read_layer
         self.layers = nn.ModuleList(
-            DecoderLayer(dim, heads, ffn, dropout, answers=answers or index < depth - 1)
+            DecoderLayer(dim, heads, ffn, dropout, with_output=with_queries or index < depth - 1)
             for index in range(depth)
         )
 
@@ -113,26 +110,22 @@ class PartDecoder(nn.Module):
         Args:
             queries: (B, K, dim), one prototype per keypoint.
             memory: (B, L, dim) tokens of all scales.
-            guide: (B, K, L) scores that the attention which is read starts from; or None.
+            guide: (B, K, L) scores that the last layer's attention starts from; or None.
 
         Returns:
-            features: (B, K, dim), memory pooled by attention.
+            features: (B, K, dim), memory pooled by the last layer's attention.
             attention: (B, K, L) float32, each row sums to 1.
-            queries: (B, K, dim) after the last layer; only meant to be read if `answers`.
+            queries: (B, K, dim) after the last layer; complete only with `with_queries`.
         """
-        last = len(self.layers) - 1
-        read = []
-        for index, layer in enumerate(self.layers):
-            wanted = index == last or self.read_layer == "mean"
-            queries, weights = layer(queries, memory, wants_weights=wanted, guide=guide)
-            if weights is not None:
-                read.append(weights)
-        attention = read[0] if len(read) == 1 else torch.stack(read).mean(dim=0)  # (B, K, L)
+        *earlier, last = self.layers
+        for layer in earlier:
+            queries, _ = layer(queries, memory)
+        queries, attention = last(queries, memory, return_weights=True, guide=guide)
         return attention.to(memory.dtype) @ memory, attention, queries
 
 
 class PartClassifier(nn.Module):
-    """Presence of each keypoint from its own feature: one vector and one bias a keypoint.
+    """Presence of each keypoint from its own feature: one vector and one bias per keypoint.
 
     Args:
         num_keypoints: K.

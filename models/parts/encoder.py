@@ -46,7 +46,7 @@ class ContextEncoder(nn.Module):
         dropout: on what each block adds.
         num_keypoints: K of the class output.
         enc_tokens: "per_scale" attends within each scale, "joint" over all scales at once,
-            "cap" within each scale but the finest, which goes by the encoder unchanged.
+            "cap" within each scale except the finest, which skips the encoder.
         pool: how the class output pools a scale's tokens; see `pool_classes`.
     """
 

@@ -1,4 +1,4 @@
-"""Heatmap heads: what the supervised term (eq. 14) is fitted to."""
+"""Heatmap heads: what the supervised term (eq. 14) trains."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from labelkit.models.parts.spe import sine_position
 
 
 class AttentionHeatmap(nn.Module):
-    """A response map brought to the height of a Gaussian target.
+    """A response map scaled to the height of a Gaussian target.
 
     A response map sums to 1 while a target of sigma 2 sums to 25, so it is divided by its peak;
-    a scale and a bias for each keypoint are learned.
+    each keypoint learns a scale and a bias.
 
     Args:
         num_keypoints: K.
@@ -34,7 +34,7 @@ class AttentionHeatmap(nn.Module):
 
 
 class DotHeatmap(nn.Module):
-    """How well each fine token fits each decoded query, as a map.
+    """How well each fine token matches each decoded query, as a map.
 
     Args:
         num_keypoints: K.
@@ -55,9 +55,9 @@ class DotHeatmap(nn.Module):
 
 
 class HeatmapPresence(nn.Module):
-    """Presence as heatmaps tell it: a map that is high somewhere says yes.
+    """Presence read off heatmaps: a keypoint is present where its map is high somewhere.
 
-    It lets presence labels teach the heatmaps where nobody gave a location.
+    It lets presence labels train the heatmaps where there is no location.
 
     Args:
         num_keypoints: K.
@@ -80,7 +80,7 @@ class DeconvHead(nn.Sequential):
         in_channels: of the map.
         num_keypoints: K.
         doublings: how often the size doubles.
-        channels: of the layers between.
+        channels: of the layers in between.
     """
 
     def __init__(
@@ -102,16 +102,15 @@ class DeconvHead(nn.Sequential):
 
 
 class PyramidHead(nn.Module):
-    """Tokens and backbone maps of several scales brought together, from coarse to fine.
+    """Tokens and backbone maps of several scales merged from coarse to fine.
 
-    A feature pyramid (Lin et al., CVPR 2017). The tokens know of their context and of presence,
-    the backbone's own maps keep what presence had no use for. The coarsest level is told where
-    each of its cells lies. The tokens themselves had better not know: presence could then be
-    read off places instead of what is there.
+    A feature pyramid (Lin et al., CVPR 2017). The tokens carry context and presence, the
+    backbone's own maps the detail that presence does not need. Only the coarsest level gets a
+    position encoding: tokens with one would let presence be read off places instead of content.
 
     Args:
         dim: channels of every level's tokens.
-        channels: of the backbone's map of each level, finest first.
+        channels: of the backbone's maps, finest first.
         num_keypoints: K.
     """
 

@@ -1,4 +1,4 @@
-"""Relation-encoded pose prototypes, RePPG: queries that know their neighbours (eq. 10)."""
+"""Relation-encoded pose prototypes, RePPG: queries mixed along the skeleton (eq. 10)."""
 
 from __future__ import annotations
 
@@ -8,31 +8,24 @@ import torch
 from torch import Tensor, nn
 
 
-def adjacency(
-    num_keypoints: int,
-    links: Sequence[tuple[int, int]],
-    pairs: Sequence[tuple[int, int]] = (),
-    adj: str = "kinematic",
-) -> Tensor:
-    """Which keypoints tell each other something: A of eq. 10.
+def adjacency(num_keypoints: int, links: Sequence[tuple[int, int]]) -> Tensor:
+    """Which keypoints exchange information: A of eq. 10, the kinematic links and self loops.
 
     Args:
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
-        pairs: (left, right) keypoints.
-        adj: "kinematic" links only, "kinematic_symmetric" left/right pairs as well.
 
     Returns:
         (K, K) bool, symmetric, True on the diagonal.
     """
     mask = torch.eye(num_keypoints, dtype=torch.bool)
-    for a, b in [*links, *(pairs if adj == "kinematic_symmetric" else ())]:
+    for a, b in links:
         mask[a, b] = mask[b, a] = True
     return mask
 
 
 class SemanticGraphConv(nn.Module):
-    """SemGCN's graph convolution: a learned weight for every edge, a matrix of its own for self.
+    """SemGCN's graph convolution: a learned weight per edge, and a separate matrix for self loops.
 
     Args:
         dim: channels of the nodes.
@@ -45,7 +38,7 @@ class SemanticGraphConv(nn.Module):
         super().__init__()
         self.register_buffer("mask", mask.clone(), persistent=False)
         self.own = nn.Linear(dim, dim, bias=False)
-        # a graph without edges has no neighbours to learn from
+        # A graph without edges has no neighbours to learn from.
         has_edges = bool((mask & ~torch.eye(len(mask), dtype=torch.bool)).any())
         self.neighbours = nn.Linear(dim, dim, bias=False) if has_edges else None
         self.bias = nn.Parameter(torch.zeros(dim))
@@ -75,8 +68,8 @@ class PosePrototypes(nn.Module):
     Args:
         dim: channels.
         mask: (K, K) bool edges; see `adjacency`.
-        depth: residual graph convolutions.
-        proto_init: "cam_learned" the CNN branch's vectors plus a learned one a keypoint, "cam"
+        depth: number of residual graph convolutions; 0 leaves the relations out.
+        proto_init: "cam_learned" the CNN branch's vectors plus a learned one per keypoint, "cam"
             or "learned" only one of them.
     """
 
@@ -93,7 +86,7 @@ class PosePrototypes(nn.Module):
         """Prototypes of each crop.
 
         Args:
-            vectors: F_c, (B, K, dim); None where only learned ones are used.
+            vectors: F_c, (B, K, dim); None with only learned ones.
             batch: B.
 
         Returns:
@@ -101,7 +94,7 @@ class PosePrototypes(nn.Module):
         """
         if self.embedding is None:
             if vectors is None:
-                raise ValueError('proto_init "cam" wants the vectors of the CNN branch.')
+                raise ValueError('proto_init "cam" needs the vectors of the CNN branch.')
             nodes = vectors
         elif self.uses_vectors and vectors is not None:
             nodes = vectors + self.embedding

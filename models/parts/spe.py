@@ -1,4 +1,4 @@
-"""Spatial-aware position encoding: tell the encoder where keypoints seem to be (eq. 3-4)."""
+"""Spatial-aware position encoding: show the encoder where keypoints seem to be (eq. 3-4)."""
 
 from __future__ import annotations
 
@@ -9,47 +9,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 KEY_SIGMA_PX = 8.0  # of the Gaussian at each CAM's peak: 2 cells at stride 4
-LEARNED_GRID = 16  # cells a side of the learned encoding, stretched to every map
-WITHOUT_KEYS = ("sine", "learned", "none")  # encodings that do not look at the CAMs
+LEARNED_GRID = 16  # rows and columns of the learned encoding, stretched to every map
+WITHOUT_KEYS = ("sine", "learned", "none")  # encodings that do not use the CAMs
 
 
-def key_maps(
-    cams: Tensor, presence: Tensor, size_hw: tuple[int, int], stride: int, fkey: str
-) -> Tensor:
-    """F^key for one level: a map a keypoint that is high where its CAM peaks.
+def key_maps(cams: Tensor, presence: Tensor, size_hw: tuple[int, int], stride: int) -> Tensor:
+    """F^key for one level: a Gaussian of 8 input pixels at the peak of each keypoint's CAM.
 
     Args:
         cams: (B, K, h, w) of the whole crop.
-        presence: (B, K) probability that the keypoint can be seen; absent ones fade.
+        presence: (B, K) probability that the keypoint is visible; it scales the Gaussian.
         size_hw: rows and columns of the level.
-        stride: of the level, in input pixels a cell.
-        fkey: "gauss" a Gaussian of 8 input pixels at the peak, "onehot" 1 in the peak's cell,
-            "cam" the CAM itself, divided by its maximum.
+        stride: of the level, in input pixels per cell.
 
     Returns:
-        (B, rows * columns, K) in [0, 1]. No gradient flows through the peak's place.
+        (B, rows * columns, K) in [0, 1]. No gradient flows through the position of the peak.
     """
     rows, columns = size_hw
     height, width = cams.shape[2:]
-    if fkey == "cam":
-        peak = cams.amax(dim=(2, 3), keepdim=True).clamp(min=1e-4)
-        maps = F.interpolate(cams / peak, size=size_hw, mode="bilinear", align_corners=False)
-        return (maps * presence[:, :, None, None]).flatten(2).transpose(1, 2)  # (B, L, K)
     index = cams.detach().flatten(2).argmax(dim=2)  # (B, K)
-    # centre of the peak's cell, in cells of this level; (0, 0) is the corner of the first cell
+    # Centre of the peak's cell, in cells of this level; (0, 0) is the corner of the first cell.
     x = (index % width + 0.5) * (columns / width)  # (B, K)
     y = (index // width + 0.5) * (rows / height)
     column = torch.arange(columns, device=cams.device)
     row = torch.arange(rows, device=cams.device)
-    if fkey == "onehot":
-        along_x = (x.long()[:, :, None] == column).to(presence.dtype)  # (B, K, columns)
-        along_y = (y.long()[:, :, None] == row).to(presence.dtype)  # (B, K, rows)
-    elif fkey == "gauss":
-        sharpness = -0.5 * (stride / KEY_SIGMA_PX) ** 2
-        along_x = (sharpness * (column + 0.5 - x[:, :, None]) ** 2).exp()  # (B, K, columns)
-        along_y = (sharpness * (row + 0.5 - y[:, :, None]) ** 2).exp()  # (B, K, rows)
-    else:
-        raise ValueError(f"fkey {fkey!r} is none of gauss, onehot, cam.")
+    sharpness = -0.5 * (stride / KEY_SIGMA_PX) ** 2
+    along_x = (sharpness * (column + 0.5 - x[:, :, None]) ** 2).exp()  # (B, K, columns)
+    along_y = (sharpness * (row + 0.5 - y[:, :, None]) ** 2).exp()  # (B, K, rows)
     along_y = along_y * presence[:, :, None]
     maps = along_y[:, :, :, None] * along_x[:, :, None, :]  # (B, K, rows, columns)
     return maps.flatten(2).transpose(1, 2)  # (B, L, K)
@@ -58,7 +44,7 @@ def key_maps(
 def sine_position(size_hw: tuple[int, int], dim: int, device: torch.device) -> Tensor:
     """DETR's sine encoding: (rows * columns, dim), half of the channels for y, half for x."""
     if dim % 4:
-        raise ValueError(f"A sine encoding wants a multiple of 4 channels, not {dim}.")
+        raise ValueError(f"A sine encoding needs a multiple of 4 channels, not {dim}.")
     exponent = torch.arange(dim // 4, device=device) / (dim // 4)
     frequency = 10000**-exponent  # (dim/4,)
     halves = []
@@ -73,7 +59,7 @@ def sine_position(size_hw: tuple[int, int], dim: int, device: torch.device) -> T
 
 
 class SpatialEncoding(nn.Module):
-    """Add to each token what is known of its place: F' = psi(phi + F), phi = F x F^key.
+    """Add to each token what is known about its place: F' = psi(phi + F), phi = F x F^key.
 
     One module serves all levels.
 
@@ -82,40 +68,23 @@ class SpatialEncoding(nn.Module):
         num_keypoints: K.
         spe: how tokens and key maps make phi. "embed" F * (F^key W_e), "gate" F times the
             highest key map, "gather" each keypoint's mean token brought back to its place,
-            "conv" a 1x1 convolution of both; "sine", "learned" and "none" look at no key map.
-        plus_sine: add the sine encoding as well.
-        psi: "conv_ln_relu", "linear" or "identity".
+            "conv" a 1x1 convolution of both; "sine", "learned" and "none" use no key map.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_keypoints: int,
-        spe: str = "embed",
-        plus_sine: bool = False,
-        psi: str = "conv_ln_relu",
-    ) -> None:
+    def __init__(self, dim: int, num_keypoints: int, spe: str = "embed") -> None:
         super().__init__()
         self.spe = spe
-        self.plus_sine = plus_sine
         if spe == "embed":
             self.embed = nn.Parameter(torch.ones(num_keypoints, dim))  # W_e
         elif spe == "conv":
             self.merge = nn.Linear(dim + num_keypoints, dim)  # a 1x1 convolution of tokens
         elif spe == "learned":
             self.table = nn.Parameter(0.02 * torch.randn(1, dim, LEARNED_GRID, LEARNED_GRID))
-        if psi == "conv_ln_relu":
-            self.psi: nn.Module = nn.Sequential(
-                nn.Linear(dim, dim), nn.LayerNorm(dim), nn.ReLU(inplace=True)
-            )
-        elif psi == "linear":
-            self.psi = nn.Linear(dim, dim)
-        else:
-            self.psi = nn.Identity()
+        self.psi = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim), nn.ReLU(inplace=True))
 
     @property
-    def wants_keys(self) -> bool:
-        """Whether `forward` looks at key maps."""
+    def needs_keys(self) -> bool:
+        """Whether `forward` uses key maps."""
         return self.spe not in WITHOUT_KEYS
 
     def forward(self, tokens: Tensor, keys: Tensor | None, size_hw: tuple[int, int]) -> Tensor:
@@ -123,16 +92,13 @@ class SpatialEncoding(nn.Module):
 
         Args:
             tokens: F, (B, L, dim), row by row.
-            keys: F^key, (B, L, K); None where `wants_keys` is False.
+            keys: F^key, (B, L, K); None where `needs_keys` is False.
             size_hw: rows and columns, L = rows * columns.
 
         Returns:
             F', (B, L, dim).
         """
-        placed = tokens + self._phi(tokens, keys, size_hw)  # eq. 3
-        if self.plus_sine:
-            placed = placed + sine_position(size_hw, tokens.shape[2], tokens.device)
-        return self.psi(placed)  # eq. 4
+        return self.psi(tokens + self._phi(tokens, keys, size_hw))  # eq. 3-4
 
     def _phi(self, tokens: Tensor, keys: Tensor | None, size_hw: tuple[int, int]) -> Tensor:
         if self.spe == "none":
@@ -143,7 +109,7 @@ class SpatialEncoding(nn.Module):
             table = F.interpolate(self.table, size=size_hw, mode="bilinear", align_corners=False)
             return table.flatten(2).transpose(1, 2).expand_as(tokens)
         if keys is None:
-            raise ValueError(f"spe {self.spe!r} wants key maps.")
+            raise ValueError(f"spe {self.spe!r} needs key maps.")
         if self.spe == "embed":
             return tokens * (keys @ self.embed)
         if self.spe == "gate":
@@ -154,5 +120,5 @@ class SpatialEncoding(nn.Module):
             share = keys / (keys.sum(dim=1, keepdim=True) + 1e-4)  # (B, L, K)
             return keys @ (share.transpose(1, 2) @ tokens)  # (B, L, K) @ (B, K, dim)
         raise ValueError(
-            f"spe {self.spe!r} is none of embed, gate, gather, conv, sine, learned, none."
+            f"spe {self.spe!r} is not one of embed, gate, gather, conv, sine, learned, none."
         )

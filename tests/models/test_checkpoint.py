@@ -53,7 +53,7 @@ def test_saving_again_replaces_the_file(tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no checkpoint .*absent\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"absent\.safetensors"):
         load_checkpoint(tmp_path / "absent.safetensors")
 
 
@@ -65,14 +65,14 @@ class Bomb:
 def test_a_pickle_is_refused_unread(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
 def test_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     path.touch()
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
@@ -80,14 +80,14 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     save(path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
-def test_safetensors_of_somebody_else_are_refused(tmp_path):
+def test_safetensors_without_a_header_of_labelkit_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(CheckpointError, match="not written by labelkit"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_header_is_refused(tmp_path, text):
     path = tmp_path / "model.safetensors"
     save(path)
     rewrite_header(path, text)
-    with pytest.raises(CheckpointError, match="damaged header"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
@@ -105,7 +105,7 @@ def test_another_format_is_refused_by_number(tmp_path, version):
     path = tmp_path / "model.safetensors"
     save(path)
     rewrite_header(path, json.dumps({"format": version}))
-    with pytest.raises(CheckpointError, match=f"format {version}; this labelkit reads"):
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors .*{version}.*{FORMAT}"):
         load_model(path)
 
 
@@ -114,20 +114,40 @@ def test_another_format_is_refused_by_number(tmp_path, version):
     [{"kind": "hourglass"}, {"preset": {}}, {"links": [[0, 9]]}, {"num_keypoints": "three"}],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_header_that_describes_no_network_is_refused(tmp_path, changes):
+def test_a_header_of_a_network_that_cannot_be_built_is_refused(tmp_path, changes):
     path = tmp_path / "model.safetensors"
     save(path, **changes)
-    with pytest.raises(CheckpointError, match="describes no network"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        load_model(path)
+
+
+def test_a_checkpoint_of_an_earlier_version_still_loads(tmp_path):
+    path = tmp_path / "model.safetensors"
+    tiny = PRESETS["tiny"]
+    lofr = {key: value for key, value in tiny["lofr"].items() if key != "rotation_tta"}
+    preset = {**tiny, "lofr": {**lofr, "turned": 20.0, "spe_plus_sine": False, "fkey": "gauss"}}
+    model = save(path, preset=preset, pairs=[[0, 2]])
+    loaded, _ = load_model(path)
+    assert loaded.reader.rotations == (20.0, -20.0)
+    images = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.equal(loaded(images).heatmaps, model(images).heatmaps)
+
+
+def test_a_switch_that_no_longer_exists_is_refused_unless_it_was_off(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(path, preset={**PRESETS["tiny"], "lofr": {**PRESETS["tiny"]["lofr"], "fkey": "onehot"}})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors.*fkey 'onehot'"):
         load_model(path)
 
 
 def test_weights_of_another_skeleton_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     save(path, num_keypoints=4)
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_model(path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="could not be written"):
+    with pytest.raises(CheckpointError, match=r"absent.model\.safetensors"):
         save(tmp_path / "absent" / "model.safetensors")

@@ -39,14 +39,13 @@ def test_diversity_is_the_mean_cosine_of_different_keypoints():
     # unit vectors at 0, 90 and 180 degrees: cosines 0, -1, 0
     features = torch.tensor([[[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]])
     assert diversity_loss(features).item() == pytest.approx(-2 / 6)
-    assert diversity_loss(features, relu=True).item() == pytest.approx(0)
 
 
 def test_equal_part_features_cost_one():
     assert diversity_loss(torch.ones(2, 4, 8)).item() == pytest.approx(1)
 
 
-def test_one_keypoint_alone_is_as_diverse_as_can_be():
+def test_a_single_keypoint_has_no_diversity_loss():
     assert diversity_loss(torch.ones(2, 1, 8)).item() == 0
 
 
@@ -76,8 +75,8 @@ def test_without_locations_the_heatmap_term_is_zero_and_can_be_stepped():
 
 def test_the_weak_loss_weighs_its_four_terms_as_the_paper_does():
     logits = torch.zeros(1, 2)
-    sure = torch.full((1, 2), 100.0)
-    output = make_output(logits, torch.ones(1, 2, 4), aux=(logits, sure))
+    certain = torch.full((1, 2), 100.0)
+    output = make_output(logits, torch.ones(1, 2, 4), aux=(logits, certain))
     loss = weak_loss(output, torch.ones(1, 2))
     assert loss.cnn.item() == pytest.approx(math.log(2))
     assert loss.encoder.item() == pytest.approx(0)
@@ -108,7 +107,7 @@ def test_a_target_between_two_cells_is_equal_in_both():
     assert row[1].item() == pytest.approx(row[2].item())
 
 
-def test_an_absent_keypoint_has_an_empty_target_even_where_its_place_is_nan():
+def test_an_absent_keypoint_has_an_empty_target_even_where_its_position_is_nan():
     xy = torch.tensor([[[math.nan, 1.0], [1.0, 1.0]]])
     target = render_heatmaps(xy, torch.tensor([[False, True]]), (2, 2), sigma=1.0)
     assert torch.equal(target[0, 0], torch.zeros(2, 2))
@@ -124,7 +123,7 @@ def test_mirrored_targets_are_the_targets_of_mirrored_keypoints_with_sides_swapp
     torch.testing.assert_close(mirrored, render_heatmaps(xy, valid, (8, 8)).flip(3)[:, flip])
 
 
-def test_a_response_that_looks_everywhere_alike_is_surprised_by_the_log_of_its_cells():
+def test_a_uniform_response_costs_the_log_of_its_cells():
     response = torch.full((1, 1, 2, 2), 0.25)
     target = torch.tensor([[[[0.5, 0.0], [0.0, 1.5]]]])
     assert response_loss(response, target, torch.ones(1, 1)).item() == pytest.approx(
@@ -132,7 +131,7 @@ def test_a_response_that_looks_everywhere_alike_is_surprised_by_the_log_of_its_c
     )
 
 
-def test_a_response_is_surprised_less_the_more_it_looks_at_the_keypoint():
+def test_a_response_costs_less_the_more_mass_is_at_the_keypoint():
     target = torch.tensor([[[[0.0, 3.0]]]])
     losses = [
         response_loss(torch.tensor([[[[1 - share, share]]]]), target, torch.ones(1, 1)).item()
@@ -141,7 +140,7 @@ def test_a_response_is_surprised_less_the_more_it_looks_at_the_keypoint():
     assert losses == pytest.approx([-math.log(1e-6), math.log(2), 0.0], abs=1e-4)
 
 
-def test_only_located_keypoints_that_are_there_surprise_a_response():
+def test_only_located_and_present_keypoints_count_in_the_response_loss():
     response = torch.tensor([[[[0.5, 0.5]], [[0.1, 0.9]], [[0.2, 0.8]]]], requires_grad=True)
     target = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]]])
     loss = response_loss(response, target, torch.tensor([[1.0, 0.0, 1.0]]))
@@ -152,7 +151,7 @@ def test_only_located_keypoints_that_are_there_surprise_a_response():
     assert response.grad.abs().sum() == 0
 
 
-def test_what_heatmaps_say_of_presence_counts_with_the_cnn():
+def test_presence_read_off_heatmaps_counts_with_the_cnn():
     undecided = torch.zeros(1, 1)
     output = make_output(undecided, torch.zeros(1, 1, 0), aux=(undecided, undecided, undecided))
     loss = weak_loss(output, torch.ones(1, 1), weights=(0.5, 0.1, 0.3, 0.1))

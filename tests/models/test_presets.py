@@ -5,7 +5,13 @@ import json
 import pytest
 import torch
 
-from labelkit.models.presets import KINDS, PRESETS, build_model, parameter_groups
+from labelkit.models.presets import (
+    KINDS,
+    PRESETS,
+    build_model,
+    parameter_groups,
+    with_current_names,
+)
 
 LINKS = [(0, 1), (1, 2)]
 
@@ -13,7 +19,7 @@ LINKS = [(0, 1), (1, 2)]
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tiny_preset_builds_every_kind_of_network(kind):
     preset = PRESETS["tiny"]
-    model = build_model(kind, 3, LINKS, preset, pretrained=False, pairs=[(0, 2)])
+    model = build_model(kind, 3, LINKS, preset, pretrained=False)
     height, width = preset["input_size"]
     output = model.eval()(torch.zeros(1, 3, height, width))
     assert output.response.shape == (1, 3, height // 4, width // 4)
@@ -61,3 +67,28 @@ def test_every_trained_parameter_is_in_exactly_one_group(kind):
         [1.0] if kind in ("simple", "twin") else [1.0, 0.1]
     )
     assert all(group["weight_decay"] == 0.5 for group in groups)
+
+
+def test_a_preset_of_an_earlier_version_gets_the_names_of_today():
+    saved = {
+        "backbone": "resnet18",
+        "lofr": {"dim": 64, "turned": 20.0, "textbook": 0.16, "fc": "dense", "psi": "conv_ln_relu"},
+        "loss": {"sigma": 2.0, "div_relu": False},
+        "training": {"guess_at": [0.33], "sure": 0.5, "ema_decay": 0.0},
+    }
+    assert with_current_names(saved) == {
+        "backbone": "resnet18",
+        "lofr": {"dim": 64, "rotation_tta": 20.0, "pose_prior": 0.16},
+        "loss": {"sigma": 2.0},
+        "training": {"pseudo_labels_at": [0.33], "keep_fraction": 0.5},
+    }
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_todays_presets_already_have_the_names_of_today(name):
+    assert with_current_names(PRESETS[name]) == PRESETS[name]
+
+
+def test_a_removed_entry_with_a_value_that_is_no_longer_built_is_named():
+    with pytest.raises(ValueError, match="read_layer 'mean'"):
+        with_current_names({"lofr": {"read_layer": "mean"}})

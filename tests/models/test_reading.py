@@ -1,11 +1,11 @@
-"""Reading maps with labelled poses and turned views."""
+"""Reading maps with labelled poses and test-time augmentation."""
 
 import itertools
 
 import pytest
 import torch
 
-from labelkit.models.reading import _EVIDENCE, KinematicTree, PoseReader, turn
+from labelkit.models.reading import _EVIDENCE, KinematicTree, PoseReader, rotate
 from labelkit.workflows.network.decode import refine
 
 
@@ -51,7 +51,7 @@ def test_beliefs_are_the_marginals_of_every_way_to_place_the_keypoints():
     assert torch.allclose(tree(maps)[0].double(), expected, atol=1e-4)
 
 
-def test_before_it_knows_a_pose_every_peak_stays_where_it_is():
+def test_before_it_is_fitted_every_peak_stays_where_it_is():
     torch.manual_seed(0)
     maps = torch.rand(5, 6, 8, 6)
     believed = KinematicTree(6, (8, 6))(maps)
@@ -59,7 +59,7 @@ def test_before_it_knows_a_pose_every_peak_stays_where_it_is():
     assert torch.allclose(refine(believed)[0], refine(maps)[0], atol=1e-2)
 
 
-def test_of_two_peaks_the_one_that_fits_the_other_keypoint_is_believed():
+def test_of_two_peaks_the_one_that_fits_the_other_keypoint_wins():
     size_hw = (24, 24)
     tree = fitted(size_hw, [(6.0, 0.0)])
     beside = bump(size_hw, (12.5, 9.5, 0.5), (3.5, 20.5, 0.6))  # right of the first; far below
@@ -68,14 +68,14 @@ def test_of_two_peaks_the_one_that_fits_the_other_keypoint_is_believed():
     assert refine(tree(maps))[0][0, 1] == pytest.approx(torch.tensor([12.5, 9.5]), abs=0.5)
 
 
-def test_a_clear_picture_is_believed_against_all_poses():
+def test_a_clear_image_outweighs_all_poses():
     size_hw = (24, 24)
     tree = fitted(size_hw, [(6.0, 0.0)])
     maps = torch.stack((bump(size_hw, (6.5, 9.5, 0.9)), bump(size_hw, (3.5, 20.5, 0.9))))[None]
     assert refine(tree(maps))[0][0] == pytest.approx(refine(maps)[0][0], abs=0.5)
 
 
-def test_the_tree_joins_what_lies_predictably_to_each_other():
+def test_the_tree_joins_keypoints_with_predictable_displacements():
     generator = torch.Generator().manual_seed(1)
     wrist = 3 * torch.randn(200, 2, generator=generator)
     knee = 3 * torch.randn(200, 2, generator=generator)
@@ -88,7 +88,21 @@ def test_the_tree_joins_what_lies_predictably_to_each_other():
     assert len(joined) == 3
 
 
-def test_a_handful_of_poses_says_nothing():
+def test_keypoints_that_never_appear_together_are_in_one_tree_all_the_same():
+    xy = torch.rand(60, 4, 2) * 8
+    present = torch.zeros(60, 4, dtype=torch.bool)
+    present[:30, :2] = present[30:, 2:] = True
+    tree = KinematicTree(4, (8, 8))
+    tree.fit(xy, present)
+    assert tree.edges[0, 0] == 0
+    reached = {0}
+    for parent, child in tree.edges.tolist():  # a parent comes before its children
+        assert parent in reached
+        reached.add(child)
+    assert reached == {0, 1, 2, 3}
+
+
+def test_a_handful_of_poses_teaches_nothing():
     tree = KinematicTree(3, (8, 8))
     tree.fit(torch.rand(6, 3, 2) * 8, torch.ones(6, 3, dtype=torch.bool))
     assert not tree.log_density.any()
@@ -96,7 +110,7 @@ def test_a_handful_of_poses_says_nothing():
     assert not tree.log_density.any()
 
 
-def test_absent_keypoints_may_lie_nowhere():
+def test_absent_keypoints_may_have_no_position():
     xy = torch.rand(50, 3, 2) * 8
     present = torch.ones(50, 3, dtype=torch.bool)
     present[::2, 1] = False
@@ -108,7 +122,7 @@ def test_absent_keypoints_may_lie_nowhere():
 
 
 def test_maps_of_another_size_are_refused():
-    with pytest.raises(ValueError, match="not"):
+    with pytest.raises(ValueError, match=r"\(8, 8\).*\(8, 6\)"):
         KinematicTree(3, (8, 8))(torch.rand(1, 3, 8, 6))
 
 
@@ -117,7 +131,7 @@ def test_empty_maps_give_finite_beliefs():
     assert tree(torch.zeros(2, 3, 8, 8)).isfinite().all()
 
 
-def test_where_a_picture_is_undecided_the_textbook_pose_decides_and_else_the_picture():
+def test_the_pose_prior_decides_only_where_the_image_does_not():
     reader = PoseReader(2, (24, 24), pose_prior=0.2)
     equal = bump((24, 24), (6.5, 6.5, 0.5), (18.5, 6.5, 0.5))
     clear = bump((24, 24), (6.5, 6.5, 1.0), (18.5, 6.5, 0.01))
@@ -132,11 +146,12 @@ def test_a_reader_without_a_tree_leaves_maps_alone():
     assert PoseReader(3, (8, 8), rotation_tta=20.0).rotations == (20.0, -20.0)
 
 
-def test_what_is_turned_and_turned_back_lies_where_it_was():
+def test_rotating_there_and_back_leaves_peaks_where_they_were():
     maps = bump((24, 18), (11.5, 9.5, 1.0))[None, None]
-    turned = turn(maps, 20.0)
-    assert refine(turned)[0][0, 0] != pytest.approx(torch.tensor([11.5, 9.5]), abs=0.5)
-    assert refine(turn(turned, -20.0))[0][0, 0] == pytest.approx(torch.tensor([11.5, 9.5]), abs=0.2)
-    # a quarter about the centre (9, 12): 2.5 to the right becomes 2.5 up
-    quarter = refine(turn(bump((24, 18), (11.5, 12.0, 1.0))[None, None], 90.0))[0][0, 0]
+    rotated = rotate(maps, 20.0)
+    assert refine(rotated)[0][0, 0] != pytest.approx(torch.tensor([11.5, 9.5]), abs=0.5)
+    back = refine(rotate(rotated, -20.0))[0][0, 0]
+    assert back == pytest.approx(torch.tensor([11.5, 9.5]), abs=0.2)
+    # A quarter turn about the centre (9, 12): 2.5 to the right becomes 2.5 up.
+    quarter = refine(rotate(bump((24, 18), (11.5, 12.0, 1.0))[None, None], 90.0))[0][0, 0]
     assert quarter == pytest.approx(torch.tensor([9.0, 9.5]), abs=0.2)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image as Pictures
 
+from labelkit.domain.geometry import scale_affine
 from labelkit.domain.pose import Pose
 from labelkit.domain.selection import format_percent
 from labelkit.domain.skeleton import Skeleton
@@ -16,9 +16,8 @@ from labelkit.files.atomic import atomic_path
 from labelkit.project.images import image_file, open_upright
 from labelkit.project.project import Project
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
-from labelkit.workflows.network.crops import apply_affine, normalise, warp
-from labelkit.workflows.reviewing.contact_sheet import SheetItem, contact_sheet
-from labelkit.workflows.reviewing.round_pictures import PIXELS_PER_CELL
+from labelkit.workflows.network.crops import cut
+from labelkit.workflows.reviewing.contact_sheet import contact_sheet, sheet_item
 
 if TYPE_CHECKING:
     from labelkit.workflows.network.inference import PredictionWithMaps
@@ -27,42 +26,37 @@ if TYPE_CHECKING:
 def draw(
     project: Project,
     network: Any,
-    seen: Sequence[PredictionWithMaps],
+    found: Sequence[PredictionWithMaps],
     test: EvaluationSet,
     folder: Path,
 ) -> None:
     """Write maps.png (Figures 6 and 7 of the paper) and parts.png (Figure 5).
 
     Args:
-        project: where the images of the test set are.
-        network: on whose part features the second picture is about; skipped if it has none.
-        seen: instances to draw.
+        project: with the images of the test set.
+        network: whose part features parts.png compares; left out if it has none.
+        found: predictions to draw.
         test: the test set.
         folder: where the pictures go.
     """
     import torch
 
+    from labelkit.models.parts.response import OUT_STRIDE
+    from labelkit.workflows.network.data import normalise
+
     items, crops = [], []
-    for item in seen:
+    for item in found:
         id_ = item.prediction.instance_id
-        affine = item.to_cells * PIXELS_PER_CELL
-        height, width = (side * PIXELS_PER_CELL for side in item.response.shape[1:])
         picture = open_upright(image_file(project.images_root, test.instances[id_].image.path))
-        crop = warp(picture, affine, (height, width))
         pose, truth = item.prediction.pose, test.truth[id_]
-        items.append(
-            SheetItem(
-                Pictures.fromarray(crop),
-                Pose(apply_affine(affine, truth.xy), truth.visibility, truth.score),
-                Pose(apply_affine(affine, pose.xy), truth.visibility, pose.score),
-                item.response,
-            )
-        )
-        side = item.response.shape[1] * 4, item.response.shape[2] * 4
-        crops.append(warp(picture, item.to_cells * 4, side))
+        shown = Pose(pose.xy, truth.visibility, pose.score)
+        items.append(sheet_item(picture, item.to_cells, item.response, shown, truth))
+        rows, columns = item.response.shape[1:]
+        affine = scale_affine(item.to_cells, OUT_STRIDE)
+        crops.append(cut(picture, affine, (rows * OUT_STRIDE, columns * OUT_STRIDE)))
     if not items:
         return
-    contact_sheet(items, project.skeleton, folder / "maps.png", title="Where the network looked")
+    contact_sheet(items, project.skeleton, folder / "maps.png", title="Response maps")
     device = next(network.parameters()).device
     batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device)
     with torch.inference_mode():

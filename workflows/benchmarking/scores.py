@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
@@ -108,8 +109,6 @@ def blind_scores(
 
 def response_at(seen: PredictionWithMaps, truth: Pose) -> NDArray[np.float64]:
     """(K,) response at the true keypoints, 0 ... 1 of each map's peak; NaN where there is none."""
-    from labelkit.workflows.network.crops import apply_affine
-
     height, width = seen.response.shape[1:]
     column, row = np.floor(apply_affine(seen.to_cells, truth.xy)).astype(int).T
     inside = truth.present & (column >= 0) & (column < width) & (row >= 0) & (row < height)

@@ -1,8 +1,8 @@
-"""Easy-to-hard consistency: what a network says of a crop holds for a harder view of it.
+"""Easy-to-hard consistency: the prediction for a crop is the target for a harder view of it.
 
 After the easy-hard augmentation of Xie et al. ("An Empirical Study of the Collapsing Problem in
-Semi-Supervised 2D Human Pose Estimation", ICCV 2021) with the joint cut-out that SemiPose-like
-methods add. Nothing here reads a true location: squares are cut where keypoints are *predicted*.
+Semi-Supervised 2D Human Pose Estimation", ICCV 2021), with the joint cut-out that SemiPose-like
+methods add. No true location is used: squares are cut out where keypoints are *predicted*.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 
 from labelkit.models.losses import heatmap_mse
-from labelkit.models.reading import turn
+from labelkit.models.reading import rotate
 
-#: A teacher's map whose peak is lower says nothing: it is no example of an empty map either.
-SURE = 0.3
+#: A teacher's map with a lower peak is ignored; it is not a target for an empty map either.
+CONFIDENT = 0.3
 
-#: Degrees either way, and magnifications.
+#: Range of random rotations, degrees either way, and of magnifications.
 ROTATION, SCALES = 30.0, (0.75, 1.25)
-#: Squares that are cut out of a crop, and their side as a share of its width.
+#: Number of squares cut out of a crop, and their side as a share of its width.
 CUTS, CUT_SIDE = 3, 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HardView:
-    """A turned, scaled and partly hidden copy of a batch.
+    """A rotated, scaled and partly hidden copy of a batch.
 
     Attributes:
         images: (B, 3, H, W).
-        heatmaps: (B, K, h, w) what a teacher saw, moved along; without gradient.
+        heatmaps: (B, K, h, w) of a teacher, transformed alike; without gradient.
     """
 
     images: Tensor
@@ -39,7 +39,7 @@ class HardView:
 
 
 def hard_view(images: Tensor, heatmaps: Tensor) -> HardView:
-    """Turn and scale crops at random, and hide some keypoints as the teacher sees them.
+    """Rotate and scale crops at random, and hide some keypoints where the teacher predicts them.
 
     Args:
         images: (B, 3, H, W), normalised: 0 is ImageNet's mean colour.
@@ -49,20 +49,20 @@ def hard_view(images: Tensor, heatmaps: Tensor) -> HardView:
     degrees = (torch.rand(batch, device=images.device) * 2 - 1) * ROTATION
     low, high = SCALES
     scale = low + torch.rand(batch, device=images.device) * (high - low)
-    turned = turn(images, degrees, scale)
-    maps = turn(heatmaps.detach(), degrees, scale)
-    return HardView(turned * _uncut(maps, images.shape[2:]), maps)
+    rotated = rotate(images, degrees, scale)
+    maps = rotate(heatmaps.detach(), degrees, scale)
+    return HardView(rotated * _uncut(maps, images.shape[2:]), maps)
 
 
 def consistency_loss(student: Tensor, teacher: Tensor, counts: Tensor) -> Tensor:
-    """Mean squared error to a teacher's heatmaps where the teacher is sure.
+    """Mean squared error to a teacher's heatmaps where the teacher is confident.
 
     Args:
         student, teacher: (B, K, h, w).
-        counts: (B, K), 0 for keypoints that are not to be learned from.
+        counts: (B, K), 0 for keypoints to ignore.
     """
-    sure = teacher.amax(dim=(2, 3)) > SURE
-    return heatmap_mse(student, teacher, counts * sure)
+    confident = teacher.amax(dim=(2, 3)) > CONFIDENT
+    return heatmap_mse(student, teacher, counts * confident)
 
 
 def _uncut(maps: Tensor, size_hw: Sequence[int]) -> Tensor:

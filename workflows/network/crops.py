@@ -1,8 +1,4 @@
-"""From a box in an image to the crop a network sees, and back.
-
-Coordinates are continuous: (0, 0) is the outer corner of the top-left pixel in images, crops and
-maps alike, so that going from one to the other is one affine map and nothing is half a pixel off.
-"""
+"""From a box in an image to the crop around it: for networks, reviewers and annotators."""
 
 from __future__ import annotations
 
@@ -10,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from torch import Tensor
 
+from labelkit.domain.geometry import Affine, apply_affine, invert_affine
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton
 
@@ -23,12 +18,10 @@ PADDING = 1.25
 #: ImageNet's mean colour fills what lies outside the image; it is zero after normalisation.
 FILL = (124, 116, 104)
 
-Affine = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class CropView:
-    """How a crop departs from the plain upright one.
+    """How a crop differs from the plain upright one.
 
     Attributes:
         rotation: radians, clockwise on the screen.
@@ -65,25 +58,14 @@ def crop_affine(box: Box, size_hw: tuple[int, int], view: CropView = PLAIN) -> A
     return np.column_stack([linear, target - linear @ centre])
 
 
-def apply_affine(affine: Affine, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points (..., 2) through a (2, 3) map."""
-    return xy @ affine[:, :2].T + affine[:, 2]
-
-
-def invert_affine(affine: Affine) -> Affine:
-    """The (2, 3) map that undoes `affine`."""
-    linear = np.linalg.inv(affine[:, :2])
-    return np.column_stack([linear, -linear @ affine[:, 2]])
-
-
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Which views of an object are still views of such an object.
+    """Which random views of an object are still valid examples.
 
     Attributes:
-        rotation: largest turn in degrees, either way.
-        mirror: whether a mirror image, sides renamed, is one too. It is not where the sides
-            differ by more than their place, as in colour-coded machines.
+        rotation: largest rotation in degrees, either way.
+        mirror: whether a mirror image with renamed sides is valid too. It is not where the sides
+            differ in more than position, as in colour-coded machines.
     """
 
     rotation: float
@@ -119,8 +101,10 @@ def safe_view(
 def free_view(
     rng: np.random.Generator, size_hw: tuple[int, int], augmentation: Augmentation
 ) -> CropView:
-    """A stronger random view for objects whose keypoints are known: what leaves the crop is
-    known to have left it (scale range of the paper, section 4.2)."""
+    """A stronger random view for objects with known keypoints.
+
+    What leaves the crop is known to have left it. The range of scales is the paper's (section 4.2).
+    """
     height, width = size_hw
     rotation, mirrored = augmentation.draw(rng)
     scale = math.exp(rng.uniform(math.log(0.65), math.log(1.35)))
@@ -128,11 +112,19 @@ def free_view(
     return CropView(rotation, scale, shift, mirrored)
 
 
-def warp(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """The crop (H, W, 3) that `affine` cuts out of an RGB image, resampled once.
+def cut(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """The crop of an RGB image, resampled once.
 
-    Where the crop is much smaller than its part of the image, that part is averaged down by a
-    whole factor first, because plain bilinear sampling would alias.
+    Where the crop is much smaller than its part of the image, that part is first averaged down by
+    a whole factor, because plain bilinear sampling would alias.
+
+    Args:
+        image: RGB.
+        affine: (2, 3) image pixels to crop pixels.
+        size_hw: rows and columns of the crop.
+
+    Returns:
+        (H, W, 3); `FILL` outside the image.
     """
     height, width = size_hw
     inverse = invert_affine(affine)
@@ -158,13 +150,6 @@ def warp(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDA
     return np.asarray(crop)
 
 
-def normalise(image: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 crops as the floats that ImageNet backbones expect."""
-    mean = torch.tensor((123.675, 116.28, 103.53), device=image.device).view(1, 3, 1, 1)
-    std = torch.tensor((58.395, 57.12, 57.375), device=image.device).view(1, 3, 1, 1)
-    return (image.float() - mean) / std
-
-
 def mirror_keypoints(values: NDArray, skeleton: Skeleton) -> NDArray:
-    """Per-keypoint rows (K, ...) after a mirror image swapped the sides' names."""
+    """Per-keypoint rows (K, ...) of a mirror image, where the sides swap names."""
     return values[list(skeleton.flip_indices)]

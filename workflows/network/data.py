@@ -1,4 +1,4 @@
-"""Crops and targets for training: objects with locations and objects without, mixed."""
+"""What a network is given: crops, and for training their targets, with and without locations."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
@@ -23,12 +24,11 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.project.images import open_upright
 from labelkit.workflows.network.crops import (
     Augmentation,
-    apply_affine,
     crop_affine,
+    cut,
     free_view,
     mirror_keypoints,
     safe_view,
-    warp,
 )
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Example:
 
     Attributes:
         instance: where it is.
-        presence: (K,) bool, the visibility answer; None where nobody has given one.
+        presence: (K,) bool, the visibility answer; None without one.
         pose: its keypoints; None where only the answer may be used.
     """
 
@@ -52,8 +52,7 @@ class Example:
 class TrainingCrops(Dataset[dict[str, Tensor]]):
     """Randomly viewed crops; an item is drawn by (example index, random seed).
 
-    With the seed in the index a crop depends on nothing else: not on workers, not on when the
-    run was interrupted.
+    The seed in the index makes a crop independent of workers and of interruptions.
 
     Args:
         images_root: folder below which the images lie.
@@ -63,9 +62,9 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         augmentation: which views are allowed.
 
     Attributes:
-        pseudo_labels: (N, K, 3) float32, where an example without locations is taken to have its
-            keypoints: x, y in image pixels, and 1 where that counts. All 0 at first. It lies in
-            shared memory: whoever changes it in place changes it for workers too.
+        pseudo_labels: (N, K, 3) float32, keypoints predicted for examples without locations: x, y
+            in image pixels, and 1 where they count. All 0 at first. In shared memory: changed in
+            place, it changes for workers too.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         Returns:
             image: (3, H, W) uint8.
             presence: (K,) float, 1 where the keypoint is present in the crop.
-            answered: (K,) float, 1 where people answered; 0 where the network predicted it.
+            answered: (K,) float, 1 where a person answered, 0 where the network predicted it.
             xy: (K, 2) float, crop pixels; 0 where unknown.
             located: (K,) float, 1 where the supervised term counts: every keypoint of an
                 object with locations or pseudo-labels, present (a peak) or absent (an empty map),
@@ -108,7 +107,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             view = free_view(rng, self.size_hw, self.augmentation)
         affine = crop_affine(box, self.size_hw, view)
         image = open_upright(self.images_root / example.instance.image.path)
-        crop = jitter_colours(rng, warp(image, affine, self.size_hw))
+        crop = jitter_colours(rng, cut(image, affine, self.size_hw))
 
         xy: NDArray = np.zeros((len(self.skeleton), 2))
         located: NDArray = np.zeros(len(self.skeleton))
@@ -127,7 +126,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         elif (pseudo_label := self.pseudo_labels[number].numpy().astype(np.float64)).any():
             xy = apply_affine(affine, pseudo_label[:, :2])
             inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
-            # Who says that a keypoint is absent has said where it is: nowhere.
+            # An answer that a keypoint is absent locates it: nowhere, so its map is empty.
             located = np.where(presence, pseudo_label[:, 2] * inside, float(answered))
             xy[located * presence == 0] = 0.0
         if view.mirrored:
@@ -145,13 +144,13 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
 def poses_in_cells(
     examples: Sequence[Example], skeleton: Skeleton, map_hw: tuple[int, int], mirror: bool
 ) -> tuple[Tensor, Tensor]:
-    """Labelled poses as they lie in upright crops.
+    """Labelled poses in cells of upright crops.
 
     Args:
         examples: those without locations are left out.
         skeleton: of the examples.
         map_hw: rows and columns of a crop.
-        mirror: also their mirror images, sides renamed.
+        mirror: add their mirror images, sides renamed.
 
     Returns:
         xy: (N, K, 2) in cells; NaN where a keypoint is absent.
@@ -176,15 +175,15 @@ def poses_in_cells(
 def prior_in_cells(
     instances: Sequence[Instance], skeleton: Skeleton, map_hw: tuple[int, int]
 ) -> Tensor | None:
-    """A textbook pose stretched over the boxes, as it lies in upright crops.
+    """The skeleton layout stretched over each box, in cells of upright crops.
 
     Args:
-        instances: whose boxes; N of them.
-        skeleton: its layout is used.
+        instances: N, whose boxes are used.
+        skeleton: provides the layout.
         map_hw: rows and columns of a crop.
 
     Returns:
-        (N, K, 2) float32 in cells; None where nobody has given the skeleton a layout.
+        (N, K, 2) float32 in cells; None if the skeleton has no layout.
     """
     if not skeleton.has_layout:
         return None
@@ -195,9 +194,9 @@ def prior_in_cells(
 
 
 def jitter_colours(rng: np.random.Generator, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Random colour strength, contrast and brightness of an (H, W, 3) crop."""
+    """Random saturation, contrast and brightness of an (H, W, 3) crop."""
     colour, contrast, brightness = rng.uniform(0.8, 1.2, size=3)
-    # Each changes colours linearly, about the grey of a pixel, of the crop and black.
+    # Linear changes about the pixel's grey, the crop's mean and black.
     matrix = brightness * contrast * (colour * np.eye(3) + (1 - colour) / 3)
     offset = brightness * (1 - contrast) * crop.mean()
     values = crop.astype(np.float32) @ matrix.astype(np.float32) + np.float32(offset)
@@ -210,13 +209,13 @@ class MixedSampler(Sampler[tuple[int, int]]):
     Args:
         located: indices of examples with locations.
         others: indices of examples without.
-        batch_size: of the batches that are cut from this order, on every device.
-        steps: batches an epoch.
-        located_share: least part of each batch that has locations, where there are both kinds.
-        located_odds: how many times as often as one without them an object with locations is
-            drawn, at least: the more objects have them, the larger is their part of a batch.
+        batch_size: of the batches on every device.
+        steps: batches per epoch.
+        located_share: least share of a batch with locations, 0 ... 1, where there are both kinds.
+        located_odds: least odds of drawing an object with locations rather than one without: the
+            more objects have them, the larger their share of a batch.
         seed: of the whole run.
-        rank, world_size: which of how many devices this is.
+        rank, world_size: index of this device and number of devices.
     """
 
     def __init__(
@@ -266,7 +265,7 @@ class MixedSampler(Sampler[tuple[int, int]]):
             batch = [next(located) for _ in range(self.located_per_batch)]
             batch += [next(others) for _ in range(total - self.located_per_batch)]
             seeds = rng.integers(2**62, size=total)
-            # Interleaved over devices, so that each gets its share of both kinds.
+            # Interleaved over devices: each gets its share of both kinds.
             for index, seed in list(zip(batch, seeds, strict=True))[self.rank :: self.world_size]:
                 yield index, int(seed)
 
@@ -278,7 +277,7 @@ def _endless(indices: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
 
 
 class PlainCrops(Dataset[dict[str, Tensor]]):
-    """Upright crops for inference, in the order given; each with its map back to the image."""
+    """Upright crops for inference, in the order given, each with its map from the image."""
 
     def __init__(
         self, images_root: Path, instances: Sequence[Instance], size_hw: tuple[int, int]
@@ -299,19 +298,26 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
         """
         instance = self.instances[index]
         affine = crop_affine(instance.box, self.size_hw)
-        crop = warp(open_upright(self.images_root / instance.image.path), affine, self.size_hw)
+        crop = cut(open_upright(self.images_root / instance.image.path), affine, self.size_hw)
         return {
             "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
             "affine": torch.from_numpy(affine),
         }
 
 
+def normalise(image: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 crops as the floats that ImageNet backbones expect."""
+    mean = torch.tensor((123.675, 116.28, 103.53), device=image.device).view(1, 3, 1, 1)
+    std = torch.tensor((58.395, 57.12, 57.375), device=image.device).view(1, 3, 1, 1)
+    return (image.float() - mean) / std
+
+
 def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
-    """The same items, the next ones made by a thread while the caller is busy with one.
+    """The same items, prefetched by a thread while the caller processes one.
 
     Args:
-        items: whatever takes time to come; iterated over in the thread from now on.
-        count: how many may wait.
+        items: slow to produce; iterated over in the thread from now on.
+        count: how many are prefetched.
     """
     source, end = iter(items), object()
     pool = ThreadPoolExecutor(1)
@@ -327,7 +333,7 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
 def loader(
     dataset: Dataset, batch_size: int, workers: int, sampler: Sampler | None = None
 ) -> DataLoader:
-    """Batches in order (or in the sampler's), pinned where a GPU waits for them."""
+    """Batches in order (or in the sampler's), in pinned memory where there is a GPU."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -339,6 +345,6 @@ def loader(
 
 
 def loader_workers() -> int:
-    """Processes that cut crops: none where there are hardly cores for the network itself."""
+    """Number of processes that cut crops: none where the network needs the cores itself."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return 0 if (cores or 1) <= 2 else min((cores or 1) - 1, 8)

@@ -1,19 +1,19 @@
-"""From maps to keypoints: the peak, refined below a cell, and how sure that place is."""
+"""From maps to keypoints: the peak at sub-cell precision, and the confidence in it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-#: Cells nearer to the peak than this share of the map's longer side are one place with it.
+#: Cells closer to the peak than this share of the map's longer side count as the same place.
 SAME_PLACE = 0.125
 
 
 def refine(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The peak of each map, placed between cells by a parabola through its neighbours.
+    """The peak of each map, refined between cells by a parabola through its neighbours.
 
-    The parabola is fitted to the logarithm, where a Gaussian peak is one exactly (DARK, CVPR
-    2020, without its blur).
+    The parabola is fitted to the logarithm, which is exact for a Gaussian peak (DARK, CVPR 2020,
+    without its blur).
 
     Args:
         maps: (..., h, w), higher is more likely.
@@ -28,7 +28,7 @@ def refine(maps: Tensor) -> tuple[Tensor, Tensor]:
     flat = maps.flatten(-2)
 
     def at(rows: int, columns: int) -> Tensor:
-        """Logarithm of the cell so far from the peak; outside the map, of the nearest cell."""
+        """Logarithm of the cell at this offset from the peak; the nearest one outside the map."""
         down = (row + rows).clamp(0, height - 1)
         right = (column + columns).clamp(0, width - 1)
         value = flat.gather(-1, (down * width + right)[..., None])[..., 0]
@@ -46,34 +46,34 @@ def refine(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def height_at(maps: Tensor, xy: Tensor) -> Tensor:
-    """(...) the value of each (..., h, w) map in the cell of its (..., 2) place."""
+    """(...) the value of each (..., h, w) map in the cell at its (..., 2) point."""
     height, width = maps.shape[-2:]
     column, row = xy.long().unbind(dim=-1)
     index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     return maps.flatten(-2).gather(-1, index[..., None])[..., 0]
 
 
-def certainty(maps: Tensor, xy: Tensor, peak: Tensor) -> Tensor:
-    """0 lost ... 1 sure: whether a map says one place, and that place alone.
+def confidence(maps: Tensor, xy: Tensor, peak: Tensor) -> Tensor:
+    """0 none ... 1 certain: whether a map singles out one place.
 
-    Two things are multiplied, neither of which needs a map of known height:
+    The product of two factors, neither of which needs a map of known height:
 
-    - closeness, 1 less the mean distance of the map's mass from its peak, as a share of the map's
-      longer side. If the map were the probability of the place, that is the expected error;
+    - closeness, 1 minus the mean distance of the map's mass from its peak, as a share of the
+      map's longer side. If the map were a probability, that distance is the expected error;
     - (1 + lead) / 2, where the lead is the height of the peak above the highest cell that is not
-      near it. A second candidate that is as high halves the certainty.
+      near it. A second candidate of equal height halves the confidence.
 
-    It is no probability, and it says nothing about whether the keypoint is present. Chosen by its
-    rank correlation with the error of instances that had given no location, in location-free and
-    in semi-weak rounds; `benchmarks/ranking.py` measures it.
+    It is not a probability, and it does not depend on whether the keypoint is present. Chosen for
+    its rank correlation with the error of instances without locations, in location-free and
+    semi-weak rounds; `benchmarks/ranking.py` measures it.
 
     Args:
-        maps: (..., h, w) in 0 ... 1; a map of zeros has certainty 0.
-        xy: (..., 2) places in map cells, see `refine`.
+        maps: (..., h, w) in 0 ... 1; a map of zeros has confidence 0.
+        xy: (..., 2) points in map cells, see `refine`.
         peak: (...) the maps' heights there.
 
     Returns:
-        (...) certainty.
+        (...) confidence.
     """
     height, width = maps.shape[-2:]
     side = max(height, width)

@@ -1,4 +1,4 @@
-"""Run a trained network over any number of crops: predictions and response maps, memory flat."""
+"""Run a trained network over any number of crops, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
-from labelkit.models.reading import PoseReader, turn
+from labelkit.models.reading import PoseReader, rotate
 from labelkit.project.preannotation import PRESENT
-from labelkit.workflows.network.crops import apply_affine, invert_affine, normalise
 from labelkit.workflows.network.data import (
     PlainCrops,
     ahead,
     loader,
     loader_workers,
+    normalise,
     prior_in_cells,
 )
-from labelkit.workflows.network.decode import certainty, height_at, refine
+from labelkit.workflows.network.decode import confidence, height_at, refine
 from labelkit.workflows.network.precision import faster_in_bf16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionWithMaps:
-    """What the network made of one instance.
+    """The prediction for one instance, and the maps it was read from.
 
     Attributes:
-        prediction: every keypoint with a location, whether present or not.
+        prediction: every keypoint has a location, whether present or not.
         to_cells: (2, 3) image pixels to cells of `response`.
         response: (K, h, w) the maps that the keypoints were read from, peaks at most 1.
         cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
@@ -59,13 +60,13 @@ def predict(
     """Predict instance by instance, in the order given.
 
     Args:
-        network: returns a `PoseOutput`; its `reader` says which of its maps are read, and how.
-        instances: what to look at.
+        network: returns a `PoseOutput`; its `reader` decides which of its maps are read, and how.
+        instances: to predict.
         images_root: folder below which the images lie.
         skeleton: of the network.
         size_hw: crop size in pixels.
         batch_size: crops at a time.
-        flip_test: average with the mirror image.
+        flip_test: average with the prediction for the mirror image.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
@@ -75,11 +76,11 @@ def predict(
         expected = prior_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
     crops = PlainCrops(images_root, instances, size_hw)
     flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
-    workers = loader_workers() if len(crops) > batch_size else 0  # one batch needs no others
+    workers = loader_workers() if len(crops) > batch_size else 0  # a single batch needs none
     batches = ahead(loader(crops, batch_size, workers))
     done = 0
-    # Threads cut the next crops and run the network while the caller writes the last answers.
-    for rows in ahead(_answers(network, device, batches, size_hw, flip, expected)):
+    # Threads cut the next crops and run the network while the caller writes the last results.
+    for rows in ahead(_rows(network, device, batches, size_hw, flip, expected)):
         for cell_xy, score, present, response, cam, affine in rows:
             yield PredictionWithMaps(
                 make_prediction(
@@ -96,7 +97,7 @@ def predict(
 
 
 @torch.inference_mode()
-def _answers(
+def _rows(
     network: nn.Module,
     device: torch.device,
     batches: Iterable[Mapping[str, Tensor]],
@@ -106,7 +107,7 @@ def _answers(
 ) -> Iterator[list[tuple[NDArray, ...]]]:
     """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells.
 
-    `expected` is where a textbook pose has the keypoints of all crops, see `prior_in_cells`.
+    `expected` holds the pose prior of all crops, see `prior_in_cells`.
     """
     reader: PoseReader = network.reader  # type: ignore[assignment]
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device))
@@ -117,14 +118,14 @@ def _answers(
             maps, cams, presence = _forward(network, image, reader.read_from, flip)
             if reader.read_from == "heatmaps":
                 for angle in reader.rotations:
-                    turned = _forward(network, turn(image, angle), reader.read_from, flip)[0]
-                    maps = maps + turn(turned, -angle)
+                    rotated = _forward(network, rotate(image, angle), reader.read_from, flip)[0]
+                    maps = maps + rotate(rotated, -angle)
                 maps = maps / (1 + len(reader.rotations))
-            near = None if expected is None else expected[done : done + len(image)].to(device)
-            believed = reader(maps, near)
+            prior = None if expected is None else expected[done : done + len(image)].to(device)
+            beliefs = reader(maps, prior)
         done += len(image)
-        xy, _ = refine(believed)
-        score = certainty(maps, xy, height_at(maps, xy))
+        xy, _ = refine(beliefs)
+        score = confidence(maps, xy, height_at(maps, xy))
         numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
         pictures = (v.float().cpu().numpy() for v in (maps, cams))
         to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
@@ -136,7 +137,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1.
 
-    Averaged with the mirror image where `flip` says which keypoint each becomes in it.
+    Averaged with the mirror image unless `flip`, (K,) which keypoint each becomes in it, is None.
     """
     if flip is not None:
         straight = _forward(network, image, read_from, None)
@@ -164,18 +165,18 @@ def make_prediction(
     score: NDArray[np.float64],
     presence: NDArray[np.float64],
 ) -> Prediction:
-    """One prediction; its instance score is the mean score of the keypoints seen as present.
+    """One prediction; its instance score is the mean score of the keypoints predicted present.
 
     Args:
         instance_id: of the instance.
         xy: (K, 2) in image pixels.
-        score: (K,) 0 lost ... 1 sure, see `certainty`.
-        presence: (K,) 0 surely absent ... 1 surely there.
+        score: (K,) 0 none ... 1 certain, see `confidence`.
+        presence: (K,) probability, 0 absent ... 1 present.
     """
-    seen = presence > PRESENT
+    present = presence > PRESENT
     return Prediction(
         instance_id,
         Pose(xy, np.full(len(xy), VISIBLE), score),
         presence,
-        float(score[seen].mean()) if seen.any() else 0.0,
+        float(score[present].mean()) if present.any() else 0.0,
     )

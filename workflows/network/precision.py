@@ -1,4 +1,4 @@
-"""Which number format a machine computes fastest in."""
+"""Which number format is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-#: Timed convolutions in either format; the best of each counts.
+#: Timed convolutions in each format; the best counts.
 TURNS = 5
 
 
 def faster_in_bf16(device: torch.device) -> bool:
-    """Whether a machine computes in bfloat16 faster than in full precision.
+    """Whether bfloat16 is faster than full precision on a device.
 
-    A CPU that knows the format may still take twice as long in it (Intel Xeons whose AMX is hidden
-    by a virtual machine do), so there a convolution is timed, once in a process.
+    A CPU that supports the format may still take twice as long in it (Intel Xeons whose AMX is
+    hidden by a virtual machine), so on CPUs a convolution is timed, once per process.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,8 +1,8 @@
-"""Self-training: a network labels the images it learns from, and trains on the surest of it.
+"""Self-training: a network predicts its training images and trains on the most confident results.
 
-Pseudo-labels are predicted upright, from several views and with the kinematic tree of labelled
-poses; they are learned crop by crop in single augmented views, so the network is its own teacher.
-They teach where a keypoint lies, never whether it can be seen: people have answered that.
+Pseudo-labels are predicted on upright crops, with test-time augmentation and the kinematic tree of
+labelled poses; they are learned in single augmented views, so the network is its own teacher.
+They teach where a keypoint is, never whether it is visible: people have answered that.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from labelkit.workflows.network.inference import predict
 
 
 class PseudoLabels(pl.Callback):
-    """Makes pseudo-labels at their epochs, and keeps them with the training state.
+    """Makes pseudo-labels at their epochs, and saves them with the training state.
 
     Without locations and without a pose prior none are made: they would only repeat the network.
 
     Args:
-        network: the one that is trained; from its first pseudo-labels on its heatmaps are read.
+        network: the one in training; once it has pseudo-labels, its heatmaps are read.
         crops: of the training; its pseudo-labels are replaced in place.
         at: fractions of the training after which they are made, 0 ... 1; empty for none.
         epochs: of the training.
-        keep_fraction: fraction of each keypoint's pseudo-labels that are kept, the surest first.
+        keep_fraction: fraction of each keypoint's pseudo-labels that are kept, 0 ... 1, the most
+            confident first.
         flip_test: see `predict`.
     """
 
@@ -78,47 +79,48 @@ class PseudoLabels(pl.Callback):
 def make_pseudo_labels(
     network: nn.Module, crops: TrainingCrops, keep_fraction: float, flip_test: bool
 ) -> Tensor:
-    """Locations that the network predicts for keypoints that people answered are present.
+    """Predicted locations of the keypoints that people answered are present.
 
-    Without an answer the network itself has to predict that they are present.
+    Without an answer, the network itself must predict that a keypoint is present.
 
     Args:
         network: see `predict`; left in evaluation mode.
         crops: of the training.
-        keep_fraction: fraction of each keypoint's pseudo-labels that are kept, the surest first.
+        keep_fraction: see `PseudoLabels`.
         flip_test: see `predict`.
 
     Returns:
-        (N, K, 3) for the N examples: x and y in image pixels, and 1 where it is kept. All
-        of an example with locations is 0.
+        (N, K, 3) for the N examples: x and y in image pixels, and 1 where it is kept; all 0 for
+        examples with locations.
     """
     examples = crops.examples
-    wanted = [n for n, example in enumerate(examples) if example.pose is None]
+    unlocated = [n for n, example in enumerate(examples) if example.pose is None]
     result = torch.zeros_like(crops.pseudo_labels)
-    if not wanted:
+    if not unlocated:
         return result
-    seen = predict(
+    found = predict(
         network,
-        [examples[n].instance for n in wanted],
+        [examples[n].instance for n in unlocated],
         crops.images_root,
         crops.skeleton,
         crops.size_hw,
         flip_test=flip_test,
     )
-    predictions = [item.prediction for item in seen]
+    predictions = [item.prediction for item in found]
     xy = np.stack([prediction.pose.xy for prediction in predictions])  # (M, K, 2)
     score = np.stack([prediction.pose.score for prediction in predictions])  # (M, K)
-    # A pose that is unsure as a whole is a bad source of single sure keypoints.
+    # A confident keypoint in a pose of low confidence is less reliable.
     score = score * score.mean(axis=1, keepdims=True)
-    there = np.stack([_present(examples[n], p) for n, p in zip(wanted, predictions, strict=True)])
-    counts = there.copy()
-    for keypoint in np.flatnonzero(there.any(axis=0)):
+    pairs = zip(unlocated, predictions, strict=True)
+    present = np.stack([_present(examples[n], prediction) for n, prediction in pairs])
+    kept = present.copy()
+    for keypoint in np.flatnonzero(present.any(axis=0)):
         column = score[:, keypoint]
-        counts[:, keypoint] &= column >= np.quantile(column[there[:, keypoint]], 1 - keep_fraction)
-    result[wanted] = torch.from_numpy(np.dstack((xy, counts))).to(result.dtype)
+        kept[:, keypoint] &= column >= np.quantile(column[present[:, keypoint]], 1 - keep_fraction)
+    result[unlocated] = torch.from_numpy(np.dstack((xy, kept))).to(result.dtype)
     return result
 
 
 def _present(example: Example, prediction: Prediction) -> NDArray[np.bool_]:
-    """(K,) as people answered, or else as the network predicts."""
+    """(K,) bool as answered, or else as the network predicts."""
     return prediction.presence > PRESENT if example.presence is None else example.presence

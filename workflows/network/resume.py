@@ -1,4 +1,4 @@
-"""Training state that survives a kill, kept in safetensors because a pickle can run code."""
+"""Training state that survives a kill, in safetensors because a pickle can run code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SafetensorsIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write beside and rename, so that a kill leaves the previous state or the new one.
+        """Write to a temporary file and rename it: a kill leaves the previous state or the new one.
 
         Raises:
             CheckpointError: if it cannot be written (disk full).
@@ -35,7 +35,7 @@ class SafetensorsIO(CheckpointIO):
             except safetensors.SafetensorError as error:
                 raise CheckpointError(
                     f"The training state {path} could not be written ({error}).",
-                    "Make room, then run the same command again: it goes on where it was.",
+                    "Free some disk space, then run the same command again: it resumes.",
                 ) from error
 
     def load_checkpoint(
@@ -53,7 +53,7 @@ class SafetensorsIO(CheckpointIO):
         except (KeyError, ValueError, safetensors.SafetensorError) as error:
             raise CheckpointError(
                 f"{path} is not a training state of this labelkit ({error}).",
-                "Delete it and run the same command again: training starts afresh.",
+                "Delete it and run the same command again: training starts over.",
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -74,7 +74,7 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {kind: [_pack(item, tensors) for item in value]}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"Training state holds a {type(value).__name__}, which JSON cannot keep.")
+    raise TypeError(f"Training state holds a {type(value).__name__}, which JSON cannot hold.")
 
 
 def _unpack(tree: Any, get_tensor: Any) -> Any:

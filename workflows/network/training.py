@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
 from labelkit.domain.skeleton import Skeleton
@@ -27,19 +26,20 @@ from labelkit.models.presets import parameter_groups
 from labelkit.models.reading import PoseReader
 from labelkit.progress import Progress, Silent, Step
 from labelkit.workflows.network.consistency import consistency_loss, hard_view
-from labelkit.workflows.network.crops import Augmentation, normalise
+from labelkit.workflows.network.crops import Augmentation
 from labelkit.workflows.network.data import (
     Example,
     MixedSampler,
     TrainingCrops,
     loader,
     loader_workers,
+    normalise,
 )
 from labelkit.workflows.network.precision import faster_in_bf16
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
 
-#: Without locations, pseudo-labels need so many steps to teach heatmaps that read better than
+#: Without locations, pseudo-labels need this many steps to train heatmaps that read better than
 #: response maps: 102 and 288 were too few, 864 enough (benchmarks/TRIED.md).
 TEACHING_STEPS = 600
 
@@ -49,22 +49,20 @@ class Recipe:
     """How one network is trained; the same for every row of a table.
 
     Attributes:
-        steps: optimiser steps in all.
+        steps: optimiser steps in total.
         steps_per_epoch: steps between two progress lines and two saved states.
-        batch_size: crops a step on each device.
+        batch_size: crops per step on each device.
         optimizer: "adam" (weight decay as a penalty, the paper) or "adamw" (decoupled).
         lr, transformer_lr: peak learning rates of the CNN and of the transformer.
         weight_decay: of the optimiser.
         weights: of the CNN, encoder and final presence losses and of part diversity (eq. 13).
-        div_relu: see `diversity_loss`.
         lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
         lambda_response: weight of the response maps' cross entropy (0 in the paper).
-        lambda_consistency: weight of easy-to-hard consistency on crops without locations; two
-            twins teach each other, any other network itself.
+        lambda_consistency: weight of easy-to-hard consistency on crops without locations; twins
+            teach each other, any other network itself.
         sigma: of the target Gaussians, in heatmap cells.
         located_share, located_odds: which crops are drawn, see `MixedSampler`.
         pseudo_labels_at, keep_fraction: see `PseudoLabels`.
-        ema_decay: of the averaged weights that are kept; 0 keeps the last ones.
         rotation, mirror: see `Augmentation`.
         seed: of the run.
     """
@@ -77,7 +75,6 @@ class Recipe:
     transformer_lr: float
     weight_decay: float
     weights: tuple[float, float, float, float]
-    div_relu: bool
     lambda_mse: float
     lambda_response: float
     lambda_consistency: float
@@ -86,14 +83,13 @@ class Recipe:
     located_odds: float
     pseudo_labels_at: tuple[float, ...]
     keep_fraction: float
-    ema_decay: float
     rotation: float
     mirror: bool
     seed: int
 
     @property
     def epochs(self) -> int:
-        """Epochs in all."""
+        """Number of epochs."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
 
@@ -104,11 +100,11 @@ def make_recipe(
 
     Args:
         preset: one of `PRESETS`, or a changed copy.
-        crops: an epoch's worth; every row of a table passes the same number.
-        epochs: passes over so many crops.
+        crops: per epoch; the same for every row of a table.
+        epochs: passes over this many crops.
         seed: of the run.
-        located: whether anything has a location; without one the learning rates are others, and
-            short trainings make no pseudo-labels.
+        located: whether anything has a location; without any, learning rates differ and short
+            trainings make no pseudo-labels.
     """
     training = dict(preset["training"])
     del training["epochs"]
@@ -146,25 +142,25 @@ class PoseTraining(pl.LightningModule):
         losses = [self._semi_weak(output, batch) for output in outputs]
         if recipe.lambda_consistency:
             counts = 1 - batch["located"]
-            if any(recipe.weights):  # it knows of the answers
+            if any(recipe.weights):  # this kind of network uses visibility answers
                 counts = counts * torch.where(batch["answered"] > 0, batch["presence"], 1.0)
             for network, teacher in zip(networks, reversed(outputs), strict=True):
                 view = hard_view(images, teacher.heatmaps)
-                seen = network(view.images).heatmaps
-                apart = consistency_loss(seen, view.heatmaps, counts)
-                losses.append(recipe.lambda_consistency * apart)
+                student = network(view.images).heatmaps
+                difference = consistency_loss(student, view.heatmaps, counts)
+                losses.append(recipe.lambda_consistency * difference)
         loss = torch.stack(losses).sum()
         self.log("loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True)
         return loss
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the state of another network; take over names of earlier versions.
+        """Refuse the state of another network; rename what earlier versions named otherwise.
 
         Raises:
             CheckpointError: if names or shapes of weights differ.
         """
         callbacks = checkpoint["callbacks"]
-        if "Guesses" in callbacks:  # begun until 2026-11-28
+        if "Guesses" in callbacks:  # states of trainings begun until 2026-11-28
             kept = callbacks.pop("Guesses")["guesses"]
             callbacks[PseudoLabels.__name__] = {"pseudo_labels": kept}
         theirs, ours = (
@@ -173,18 +169,15 @@ class PoseTraining(pl.LightningModule):
         )
         if theirs != ours:
             raise CheckpointError(
-                f"{self.trainer.ckpt_path} is the state of another network than this labelkit "
-                "trains.",
-                "Delete it and run the same command again: training starts afresh.",
+                f"{self.trainer.ckpt_path} is the training state of a different network.",
+                "Delete it and run the same command again: training starts over.",
             )
 
     def _semi_weak(self, output: PoseOutput, batch: Mapping[str, Tensor]) -> Tensor:
         recipe, presence, answered = self.recipe, batch["presence"], batch["answered"]
         loss = output.heatmaps.new_zeros(())
         if any(recipe.weights):
-            loss = weak_loss(
-                output, presence, answered, weights=recipe.weights, div_relu=recipe.div_relu
-            ).total
+            loss = weak_loss(output, presence, answered, weights=recipe.weights).total
         height, width = output.heatmaps.shape[-2:]
         cells = batch["xy"] * (width / batch["image"].shape[-1])
         target = render_heatmaps(cells, presence > 0, (height, width), recipe.sigma)
@@ -192,12 +185,12 @@ class PoseTraining(pl.LightningModule):
         supervised = heatmap_mse(output.heatmaps, target, batch["located"])
         loss = loss + recipe.lambda_mse * supervised
         if recipe.lambda_response and any(recipe.weights):
-            surprise = response_loss(output.response, target, batch["located"])
-            loss = loss + recipe.lambda_response * surprise
+            by_response = response_loss(output.response, target, batch["located"])
+            loss = loss + recipe.lambda_response * by_response
         return loss
 
     def configure_optimizers(self) -> Any:
-        """The transformer at its own rate; one warm-up and a cosine to zero."""
+        """Two learning rates, one for the transformer; a warm-up, then a cosine to zero."""
         recipe = self.recipe
         make = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         optimizer = make(parameter_groups(self.network, asdict(recipe)))
@@ -216,7 +209,7 @@ class PoseTraining(pl.LightningModule):
 
 
 class _EpochLine(pl.Callback):
-    """One line an epoch, and a state on disk from which a killed run goes on.
+    """One progress line per epoch, and a state on disk from which a killed run resumes.
 
     Attributes:
         step: moves the bar of the whole training.
@@ -229,7 +222,7 @@ class _EpochLine(pl.Callback):
         self.what = what
         self.state = state
         self.started = time.monotonic()
-        self.before = 0.0  # seconds until the state that this run goes on from
+        self.before = 0.0  # seconds of the run that this one resumes
         self.first_epoch = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -240,7 +233,7 @@ class _EpochLine(pl.Callback):
 
     @property
     def seconds(self) -> float:
-        """What the training has taken so far, without what was lost where it was stopped."""
+        """Duration of the training so far, without work that a kill lost."""
         return self.before + time.monotonic() - self.started
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
@@ -263,7 +256,7 @@ class _EpochLine(pl.Callback):
         assert isinstance(module, PoseTraining)
         recipe = module.recipe
         done = trainer.current_epoch + 1
-        if done < recipe.epochs:  # afterwards the weights themselves are kept
+        if done < recipe.epochs:  # afterwards the weights themselves are saved
             trainer.save_checkpoint(self.state)
         if not trainer.is_global_zero:
             return
@@ -290,25 +283,28 @@ def train(
     what: str,
     devices: int | None = None,
 ) -> dict[str, Any]:
-    """Train `network` in place; go on from `state` where a run was interrupted.
+    """Train `network` in place; resume from `state` if a run was interrupted.
 
     Args:
         network: one of `labelkit.models`.
-        examples: objects with locations, with answers only and without any; at least one.
+        examples: objects with locations, with answers only and without either; at least one.
         skeleton: of the examples.
         images_root: folder below which the images lie.
         size_hw: crop size in pixels.
         recipe: how to train.
-        state: where the state of an unfinished run is kept; removed by the caller.
-        progress: shown a bar of all steps, and told one line an epoch.
+        state: file for the state of an unfinished run; removed by the caller.
+        progress: shows a bar of all steps and one line per epoch.
         what: the name of the run in these.
-        devices: how many GPUs or processes a node; None takes what there is.
+        devices: number of GPUs or processes per node; None for all GPUs or one process.
 
     Returns:
-        What was done, for the record: recipe, seconds, device, precision, examples of each kind,
-        and which maps its reader reads now.
+        A record: recipe, seconds, device, precision, examples of each kind, and which maps the
+        reader reads from now on.
+
+    Raises:
+        CheckpointError: if `state` is damaged or of a different network.
     """
-    # Its hints (devices, loggers, checkpoints) are about choices that are made here.
+    # Lightning's hints (devices, loggers, checkpoints) are about choices made here on purpose.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
@@ -325,8 +321,6 @@ def train(
         network, crops, recipe.pseudo_labels_at, recipe.epochs, recipe.keep_fraction, recipe.mirror
     )
     callbacks: list[pl.Callback] = [line, pseudo_labels]
-    if recipe.ema_decay:
-        callbacks.insert(0, EMAWeightAveraging(decay=recipe.ema_decay))
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices or ("auto" if gpu else 1),
@@ -355,8 +349,8 @@ def train(
         world_size=trainer.world_size,
     )
     with warnings.catch_warnings():
-        # More loader workers than small machines have cores are advised; the rest is the
-        # engine's own use of what PyTorch deprecates.
+        # Lightning advises more loader workers than small machines have cores, and uses what
+        # PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         shown = progress if trainer.is_global_zero else Silent()
@@ -368,7 +362,7 @@ def train(
                     ckpt_path=state if state.is_file() else None,
                 )
         except SystemExit:
-            if trainer.interrupted:  # the engine makes an error of Ctrl-C
+            if trainer.interrupted:  # Lightning turns Ctrl-C into SystemExit
                 raise KeyboardInterrupt from None
             raise
     return {

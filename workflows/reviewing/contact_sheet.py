@@ -1,20 +1,29 @@
-"""One picture to look at: crops with true keypoints, predictions and response maps."""
+"""A contact sheet: one picture of crops with true keypoints, predictions and response maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageEnhance, ImageFont
 
 from labelkit.domain.colours import keypoint_colours, rgb_of
+from labelkit.domain.geometry import apply_affine, scale_affine
 from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.files.atomic import atomic_path
+from labelkit.project.images import image_file, open_upright
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import read_predictions
+from labelkit.project.project import Project
+from labelkit.project.response_maps import MapReader
+from labelkit.project.rounds import Round
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.network.crops import cut
 
 RGB = tuple[int, int, int]
 
@@ -26,6 +35,9 @@ CAPTIONS_WITH_TRUTH = ("true keypoints", "prediction (white: its error)", "respo
 #: Panels are drawn this much larger and then reduced, for smooth edges.
 OVERSAMPLE = 2
 
+#: Crop pixels for each cell of a response map.
+PIXELS_PER_CELL = 10
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SheetItem:
@@ -33,7 +45,7 @@ class SheetItem:
 
     Attributes:
         image: the crop around it, RGB.
-        truth: where the keypoints really are, in pixels of the crop; None where nobody knows.
+        truth: true keypoints, in pixels of the crop; None where they are unknown.
         prediction: in pixels of the crop.
         maps: (K, h, w) response maps, not negative, stretched over the whole crop.
     """
@@ -42,6 +54,56 @@ class SheetItem:
     truth: Pose | None
     prediction: Pose
     maps: NDArray[np.floating]
+
+
+def sheet_item(
+    image: Pictures.Image,
+    to_cells: ArrayLike,
+    maps: NDArray[np.floating],
+    prediction: Pose,
+    truth: Pose | None,
+) -> SheetItem:
+    """An object, cropped as the network saw it.
+
+    Args:
+        image: the whole image, RGB.
+        to_cells: (2, 3) or six numbers, image pixels to cells of `maps`.
+        maps: (K, h, w) response maps.
+        prediction, truth: in image pixels.
+    """
+    affine = scale_affine(to_cells, PIXELS_PER_CELL)
+    rows, columns = maps.shape[1:]
+    crop = cut(image, affine, (rows * PIXELS_PER_CELL, columns * PIXELS_PER_CELL))
+
+    def in_crop(pose: Pose) -> Pose:
+        return Pose(apply_affine(affine, pose.xy), pose.visibility, pose.score)
+
+    true = None if truth is None else in_crop(truth)
+    return SheetItem(Pictures.fromarray(crop), true, in_crop(prediction), maps)
+
+
+def sheet_items(
+    project: Project, found: Round, count: int, truth: Mapping[str, Pose]
+) -> Iterator[SheetItem]:
+    """The first instances of a round that were trained on without a location.
+
+    Args:
+        project: of the round.
+        found: the round.
+        count: how many.
+        truth: true poses by instance id, where they are known.
+    """
+    predictions = read_predictions(found.path / "predictions.parquet", project.skeleton)
+    with LabelStore.open(project.store_url) as store:
+        instances = store.instances()
+        answers = store.presences(project.skeleton, found.plan.journal_head)
+    chosen = [item for item in predictions if item not in found.plan.labelled][:count]
+    with MapReader(found.path / "maps" / "maps.parquet") as reader:
+        for id_ in chosen:
+            image, maps = instances[id_].image, reader.get(id_)
+            pose = pre_annotation(predictions[id_], answers.get(id_), image)
+            picture = open_upright(image_file(project.images_root, image.path))
+            yield sheet_item(picture, maps.crop, maps.response, pose, truth.get(id_))
 
 
 def contact_sheet(
@@ -55,14 +117,14 @@ def contact_sheet(
 ) -> Path:
     """Write the sheet as PNG: three panels for each item, and a legend of the keypoints.
 
-    The first panel is the plain crop where no truth is known.
+    The first panel is the plain crop where the truth is unknown.
 
     Args:
         items: at least one.
         skeleton: of all items.
-        path: of the PNG; written beside and renamed.
-        title: one line over everything.
-        note: a second, quieter line, such as where the corrections came from.
+        path: of the PNG; an existing one is replaced.
+        title: the first line.
+        note: a second line in grey, for example where the corrections came from.
         columns: items side by side.
     """
     colours = [rgb_of(colour) for colour in keypoint_colours(skeleton)]
@@ -114,13 +176,13 @@ def _panels(
     def to_panel(pose: Pose) -> NDArray[np.float64]:
         return pose.xy * scale + offset
 
-    true, predicted, looked = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
+    true, predicted, heat = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
     _draw_pose(predicted, to_panel(item.prediction), item.prediction, skeleton, colours)
     if item.truth is not None:
         both = item.truth.present & item.prediction.present
         _draw_errors(predicted, to_panel(item.truth)[both], to_panel(item.prediction)[both])
         _draw_pose(true, to_panel(item.truth), item.truth, skeleton, colours)
-    return (true.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), looked.reduce(OVERSAMPLE))
+    return (true.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), heat.reduce(OVERSAMPLE))
 
 
 def _draw_pose(
@@ -145,7 +207,7 @@ def _draw_pose(
 def _draw_errors(
     panel: Pictures.Image, true_xy: NDArray[np.float64], predicted_xy: NDArray[np.float64]
 ) -> None:
-    """White lines from where the prediction is to where the keypoint really is."""
+    """White lines from each true keypoint to its prediction."""
     draw = ImageDraw.Draw(panel)
     for true, predicted in zip(true_xy, predicted_xy, strict=True):
         ends = [tuple(true), tuple(predicted)]
@@ -182,7 +244,7 @@ def _dot(
 
 
 def _legend(skeleton: Skeleton, colours: Sequence[RGB], width: int) -> Pictures.Image:
-    """A dot and a name for each keypoint, in as many lines as it takes."""
+    """A dot and a name for each keypoint, on as many lines as needed."""
     font, line = _font(13), 22
     places, x, y = [], 0, 0
     for name in skeleton.keypoints:
@@ -201,7 +263,7 @@ def _legend(skeleton: Skeleton, colours: Sequence[RGB], width: int) -> Pictures.
 
 
 def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: it has most of the world's letters."""
+    """DejaVu Sans, which comes with matplotlib and covers most scripts."""
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"

@@ -40,7 +40,6 @@ def build_network(kind: str, skeleton: Skeleton, settings: Mapping[str, Any]) ->
             skeleton.links,
             preset_of(settings),
             settings["pretrained"],
-            pairs=skeleton.pairs,
         )
     except PretrainedUnavailable as error:
         raise MissingDependencyError(
@@ -123,7 +122,7 @@ def train_network(
     )
     if is_main_process():
         header = {
-            "network": network_header(kind, len(skeleton), skeleton.links, preset, skeleton.pairs),
+            "network": network_header(kind, len(skeleton), skeleton.links, preset),
             "skeleton": {"name": skeleton.name, "keypoints": list(skeleton.keypoints)},
             "training": record,
         }

@@ -8,12 +8,12 @@ import torch
 from labelkit.models.baselines.detr import DetrBaseline
 from labelkit.models.baselines.simple import SimpleBaseline
 from labelkit.models.losses import heatmap_mse, weak_loss
-from labelkit.models.parts.backbone import create_backbone
+from labelkit.models.parts.backbone import Backbone
 
 
 def make_detr(stride=16):
     torch.manual_seed(0)
-    backbone = create_backbone("mobilenetv3_small_100", False, (stride,))
+    backbone = Backbone("mobilenetv3_small_100", (stride,), pretrained=False)
     return DetrBaseline(
         backbone, 3, dim=16, heads=2, encoder_layers=1, decoder_layers=2, ffn=32, dropout=0.0
     )
@@ -21,7 +21,7 @@ def make_detr(stride=16):
 
 def make_simple(stride=32):
     torch.manual_seed(0)
-    backbone = create_backbone("mobilenetv3_small_100", False, (stride,))
+    backbone = Backbone("mobilenetv3_small_100", (stride,), pretrained=False)
     return SimpleBaseline(backbone, 3, channels=16)
 
 
@@ -43,7 +43,7 @@ def test_every_parameter_of_a_baseline_gets_a_gradient(make):
     output = model(torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     loss = heatmap_mse(output.heatmaps, torch.rand_like(output.heatmaps), torch.ones(3, 3))
     (loss + weak_loss(output, torch.ones(3, 3)).total).backward()
-    # a zero gradient is one: DETR's first self-attention sees equal, empty queries
+    # A zero gradient counts: DETR's first self-attention gets equal, empty queries.
     without = [
         name
         for name, parameter in model.named_parameters()
@@ -53,7 +53,7 @@ def test_every_parameter_of_a_baseline_gets_a_gradient(make):
 
 
 @pytest.mark.parametrize("make", [make_detr, make_simple])
-def test_a_baselines_answer_does_not_depend_on_the_rest_of_the_batch(make):
+def test_a_baselines_output_does_not_depend_on_the_rest_of_the_batch(make):
     model = make().eval()
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
@@ -68,9 +68,9 @@ def test_presence_of_the_simple_baseline_is_the_height_of_its_peak():
         model.head[-1].weight.zero_()
         model.head[-1].bias.copy_(torch.tensor([0.25, -3.0, 0.5]))
         output = model(torch.randn(1, 3, 64, 64))
-    # a negative peak is clamped to one in ten thousand
+    # A negative peak is clamped to one in ten thousand.
     expected = [0.25, 1e-4, 0.5]
     assert output.logits.sigmoid()[0].tolist() == pytest.approx(expected, rel=1e-3)
     assert output.logits[0, 2].item() == pytest.approx(math.log(1), abs=1e-5)
-    # without any positive part the map says nothing: it is flat
+    # A map without a positive part is flat.
     torch.testing.assert_close(output.response[0, 1], torch.full((16, 16), 1 / 256))

@@ -3,7 +3,7 @@ import torch
 from labelkit.models.presets import PRESETS, build_model
 
 
-def test_twins_start_apart_and_answer_with_their_mean():
+def test_twins_start_differently_and_predict_their_mean():
     torch.manual_seed(0)
     model = build_model("twin", 3, [(0, 1)], PRESETS["tiny"], pretrained=False).eval()
     images = torch.randn(2, 3, 96, 96)

@@ -1,10 +1,12 @@
-"""Maps at the strides asked for, and clear words where weights cannot be had."""
+"""Maps at the requested strides, and a clear error without weights."""
 
 import pytest
 import torch
 
 from labelkit.models.parts import backbone as backbone_module
-from labelkit.models.parts.backbone import PretrainedUnavailable, create_backbone
+from labelkit.models.parts.backbone import Backbone, PretrainedUnavailable
+
+STRIDES = (4, 8, 16)
 
 
 @pytest.mark.parametrize(
@@ -15,12 +17,12 @@ from labelkit.models.parts.backbone import PretrainedUnavailable, create_backbon
         ("hrnet_w18_small", (128, 256, 512)),
     ],
 )
-def test_maps_have_the_strides_asked_for_and_nothing_idle_is_trained(name, channels):
-    backbone = create_backbone(name, pretrained=False)
+def test_maps_have_the_requested_strides_and_nothing_idle_is_trained(name, channels):
+    backbone = Backbone(name, STRIDES, pretrained=False)
     maps = backbone(torch.randn(2, 3, 64, 32))
     assert backbone.channels == channels
     assert [tuple(level.shape) for level in maps] == [
-        (2, c, 64 // s, 32 // s) for c, s in zip(channels, (4, 8, 16), strict=True)
+        (2, c, 64 // s, 32 // s) for c, s in zip(channels, STRIDES, strict=True)
     ]
     sum(level.square().sum() for level in maps).backward()
     trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
@@ -29,32 +31,32 @@ def test_maps_have_the_strides_asked_for_and_nothing_idle_is_trained(name, chann
 
 
 def test_stages_behind_the_last_map_are_cut_off():
-    shallow = create_backbone("mobilenetv3_small_100", pretrained=False, strides=(8,))
-    deep = create_backbone("mobilenetv3_small_100", pretrained=False, strides=(8, 32))
+    shallow = Backbone("mobilenetv3_small_100", (8,), pretrained=False)
+    deep = Backbone("mobilenetv3_small_100", (8, 32), pretrained=False)
     assert sum(p.numel() for p in shallow.parameters()) < sum(p.numel() for p in deep.parameters())
     assert all(parameter.requires_grad for parameter in shallow.parameters())
 
 
 def test_a_backbone_can_be_built_in_inference_mode():
     with torch.inference_mode():
-        create_backbone("mobilenetv3_small_100", pretrained=False)
+        Backbone("mobilenetv3_small_100", STRIDES, pretrained=False)
 
 
 def test_an_unknown_network_is_named():
     with pytest.raises(ValueError, match="resnet19"):
-        create_backbone("resnet19", pretrained=False)
+        Backbone("resnet19", STRIDES, pretrained=False)
 
 
-def test_a_stride_that_the_network_has_not_is_named():
-    with pytest.raises(ValueError, match="none at 64"):
-        create_backbone("resnet18", pretrained=False, strides=(4, 64))
+def test_a_stride_that_the_network_lacks_is_named():
+    with pytest.raises(ValueError, match="64"):
+        Backbone("resnet18", (4, 64), pretrained=False)
 
 
-def test_offline_without_a_cached_copy_the_way_out_is_named(monkeypatch):
+def test_offline_without_a_cached_copy_the_option_to_use_is_named(monkeypatch):
     monkeypatch.setattr(backbone_module, "_cached_weights", lambda hub_id: None)
     monkeypatch.setattr(backbone_module, "_reachable", lambda host: False)
     with pytest.raises(PretrainedUnavailable, match="--no-pretrained") as caught:
-        create_backbone("resnet18", pretrained=True)
+        Backbone("resnet18", STRIDES, pretrained=True)
     assert caught.value.name == "resnet18"
 
 
@@ -63,4 +65,4 @@ def test_a_broken_download_is_the_same_error(monkeypatch, tmp_path):
     broken.write_bytes(b"half a page of an error message")
     monkeypatch.setattr(backbone_module, "_cached_weights", lambda hub_id: str(broken))
     with pytest.raises(PretrainedUnavailable, match="resnet18"):
-        create_backbone("resnet18", pretrained=True)
+        Backbone("resnet18", STRIDES, pretrained=True)

@@ -57,7 +57,7 @@ def test_activation_maps_are_the_weighted_squeezed_maps_without_bias_or_negative
 
 
 def test_keypoint_vectors_are_the_mean_feature_under_the_activation_map():
-    branch = CamBranch(channels=1, num_keypoints=1, dim=1, fc="identity")
+    branch = CamBranch(channels=1, num_keypoints=1, dim=1)  # its class layer starts as identity
     with torch.no_grad():
         branch.squeeze.weight.fill_(1.0)
         branch.squeeze.bias.zero_()

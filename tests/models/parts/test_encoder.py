@@ -1,4 +1,4 @@
-"""Which tokens see each other."""
+"""Which tokens attend to which."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def make_scales():
 
 
 def influence(enc_tokens):
-    """Matrix: entry (i, j) says whether a token of scale j changes another one of scale i."""
+    """Matrix: entry (i, j) is whether a token of scale j changes another one of scale i."""
     encoder, scales = make_encoder(enc_tokens), make_scales()
     before = encoder(scales, SIZES)[0]
     rows = []
@@ -33,22 +33,22 @@ def influence(enc_tokens):
     return torch.tensor(rows).T.int().tolist()
 
 
-def test_tokens_see_their_own_scale():
+def test_tokens_attend_within_their_scale():
     assert influence("per_scale") == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
-def test_joint_tokens_see_all_scales():
+def test_joint_tokens_attend_to_all_scales():
     assert influence("joint") == [[1, 1, 1]] * 3
 
 
-def test_capped_the_finest_scale_passes_unchanged():
+def test_capped_the_finest_scale_skips_the_encoder():
     assert influence("cap") == [[0, 0, 0], [0, 1, 0], [0, 0, 1]]
     scales = make_scales()
     assert make_encoder("cap")(scales, SIZES)[0][0] is scales[0]
 
 
 @pytest.mark.parametrize("enc_tokens", ["per_scale", "joint", "cap"])
-def test_the_class_output_has_one_logit_a_keypoint(enc_tokens):
+def test_the_class_output_has_one_logit_per_keypoint(enc_tokens):
     scales, logits = make_encoder(enc_tokens)(make_scales(), SIZES)
     assert logits.shape == (2, 3)
     assert [scale.shape for scale in scales] == [(2, 16, 8), (2, 4, 8), (2, 1, 8)]

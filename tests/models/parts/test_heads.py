@@ -1,4 +1,4 @@
-"""Heads that read heatmaps."""
+"""Presence read off heatmaps."""
 
 import pytest
 import torch

@@ -6,20 +6,15 @@ import torch
 from labelkit.models.parts.prototypes import PosePrototypes, SemanticGraphConv, adjacency
 
 
-def test_links_go_both_ways_and_everyone_knows_itself():
-    mask = adjacency(3, links=[(0, 1)], pairs=[(1, 2)])
+def test_links_go_both_ways_and_every_keypoint_has_a_self_loop():
+    mask = adjacency(3, links=[(0, 1)])
     assert mask.int().tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
-
-
-def test_symmetric_adjacency_joins_left_and_right_as_well():
-    mask = adjacency(3, links=[(0, 1)], pairs=[(1, 2)], adj="kinematic_symmetric")
-    assert mask.int().tolist() == [[1, 1, 0], [1, 1, 1], [0, 1, 1]]
 
 
 def test_relations_are_a_softmax_over_the_mask_and_nothing_else():
     conv = SemanticGraphConv(4, adjacency(3, [(0, 1), (1, 2)]))
     relations = conv.relations()
-    # all edges start equal: rows of 2, 3 and 2 neighbours
+    # All edges start equal: rows of 2, 3 and 2 neighbours.
     expected = torch.tensor([[1 / 2, 1 / 2, 0], [1 / 3, 1 / 3, 1 / 3], [0, 1 / 2, 1 / 2]])
     torch.testing.assert_close(relations, expected)
     with torch.no_grad():
@@ -35,11 +30,11 @@ def test_a_graph_convolution_by_hand():
         conv.neighbours.weight.fill_(10.0)
         conv.bias.fill_(0.5)
     out = conv(torch.tensor([[[1.0], [3.0]]]))
-    # half of twice oneself, half of ten times the other
+    # Half of twice itself, half of ten times the other.
     assert out.flatten().tolist() == pytest.approx([1 + 15 + 0.5, 3 + 5 + 0.5])
 
 
-def test_a_keypoint_without_links_hears_nobody():
+def test_a_keypoint_without_links_is_not_influenced_by_others():
     prototypes = PosePrototypes(4, adjacency(3, [(0, 1)]), proto_init="cam")
     vectors = torch.randn(1, 3, 4, requires_grad=True)
     prototypes(vectors, 1)[0, 2].sum().backward()
@@ -47,14 +42,14 @@ def test_a_keypoint_without_links_hears_nobody():
     assert vectors.grad[0, 2].abs().sum() > 0
 
 
-def test_learned_prototypes_do_not_look_at_the_image():
+def test_learned_prototypes_do_not_depend_on_the_image():
     prototypes = PosePrototypes(4, adjacency(3, [(0, 1)]), proto_init="learned")
     out = prototypes(None, 2)
     assert out.shape == (2, 3, 4)
     assert torch.equal(out[0], out[1])
 
 
-def test_prototypes_from_the_image_say_when_they_get_none():
+def test_prototypes_from_the_image_need_its_vectors():
     prototypes = PosePrototypes(4, adjacency(3, [(0, 1)]), proto_init="cam")
     with pytest.raises(ValueError, match="vectors"):
         prototypes(None, 2)

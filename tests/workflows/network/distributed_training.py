@@ -39,16 +39,18 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         )
         for number, item in enumerate(coco.annotations)
     ]
-    training.faster_in_bf16 = lambda _: False  # half precision rounds other batches otherwise
+    training.faster_in_bf16 = lambda _: (
+        False
+    )  # half precision would round other batches differently
     torch.manual_seed(0)
     preset = {**PRESETS["tiny"], "backbone": "test_resnet"}
     network = build_model("lofr", 14, coco.skeleton.links, preset, pretrained=False)
-    # Statistics of a batch depend on its size; without them two halves are one whole.
+    # Batch statistics depend on the batch size; without them two halves equal one whole.
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     recipe = training.make_recipe(preset, len(examples), 1, seed=0, located=True)
-    # Every guess counts: which are the surest half would hang on the last bit.
+    # Keep every pseudo-label: which half is more confident would depend on the last bit.
     recipe = replace(recipe, keep_fraction=1.0)
     recipe = replace(recipe, batch_size=batch_size, steps=16, steps_per_epoch=4)
     state = folder / f"state-{devices}.safetensors"

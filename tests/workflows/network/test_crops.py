@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
+from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Box
 from labelkit.workflows.network.crops import (
     FILL,
@@ -14,13 +15,11 @@ from labelkit.workflows.network.crops import (
     PLAIN,
     Augmentation,
     CropView,
-    apply_affine,
     crop_affine,
+    cut,
     free_view,
-    invert_affine,
     mirror_keypoints,
     safe_view,
-    warp,
 )
 
 SIZE_HW = (64, 48)
@@ -45,7 +44,7 @@ def test_the_padded_box_fills_the_crop():
     assert left == pytest.approx([24 - 20 * 48 / (40 * PADDING), 32.0])
 
 
-def test_a_mirrored_view_exchanges_left_and_right_about_the_middle():
+def test_a_mirrored_view_swaps_left_and_right_about_the_middle():
     box = Box(10, 20, 40, 20)
     plain = apply_affine(crop_affine(box, SIZE_HW), np.array([15.0, 25.0]))
     mirrored = apply_affine(
@@ -70,7 +69,7 @@ def test_a_safe_view_never_cuts_the_box(width, height, seed, rotation):
 
 
 @given(st.integers(0, 2**32))
-def test_inverting_the_crop_gives_the_image_back(seed):
+def test_the_inverse_of_a_crop_leads_back_to_the_image(seed):
     rng = np.random.default_rng(seed)
     affine = crop_affine(
         Box(5, 6, 70, 30), SIZE_HW, free_view(rng, SIZE_HW, Augmentation(60, mirror=True))
@@ -81,12 +80,12 @@ def test_inverting_the_crop_gives_the_image_back(seed):
     )
 
 
-def test_warp_puts_a_pixel_where_the_affine_says():
+def test_a_cut_puts_a_pixel_where_the_affine_says():
     image = Picture.new("RGB", (100, 80))
     image.putpixel((30, 40), (255, 255, 255))
     box = Box(20, 30, 20, 20)
     affine = crop_affine(box, (100, 100))
-    crop = warp(image, affine, (100, 100)).sum(axis=2).astype(float)
+    crop = cut(image, affine, (100, 100)).sum(axis=2).astype(float)
     rows, columns = np.indices(crop.shape)
     centre = ((columns + 0.5) * crop).sum() / crop.sum(), ((rows + 0.5) * crop).sum() / crop.sum()
     # The pixel's middle is at (30.5, 40.5).
@@ -97,7 +96,7 @@ def test_a_strong_reduction_averages_instead_of_picking_pixels():
     stripes = np.zeros((1000, 1000, 3), np.uint8)
     stripes[:, ::2] = 200
     box = Box(100, 100, 800, 800)
-    crop = warp(Picture.fromarray(stripes), crop_affine(box, (50, 50)), (50, 50))
+    crop = cut(Picture.fromarray(stripes), crop_affine(box, (50, 50)), (50, 50))
     assert np.abs(crop[5:45, 5:45].astype(int) - 100).max() <= 8
 
 
@@ -105,14 +104,14 @@ def test_a_reduced_crop_keeps_its_place():
     square = np.zeros((1000, 1000, 3), np.uint8)
     square[300:400, 500:600] = 255
     affine = crop_affine(Box(211, 187, 613, 640), (64, 64))
-    crop = warp(Picture.fromarray(square), affine, (64, 64)).sum(axis=2).astype(float)
+    crop = cut(Picture.fromarray(square), affine, (64, 64)).sum(axis=2).astype(float)
     rows, columns = np.indices(crop.shape)
     centre = ((columns + 0.5) * crop).sum() / crop.sum(), ((rows + 0.5) * crop).sum() / crop.sum()
     assert centre == pytest.approx(apply_affine(affine, np.array([550.0, 350.0])).tolist(), abs=0.1)
 
 
 def test_outside_the_image_is_the_mean_colour():
-    crop = warp(Picture.new("RGB", (10, 10)), crop_affine(Box(0, 0, 10, 10), (50, 50)), (50, 50))
+    crop = cut(Picture.new("RGB", (10, 10)), crop_affine(Box(0, 0, 10, 10), (50, 50)), (50, 50))
     assert tuple(crop[0, 0]) == FILL
 
 

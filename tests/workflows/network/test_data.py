@@ -5,13 +5,13 @@ import pytest
 import torch
 from builders import make_instance, make_pose, stick_skeleton, write_picture
 
+from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import (
     PLAIN,
     Augmentation,
     CropView,
-    apply_affine,
     crop_affine,
 )
 from labelkit.workflows.network.data import (
@@ -73,7 +73,7 @@ def test_both_kinds_are_in_every_batch_whatever_the_share(share, expected):
         (10, 1, 4),
         (10, 3, 6),  # 30 of 30 + 10
         (1, 3, 2),  # 3 of 3 + 19 is less than the quarter
-        (19, 17, 7),  # one that has none is left a place
+        (19, 17, 7),  # one place is left for those without
     ],
 )
 def test_the_more_objects_have_locations_the_more_of_them_are_drawn(located, odds, expected):
@@ -82,7 +82,7 @@ def test_the_more_objects_have_locations_the_more_of_them_are_drawn(located, odd
         assert sum(index < located for index, _ in batch) == expected
 
 
-def test_with_one_kind_only_batches_are_full_of_it():
+def test_with_only_one_kind_batches_are_full_of_it():
     assert all(index < 4 for index, _ in make_sampler(answered=[]))
     assert all(index >= 4 for index, _ in make_sampler(located=[]))
 
@@ -127,7 +127,7 @@ def test_devices_share_one_order_and_each_gets_both_kinds():
             assert sum(index < 4 for index, _ in batch) == 1
 
 
-# What is cut and what is told of it
+# Crops and their targets
 
 
 def test_a_crop_depends_on_its_index_and_seed_alone(tmp_path, picture):
@@ -147,12 +147,12 @@ def test_an_object_without_locations_gives_its_answer_and_no_location(tmp_path, 
         assert item["located"].tolist() == [0, 0, 0, 0]
 
 
-def test_of_an_object_without_any_answer_nothing_is_known(tmp_path, picture):
+def test_an_object_without_an_answer_has_no_targets(tmp_path, picture):
     item = crops(tmp_path, Example(picture, None, None))[0, 0]
     for known in ("presence", "answered", "xy", "located"):
         assert not item[known].any()
     assert crops(tmp_path, Example(picture, np.zeros(4, bool), None))[0, 0]["answered"].all()
-    # Who gives the locations has answered.
+    # Locations are an answer too.
     located = make_pose(((40, 40), (0, 0), (40, 42), (40, 38)), [2, 0, 1, 2])
     assert crops(tmp_path, Example(picture, None, located))[0, 0]["answered"].all()
 
@@ -160,25 +160,25 @@ def test_of_an_object_without_any_answer_nothing_is_known(tmp_path, picture):
 def test_views_without_locations_keep_the_whole_box_so_that_the_answer_stays_true(
     tmp_path, picture, monkeypatch
 ):
-    cut = []
+    affines = []
 
     def remember(image, affine, size_hw):
-        cut.append(affine)
+        affines.append(affine)
         return np.zeros((*size_hw, 3), np.uint8)
 
-    monkeypatch.setattr("labelkit.workflows.network.data.warp", remember)
+    monkeypatch.setattr("labelkit.workflows.network.data.cut", remember)
     data = crops(tmp_path, Example(picture, np.ones(4, bool), None), Augmentation(180.0, True))
     for seed in SEEDS:
         data[0, seed]
     corners = np.array([(20, 10), (60, 10), (20, 70), (60, 70)], float)
-    for affine in cut:
+    for affine in affines:
         there = apply_affine(affine, corners)
         assert (there >= -1e-6).all()
         assert (there <= 64 + 1e-6).all()
 
 
 def test_views_without_locations_do_not_depend_on_where_the_keypoints_are(tmp_path, picture):
-    # The same object with true keypoints in the store, but not to be used, is cut alike.
+    # The same object with unused keypoints in the store gets the same crops.
     without = Example(picture, np.array([True, True, True, False]), None)
     other_answer = Example(picture, np.array([False, False, False, True]), None)
     one, two = (
@@ -231,27 +231,27 @@ def test_no_located_crop_calls_a_point_present_that_lies_outside_of_it(tmp_path,
     assert left > 0
 
 
-def test_a_mirror_image_exchanges_the_names_of_the_sides(tmp_path, picture, monkeypatch):
+def test_a_mirror_image_swaps_the_names_of_the_sides(tmp_path, picture, monkeypatch):
     pose = make_pose(((40, 40), (30, 40), (50, 45), (40, 60)), [2, 2, 0, 2])
-    seen = {}
+    items = {}
     for mirrored in (False, True):
         view = CropView(mirrored=mirrored)
         monkeypatch.setattr(
             "labelkit.workflows.network.data.free_view",
             lambda rng, size, augmentation, view=view: view,
         )
-        seen[mirrored] = crops(tmp_path, Example(picture, pose.present, pose))[0, 0]
-    assert seen[False]["presence"].tolist() == [1, 1, 0, 1]
-    assert seen[True]["presence"].tolist() == [1, 0, 1, 1]
-    x, y = seen[False]["xy"][1].tolist()
-    assert seen[True]["xy"][2].tolist() == pytest.approx([64 - x, y])
+        items[mirrored] = crops(tmp_path, Example(picture, pose.present, pose))[0, 0]
+    assert items[False]["presence"].tolist() == [1, 1, 0, 1]
+    assert items[True]["presence"].tolist() == [1, 0, 1, 1]
+    x, y = items[False]["xy"][1].tolist()
+    assert items[True]["xy"][2].tolist() == pytest.approx([64 - x, y])
 
 
 def test_answers_are_mirrored_with_the_picture(tmp_path, picture):
     answer = np.array([True, True, False, True])
     data = crops(tmp_path, Example(picture, answer, None), Augmentation(0.0, True))
-    seen = {tuple(data[0, seed]["presence"].tolist()) for seed in SEEDS}
-    assert seen == {(1, 1, 0, 1), (1, 0, 1, 1)}
+    answers = {tuple(data[0, seed]["presence"].tolist()) for seed in SEEDS}
+    assert answers == {(1, 1, 0, 1), (1, 0, 1, 1)}
 
 
 def test_without_mirroring_sides_never_change_names(tmp_path, picture):
@@ -266,7 +266,7 @@ def test_colour_jitter_leaves_a_grey_picture_grey():
     assert (changed == changed[..., :1]).all()
 
 
-def test_plain_crops_know_the_way_back_to_the_image(tmp_path, picture):
+def test_plain_crops_come_with_their_map_from_the_image(tmp_path, picture):
     item = PlainCrops(tmp_path, [picture], SIZE_HW)[0]
     assert item["image"].shape == (3, 64, 64)
     assert item["affine"].numpy() == pytest.approx(crop_affine(picture.box, SIZE_HW))
@@ -283,15 +283,15 @@ def test_batches_keep_the_order_of_the_instances(tmp_path):
     assert torch.equal(together, torch.stack([plain[n]["affine"] for n in range(3)]))
 
 
-# Read ahead
+# Prefetching
 
 
-def test_reading_ahead_changes_neither_items_nor_order():
+def test_prefetching_changes_neither_items_nor_order():
     assert list(ahead(range(5))) == [0, 1, 2, 3, 4]
     assert list(ahead([], 3)) == []
 
 
-def test_reading_ahead_takes_no_more_than_it_may():
+def test_prefetching_takes_no_more_than_it_may():
     taken = []
 
     def source():
@@ -302,11 +302,11 @@ def test_reading_ahead_takes_no_more_than_it_may():
     items = ahead(source(), 2)
     assert next(items) == 0
     items.close()
-    # One that was handed out, two that may wait, one that was begun meanwhile.
+    # One was handed out, two may wait, one was begun meanwhile.
     assert len(taken) <= 4
 
 
-def test_an_error_while_reading_ahead_reaches_the_caller():
+def test_an_error_while_prefetching_reaches_the_caller():
     def source():
         yield 1
         raise OSError("the disk went away")

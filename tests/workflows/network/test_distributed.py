@@ -23,7 +23,7 @@ def losses(*command: str) -> list[float]:
     return [float(number) for number in re.findall(r"epoch \d/4  loss (\S+)", done.stdout)]
 
 
-def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path, monkeypatch):
+def test_two_processes_train_like_one_with_twice_the_batch(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     generate(tmp_path, 32, seed=0, size=96)
     alone = losses(SCRIPT, str(tmp_path), "16", "1")

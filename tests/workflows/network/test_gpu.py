@@ -1,7 +1,7 @@
-"""Nothing of a training or of reading poses stays behind on the CPU when the network is on a GPU.
+"""With the network on a GPU, no tensor of training or of reading poses stays on the CPU.
 
-Fake tensors know shape, type and device and hold no numbers, so no GPU is needed; two devices in
-one operation are an error, as on a real one.
+Fake tensors have shape, type and device but no data, so no GPU is needed; two devices in one
+operation are an error, as on a real one.
 """
 
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labelkit.models.presets import KINDS, PRESETS, build_model
-from labelkit.workflows.network.crops import normalise
-from labelkit.workflows.network.decode import certainty, height_at, refine
+from labelkit.workflows.network.data import normalise
+from labelkit.workflows.network.decode import confidence, height_at, refine
 from labelkit.workflows.network.training import PoseTraining, make_recipe
 
 GPU = torch.device("cuda")
@@ -23,7 +23,7 @@ SKELETON = stick_skeleton()
 
 @contextmanager
 def half_precision():
-    """`torch.autocast` of a GPU; where there is none that one disables itself."""
+    """`torch.autocast` of a GPU, which disables itself on machines without one."""
     torch.set_autocast_enabled("cuda", True)
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     try:
@@ -33,7 +33,7 @@ def half_precision():
 
 
 def move(network):
-    """Parameters and buffers to fake ones on the GPU; what is neither stays where it is."""
+    """Replace parameters and buffers with fake ones on the GPU, and no other tensors."""
     for module in network.modules():
         for known in (module._parameters, module._buffers):
             for name, value in known.items():
@@ -45,12 +45,12 @@ def move(network):
 
 
 def make(kind, preset):
-    return build_model(kind, len(SKELETON), SKELETON.links, preset, False, pairs=SKELETON.pairs)
+    return build_model(kind, len(SKELETON), SKELETON.links, preset, False)
 
 
 @pytest.mark.parametrize("name", ["paper", "tiny"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_of_training_runs_on_a_gpu_alone(kind, name, monkeypatch):
+def test_a_training_step_runs_entirely_on_a_gpu(kind, name, monkeypatch):
     preset = PRESETS[name]
     loss = preset["loss"] | {"lambda_consistency": 1.0}
     if kind in ("simple", "twin"):
@@ -73,21 +73,21 @@ def test_a_step_of_training_runs_on_a_gpu_alone(kind, name, monkeypatch):
     assert (result.device.type, result.dtype) == ("cuda", torch.float32)
 
 
-def test_keypoints_are_read_on_a_gpu_alone():
+def test_keypoints_are_read_entirely_on_a_gpu():
     preset = PRESETS["tiny"]
     network = make("lofr", preset).eval()
     with FakeTensorMode(), torch.inference_mode(), half_precision():
         move(network)
         crops = torch.zeros(2, 3, *preset["input_size"], dtype=torch.uint8, device=GPU)
         output = network(normalise(crops))
-        assert output.part_features.dtype == torch.bfloat16  # or half precision was not looked at
+        assert output.part_features.dtype == torch.bfloat16  # else half precision was not tested
         maps = output.heatmaps.float()
         xy, _ = refine(maps)
-        score = certainty(maps, xy, height_at(maps, xy))
+        score = confidence(maps, xy, height_at(maps, xy))
     assert xy.device.type == score.device.type == "cuda"
 
 
-def test_what_stays_behind_is_noticed():
+def test_a_tensor_left_on_the_cpu_is_an_error():
     network = make("simple", PRESETS["tiny"])
     with FakeTensorMode():
         move(network)

@@ -7,11 +7,11 @@ import torch
 from builders import stick_skeleton, write_picture
 from torch import nn
 
+from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
 from labelkit.models.reading import PoseReader
 from labelkit.project.images import scan_images
-from labelkit.workflows.network.crops import apply_affine
-from labelkit.workflows.network.decode import certainty, refine
+from labelkit.workflows.network.decode import confidence, refine
 from labelkit.workflows.network.inference import make_prediction, predict
 
 SIZE_HW = (32, 32)
@@ -19,10 +19,10 @@ SKELETON = stick_skeleton()
 
 
 class Scripted(nn.Module):
-    """Answers every crop with a Gaussian at a fixed place for each keypoint.
+    """Predicts a Gaussian at a fixed position for each keypoint of every crop.
 
     Args:
-        cells: (K, 2) places in an 8 x 8 map.
+        cells: (K, 2) positions in an 8 x 8 map.
         logits: (K,) presence logits.
     """
 
@@ -34,11 +34,11 @@ class Scripted(nn.Module):
         dy = axis[None, :, None] - cells[:, 1, None, None]
         self.maps = peak * torch.exp(-(dx**2 + dy**2) / 2)
         self.logits = torch.tensor(logits)
-        self.seen = []
+        self.crops = []
         self.reader = PoseReader(len(cells), (8, 8))
 
     def forward(self, image):
-        self.seen.append(image)
+        self.crops.append(image)
         many = image.shape[0]
         maps = self.maps.expand(many, -1, -1, -1)
         return SimpleNamespace(
@@ -50,11 +50,11 @@ class Scripted(nn.Module):
 
 
 class Mirrored(Scripted):
-    """As a network that is right on mirror images too: the answer turns with the picture."""
+    """Like a network that is right on mirror images too: predictions are mirrored with the crop."""
 
     def forward(self, image):
         output = super().forward(image)
-        if len(self.seen) % 2:  # the picture itself comes before its mirror image
+        if len(self.crops) % 2:  # a crop comes before its mirror image
             return output
         flip = list(SKELETON.flip_indices)
         return SimpleNamespace(
@@ -73,7 +73,7 @@ def instances(tmp_path):
     return [Instance(image, 0, Box(4, 4, 32, 32), "given", 1024.0) for image in images]
 
 
-def seen(network, instances, tmp_path, read_from="heatmaps", flip_test=False, batch_size=2):
+def predicted(network, instances, tmp_path, read_from="heatmaps", flip_test=False, batch_size=2):
     network.reader.read_from = read_from
     return list(
         predict(
@@ -92,82 +92,84 @@ PLACES = [(4.0, 4.0), (2.5, 3.5), (5.5, 3.5), (4.5, 6.25)]
 
 
 @pytest.mark.parametrize("read_from", ["heatmaps", "response"])
-def test_keypoints_come_back_in_image_pixels_below_a_cell(instances, tmp_path, read_from):
+def test_keypoints_come_back_in_image_pixels_with_sub_cell_precision(
+    instances, tmp_path, read_from
+):
     # 32 crop pixels show 40 image pixels from 0 on (32 padded by 1.25): 5 pixels a cell.
-    item = seen(Scripted(PLACES), instances, tmp_path, read_from)[0]
+    item = predicted(Scripted(PLACES), instances, tmp_path, read_from)[0]
     assert item.prediction.xy == pytest.approx(np.array(PLACES) * 5, abs=1e-3)
 
 
-def test_response_maps_are_read_as_if_the_pose_were_near_a_textbook_one(instances, tmp_path):
+def test_response_maps_are_read_near_the_pose_prior(instances, tmp_path):
     network = Scripted(PLACES)
-    network.maps[1] = 1.0  # says nothing, so that the textbook decides
+    network.maps[1] = 1.0  # uniform, so that the prior decides
     network.reader.pose_prior = 0.1
     # (.2, .4) of the box of 32 pixels that begins at (4, 4), in every crop of both batches.
-    places = [item.prediction.xy[1] for item in seen(network, instances, tmp_path, "response")]
+    places = [item.prediction.xy[1] for item in predicted(network, instances, tmp_path, "response")]
     assert np.stack(places) == pytest.approx(np.array([(10.4, 16.8)] * 3), abs=0.6)
-    by_heatmaps = seen(network, instances, tmp_path, "heatmaps")[0].prediction.xy[1]
+    by_heatmaps = predicted(network, instances, tmp_path, "heatmaps")[0].prediction.xy[1]
     assert by_heatmaps != pytest.approx(np.array([10.4, 16.8]), abs=3.0)
 
 
-def test_a_skeleton_without_a_layout_is_no_textbook(instances, tmp_path):
+def test_a_skeleton_without_a_layout_is_not_a_pose_prior(instances, tmp_path):
     network = Scripted(PLACES)
     network.reader.read_from = "response"
     network.reader.pose_prior = 0.1
-    untold = replace(SKELETON, layout=((0.5, 0.5),) * 4)
-    (item, *_) = predict(network, instances, tmp_path, untold, SIZE_HW)
+    without_layout = replace(SKELETON, layout=((0.5, 0.5),) * 4)
+    (item, *_) = predict(network, instances, tmp_path, without_layout, SIZE_HW)
     network.reader.pose_prior = 0.0
-    (same, *_) = predict(network, instances, tmp_path, untold, SIZE_HW)
+    (same, *_) = predict(network, instances, tmp_path, without_layout, SIZE_HW)
     assert np.array_equal(item.prediction.xy, same.prediction.xy)
 
 
-def test_there_is_one_answer_for_each_instance_in_their_order(instances, tmp_path):
-    found = seen(Scripted(PLACES), instances, tmp_path)
+def test_there_is_one_prediction_for_each_instance_in_order(instances, tmp_path):
+    found = predicted(Scripted(PLACES), instances, tmp_path)
     assert [item.prediction.instance_id for item in found] == [i.id for i in instances]
 
 
-def test_the_maps_come_with_the_way_from_the_image_to_their_cells(instances, tmp_path):
-    item = seen(Scripted(PLACES), instances, tmp_path)[0]
+def test_the_maps_come_with_the_affine_from_the_image_to_their_cells(instances, tmp_path):
+    item = predicted(Scripted(PLACES), instances, tmp_path)[0]
     assert item.response.shape == (4, 8, 8)
     there = apply_affine(item.to_cells, item.prediction.pose.xy)
     assert there == pytest.approx(np.array(PLACES), abs=1e-3)
 
 
-def test_a_keypoint_scores_as_certain_as_its_map_is(instances, tmp_path):
-    item = seen(Scripted(PLACES, peak=0.25), instances, tmp_path)[0]
+def test_the_score_of_a_keypoint_is_the_confidence_of_its_map(instances, tmp_path):
+    item = predicted(Scripted(PLACES, peak=0.25), instances, tmp_path)[0]
     maps = torch.from_numpy(item.response)
-    assert item.prediction.pose.score == pytest.approx(certainty(maps, *refine(maps)).numpy())
+    assert item.prediction.pose.score == pytest.approx(confidence(maps, *refine(maps)).numpy())
     assert item.prediction.score == pytest.approx(item.prediction.pose.score.mean())
 
 
 def test_a_response_map_scores_by_its_shape_though_every_peak_is_one(instances, tmp_path):
     network = Scripted(PLACES)
-    network.maps[1] += 0.25  # says more or less everywhere
-    score = seen(network, instances, tmp_path, "response")[0].prediction.pose.score
+    network.maps[1] += 0.25  # high everywhere
+    score = predicted(network, instances, tmp_path, "response")[0].prediction.pose.score
     assert score[1] < score.min(initial=1.0, where=[True, False, True, True])
 
 
 def test_response_maps_are_scaled_to_a_peak_of_one(instances, tmp_path):
-    item = seen(Scripted(PLACES), instances, tmp_path, "response")[0]
+    item = predicted(Scripted(PLACES), instances, tmp_path, "response")[0]
     assert item.response.max(axis=(1, 2)) == pytest.approx([1.0] * 4)
     assert item.cams.max(axis=(1, 2)) == pytest.approx([1.0] * 4)
 
 
 def test_presence_is_a_probability(instances, tmp_path):
-    item = seen(Scripted(PLACES, logits=(0.0, 20.0, -20.0, 0.0)), instances, tmp_path)[0]
+    item = predicted(Scripted(PLACES, logits=(0.0, 20.0, -20.0, 0.0)), instances, tmp_path)[0]
     assert item.prediction.presence == pytest.approx([0.5, 1.0, 0.0, 0.5], abs=1e-6)
 
 
 def test_the_flip_test_averages_with_the_mirror_image_sides_renamed(instances, tmp_path):
     network = Mirrored(PLACES, logits=(1.0, 2.0, -2.0, 1.0))
-    with_flip = seen(network, instances, tmp_path, flip_test=True)[0]
-    plain = seen(Scripted(PLACES, logits=(1.0, 2.0, -2.0, 1.0)), instances, tmp_path)[0]
+    with_flip = predicted(network, instances, tmp_path, flip_test=True)[0]
+    plain = predicted(Scripted(PLACES, logits=(1.0, 2.0, -2.0, 1.0)), instances, tmp_path)[0]
     assert with_flip.prediction.xy == pytest.approx(plain.prediction.xy, abs=1e-3)
     assert with_flip.prediction.presence == pytest.approx(plain.prediction.presence)
-    first, mirrored = network.seen[:2]
+    first, mirrored = network.crops[:2]
     assert torch.equal(first.flip(-1), mirrored)
 
 
-def test_answers_do_not_depend_on_the_batch_size(trained_once):
+def test_predictions_do_not_depend_on_the_batch_size(trained_once):
     from labelkit.models.checkpoint import load_model
 
     network, _ = load_model(trained_once.project.rounds_root / "000" / "model.safetensors")
@@ -192,11 +194,11 @@ def test_answers_do_not_depend_on_the_batch_size(trained_once):
         assert a.presence == pytest.approx(b.presence, abs=1e-5)
 
 
-def test_nothing_to_look_at_gives_nothing(tmp_path):
-    assert seen(Scripted(PLACES), [], tmp_path) == []
+def test_without_instances_there_are_no_predictions(tmp_path):
+    assert predicted(Scripted(PLACES), [], tmp_path) == []
 
 
-def test_an_instance_scores_as_its_present_keypoints_do():
+def test_the_score_of_an_instance_is_that_of_its_present_keypoints():
     xy = np.zeros((4, 2))
     prediction = make_prediction(
         "id", xy, np.array([0.9, 0.5, 0.1, 0.1]), np.array([0.8, 0.6, 0.5, 0.1])

@@ -1,4 +1,4 @@
-"""The number format is chosen by what the machine does, not by what it claims."""
+"""The number format is chosen by measuring the machine, not by what it reports."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def _measured_anew():
 
 
 @pytest.mark.parametrize(("half", "expected"), [(1.8, False), (0.6, True)])
-def test_a_cpu_that_knows_bf16_uses_it_where_it_is_faster(monkeypatch, half, expected):
+def test_a_cpu_with_bf16_uses_it_where_it_is_faster(monkeypatch, half, expected):
     def seconds(crops: Tensor, weight: Tensor) -> float:
         assert crops.dtype == weight.dtype
         return half if crops.dtype == torch.bfloat16 else 1.0
@@ -33,7 +33,7 @@ def test_a_cpu_without_bf16_times_nothing(monkeypatch):
     assert precision.faster_in_bf16(CPU) is False
 
 
-def test_the_answer_is_measured_once(monkeypatch):
+def test_the_speed_is_measured_once(monkeypatch):
     measured = []
     real = precision._seconds
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)

@@ -1,4 +1,4 @@
-"""Self-training: what is guessed, what counts, and what crops make of it."""
+"""Self-training: which pseudo-labels are made, which are kept, and how crops use them."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ CELLS = torch.tensor([(2.5, 3.5), (4.5, 4.5), (5.5, 1.5), (3.5, 6.5)])
 
 
 class Peaks(nn.Module):
-    """Sees every keypoint of every crop at CELLS, the surer the brighter the crop."""
+    """Predicts every keypoint of every crop at CELLS, with more confidence in brighter crops."""
 
     def __init__(self):
         super().__init__()
@@ -63,25 +63,25 @@ def crops(tmp_path):
     return TrainingCrops(tmp_path, examples, SKELETON, SIZE_HW, STILL)
 
 
-def test_the_surest_guesses_of_present_keypoints_count(crops):
+def test_the_most_confident_pseudo_labels_of_present_keypoints_are_kept(crops):
     made = make_pseudo_labels(Peaks(), crops, keep_fraction=0.3, flip_test=False)
     plain = made[0, :, :2]  # a plain crop has the box .8 of its width: see `plain_scale`
     assert (made[:10, :, :2] == plain).all()
     assert made[:7, :, 2].sum() == 0  # the darker ones
     assert made[7:10, [0, 1, 3], 2].min() == 1
-    assert made[:, 2, 2].sum() == 0  # people said it is absent
-    assert not made[10].any()  # people said where it is
+    assert made[:, 2, 2].sum() == 0  # answered as absent
+    assert not made[10].any()  # it has locations
 
 
-def test_guesses_lie_in_image_pixels(crops):
+def test_pseudo_labels_are_in_image_pixels(crops):
     xy = make_pseudo_labels(Peaks(), crops, keep_fraction=1.0, flip_test=False)[0, :, :2]
-    # the centre of the crop is that of the box; all else is scaled about it
+    # The centre of the crop is that of the box; all else is scaled about it.
     scale = (xy[1, 0] - xy[0, 0]) / (CELLS[1, 0] - CELLS[0, 0])
     assert xy == pytest.approx(16 + (CELLS - 4) * scale, abs=0.3)
     assert 3 < scale < 6
 
 
-def test_where_everything_has_locations_nothing_is_guessed(crops):
+def test_where_everything_has_locations_there_are_no_pseudo_labels(crops):
     crops.examples = crops.examples[10:]
     crops.pseudo_labels = crops.pseudo_labels[10:]
     assert not make_pseudo_labels(Peaks(), crops, 0.5, flip_test=False).any()
@@ -90,33 +90,33 @@ def test_where_everything_has_locations_nothing_is_guessed(crops):
 @pytest.mark.parametrize(
     ("at", "epochs", "expected"), [((0.4, 0.8), 10, {4, 8}), ((), 10, set()), ((0.4, 0.8), 1, {1})]
 )
-def test_guesses_are_made_after_parts_of_the_training(crops, at, epochs, expected):
-    seeing = Peaks()
-    assert PseudoLabels(seeing, crops, at, epochs, 0.5, flip_test=False).at == expected
-    crops.examples = crops.examples[:10]  # nothing has locations: what would it guess from?
-    assert not PseudoLabels(seeing, crops, at, epochs, 0.5, flip_test=False).at
-    seeing.reader.pose_prior = 0.1
-    assert PseudoLabels(seeing, crops, at, epochs, 0.5, flip_test=False).at == expected
-    crops.skeleton = replace(SKELETON, layout=((0.5, 0.5),) * 4)  # tells nothing
-    assert not PseudoLabels(seeing, crops, at, epochs, 0.5, flip_test=False).at
+def test_pseudo_labels_are_made_after_fractions_of_the_training(crops, at, epochs, expected):
+    network = Peaks()
+    assert PseudoLabels(network, crops, at, epochs, 0.5, flip_test=False).at == expected
+    crops.examples = crops.examples[:10]  # without locations they would only repeat the network
+    assert not PseudoLabels(network, crops, at, epochs, 0.5, flip_test=False).at
+    network.reader.pose_prior = 0.1
+    assert PseudoLabels(network, crops, at, epochs, 0.5, flip_test=False).at == expected
+    crops.skeleton = replace(SKELETON, layout=((0.5, 0.5),) * 4)  # no layout
+    assert not PseudoLabels(network, crops, at, epochs, 0.5, flip_test=False).at
 
 
-def test_without_locations_attention_guesses_first_and_teaches_the_heatmaps(crops):
+def test_without_locations_pseudo_labels_from_attention_train_the_heatmaps(crops):
     crops.examples = crops.examples[:10]
     crops.pseudo_labels = crops.pseudo_labels[:10]
-    seeing = Peaks()
-    seeing.reader.read_from, seeing.reader.pose_prior = "response", 1000.0  # maps: anywhere
-    seeing.attended = CELLS.flip(-1)
-    pseudo_labels = PseudoLabels(seeing, crops, (0.5,), 4, 1.0, flip_test=False)
+    network = Peaks()
+    network.reader.read_from, network.reader.pose_prior = "response", 1000.0  # maps: anywhere
+    network.attended = CELLS.flip(-1)
+    pseudo_labels = PseudoLabels(network, crops, (0.5,), 4, 1.0, flip_test=False)
 
     pseudo_labels.on_train_epoch_start(SimpleNamespace(current_epoch=1), None)
     assert not crops.pseudo_labels.any()
-    assert seeing.reader.read_from == "response"
+    assert network.reader.read_from == "response"
 
     pseudo_labels.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)
     attended, kept = crops.pseudo_labels[0, :, :2].clone(), pseudo_labels.state_dict()
-    assert seeing.reader.read_from == "heatmaps"
-    xy = make_pseudo_labels(seeing, crops, 1.0, flip_test=False)[0, :, :2]
+    assert network.reader.read_from == "heatmaps"
+    xy = make_pseudo_labels(network, crops, 1.0, flip_test=False)[0, :, :2]
     assert xy == pytest.approx(attended.flip(-1), abs=1e-3)
 
     resumed = Peaks()
@@ -125,40 +125,40 @@ def test_without_locations_attention_guesses_first_and_teaches_the_heatmaps(crop
     assert resumed.reader.read_from == "heatmaps"
 
 
-def test_a_guess_that_counts_is_a_target_and_others_are_left_alone(crops):
+def test_a_kept_pseudo_label_is_a_target_and_others_are_ignored(crops):
     before = crops[0, 7]
     crops.pseudo_labels[0] = torch.tensor([(16, 16, 1), (10, 10, 0), (0, 0, 0), (99, 10, 1)])
     after = crops[0, 7]
-    assert torch.equal(after["image"], before["image"])  # views never depend on guesses
+    assert torch.equal(after["image"], before["image"])  # views never depend on pseudo-labels
     assert before["located"].tolist() == [0, 0, 0, 0]
-    # counts; does not; absent as people said, so an empty map; outside the crop
+    # Kept; not kept; answered as absent, so an empty map; outside the crop.
     assert after["located"].tolist() == [1, 0, 1, 0]
     assert after["presence"].tolist() == before["presence"].tolist() == [1, 1, 0, 1]
     assert after["xy"][1:].abs().sum() == 0
     assert after["xy"][0] == pytest.approx(torch.tensor([16.0, 16.0]), abs=6)  # shifted view
 
 
-def test_where_nobody_answered_the_network_has_to_see_a_keypoint(crops):
+def test_without_an_answer_the_network_must_predict_presence(crops):
     crops.examples = [replace(example, presence=None) for example in crops.examples]
-    seeing = Peaks()
-    made = make_pseudo_labels(seeing, crops, keep_fraction=1.0, flip_test=False)
-    assert not made[:, :, 2].any()  # its logits are 0: as likely absent
-    seeing.presence_logit = 1.0
-    made = make_pseudo_labels(seeing, crops, keep_fraction=0.3, flip_test=False)
+    network = Peaks()
+    made = make_pseudo_labels(network, crops, keep_fraction=1.0, flip_test=False)
+    assert not made[:, :, 2].any()  # its logits are 0: a coin flip
+    network.presence_logit = 1.0
+    made = make_pseudo_labels(network, crops, keep_fraction=0.3, flip_test=False)
     assert made[7:10, :, 2].min() == 1
     assert not made[10].any()
 
 
-def test_guesses_teach_locations_but_no_presence_where_nobody_answered(crops):
+def test_without_an_answer_pseudo_labels_teach_locations_but_not_presence(crops):
     crops.examples[0] = replace(crops.examples[0], presence=None)
     crops.pseudo_labels[0] = torch.tensor([(16, 16, 1), (10, 10, 0), (0, 0, 0), (99, 10, 1)])
     item = crops[0, 7]
-    assert item["located"].tolist() == [1, 0, 0, 0]  # no empty map: nobody said absent
+    assert item["located"].tolist() == [1, 0, 0, 0]  # no empty map: absence was not answered
     assert item["presence"].tolist() == [1, 0, 0, 1]
     assert not item["answered"].any()
 
 
-def test_a_mirrored_crop_has_mirrored_guesses(crops):
+def test_a_mirrored_crop_has_mirrored_pseudo_labels(crops):
     crops.augmentation = Augmentation(0.0, True)
     crops.pseudo_labels[0] = torch.tensor([(10, 10, 0), (4, 16, 1), (0, 0, 0), (28, 16, 0)])
     drawn = [crops[0, seed] for seed in range(20)]
@@ -166,12 +166,12 @@ def test_a_mirrored_crop_has_mirrored_guesses(crops):
     left, right = 1, SKELETON.flip_indices[1]
     assert set(placed) == {left, right}
     for item, keypoint in zip(drawn, placed, strict=True):
-        # What counts goes with the name; nothing is taught about the keypoint of the other side.
+        # It moves to the other name; the keypoint of the other side has no target.
         counts = item["located"] * item["presence"]
         assert counts.nonzero().flatten().tolist() == [keypoint]
 
 
-def test_workers_that_run_already_see_new_guesses(crops):
+def test_running_workers_get_new_pseudo_labels(crops):
     sampler = [(0, 1), (0, 1)]
     batches = loader(crops, 2, 1, sampler)  # type: ignore[arg-type]
     assert next(iter(batches))["located"].sum() == 0

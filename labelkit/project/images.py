@@ -390,8 +390,8 @@ def _nothing_to_read(root: Path, problems: list[ScanProblem], others: Counter[st
     if problems:
         first = problems[0]
         return ImageError(
-            f"None of the {len(problems)} images in {root} can be read; "
-            f"the first is {first.path} ({first.reason})."
+            f"No image in {root} can be read; the first of {len(problems)} is {first.path} "
+            f"({first.reason})."
         )
     found = ", ".join(f"{count} x {suffix}" for suffix, count in others.most_common(3))
     return ImageError(

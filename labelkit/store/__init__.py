@@ -1,1 +1,1 @@
-"""The label store: an append-only journal of what people answered, in any SQL database."""
+"""The label store: images, objects and an append-only journal of answers, in a SQL database."""

@@ -1,8 +1,8 @@
-"""Keypoints that were changed on two sides: both values are kept, listed, and settled by the user.
+"""Keypoints that were changed on two sides: both values are kept and listed; the user settles them.
 
-Whatever comes is recorded. Where it contradicts a label that came another way, the label that
-counts until then is recorded once more behind it, marked as held; so it goes on counting, and
-nothing is taken away from either side. Settling records one of the two behind that.
+Every answer is recorded. If it contradicts a label that came another way, the label that counts
+until then is recorded again after it, marked as held: it continues to count, and neither side
+loses anything. Settling records one of the two after that.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 
-#: In `Entry.shown` of a label that is held: which answer it is held against, or, where that was
-#: deleted, which annotations are gone.
+#: Key in `Entry.shown` of a held label: the answer it is held against, or, if that was deleted,
+#: the annotations that are gone.
 HELD = "held"
 
-#: Pixels within which a keypoint is the same place on both sides.
+#: Distance in pixels up to which a keypoint has the same location on both sides.
 SAME_PX = 1e-3
 
 THEIRS, OURS = "theirs", "ours"
 
-#: Where label files are from: before the colon of `Entry.source`.
+#: What `Entry.source` of a label file has before its colon.
 FILE = "file"
 
 
@@ -34,8 +34,8 @@ class Conflict:
     """One instance with two labels.
 
     Attributes:
-        ours: counts until this is settled.
-        theirs: came from Label Studio, FiftyOne or a file; None where an annotation was deleted.
+        ours: counts until the conflict is settled.
+        theirs: from Label Studio, FiftyOne or a file; None if the annotation was deleted there.
         keypoints: names of those that differ.
     """
 
@@ -44,7 +44,7 @@ class Conflict:
     keypoints: tuple[str, ...]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One a keypoint, with both values as [x, y, v]."""
+        """One row for each keypoint, with both values as [x, y, v] in image pixels."""
         for name in self.keypoints:
             yield {
                 "instance": self.ours.instance_id,
@@ -59,7 +59,7 @@ class Conflict:
 
 
 def differing(ours: Entry, theirs: Entry) -> tuple[str, ...]:
-    """Names of the keypoints that two entries of the kind "keypoints" put elsewhere."""
+    """Names of the keypoints that differ between two entries of the kind "keypoints"."""
     return tuple(
         name
         for name, value in ours.content.items()
@@ -68,25 +68,25 @@ def differing(ours: Entry, theirs: Entry) -> tuple[str, ...]:
 
 
 def hold(ours: Entry, theirs: Entry) -> Entry:
-    """What to record behind `theirs`, so that `ours` goes on counting."""
+    """What to record after `theirs`, so that `ours` continues to count."""
     against = {"source": theirs.source, "reference": theirs.reference, "version": theirs.version}
     version = f"held against {theirs.reference} {theirs.version}"
     return replace(ours, version=version, shown={**ours.shown, HELD: against})
 
 
 def hold_deleted(ours: Entry, gone: Iterable[str]) -> Entry:
-    """What to record where the annotation that a label came from was deleted.
+    """What to record if the annotation that a label came from was deleted.
 
     Args:
         ours: counts until the user settles it.
-        gone: references of all annotations of the instance that are no longer there.
+        gone: references of all annotations of the instance that were deleted.
     """
     shown = {**ours.shown, HELD: {"gone": sorted(gone)}}
     return replace(ours, version=f"{ours.version}, held: deleted", shown=shown)
 
 
 def came_another_way(ours: Entry, theirs: Entry) -> bool:
-    """Whether `theirs` was made where `ours` was not shown; all files are one side."""
+    """Whether `theirs` was made without `ours` being shown; all files are one side."""
     return _side(ours) != _side(theirs) or "source" in ours.shown.get(HELD, {})
 
 
@@ -97,17 +97,21 @@ def beside_what_is_known(
 ) -> tuple[list[Entry], list[Entry]]:
     """Entries that are new, and what to record so that the right label counts in the end.
 
-    A label that came another way meanwhile goes on counting until the user settles the conflict;
-    what was said later on the same side counts although something older arrives after it. What a
-    file says of an instance is known if any file has said it, or if it counts already.
+    A label that came another way in the meantime continues to count until the user settles the
+    conflict. A later answer of the same side counts, even if an earlier one arrives after it. A
+    label of a file is known if any file held it before, or if the same label counts already.
 
     Args:
-        store: whose journal gets them.
+        store: whose journal they are for.
         entries: in the order in which they were made.
         unseen: whether its second entry was made without knowing the first, which counts.
+
+    Returns:
+        fresh: the entries that the journal does not have.
+        to_record: entries to pass to `LabelStore.record`, in order.
     """
     latest: dict[str, Entry] = {}  # of keypoints
-    seen: dict[str, Entry] = {}  # of what can be seen, which keypoints say too
+    present: dict[str, Entry] = {}  # of visibility, which keypoints answer too
     known = set()
     for recorded in store.history(entry.instance_id for entry in entries):
         entry = recorded.entry
@@ -115,15 +119,15 @@ def beside_what_is_known(
         if entry.kind in (KEYPOINTS, WITHDRAWN):
             latest[entry.instance_id] = entry
         if entry.kind != SKIP:
-            seen[entry.instance_id] = entry
+            present[entry.instance_id] = entry
     fresh, to_record = [], []
     for entry in entries:
-        counting = latest if entry.kind == KEYPOINTS else seen
+        counting = latest if entry.kind == KEYPOINTS else present
         ours = counting.get(entry.instance_id)
-        if _side(entry) == FILE and (_key(entry) in known or _says_no_more(ours, entry)):
+        if _side(entry) == FILE and (_key(entry) in known or _agrees(ours, entry)):
             continue
         to_record.append(entry)
-        if _key(entry) in known:  # the store makes sure that it says the same
+        if _key(entry) in known:  # the store checks that its content is the same
             continue
         known.add(_key(entry))
         fresh.append(entry)
@@ -138,7 +142,7 @@ def beside_what_is_known(
         else:
             counting[entry.instance_id] = entry
         if entry.kind == KEYPOINTS:
-            seen[entry.instance_id] = latest[entry.instance_id]
+            present[entry.instance_id] = latest[entry.instance_id]
     return fresh, to_record
 
 
@@ -151,7 +155,7 @@ def _key(entry: Entry) -> tuple[str, ...]:
     return *named, entry.version, entry.instance_id, entry.kind
 
 
-def _says_no_more(ours: Entry | None, entry: Entry) -> bool:
+def _agrees(ours: Entry | None, entry: Entry) -> bool:
     if ours is None or ours.kind != entry.kind:
         return False
     return not differing(ours, entry) if ours.kind == KEYPOINTS else ours.content == entry.content
@@ -160,12 +164,12 @@ def _says_no_more(ours: Entry | None, entry: Entry) -> bool:
 def _is_later(one: str, other: str) -> bool:
     try:
         return datetime.fromisoformat(one) > datetime.fromisoformat(other)
-    except (ValueError, TypeError):  # a source that writes no times
+    except (ValueError, TypeError):  # a source without times
         return False
 
 
 def find_conflicts(store: LabelStore) -> list[Conflict]:
-    """Every instance whose label is held."""
+    """The conflicts of all instances whose label is held."""
     held = [e for e in store.latest((KEYPOINTS, WITHDRAWN)) if HELD in e.shown]
     others: dict[tuple[str, ...], Entry] = {}
     for recorded in store.history(entry.instance_id for entry in held):
@@ -189,10 +193,10 @@ def settle(store: LabelStore, take: str) -> int:
 
     Args:
         store: whose journal gets the decisions.
-        take: "theirs" (what came from Label Studio, FiftyOne or a file) or "ours".
+        take: "theirs" (from Label Studio, FiftyOne or a file) or "ours".
 
     Returns:
-        how many conflicts there were.
+        number of conflicts that were settled.
     """
     found = find_conflicts(store)
     entries: list[Entry] = []
@@ -208,16 +212,16 @@ def settle(store: LabelStore, take: str) -> int:
 
 
 def _without(store: LabelStore, deleted: Entry) -> list[Entry]:
-    """Withdraw keypoints, and let count what was said before them."""
+    """Withdraw keypoints, and let the answers before them count again."""
     withdrawn = replace(deleted, kind=WITHDRAWN, content={}, version="withdrawn", shown={})
-    said = [recorded.entry for recorded in store.history([deleted.instance_id])]
-    gone = {(entry.source, entry.reference) for entry in said if entry.kind == WITHDRAWN}
+    answers = [recorded.entry for recorded in store.history([deleted.instance_id])]
+    gone = {(entry.source, entry.reference) for entry in answers if entry.kind == WITHDRAWN}
     gone |= {
         (deleted.source, it) for it in (deleted.reference, *deleted.shown[HELD].get("gone", ()))
     }
     newest: Mapping[str, Entry] = {
         entry.kind: entry
-        for entry in said
+        for entry in answers
         if (entry.source, entry.reference) not in gone and HELD not in entry.shown
     }
     return [
@@ -231,7 +235,7 @@ def _without(store: LabelStore, deleted: Entry) -> list[Entry]:
 
 
 def _again(entry: Entry, why: str) -> Entry:
-    """The same answer once more, under a version of its own."""
+    """The same answer again, under a new version."""
     shown = {key: value for key, value in entry.shown.items() if key != HELD}
     return replace(entry, version=f"{entry.version}, {why}", shown=shown)
 

@@ -1,4 +1,4 @@
-"""Connections to the label store's database, and its failures in plain words."""
+"""Connections to the label store's database, and plain errors for its failures."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
 
-from labelkit.errors import INSTALL, MissingDependencyError, StoreError
+from labelkit.errors import DISTRIBUTION, INSTALL, MissingDependencyError, StoreError
 from labelkit.store import schema
 
-#: How long to wait for another process that writes; `?timeout=` in the URL says otherwise.
+#: How long to wait for another process that writes; `?timeout=` in the URL overrides it.
 BUSY_SECONDS = 60.0
 
 #: Number of the PostgreSQL advisory lock that writers queue for.
 WRITER_LOCK = 0x6C61_6265_6C
 
-#: Number of the one that a command holds while it talks to a labelling server.
+#: Number of the advisory lock that a command holds while it syncs with a labelling server.
 SYNC_LOCK = WRITER_LOCK + 1
 
 _AGAIN = "then run the same command again: nothing was lost."
 
-#: Modules of drivers that come with labelkit -> how they are installed.
-_INSTALL = {"psycopg": f"{INSTALL} '.[postgresql]'"}
+#: How to install the drivers that labelkit has an extra for, by module.
+_INSTALL = {"psycopg": f"{INSTALL} '{DISTRIBUTION}[postgresql]'"}
 
-#: Text of the database -> what it means, what to do.
+#: Parts of a database's message, what they mean, what to do.
 _FAILURES = (
     (
         ("is locked", "is busy", "lock timeout"),
         "is in use by another program",
-        f"Wait until it is done, {_AGAIN}",
+        f"Wait until it has finished, {_AGAIN}",
     ),
     (
         ("disk is full", "no space left", "disk i/o error"),
@@ -48,18 +48,17 @@ _FAILURES = (
     (
         ("readonly", "read-only"),
         "is read-only",
-        "Make the file and its folder writable for you, or name a server that takes changes.",
+        "Make the file and its folder writable, or name a server that accepts changes.",
     ),
     (
         ("permission denied", "must be owner"),
-        "does not let this user do that",
-        "Let the user in LABELKIT_DB own the database, and see to it that nobody else has made its "
-        "tables.",
+        "does not allow this user to do that",
+        "The user in LABELKIT_DB must own the database and its tables.",
     ),
     (
         ("unable to open",),
         "cannot be opened",
-        "Its folder has to exist and be writable; see labelkit.toml and LABELKIT_DB.",
+        "Its folder must exist and be writable; check labelkit.toml and LABELKIT_DB.",
     ),
 )
 
@@ -67,24 +66,24 @@ _FAILURES = (
 class Database:
     """One database, with reading and writing transactions.
 
-    Writers take turns, on SQLite and PostgreSQL alike: what a writer reads cannot change under
-    it, and journal numbers come in the order in which they become visible.
+    Writers take turns, on SQLite and PostgreSQL alike: what a writer reads cannot change during
+    its transaction, and journal numbers are in the order in which entries become visible.
 
     Args:
         url: SQLAlchemy URL.
 
     Raises:
-        StoreError: if the URL makes no sense.
+        StoreError: if the URL is invalid.
         MissingDependencyError: if the database's driver is not installed.
     """
 
     def __init__(self, url: str | URL) -> None:
         try:
             self.url = make_url(url)
-            if self.url.drivername == "postgresql":  # SQLAlchemy 2.0 would take another driver
+            if self.url.drivername == "postgresql":  # SQLAlchemy's default driver is psycopg2
                 self.url = self.url.set(drivername="postgresql+psycopg")
             self._engine = _engine(self.url)
-        except (ArgumentError, NoSuchModuleError, ValueError):  # their text may hold the password
+        except (ArgumentError, NoSuchModuleError, ValueError):  # may quote the password
             raise StoreError(
                 "LABELKIT_DB is not a SQLAlchemy URL.",
                 "For example: postgresql+psycopg://user:password@host/database",
@@ -101,7 +100,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """For messages: the file, or the URL without its password."""
+        """The file, or the URL without its password, for messages."""
         if self._is_sqlite:
             return self.url.database or "in memory"
         hidden = {key: "***" for key in self.url.query if "password" in key}
@@ -109,7 +108,7 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the store."""
+        """A transaction that sees a single state of the store."""
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with self._plain_words(), self._engine.connect() as connection:
             connection = connection.execution_options(**options)
@@ -118,8 +117,8 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction of the only writer; all of it happens, or nothing."""
-        # On PostgreSQL every statement has to see what the writer before has left.
+        """A transaction of the only writer: all of it is committed, or nothing."""
+        # On PostgreSQL every statement must see what the previous writer committed.
         options = {} if self._is_sqlite else {"isolation_level": "READ COMMITTED"}
         with self._plain_words(), self._engine.connect() as connection:
             connection = connection.execution_options(labelkit_writes=True, **options)
@@ -134,17 +133,17 @@ class Database:
     def syncing(self) -> Iterator[None]:
         """Keep other machines that share a PostgreSQL store from syncing at the same time.
 
-        A SQLite store lies on one machine, where the project's lock does that.
+        A SQLite store is on one machine, where the project's lock does that.
 
         Raises:
-            StoreError: if another command is at it.
+            StoreError: if another command is syncing.
         """
         if self._is_sqlite:
             yield
             return
         with self._plain_words(), self._engine.connect() as connection:
             free = connection.scalar(select(func.pg_try_advisory_lock(SYNC_LOCK)))
-            connection.commit()  # the lock is the connection's, not the transaction's
+            connection.commit()  # the lock belongs to the connection, not to the transaction
             if not free:
                 raise StoreError(
                     f"Another labelkit command is syncing the label store {self.name}.",
@@ -153,11 +152,15 @@ class Database:
             try:
                 yield
             finally:
-                with contextlib.suppress(DBAPIError):  # the lock went with the connection
+                with contextlib.suppress(DBAPIError):  # a lost connection holds no lock
                     connection.scalar(select(func.pg_advisory_unlock(SYNC_LOCK)))
 
     def prepare(self) -> None:
-        """Make the tables where there are none, migrate them where they are old."""
+        """Make the tables if there are none, and migrate them if they are old.
+
+        Raises:
+            StoreError: see `schema.read_version` and `schema.migrate`.
+        """
         with self.reading() as connection:
             if schema.read_version(connection) == schema.SCHEMA_VERSION:
                 return
@@ -169,7 +172,7 @@ class Database:
                 schema.migrate(connection, version)
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self._engine.dispose()
 
     @contextlib.contextmanager
@@ -189,10 +192,10 @@ class Database:
                 if self.url.password:
                     reason = reason.replace(str(self.url.password), "***")
             else:
-                raise  # a bug of ours
+                raise  # a bug in labelkit
             raise StoreError(
                 f"The label store {self.name} cannot be reached ({reason}).",
-                f"See that the database server runs, {_AGAIN}",
+                f"Check that the database server runs, {_AGAIN}",
             ) from None
 
 
@@ -207,14 +210,14 @@ def _engine(url: URL) -> Engine:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours: Python's comes too late, after reads
+    connection.isolation_level = None  # see _begin_sqlite: Python's BEGIN comes after reads
     timeout_ms = connection.execute("PRAGMA busy_timeout").fetchone()[0]
     deadline = time.monotonic() + timeout_ms / 1000
     while connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            # Two processes that make one store: SQLite does not wait here as it does elsewhere.
+            # Another process makes the same store: SQLite does not wait here as elsewhere.
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

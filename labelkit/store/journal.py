@@ -1,4 +1,4 @@
-"""What a human said about one instance, as the label store keeps it for good."""
+"""A person's answer about one instance, as the label store keeps it permanently."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "wit
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One answer of one human about one instance.
+    """One answer of one person about one instance.
 
-    (source, reference, version, instance_id, kind) names an answer: recording it twice changes
-    nothing.
+    (source, reference, version, instance_id, kind) identifies an answer: recording it twice
+    changes nothing.
 
     Attributes:
-        instance_id: of the instance it is about.
-        kind: "visibility", "keypoints", "skip" (the human declined to answer), or "withdrawn"
-            (the keypoints were deleted where they came from, and the user agreed).
+        instance_id: of the instance.
+        kind: "visibility", "keypoints", "skip" (the person declined to answer), or "withdrawn"
+            (the keypoints were deleted at their source, and the user agreed).
         content: by keypoint name; {"tail": true} for visibility, {"tail": [x, y, v]} for
             keypoints in upright image pixels, {} for the others.
         source: where it came from: "label-studio", "file:keypoints.json".
         reference: which item of the source: an annotation id.
         version: which edit of that item: updated_at, or `content_version` for files.
-        annotator: who; "" where the source does not say.
-        made_at: when the human saved it, ISO 8601; "" where the source does not say.
-        lead_time_s: how long it took, in seconds; None where the source does not say.
-        shown: what the human saw: round, pre-annotation, origin of each keypoint.
+        annotator: who answered; "" if unknown.
+        made_at: when it was saved, ISO 8601; "" if unknown.
+        lead_time_s: how long it took, in seconds; None if unknown.
+        shown: what the annotator was shown: round, pre-annotation, origin of each keypoint.
 
     Raises:
         StoreError: if the content does not fit the kind.
@@ -57,17 +57,17 @@ class Entry:
 
     def __post_init__(self) -> None:
         if self.kind not in (VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN):
-            raise StoreError(f"An answer cannot be of the kind {self.kind!r}.")
+            raise StoreError(f"{self.kind!r} is not a kind of answer.")
         for keypoint, value in self.content.items():
             if not _fits(self.kind, value):
                 raise StoreError(
-                    f"{self.source} {self.reference}: {value!r} is no {self.kind} answer for "
+                    f"{self.source} {self.reference}: {value!r} is not a {self.kind} answer for "
                     f"{keypoint!r} of {self.instance_id}."
                 )
 
 
 class Recorded(NamedTuple):
-    """An entry with what the store added: its place in the journal and when it came."""
+    """An entry with its number in the journal and the time it was recorded, ISO 8601."""
 
     seq: int
     recorded_at: str
@@ -75,7 +75,7 @@ class Recorded(NamedTuple):
 
 
 class RecordReport(NamedTuple):
-    """How many entries were new, and how many the journal had already."""
+    """How many entries were new, and how many were in the journal already."""
 
     added: int
     known: int
@@ -91,25 +91,25 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def visibility_content(skeleton: Skeleton, presence: ArrayLike) -> dict[str, bool]:
-    """Content of a visibility entry from (K,) presence."""
+    """Content of a visibility entry from (K,) bool presence."""
     flags = np.asarray(presence, dtype=bool)
     return {k: bool(flag) for k, flag in zip(skeleton.keypoints, flags, strict=True)}
 
 
 def keypoints_content(skeleton: Skeleton, pose: Pose) -> dict[str, list[float]]:
-    """Content of a keypoints entry; absent keypoints are [0, 0, 0]."""
+    """Content of a keypoints entry, [x, y, v] by name; absent keypoints are [0, 0, 0]."""
     rows = zip(skeleton.keypoints, pose.xy.tolist(), pose.visibility.tolist(), strict=True)
     return {keypoint: [x, y, v] for keypoint, (x, y), v in rows}
 
 
 def content_version(content: Mapping[str, Any]) -> str:
-    """A version for sources that have none: the same content gives the same text."""
+    """A version for sources that have none: a hash of the content."""
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def presence_of(entry: Entry, skeleton: Skeleton) -> NDArray[np.bool_]:
-    """(K,) whether each keypoint can be seen, from a visibility or keypoints entry.
+    """(K,) bool, whether each keypoint is present, from a visibility or keypoints entry.
 
     Raises:
         StoreError: if the entry's keypoints are not the skeleton's.
@@ -121,7 +121,7 @@ def presence_of(entry: Entry, skeleton: Skeleton) -> NDArray[np.bool_]:
 
 
 def pose_of(entry: Entry, skeleton: Skeleton) -> Pose:
-    """The pose of a keypoints entry, to the last bit as it was recorded.
+    """The pose of a keypoints entry, exactly as it was recorded.
 
     Raises:
         StoreError: if the entry's keypoints are not the skeleton's.
@@ -133,11 +133,12 @@ def pose_of(entry: Entry, skeleton: Skeleton) -> Pose:
 def _in_order(entry: Entry, skeleton: Skeleton) -> list[Any]:
     if set(entry.content) != set(skeleton.keypoints):
         odd = sorted(set(entry.content) ^ set(skeleton.keypoints))[0]
-        said = "names the keypoint" if odd in entry.content else "says nothing about the keypoint"
-        other = "does not have" if odd in entry.content else "has"
+        named, skeleton_has = (
+            ("names", "does not have") if odd in entry.content else ("does not name", "has")
+        )
         raise StoreError(
-            f"The answer {entry.source} {entry.reference} about {entry.instance_id} {said} "
-            f"{odd!r}, which the skeleton {skeleton.name!r} {other}.",
+            f"The answer {entry.source} {entry.reference} about {entry.instance_id} {named} the "
+            f"keypoint {odd!r}, which the skeleton {skeleton.name!r} {skeleton_has}.",
             "Labels belong to one skeleton: put the former [skeleton] back into labelkit.toml.",
         )
     return [entry.content[keypoint] for keypoint in skeleton.keypoints]

@@ -1,11 +1,11 @@
-"""The label store: what the project knows of its images, and every answer a human gave."""
+"""The label store: the project's images and instances, and every answer that people gave."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
@@ -36,6 +36,7 @@ from labelkit.store.rows import (
     entry_of_row,
     exact_json,
     image_of_row,
+    instance_of_row,
     row_of_entry,
     row_of_image,
     row_of_instance,
@@ -47,7 +48,11 @@ _CHUNK = 500
 
 
 class NewInstance(NamedTuple):
-    """An object to be registered; the store gives it its ordinal and so its id."""
+    """An object to register; the store assigns its ordinal and thereby its id.
+
+    Attributes:
+        image, box, box_source, area: as in `Instance`.
+    """
 
     image: Image
     box: Box
@@ -60,11 +65,11 @@ class StoreCounts:
     """How much is in the store.
 
     Attributes:
-        images, instances: registered ones.
+        images, instances: how many are registered.
         entries: answers in the journal, every edit counted.
-        with_presence: instances of which a human said what can be seen.
-        with_keypoints: instances of which a human placed the keypoints.
-        skipped: instances whose last answer is a skip.
+        with_presence: instances with a visibility answer or human keypoints.
+        with_keypoints: instances with human keypoints.
+        skipped: instances whose latest answer is a skip.
     """
 
     images: int
@@ -79,7 +84,7 @@ class LabelStore:
     """Images, instances, and the append-only journal of human answers.
 
     The current label of an instance is its latest entry; nothing is ever changed or deleted.
-    Every method is one transaction: killed in the middle, it did not happen.
+    Every method is one transaction: if it is killed, nothing has happened.
     """
 
     def __init__(self, database: Database) -> None:
@@ -87,10 +92,14 @@ class LabelStore:
 
     @classmethod
     def open(cls, url: str | URL) -> LabelStore:
-        """Open a store, making or migrating its tables.
+        """Open a store; make or migrate its tables.
+
+        Args:
+            url: of the database, for SQLAlchemy.
 
         Raises:
             StoreError: if it cannot be opened, or is newer than this program.
+            MissingDependencyError: if the database's driver is not installed.
         """
         database = Database(url)
         try:
@@ -101,7 +110,7 @@ class LabelStore:
         return cls(database)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.database.close()
 
     def __enter__(self) -> LabelStore:
@@ -118,13 +127,13 @@ class LabelStore:
     # Images
 
     def add_images(self, images: Iterable[Image]) -> int:
-        """Register images; one that is known by its content takes its new path.
+        """Register images; one with known content takes its new path.
 
         Returns:
             how many were new.
 
         Raises:
-            StoreError: if the file of a labelled image now holds another picture.
+            StoreError: if the file of a labelled image now holds a different image.
         """
         with self.database.writing() as connection:
             paths = {row.id: row.path for row in connection.execute(select(image))}
@@ -153,21 +162,20 @@ class LabelStore:
         return sorted(found, key=lambda item: item.path)
 
     def stamps(self) -> dict[str, FileStamp]:
-        """What the last scan saw, by path."""
+        """The stamps of the last scan, by path."""
         with self.database.reading() as connection:
             rows = connection.execute(select(file_stamp))
-            return {r.path: FileStamp(r.size, r.mtime_ns, r.sha256, *r[4:6]) for r in rows}
+            return {
+                row.path: FileStamp(row.size, row.mtime_ns, row.sha256, row.width, row.height)
+                for row in rows
+            }
 
     def keep_stamps(self, stamps: Mapping[str, FileStamp]) -> None:
-        """Remember what a scan saw, in place of what the one before saw."""
-        names = ("size", "mtime_ns", "sha256", "width", "height")
+        """Replace the stamps by those of a new scan."""
         with self.database.writing() as connection:
             connection.execute(delete(file_stamp))
             for chunk in _chunks(stamps.items()):
-                rows = [
-                    {"path": path, **dict(zip(names, astuple(stamp), strict=True))}
-                    for path, stamp in chunk
-                ]
+                rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
 
     # Instances
@@ -175,12 +183,12 @@ class LabelStore:
     def add_instances(self, candidates: Iterable[NewInstance]) -> list[Instance]:
         """Register objects, all boxes of an image in one call.
 
-        A box that the image has already (to a millionth of its long side) is the same instance,
-        and takes over a segment area where only the box's was known. Two equal boxes in one call
-        are two objects.
+        A box that the image already has (to a millionth of its long side) is the same instance,
+        which takes over a segment area if only the area of its box was known. Two equal boxes in
+        one call are two objects.
 
         Returns:
-            one instance for each candidate, in their order.
+            the instance of each candidate, in their order.
 
         Raises:
             StoreError: if an image is not registered.
@@ -218,14 +226,14 @@ class LabelStore:
     # The journal
 
     def record(self, entries: Iterable[Entry]) -> RecordReport:
-        """Append answers in their order: all of them, or after an error or a kill none.
+        """Append answers in order: all of them, or none after an error or a kill.
 
         Recording an answer again changes nothing. Other writers wait until `entries` is
-        exhausted, so fetch from slow services before.
+        exhausted, so fetch from slow services first.
 
         Raises:
-            StoreError: if an instance is unknown, or an answer comes back under the same source,
-                reference and version with another content.
+            StoreError: if an instance is unknown, or an answer has the source, reference and
+                version of a known one but different content.
         """
         added = known = 0
         recorded_at = datetime.now(UTC).isoformat()
@@ -240,12 +248,12 @@ class LabelStore:
         return RecordReport(added, known)
 
     def head(self) -> int:
-        """Number of the newest entry; 0 for an empty journal."""
+        """The number of the newest entry; 0 if the journal is empty."""
         with self.database.reading() as connection:
             return connection.scalar(select(func.max(journal.c.seq))) or 0
 
     def entries(self, after: int = 0, as_of: int | None = None) -> Iterator[Recorded]:
-        """The journal from entry `after` (not included) to `as_of`, in order."""
+        """The journal's entries after number `after`, up to number `as_of`, in order."""
         while True:
             query = select(journal).where(journal.c.seq > after).order_by(journal.c.seq)
             if as_of is not None:
@@ -261,7 +269,14 @@ class LabelStore:
     def presences(
         self, skeleton: Skeleton, as_of: int | None = None
     ) -> dict[str, NDArray[np.bool_]]:
-        """(K,) what can be seen of each instance, as the latest answer of either kind says.
+        """The latest visibility of each instance's keypoints, from answers of either kind.
+
+        Args:
+            skeleton: of the project.
+            as_of: number of the newest entry to use; None for all.
+
+        Returns:
+            (K,) bool by instance id, True where a keypoint is present.
 
         Raises:
             StoreError: if an answer's keypoints are not the skeleton's.
@@ -274,7 +289,10 @@ class LabelStore:
         }
 
     def poses(self, skeleton: Skeleton, as_of: int | None = None) -> dict[str, Pose]:
-        """The keypoints of each instance, as the latest answer places them.
+        """The latest human keypoints of each instance, by instance id.
+
+        Args:
+            skeleton, as_of: as in `presences`.
 
         Raises:
             StoreError: if an answer's keypoints are not the skeleton's.
@@ -283,7 +301,7 @@ class LabelStore:
         return {e.instance_id: pose_of(e, skeleton) for e in latest if e.kind == KEYPOINTS}
 
     def skipped(self, as_of: int | None = None) -> set[str]:
-        """Instances that a human declined to answer, and nobody answered since."""
+        """Ids of the instances whose latest answer is a skip."""
         latest = self.latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
         return {entry.instance_id for entry in latest if entry.kind == SKIP}
 
@@ -312,7 +330,7 @@ class LabelStore:
                 yield entry_of_row(row)
 
     def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
-        """Every entry about some instances, those of an instance in their order."""
+        """Every entry about some instances, in order for each instance."""
         for chunk in _chunks(sorted(set(instance_ids))):
             query = select(journal).where(journal.c.instance_id.in_(chunk))
             with self.database.reading() as connection:
@@ -335,12 +353,12 @@ def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _forget_unlabelled(connection: Connection, image_id: str, path: str) -> None:
-    """Drop an image whose file became another picture, unless humans worked on it."""
+    """Drop an image whose file was replaced by another image, unless it has answers."""
     mine = select(instance.c.id).where(instance.c.image_id == image_id)
     if connection.scalar(select(journal.c.seq).where(journal.c.instance_id.in_(mine)).limit(1)):
         raise StoreError(
-            f"{path} holds another picture than when it was labelled.",
-            "Put the former file back, or give the new picture another name.",
+            f"{path} is not the image that was labelled under this name.",
+            "Put the former file back, or give the new image another name.",
         )
     connection.execute(delete(instance).where(instance.c.image_id == image_id))
     connection.execute(delete(image).where(image.c.id == image_id))
@@ -356,20 +374,18 @@ def _with_segment_area(connection: Connection, known: Instance, area: float) -> 
     if abs(known.area - of_box) > 1e-6 * of_box or abs(area - of_box) <= 1e-6 * of_box:
         return known
     connection.execute(update(instance).where(instance.c.id == known.id).values(area=area))
-    return Instance(known.image, known.ordinal, known.box, known.box_source, float(area))
+    return replace(known, area=float(area))
 
 
 def _instances(connection: Connection) -> list[Instance]:
     images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
-    found = [
-        Instance(images[row.image_id], row.ordinal, Box(row.x, row.y, row.w, row.h), row[7], row[8])
-        for row in connection.execute(select(instance))
-    ]
+    rows = connection.execute(select(instance))
+    found = [instance_of_row(row, images[row.image_id]) for row in rows]
     return sorted(found, key=lambda item: (item.image.path, item.ordinal))
 
 
 def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
-    """The entries that the journal does not have yet, each once."""
+    """The entries that are not in the journal yet, each once."""
     ids = {entry.instance_id for entry in chunk}
     query = select(instance.c.id).where(instance.c.id.in_(ids))
     if unknown := ids - set(connection.scalars(query)):
@@ -382,13 +398,12 @@ def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
     for entry in chunk:
         content = exact_json(entry.content)
         known = contents.setdefault(_key(entry), content)
-        if known is content:  # the very text just put in: this key was not there before
+        if known is content:  # the text just inserted: the key is new
             fresh.append(entry)
         elif known != content and json.loads(known) != json.loads(content):
             raise StoreError(
-                f"{entry.source} {entry.reference} says something else about "
-                f"{entry.instance_id} than when it was first read, in the same version "
-                f"{entry.version!r}."
+                f"{entry.source} {entry.reference} has changed for {entry.instance_id} since it "
+                f"was first read, but not its version {entry.version!r}."
             )
     return fresh
 

@@ -1,4 +1,4 @@
-"""Rows of the label store's tables, and the objects they stand for."""
+"""Rows of the label store's tables, from and to domain objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from labelkit.domain.instance import Image, Instance
+from labelkit.domain.instance import Box, Image, Instance
 from labelkit.store.journal import Entry
 
 
@@ -40,8 +40,14 @@ def row_of_instance(item: Instance) -> dict[str, Any]:
     }
 
 
+def instance_of_row(row: Row[Any], image: Image) -> Instance:
+    """An instance from its row and its image."""
+    box = Box(row.x, row.y, row.w, row.h)
+    return Instance(image, row.ordinal, box, row.box_source, row.area)
+
+
 def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:
-    """A row of the journal; the database gives it its seq."""
+    """A row of the journal; the database assigns its seq."""
     return {
         "instance_id": entry.instance_id,
         "kind": entry.kind,
@@ -58,7 +64,7 @@ def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:
 
 
 def entry_of_row(row: Row[Any]) -> Entry:
-    """An entry from its row, every number as it was recorded."""
+    """An entry from its row, every number exactly as it was recorded."""
     return Entry(
         instance_id=row.instance_id,
         kind=row.kind,
@@ -74,5 +80,5 @@ def entry_of_row(row: Row[Any]) -> Entry:
 
 
 def exact_json(content: Mapping[str, Any]) -> str:
-    """JSON text that reads back to the same numbers, bit for bit."""
+    """JSON text that reads back to exactly the same numbers."""
     return json.dumps(dict(content), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Tables of the label store, their version, and how an older store becomes a current one."""
+"""Tables of the label store, their version, and the migration of older stores."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ journal = Table(
     sqlite_autoincrement=True,  # a number is never given twice
 )
 
-#: Projects of ours on Label Studio servers. What is here can be found out again from the servers.
+#: labelkit's projects on Label Studio servers; all of it can be read from the servers again.
 studio_project = Table(
     "studio_project",
     tables,
@@ -112,10 +112,10 @@ studio_project = Table(
     Column("image_url", Text, nullable=False),  # in front of image paths; "" is local storage
     Column("pulled_until", Text, nullable=False),  # updated_at up to which it was read
     Column("pulled_task", Integer, nullable=False),  # highest id of a task that was read
-    Column("sending", Boolean, nullable=False),  # an import has begun and not been noted as done
+    Column("sending", Boolean, nullable=False),  # an import began and was not recorded as done
 )
 
-#: Their tasks.
+#: The tasks of these projects.
 studio_task = Table(
     "studio_task",
     tables,
@@ -124,11 +124,11 @@ studio_task = Table(
     Column("kind", String(16), nullable=False),
     Column("instances", Text, nullable=False),  # JSON: ids of the instances
     Column("control", Text, nullable=False),  # JSON: those served without pre-annotation
-    Column("model_version", Text, nullable=False),  # of the prediction it was sent last
-    Column("crop", Text, nullable=False),  # JSON: x, y, w, h of what it shows, or null
+    Column("model_version", Text, nullable=False),  # of the latest prediction sent with it
+    Column("crop", Text, nullable=False),  # JSON: x, y, w, h of the part it shows, or null
 )
 
-_APPEND_ONLY = "the journal is append-only: what a human said is never changed or deleted"
+_APPEND_ONLY = "the journal is append-only: answers are never changed or deleted"
 
 for _verb in ("UPDATE", "DELETE"):
     event.listen(
@@ -149,20 +149,20 @@ for _statement in (
 
 
 def _add_sync_state(connection: Connection) -> None:
-    """1 -> 2: which tasks are on which server, and the project's own name for servers."""
+    """1 -> 2: the task ledger, and the id by which the project is found on servers."""
     tables.create_all(connection, tables=[studio_project, studio_task])
     connection.execute(insert(meta).values(key="project_uid", value=secrets.token_hex(8)))
 
 
-#: From a version to the next one; each step runs in the transaction that records it.
+#: From each version to the next; a step runs in the transaction that records it.
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _add_sync_state}
 
 
 def read_version(connection: Connection) -> int | None:
-    """The schema version of a database; None where nothing of ours is in it yet.
+    """The schema version of a database; None if it holds no label store yet.
 
     Raises:
-        StoreError: if its tables are another program's.
+        StoreError: if its tables belong to another program.
     """
     found = set(inspect(connection).get_table_names())
     if not found & set(tables.tables):
@@ -178,7 +178,7 @@ def read_version(connection: Connection) -> int | None:
 
 
 def create_tables(connection: Connection) -> None:
-    """Make an empty store of the current version, in the caller's transaction."""
+    """Make an empty store of the current version in the caller's transaction."""
     tables.create_all(connection, checkfirst=False)
     facts = {"schema_version": str(SCHEMA_VERSION), "project_uid": secrets.token_hex(8)}
     connection.execute(insert(meta), [{"key": k, "value": v} for k, v in facts.items()])
@@ -190,20 +190,20 @@ def migrate(
     target: int = SCHEMA_VERSION,
     steps: Mapping[int, Callable[[Connection], None]] = MIGRATIONS,
 ) -> None:
-    """Bring the tables from `version` to `target` step by step, in the caller's transaction.
+    """Migrate the tables from `version` to `target` step by step, in the caller's transaction.
 
     Raises:
         StoreError: if the store is newer than this program, or a step is missing.
     """
     if version > target:
         raise StoreError(
-            f"The label store has schema version {version}; this labelkit knows up to {target}.",
+            f"The label store has schema version {version}; this labelkit reads up to {target}.",
             INSTALL_NEWER,
         )
     for step in range(version, target):
         if step not in steps:
             raise StoreError(
-                f"The label store has schema version {step}, from before the first release."
+                f"The label store has schema version {step}, which is older than the first release."
             )
         steps[step](connection)
         connection.execute(

@@ -1,4 +1,4 @@
-"""What was sent to Label Studio servers: which project is ours there, and which task asks what."""
+"""The task ledger: labelkit's projects on Label Studio servers, and what each task asks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class SentProject:
-    """A Label Studio project of ours.
+class LedgerProject:
+    """A Label Studio project that labelkit made.
 
     Attributes:
         kind: "visibility" or "correction".
         project_id: Label Studio's.
-        image_url: what stands in front of image paths; "" where the server reads local files.
+        image_url: prefix of image paths; "" if the server reads local files.
         pulled_until: `updated_at` up to which it was read; "" before the first time.
         pulled_task: highest id of a task whose annotations were read.
-        sending: tasks are on their way; where no push is at work, one was interrupted.
+        sending: tasks are being imported; if no push is running, one was interrupted.
     """
 
     kind: str
@@ -40,15 +40,15 @@ class SentProject:
 
 
 @dataclass(frozen=True, slots=True)
-class SentTask:
-    """A task of ours.
+class LedgerTask:
+    """A task of such a project.
 
     Attributes:
         task_id: Label Studio's.
         instances: ids of the instances it asks about.
         control: those of them that are served without pre-annotation.
-        model_version: of the prediction it was sent last; "" where that is not known.
-        crop: the part of the image that it shows; None for all of it.
+        model_version: of the latest prediction sent with it; "" if unknown.
+        crop: the part of the image that it shows, in image pixels; None for all of it.
     """
 
     task_id: int
@@ -59,7 +59,7 @@ class SentTask:
 
 
 class TaskLedger:
-    """The ledger of one server, kept in the label store. It is no label: servers can tell it again.
+    """The ledger of one server, kept in the label store; it can be read from the server again.
 
     Args:
         database: of the label store.
@@ -72,18 +72,18 @@ class TaskLedger:
 
     @property
     def uid(self) -> str:
-        """The project's own name, by which its projects on servers are found again."""
+        """The id by which the project's Label Studio projects are found on servers."""
         with self._database.reading() as connection:
             return str(connection.scalar(select(meta.c.value).where(meta.c.key == "project_uid")))
 
-    def project(self, kind: str) -> SentProject | None:
+    def project(self, kind: str) -> LedgerProject | None:
         """The project of a kind, if one is known."""
         query = select(studio_project).where(*self._mine(studio_project, kind))
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        return SentProject(
+        return LedgerProject(
             row.kind,
             row.project_id,
             row.image_url,
@@ -92,8 +92,8 @@ class TaskLedger:
             row.sending,
         )
 
-    def keep_project(self, project: SentProject) -> None:
-        """Remember a project in place of the one before; the tasks of another are forgotten."""
+    def keep_project(self, project: LedgerProject) -> None:
+        """Record a project in place of the previous one; another project's tasks are dropped."""
         mine = self._mine(studio_project, project.kind)
         with self._database.writing() as connection:
             query = select(studio_project.c.project_id).where(*mine)
@@ -105,18 +105,18 @@ class TaskLedger:
             connection.execute(insert(studio_project).values(values))
 
     def forget_project(self, kind: str) -> None:
-        """Forget a project that is no longer there, and its tasks."""
+        """Drop a project that was deleted on the server, with its tasks."""
         with self._database.writing() as connection:
             for table in (studio_task, studio_project):
                 connection.execute(delete(table).where(*self._mine(table, kind)))
 
-    def tasks(self, kind: str) -> dict[int, SentTask]:
+    def tasks(self, kind: str) -> dict[int, LedgerTask]:
         """The tasks of a kind, by Label Studio's id and in its order."""
         query = select(studio_task).where(*self._mine(studio_task, kind))
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(studio_task.c.task_id)).all()
         return {
-            row.task_id: SentTask(
+            row.task_id: LedgerTask(
                 row.task_id,
                 tuple(json.loads(row.instances)),
                 frozenset(json.loads(row.control)),
@@ -126,8 +126,8 @@ class TaskLedger:
             for row in rows
         }
 
-    def keep_tasks(self, kind: str, tasks: Iterable[SentTask]) -> None:
-        """Remember tasks, each in place of what was known of it."""
+    def keep_tasks(self, kind: str, tasks: Iterable[LedgerTask]) -> None:
+        """Record tasks, each in place of its previous record."""
         rows = [
             {
                 "server": self._server,
@@ -149,7 +149,7 @@ class TaskLedger:
                 connection.execute(insert(studio_task), chunk)
 
     def forget_tasks(self, kind: str, task_ids: Sequence[int]) -> None:
-        """Forget tasks that are no longer there."""
+        """Drop tasks that were deleted on the server."""
         mine, left = self._mine(studio_task, kind), iter(task_ids)
         with self._database.writing() as connection:
             while ids := list(islice(left, _CHUNK)):

@@ -33,16 +33,18 @@ def test_a_box_is_cut_at_the_border_of_its_image(box, inside):
 
 
 @pytest.mark.parametrize(
-    ("box", "message"),
+    ("box", "why"),
     [
-        (Box(0.0, 0.0, 0.0, 5.0), "has no area"),
-        (Box(0.0, 0.0, 5.0, -1.0), "has no area"),
-        (Box(100.0, 0.0, 5.0, 5.0), r"lies outside the image \(100 x 80 pixels\)"),
-        (Box(0.0, -5.0, 5.0, 5.0), "lies outside the image"),
-        (Box(math.nan, 0.0, 5.0, 5.0), "is not finite"),
-        (Box(0.0, 0.0, math.inf, 5.0), "is not finite"),
+        (Box(0.0, 0.0, 0.0, 5.0), "area"),
+        (Box(0.0, 0.0, 5.0, -1.0), "area"),
+        (Box(100.0, 0.0, 5.0, 5.0), "100 x 80"),
+        (Box(0.0, -5.0, 5.0, 5.0), "100 x 80"),
+        (Box(math.nan, 0.0, 5.0, 5.0), "finite"),
+        (Box(0.0, 0.0, math.inf, 5.0), "finite"),
     ],
 )
-def test_a_box_that_holds_nothing_is_refused_with_its_image(box, message):
-    with pytest.raises(InputError, match=rf"frames/a.png: .*{message}"):
+def test_a_box_without_any_of_its_image_is_refused_with_both(box, why):
+    with pytest.raises(InputError, match=why) as caught:
         check_box(box, IMAGE)
+    assert "frames/a.png" in caught.value.problem
+    assert str(tuple(box)) in caught.value.problem

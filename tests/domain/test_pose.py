@@ -19,7 +19,7 @@ def test_absent_keypoints_have_no_place_whatever_was_written_there():
     assert pose.present.tolist() == [True, False]
 
 
-def test_nobody_can_change_a_pose_afterwards():
+def test_a_pose_cannot_be_changed():
     xy, visibility = np.ones((2, 2)), np.array([2, 2])
     pose = human_pose(xy, visibility)
     xy[0], visibility[0] = 9.0, 0
@@ -37,21 +37,21 @@ def test_poses_are_equal_where_all_three_are():
     assert one != "a pose"
 
 
-def test_a_pose_of_no_keypoints_is_one_too():
+def test_a_pose_may_have_no_keypoints():
     assert len(human_pose(np.zeros((0, 2)), np.zeros(0, dtype=int))) == 0
 
 
 @pytest.mark.parametrize(
-    ("xy", "visibility", "message"),
+    ("xy", "visibility", "value"),
     [
-        ([[1.0, 2.0]], [2, 2], r"not \(1, 2\), \(2,\)"),
-        ([[1.0, 2.0, 3.0]], [2], r"not \(1, 3\)"),
-        ([[1.0, 2.0]], [3], "Visibility 3 is none of"),
-        ([[1.0, 2.0]], [1.5], "Visibility 1.5 is none of"),
-        ([[1.0, 2.0], [np.nan, 2.0]], [2, 1], "Keypoint 1 is present but lies at"),
-        ([[np.inf, 2.0]], [2], "Keypoint 0 is present but lies at"),
+        ([[1.0, 2.0]], [2, 2], r"\(1, 2\), \(2,\)"),
+        ([[1.0, 2.0, 3.0]], [2], r"\(1, 3\)"),
+        ([[1.0, 2.0]], [3], r"Visibility 3\b"),
+        ([[1.0, 2.0]], [1.5], r"Visibility 1\.5\b"),
+        ([[1.0, 2.0], [np.nan, 2.0]], [2, 1], r"Keypoint 1\b.*nan"),
+        ([[np.inf, 2.0]], [2], r"Keypoint 0\b.*inf"),
     ],
 )
-def test_what_is_no_pose_is_refused(xy, visibility, message):
-    with pytest.raises(InputError, match=message):
+def test_wrong_arrays_are_refused_with_their_value(xy, visibility, value):
+    with pytest.raises(InputError, match=value):
         human_pose(xy, visibility)

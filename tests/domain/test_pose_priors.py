@@ -25,7 +25,7 @@ def test_the_mean_pose_averages_present_keypoints_relative_to_their_boxes():
         make_pose([(108, 108), (0, 0), (102, 140), (0, 0)], [1, 0, 2, 0]),
     ]
     mean = MeanPose.fit(poses, boxes, stick_skeleton())
-    # nose: (.2, .4) and (.4, .2); paws: one pose each; tail: never seen, so the layout.
+    # nose: (.2, .4) and (.4, .2); paws: one pose each; tail: never present, so the layout.
     assert mean.unit_xy == pytest.approx(np.array([[0.3, 0.3], [0.1, 0.1], [0.1, 1.0], [0.5, 0.9]]))
     assert mean.share.tolist() == [1.0, 0.5, 0.5, 0.0]
     assert mean.apply([(10, 0, 100, 10)])[0, 0] == pytest.approx([40, 3])
@@ -38,6 +38,6 @@ def test_the_mean_of_no_poses_is_the_skeleton_in_the_box():
     assert mean.share.tolist() == [0.5] * 4
 
 
-def test_poses_want_a_box_each():
-    with pytest.raises(ValueError, match=r"1 poses want boxes \(1, 4\), not \(2, 4\)"):
+def test_every_pose_needs_a_box():
+    with pytest.raises(ValueError, match=r"\(1, 4\), not \(2, 4\)"):
         MeanPose.fit([make_pose()], np.ones((2, 4)), stick_skeleton())

@@ -40,17 +40,18 @@ def test_a_percentage_is_read_and_written(text: str, percent: float, back: str):
 @pytest.mark.parametrize(
     "text", ["0.1", "", "%", "ten", "10%%", "-1%", "100.1%", "nan", "inf", "0,5%"]
 )
-def test_what_is_no_percentage_is_a_usage_error_that_quotes_it(text: str):
+def test_a_wrong_percentage_is_a_usage_error_that_quotes_it(text: str):
     with pytest.raises(UsageError) as caught:
         parse_percent(text)
     assert repr(text) in str(caught.value)
     assert caught.value.exit_code == 2
 
 
-def test_a_fraction_without_a_sign_is_asked_about():
+def test_a_number_that_may_be_a_share_is_refused_with_both_meanings():
     with pytest.raises(UsageError) as caught:
         parse_percent("0.1")
-    assert caught.value.next_step == "Write 10% or 0.1%."
+    assert "10%" in caught.value.next_step
+    assert "0.1%" in caught.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_fraction_without_a_sign_is_asked_about():
         (1994, 10.0, 199),  # 199.4
         (1995, 10.0, 200),  # 199.5: halves round up
         (25, 10.0, 3),  # 2.5, where rounding to even would give 2
-        (1000, 1.15, 12),  # 11.5 exactly, although 1.15 is no binary fraction
+        (1000, 1.15, 12),  # 11.5 exactly, although 1.15 is not a binary fraction
         (7, 100.0, 7),
     ],
 )
@@ -148,7 +149,7 @@ def test_a_locked_instance_that_lost_its_label_is_left_out():
     assert labelled_set({"a", "b"}, 2, 100, ["gone", "b"], 0) == ("b", "a")
 
 
-def test_the_queue_serves_the_dev_set_and_then_the_least_sure():
+def test_the_queue_serves_the_dev_set_and_then_the_lowest_confidence():
     items = queue(
         ["a", "b", "c", "d", "e", "f"],
         done={"c"},

@@ -43,7 +43,7 @@ def test_a_mirror_image_swaps_sides_and_nothing_else():
     assert skeleton.index("right_ear") == 2
 
 
-def test_what_is_not_said_is_filled_in():
+def test_what_is_not_given_is_filled_in():
     skeleton = make_skeleton("s", ["a", "b", "c"])
     assert skeleton.links == ((0, 1), (1, 2))
     assert skeleton.sigmas == (DEFAULT_SIGMA,) * 3
@@ -61,33 +61,35 @@ def test_sides_are_read_from_names(left, right):
 
 
 def test_a_side_without_its_partner_is_refused_unless_pairs_are_given():
-    with pytest.raises(SkeletonError, match="'left_ear' has no partner named like 'right_ear'"):
+    with pytest.raises(SkeletonError, match=r"'left_ear'.*'right_ear'") as caught:
         make_skeleton("s", ["nose", "left_ear"])
+    assert "pairs = []" in caught.value.next_step
     assert make_skeleton("s", ["nose", "left_ear"], pairs=[]).pairs == ()
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "item"),
     [
-        ({"keypoints": ()}, "has no keypoints"),
-        ({"keypoints": ("a", "a", "b", "c")}, "names the keypoint 'a' twice"),
-        ({"keypoints": ("a", " ", "b", "c")}, "a keypoint without a name"),
-        ({"links": ((0, 4),)}, r"link \(0, 4\) does not join two of its 4"),
-        ({"links": ((1, 1),)}, r"link \(1, 1\) does not join"),
-        ({"pairs": ((0, 1), (1, 2))}, "is in two left/right pairs"),
-        ({"sigmas": (0.1, 0.1, 0.1)}, "4 keypoints but sigmas"),
-        ({"sigmas": (0.1, 0.1, 0.1, 0.0)}, "4 keypoints but sigmas"),
-        ({"layout": ((0.0, 0.0),) * 3}, "layout wants 4 points"),
-        ({"layout": ((0.0, 1.5),) * 4}, "layout wants 4 points"),
+        ({"keypoints": ()}, "no keypoints"),
+        ({"keypoints": ("a", "a", "b", "c")}, "'a' twice"),
+        ({"keypoints": ("a", " ", "b", "c")}, "without a name"),
+        ({"links": ((0, 4),)}, r"link \(0, 4\)"),
+        ({"links": ((1, 1),)}, r"link \(1, 1\)"),
+        ({"pairs": ((0, 1), (1, 2))}, "'left_paw'.* two left/right pairs"),
+        ({"sigmas": (0.1, 0.1, 0.1)}, r"sigmas \[0.1, 0.1, 0.1\]"),
+        ({"sigmas": (0.1, 0.1, 0.1, 0.0)}, r"sigmas \[0.1, 0.1, 0.1, 0.0\]"),
+        ({"layout": ((0.0, 0.0),) * 3}, "layout .* 4 points"),
+        ({"layout": ((0.0, 1.5),) * 4}, "layout .* 0..1"),
     ],
 )
-def test_a_skeleton_that_contradicts_itself_is_refused(changes, message):
-    with pytest.raises(SkeletonError, match=message):
+def test_a_skeleton_that_contradicts_itself_is_refused(changes, item):
+    with pytest.raises(SkeletonError, match=item) as caught:
         replace(stick_skeleton(), **changes)
+    assert repr(stick_skeleton().name) in caught.value.problem
 
 
-def test_an_unknown_keypoint_is_said_with_those_there_are():
-    with pytest.raises(SkeletonError, match="has no keypoint 'fin'") as caught:
+def test_an_unknown_keypoint_is_named_with_the_known_ones():
+    with pytest.raises(SkeletonError, match="'fin'") as caught:
         stick_skeleton().index("fin")
     assert ", ".join(stick_skeleton().keypoints) in caught.value.next_step
 
@@ -117,26 +119,39 @@ def test_any_skeleton_comes_back_from_its_toml_file(tmp_path_factory, names, dat
     assert load_skeleton(path) == skeleton
 
 
+def test_a_file_has_one_pair_a_line_and_one_point_a_line():
+    text = make_skeleton("s", ["nose", "left [1]", "right [1]"], links=[(0, 1)]).to_toml()
+    assert text == (
+        'name = "s"\n'
+        'keypoints = [\n    "nose",\n    "left [1]",\n    "right [1]",\n]\n'
+        # Brackets in names keep the longer form.
+        'links = [\n    [\n        "nose",\n        "left [1]",\n    ],\n]\n'
+        'pairs = [\n    [\n        "left [1]",\n        "right [1]",\n    ],\n]\n'
+        "sigmas = [\n    0.08,\n    0.08,\n    0.08,\n]\n"
+        "layout = [\n    [0.5, 0.5],\n    [0.5, 0.5],\n    [0.5, 0.5],\n]\n"
+    )
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "item"),
     [
-        ("keypoints = [1]", "keypoints must be a list of names"),
-        ("keypoints = ['a', 'b']\ncolour = 'red'", "unknown key 'colour'"),
-        ("keypoints = ['a', 'b']\nlinks = [['a']]", "links wants pairs of names"),
-        ("keypoints = ['a', 'b']\nlinks = [['a', 'z']]", "names the unknown keypoint 'z'"),
-        ("keypoints = ['a', 'b']\nsigmas = ['x', 'y']", "could not convert"),
-        ("keypoints = [", "is not a TOML file"),
+        ("keypoints = [1]", "keypoints"),
+        ("keypoints = ['a', 'b']\ncolour = 'red'", "'colour'"),
+        ("keypoints = ['a', 'b']\nlinks = [['a']]", r"links .*\['a'\]"),
+        ("keypoints = ['a', 'b']\nlinks = [['a', 'z']]", "links .*'z'"),
+        ("keypoints = ['a', 'b']\nsigmas = ['x', 'y']", "'x'"),
+        ("keypoints = [", "TOML"),
     ],
 )
-def test_a_wrong_file_is_refused_by_name(tmp_path, content, message):
+def test_a_wrong_file_is_refused_by_name(tmp_path, content, item):
     path = tmp_path / "wrong.toml"
     path.write_text(content)
-    with pytest.raises(SkeletonError, match=message) as caught:
+    with pytest.raises(SkeletonError, match=item) as caught:
         load_skeleton(path)
     assert str(path) in caught.value.problem
 
 
-def test_a_name_that_is_neither_built_in_nor_a_file_lists_what_is_built_in():
-    with pytest.raises(SkeletonError, match="neither a built-in skeleton nor a file") as caught:
+def test_a_name_that_is_neither_built_in_nor_a_file_lists_the_built_in_ones():
+    with pytest.raises(SkeletonError, match="coco18") as caught:
         load_skeleton("coco18")
     assert "coco17, crowdpose14, mpii16, lsp14" in caught.value.next_step

@@ -3,12 +3,12 @@ import pytest
 from labelkit.domain.text import counted, duration, named
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
-def test_one_is_not_many(number, said):
-    assert counted(number, "image") == said
+@pytest.mark.parametrize(("number", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images")])
+def test_one_is_singular(number, text):
+    assert counted(number, "image") == text
 
 
-def test_of_many_the_first_five_are_named():
+def test_the_first_five_of_many_are_named():
     assert named(["a", "b"]) == "a, b"
     assert named(list("abcde")) == "a, b, c, d, e"
     assert named(list("abcdefg")) == "a, b, c, d, e and 2 more"
@@ -24,5 +24,5 @@ def test_of_many_the_first_five_are_named():
         (7500, "2 h 05 min"),
     ],
 )
-def test_durations_read_as_people_say_them(seconds, expected):
+def test_durations_have_readable_units(seconds, expected):
     assert duration(seconds) == expected

@@ -21,16 +21,16 @@ def test_line_ends_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is empty"),
-        (b" \n\t", "is empty"),
-        (b'{"a": [1, 2', "is not JSON: Expecting ',' delimiter in line 1, column 12"),
-        (b"\xff\xfe{\x00}\x00", "is not text in UTF-8 (byte 0)"),
-        (b"PK\x03\x04\xf0\x28", "is not text in UTF-8 (byte 4)"),
+        (b"", "empty"),
+        (b" \n\t", "empty"),
+        (b'{"a": [1, 2', "line 1, column 12"),
+        (b"\xff\xfe{\x00}\x00", "UTF-8 (byte 0)"),
+        (b"PK\x03\x04\xf0\x28", "UTF-8 (byte 4)"),
         (b"[" * 200_000, "nested too deeply"),
-        (b"[" + b"9" * 5000 + b"]", "a number that cannot be read"),
+        (b"[" + b"9" * 5000 + b"]", "number"),
     ],
 )
-def test_a_file_that_is_no_json_says_why(tmp_path, content, reason):
+def test_a_file_that_is_not_json_is_refused_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "labels.json"
     path.write_bytes(content)
     with pytest.raises(FormatError) as caught:
@@ -43,12 +43,13 @@ def test_a_file_of_two_gigabytes_is_refused_with_its_size(tmp_path):
     path = tmp_path / "labels.json"
     with path.open("wb") as file:
         file.truncate(MAX_BYTES)  # sparse: takes no room on the disk
-    with pytest.raises(FormatError, match=r"has 2\.0 GB"):
+    with pytest.raises(FormatError, match=r"2\.0 GB"):
         load_json(path)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(FormatError, match="There is no file"):
+    with pytest.raises(FormatError, match=r"none\.json"):
         load_json(tmp_path / "none.json")
-    with pytest.raises(FormatError, match="is a folder"):
+    with pytest.raises(FormatError, match="folder") as caught:
         load_json(tmp_path)
+    assert str(tmp_path) in caught.value.problem

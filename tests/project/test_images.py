@@ -1,5 +1,7 @@
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -33,7 +35,7 @@ def grey(picture):
     return pixels[..., 0]
 
 
-def save_turned(path, orientation):
+def save_rotated(path, orientation):
     exif = Picture.Exif()
     exif[0x0112] = orientation
     lossless = {"lossless": True} if path.suffix == ".webp" else {}
@@ -59,15 +61,15 @@ def png(width, height, data):
 @pytest.mark.parametrize("orientation", STORED)
 def test_every_orientation_comes_upright(tmp_path, suffix, orientation):
     path = tmp_path / f"a{suffix}"
-    save_turned(path, orientation)
+    save_rotated(path, orientation)
     assert grey(open_upright(path)).tolist() == UPRIGHT.tolist()
     assert upright_size(path) == (3, 2)
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_a_turned_jpeg_has_the_size_that_is_displayed(tmp_path, orientation):
+def test_a_rotated_jpeg_has_the_size_that_is_displayed(tmp_path, orientation):
     path = tmp_path / "a.jpg"
-    save_turned(path, orientation)
+    save_rotated(path, orientation)
     assert open_upright(path).size == upright_size(path) == (3, 2)
 
 
@@ -83,7 +85,7 @@ def test_float_pixels_span_black_to_white(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparency_is_laid_on_white(tmp_path, mode):
+def test_transparency_becomes_white(tmp_path, mode):
     transparent_black = (0,) * (len(mode) - 1) + (0,)
     picture = Picture.new(mode, (2, 1), transparent_black)
     picture.putpixel((0, 0), (0,) * (len(mode) - 1) + (255,))
@@ -91,7 +93,7 @@ def test_transparency_is_laid_on_white(tmp_path, mode):
     assert grey(open_upright(tmp_path / "a.png")).tolist() == [[0, 255]]
 
 
-def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path):
+def test_a_transparent_colour_of_a_palette_becomes_white(tmp_path):
     picture = Picture.new("P", (2, 1), 0)
     picture.putpalette([9, 9, 9, 7, 7, 7])
     picture.putpixel((1, 0), 1)
@@ -122,16 +124,16 @@ def test_a_damaged_exif_block_does_not_spoil_the_picture(tmp_path):
 
 
 BAD = {
-    "empty.jpg": (b"", "the file is empty, 0 bytes"),
-    "text.jpg": (b"hello", "not a picture that labelkit can read"),
-    "page.png": (b"<!DOCTYPE html><p>404", "a web page, not a picture"),
+    "empty.jpg": (b"", "0 bytes"),
+    "text.jpg": (b"hello", "not an image format"),
+    "page.png": (b"<!DOCTYPE html><p>404", "web page"),
     "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    "document.jpg": (b"%PDF-1.7", "a PDF, not a picture"),
-    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-    "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "truncated file"),
-    "bomb.png": (png(20_000, 10_001, b""), "more than 200 megapixels"),
-    "giant.png": (png(100_000, 100_000, b""), "more than 200 megapixels"),
-    "noise.png": (png(10, 10, b"no zlib stream"), "damaged file"),
+    "document.jpg": (b"%PDF-1.7", "PDF"),
+    "script.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image format"),
+    "header.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "truncated"),
+    "bomb.png": (png(20_000, 10_001, b""), "200 megapixels"),
+    "giant.png": (png(100_000, 100_000, b""), "200 megapixels"),
+    "noise.png": (png(10, 10, b"no zlib stream"), "damaged"),
 }
 
 
@@ -139,10 +141,36 @@ BAD = {
 def test_a_bad_file_is_refused_with_its_name_and_reason(tmp_path, name):
     content, reason = BAD[name]
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ImageError, match="is not a readable image") as caught:
+    with pytest.raises(ImageError) as caught:
         open_upright(tmp_path / name)
     assert str(tmp_path / name) in caught.value.problem
     assert reason in caught.value.problem
+
+
+def test_an_image_between_pillows_limit_and_ours_is_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(20_000, 10_000, b""))
+    assert upright_size(tmp_path / "a.png") == (20_000, 10_000)
+
+
+def test_pillows_limit_and_the_warning_filters_stay_as_they_are(tmp_path):
+    write_picture(tmp_path / "good.png")
+    for name in ("bomb.png", "giant.png"):
+        (tmp_path / name).write_bytes(BAD[name][0])
+    script = """
+import sys, warnings
+from pathlib import Path
+import numpy
+from PIL import Image
+before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+from labelkit.project.images import scan_images
+assert before == (Image.MAX_IMAGE_PIXELS, warnings.filters), "changed by the import"
+report = scan_images(Path(sys.argv[1]))
+assert before == (Image.MAX_IMAGE_PIXELS, warnings.filters), "changed by the scan"
+print(*(problem.path for problem in report.problems))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("bomb.png giant.png\n", 0), done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".bmp"])
@@ -155,9 +183,9 @@ def test_a_truncated_file_is_refused_in_every_format(tmp_path, suffix, share):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(ImageError, match="there is no such file"):
+    with pytest.raises(ImageError, match=r"a\.jpg .*no such file"):
         open_upright(tmp_path / "a.jpg")
-    with pytest.raises(ImageError, match="it is a folder"):
+    with pytest.raises(ImageError, match=f"{tmp_path} .*folder"):
         upright_size(tmp_path)
 
 
@@ -178,7 +206,7 @@ def test_a_scan_finds_pictures_in_all_folders_in_order(tmp_path):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_a_scan_reports_bad_files_and_goes_on(tmp_path):
+def test_a_scan_reports_bad_files_and_continues(tmp_path):
     write_picture(tmp_path / "good.png")
     for name, (content, _) in BAD.items():
         (tmp_path / name).write_bytes(content)
@@ -188,7 +216,7 @@ def test_a_scan_reports_bad_files_and_goes_on(tmp_path):
     assert all(BAD[p.path][1] in p.reason for p in report.problems)
 
 
-def test_names_of_every_kind_are_found_as_they_are(tmp_path):
+def test_names_with_any_characters_are_found(tmp_path):
     names = ["<b>&\"'.png", "ümlaut 猫.png", "line\nbreak.png", "a,b;c%20?#.png"]
     for seed, name in enumerate(names):
         write_picture(tmp_path / name, seed=seed)
@@ -200,7 +228,8 @@ def test_a_name_that_is_not_utf8_is_a_problem_not_a_crash(tmp_path):
     os.rename(tmp_path / "good.png", os.fsencode(tmp_path) + b"/bad\xff.png")
     write_picture(tmp_path / "good.png")
     (problem,) = scan_images(tmp_path).problems
-    assert problem == images.ScanProblem("bad\\udcff.png", "its name is not UTF-8; rename it")
+    assert problem.path == "bad\\udcff.png"
+    assert "UTF-8" in problem.reason
 
 
 def test_links_out_of_the_folder_are_problems_and_links_inside_are_copies(tmp_path):
@@ -214,14 +243,13 @@ def test_links_out_of_the_folder_are_problems_and_links_inside_are_copies(tmp_pa
     report = scan_images(root)
     assert [image.path for image in report.images] == ["a.png"]
     assert report.duplicates == [("same.png", "a.png")]
-    assert [(p.path, p.reason) for p in report.problems] == [
-        ("folder", "a link that leads out of the images folder"),
-        ("gone.png", "there is no such file"),
-        ("out.png", "a link that leads out of the images folder"),
-    ]
+    reasons = {problem.path: problem.reason for problem in report.problems}
+    assert list(reasons) == ["folder", "gone.png", "out.png"]
+    assert "link" in reasons["folder"]
+    assert "link" in reasons["out.png"]
 
 
-def test_a_copy_never_takes_the_place_of_the_image_known_before(tmp_path):
+def test_a_copy_never_replaces_the_image_known_before(tmp_path):
     write_picture(tmp_path / "b.png", seed=1)
     first = scan_images(tmp_path)
     write_picture(tmp_path / "a.png", seed=1)
@@ -247,20 +275,21 @@ def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     assert second.images[1].sha256 != first.images[1].sha256
 
 
-def test_a_folder_without_pictures_is_an_error_that_says_what_is_there(tmp_path):
-    with pytest.raises(ImageError, match=r"holds no images\.\n") as caught:
+def test_a_folder_without_images_is_an_error_that_counts_what_is_there(tmp_path):
+    with pytest.raises(ImageError, match=str(tmp_path)) as caught:
         scan_images(tmp_path)
     assert ".jpg" in caught.value.next_step
     (tmp_path / "a.heic").write_text("")
-    with pytest.raises(ImageError, match=r"holds no images \(only 1 x .heic\)"):
+    with pytest.raises(ImageError, match=r"1 x \.heic"):
         scan_images(tmp_path)
-    with pytest.raises(ImageError, match="is not a folder"):
+    with pytest.raises(ImageError, match="nowhere"):
         scan_images(tmp_path / "nowhere")
 
 
-def test_a_folder_of_bad_pictures_names_the_first(tmp_path):
+def test_a_folder_of_bad_images_names_the_first(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"None of the 1 images .* a.png \(the file is empty"):
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"first of 2 is a\.png .*0 bytes"):
         scan_images(tmp_path)
 
 
@@ -277,5 +306,6 @@ def test_a_path_leads_to_its_file_and_never_out_of_the_folder(tmp_path):
     assert image_file(root, "sub/a.png") == root.resolve() / "sub" / "a.png"
     assert image_file(root, "sub/../sub/a.png") == root.resolve() / "sub" / "a.png"
     for path in ("../secret.png", "sub/../../secret.png", "/etc/passwd", "out/secret.png"):
-        with pytest.raises(ImageError, match="is not inside the images folder"):
+        with pytest.raises(ImageError, match=path) as caught:
             image_file(root, path)
+        assert str(root) in caught.value.problem

@@ -24,14 +24,14 @@ def test_a_human_answer_overrules_the_model_both_ways():
     assert shown.xy.tolist() == [[0, 0], [3, 4], [5, 6], [0, 0]]
 
 
-def test_places_outside_the_image_move_to_its_border():
+def test_locations_outside_the_image_move_to_its_border():
     prediction = make_prediction(xy=((-3.5, 2), (120, 4), (5, -1), (7, 80.25)))
     shown = pre_annotation(prediction, None, IMAGE)
     assert shown.xy.tolist() == [[0, 2], [100, 4], [5, 0], [7, 80]]
 
 
-def test_scores_are_the_models_so_that_doubt_can_be_shown():
+def test_confidences_stay_those_of_the_model():
     pose = make_pose()
-    doubtful = Pose(pose.xy, pose.visibility, np.array([0.1, 0.2, 0.3, 0.4]))
-    prediction = Prediction("id", doubtful, np.ones(4), 0.25)
+    uncertain = Pose(pose.xy, pose.visibility, np.array([0.1, 0.2, 0.3, 0.4]))
+    prediction = Prediction("id", uncertain, np.ones(4), 0.25)
     assert pre_annotation(prediction, None, IMAGE).score.tolist() == [0.1, 0.2, 0.3, 0.4]

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelkit.domain.pose import Pose
-from labelkit.domain.prediction import Prediction, prior_predictions
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import make_skeleton
-from labelkit.errors import FormatError, InputError, SkeletonError
+from labelkit.errors import FormatError, SkeletonError
 from labelkit.project.predictions import (
     find_predictions,
     iter_predictions,
@@ -100,7 +100,7 @@ def test_predictions_of_another_skeleton_are_refused(tmp_path: Path):
 
 def test_a_prediction_of_another_length_is_refused_when_written(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
-    with pytest.raises(SkeletonError, match="a-0 has 4 keypoints, skeleton 'two' has 2"):
+    with pytest.raises(SkeletonError, match=r"a-0 .*4 keypoints.*'two'.* 2"):
         write_predictions(path, [make_prediction()], make_skeleton("two", ["a", "b"]))
     assert list(tmp_path.iterdir()) == []
 
@@ -122,18 +122,21 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path: Path):
 
 def test_a_missing_cut_or_foreign_file_is_named(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
-    with pytest.raises(FormatError, match=r"predictions\.parquet is not there"):
-        read_predictions(path, stick_skeleton())
+
+    def refused(reason: str) -> None:
+        with pytest.raises(FormatError, match=reason) as caught:
+            read_predictions(path, stick_skeleton())
+        assert str(path) in caught.value.problem
+        assert "labelkit retrain" in caught.value.next_step
+
+    refused("no file")
     write_predictions(path, [make_prediction()], stick_skeleton())
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(FormatError, match="not a readable Parquet file"):
-        read_predictions(path, stick_skeleton())
+    refused("Parquet")
     path.write_bytes(b"")
-    with pytest.raises(FormatError, match="not a readable Parquet file"):
-        read_predictions(path, stick_skeleton())
+    refused("Parquet")
     pq.write_table(pa.table({"instance_id": ["a-0"]}), path)
-    with pytest.raises(FormatError, match="holds a file of another program"):
-        read_predictions(path, stick_skeleton())
+    refused("another program")
 
 
 def test_damaged_rows_are_an_error_and_not_wrong_numbers(tmp_path: Path):
@@ -146,25 +149,3 @@ def test_damaged_rows_are_an_error_and_not_wrong_numbers(tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(FormatError, match="damaged"):
         read_predictions(path, stick_skeleton())
-
-
-def test_a_prediction_checks_itself():
-    with pytest.raises(InputError, match="a-0: 4 keypoints but presence"):
-        Prediction("a-0", make_pose(), np.ones(3), 0.5)
-    with pytest.raises(InputError, match="a-0: the score is nan"):
-        Prediction("a-0", make_pose(), np.ones(4), float("nan"))
-
-
-def test_a_keypoint_without_a_place_is_nan_and_not_the_corner():
-    pose = make_pose([(1, 2), (3, 4), (5, 6), (7, 8)], [2, 0, 1, 2])
-    xy = Prediction("a-0", pose, np.ones(4), 1.0).xy
-    assert np.array_equal(xy, [[1, 2], [np.nan, np.nan], [5, 6], [7, 8]], equal_nan=True)
-
-
-def test_prior_predictions_rank_nothing():
-    xy = np.arange(16.0).reshape(2, 4, 2)
-    rows = prior_predictions(["a-0", "b-0"], xy, [np.nan] * 4)
-    assert list(rows) == ["a-0", "b-0"]
-    assert np.array_equal(rows["b-0"].xy, xy[1])
-    assert [row.score for row in rows.values()] == [1.0, 1.0]
-    assert np.isnan(rows["a-0"].presence).all()

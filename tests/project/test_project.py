@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,32 @@ def test_a_project_moved_with_its_images_works(tmp_path):
     assert after.skeleton == before.skeleton
 
 
+#: A project file as earlier versions wrote it.
+EARLIER = """\
+# A labelkit project. Paths are relative to this file: move it with its images.
+format = 1
+name = "frames"
+images = "../frames"
+seed = 7
+
+[skeleton]
+name = "stick"
+keypoints = ["nose", "left_paw", "right_paw", "tail"]
+links = [["nose", "left_paw"], ["nose", "right_paw"], ["nose", "tail"]]
+pairs = [["left_paw", "right_paw"]]
+sigmas = [0.05, 0.1, 0.1, 0.05]
+layout = [[0.5, 0.1], [0.2, 0.4], [0.8, 0.4], [0.5, 0.9]]
+"""
+
+
+def test_a_project_file_of_an_earlier_version_reads_the_same(tmp_path):
+    project = make_project(tmp_path)
+    path = project.root / "labelkit.toml"
+    assert path.read_text().splitlines()[0] == EARLIER.splitlines()[0]
+    path.write_text(EARLIER)
+    assert open_project(project.root) == project
+
+
 def test_hostile_names_survive(tmp_path):
     images = tmp_path / "bilder \"ü\" \\ '猫' <&>?#%20"
     images.mkdir()
@@ -52,15 +80,16 @@ def test_hostile_names_survive(tmp_path):
 
 def test_a_second_project_in_the_same_folder_is_refused(tmp_path):
     project = make_project(tmp_path)
-    with pytest.raises(ProjectError, match="is a labelkit project already"):
+    with pytest.raises(ProjectError, match=str(project.root)) as caught:
         create_project(project.root, project.images_root, stick_skeleton())
+    assert f"--project {project.root}" in caught.value.next_step
 
 
 def test_images_folder_and_project_folder_cannot_be_the_same_or_missing(tmp_path):
-    with pytest.raises(ProjectError, match="wants a folder of its own") as caught:
+    with pytest.raises(ProjectError, match=str(tmp_path)) as caught:
         create_project(tmp_path, tmp_path, stick_skeleton())
-    assert f"{tmp_path.name}-labelkit" in caught.value.next_step
-    with pytest.raises(ProjectError, match="is not a folder"):
+    assert f"--project {tmp_path.parent}/{tmp_path.name}-labelkit" in caught.value.next_step
+    with pytest.raises(ProjectError, match="nothing"):
         create_project(tmp_path / "p", tmp_path / "nothing", stick_skeleton())
 
 
@@ -72,54 +101,56 @@ def test_the_project_is_found_from_inside_above_and_beside_it(tmp_path):
         assert find_project(start) == project
 
 
-def test_without_a_project_the_error_says_what_to_type(tmp_path):
-    with pytest.raises(ProjectError, match="No labelkit project in") as caught:
+def test_without_a_project_the_error_names_what_to_type(tmp_path):
+    with pytest.raises(ProjectError, match=str(tmp_path)) as caught:
         find_project(tmp_path)
     assert "--project DIR" in caught.value.next_step
     assert "labelkit bootstrap --images DIR" in caught.value.next_step
-    with pytest.raises(ProjectError, match="is not a labelkit project") as caught:
+    with pytest.raises(ProjectError, match="nowhere") as caught:
         open_project(tmp_path / "nowhere")
     assert "labelkit bootstrap --images DIR" in caught.value.next_step
 
 
-def test_the_folder_around_a_project_is_asked_back_with_the_path_to_type(tmp_path, monkeypatch):
+def test_the_folder_around_a_project_is_refused_with_the_path_to_type(tmp_path, monkeypatch):
     project = make_project(tmp_path / "a b")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ProjectError, match="a b is not a labelkit project") as caught:
+    with pytest.raises(ProjectError, match="a b") as caught:
         open_project(Path("a b"))
-    assert caught.value.next_step == f"Did you mean --project 'a b/{project.root.name}'?"
+    assert f"--project 'a b/{project.root.name}'" in caught.value.next_step
 
 
-def test_of_several_projects_one_has_to_be_chosen(tmp_path):
+def test_one_of_several_projects_has_to_be_chosen(tmp_path):
     project = make_project(tmp_path)
     create_project(tmp_path / "other", project.images_root, stick_skeleton())
-    with pytest.raises(ProjectError, match=r"2 labelkit projects: frames-labelkit, other"):
+    with pytest.raises(ProjectError, match="frames-labelkit, other") as caught:
         find_project(tmp_path)
+    assert "--project frames-labelkit" in caught.value.next_step
     (tmp_path / "other" / BENCHMARK_FILE).write_text("{}")
     assert find_project(tmp_path) == project
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "item"),
     [
-        ("format = 1", "format = 2", "has format 2; this labelkit reads up to 1"),
-        ("seed = 7", "", "has no 'seed'"),
-        ("seed = 7", "seed = true", "seed = True is of the wrong kind"),
-        ("seed = 7", "seed = ", "is not a TOML file"),
-        ('"../frames"', '"/frames"', "is the absolute path /frames"),
-        ('"right_paw", "tail"]', '"right_paw"]', "unknown keypoint 'tail'"),
+        ("format = 1", "format = 2", "format 2"),
+        ("seed = 7", "", "'seed'"),
+        ("seed = 7", "seed = true", "seed = True"),
+        ("seed = 7", "seed = ", "TOML"),
+        ('"../frames"', '"/frames"', "absolute path /frames"),
+        ('    "tail",\n]\nlinks', "]\nlinks", "'tail'"),
     ],
 )
-def test_a_damaged_project_file_is_named_with_what_is_wrong(tmp_path, old, new, message):
+def test_a_damaged_project_file_is_named_with_what_is_wrong(tmp_path, old, new, item):
     path = make_project(tmp_path).root / "labelkit.toml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(ProjectError, match=message):
+    with pytest.raises(ProjectError, match=item) as caught:
         open_project(path.parent)
+    assert str(path) in caught.value.problem
 
 
-def test_the_store_is_in_the_project_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
+def test_the_store_is_in_the_project_unless_the_environment_names_another(tmp_path, monkeypatch):
     project = make_project(tmp_path)
     monkeypatch.delenv("LABELKIT_DB", raising=False)
     assert project.store_url.startswith("sqlite:///")
@@ -132,7 +163,7 @@ def test_images_in_a_read_only_folder_get_their_project_here(tmp_path, monkeypat
     (tmp_path / "shared" / "frames").mkdir(parents=True)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    (tmp_path / "shared").chmod(0o555)  # says "do not write" to root too
+    (tmp_path / "shared").chmod(0o555)  # for root too
     made = default_project_root(tmp_path / "shared" / "frames")
     (tmp_path / "shared").chmod(0o755)
     assert made == tmp_path.resolve() / "here" / "frames-labelkit"
@@ -158,13 +189,53 @@ def test_one_command_at_a_time_changes_a_project(tmp_path):
     ]
     with lock_project(project):
         other = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Another labelkit command is at work" in other.stderr
+    assert f"ProjectError: Another labelkit command is at work in {project.root}" in other.stderr
     other = subprocess.run(command, capture_output=True, text=True, check=True)
     assert other.stdout == "locked\n"
 
 
+def test_commands_of_different_work_run_side_by_side(tmp_path):
+    project = make_project(tmp_path)
+    with lock_project(project), lock_project(project, "sync"):
+        with pytest.raises(ProjectError, match="Another"), lock_project(project, "sync"):
+            pass
+        with pytest.raises(ProjectError, match="Another"), lock_project(project):
+            pass
+
+
+def test_a_lock_leaves_no_handler_behind(tmp_path, monkeypatch):
+    project = make_project(tmp_path)
+    with lock_project(project):
+        pass
+    handlers = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **handler: handlers.append(handler))
+    for _ in range(3):
+        with lock_project(project):
+            pass
+    assert handlers == []
+
+
+@pytest.mark.parametrize("reason", [errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_keeps_no_command_out(tmp_path, monkeypatch, reason):
+    def no_locks(*_):
+        raise OSError(reason, os.strerror(reason))
+
+    project = make_project(tmp_path)
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with lock_project(project), lock_project(project):
+        pass
+
+
+def test_a_project_that_cannot_be_written_is_refused_with_its_reason(tmp_path):
+    project = make_project(tmp_path)
+    (project.root / ".lock").mkdir()
+    with pytest.raises(ProjectError, match=r"\.lock .*directory") as caught, lock_project(project):
+        pass
+    assert "writable" in caught.value.next_step
+
+
 @pytest.mark.parametrize("rank", ["RANK", "SLURM_PROCID", "LOCAL_RANK"])
-def test_processes_that_help_with_a_training_work_under_the_first_ones_lock(
+def test_additional_processes_of_a_training_work_under_the_lock_of_the_first(
     tmp_path, monkeypatch, rank
 ):
     project = make_project(tmp_path)

@@ -59,7 +59,7 @@ def test_a_round_is_locked_when_it_begins_and_complete_when_it_ends(project):
     assert next_round_number(project) == 1
 
 
-def test_the_same_plan_goes_on_with_the_unfinished_round(project):
+def test_the_same_plan_continues_the_unfinished_round(project):
     path = begin_round(project, make_plan())
     (path / "last.ckpt").write_text("")
     assert begin_round(project, make_plan()) == path
@@ -68,7 +68,7 @@ def test_the_same_plan_goes_on_with_the_unfinished_round(project):
 
 def test_another_plan_has_to_wait_for_the_unfinished_round(project):
     path = begin_round(project, make_plan())
-    with pytest.raises(ProjectError, match=r"Round 000 .* is not finished"):
+    with pytest.raises(ProjectError, match=r"Round 000 .*not finished"):
         begin_round(project, make_plan(seed=4))
     abandon_round(path, "other settings")
     assert begin_round(project, make_plan(1, seed=4)).name == "001"
@@ -78,11 +78,12 @@ def test_a_finished_round_never_changes(project):
     path = begin_round(project, make_plan())
     finish_round(path, {})
     before = (path / "round.json").read_bytes()
-    with pytest.raises(ProjectError, match="Round 000 is complete and cannot change"):
+    with pytest.raises(ProjectError, match="Round 000 is complete") as caught:
         finish_round(path, {"better": True})
-    with pytest.raises(ProjectError, match="Round 000 is complete and cannot change"):
+    assert "labelkit retrain" in caught.value.next_step
+    with pytest.raises(ProjectError, match="Round 000 is complete"):
         abandon_round(path, "")
-    with pytest.raises(ProjectError, match=r"The next round of .* is 001, not 000"):
+    with pytest.raises(ProjectError, match="001, not 000"):
         begin_round(project, make_plan())
     assert (path / "round.json").read_bytes() == before
 
@@ -101,7 +102,7 @@ def test_locked_instances_keep_the_order_in_which_they_were_first_locked(project
     assert locked_labelled(project) == ["c", "a", "d", "b"]
 
 
-def test_a_killed_beginning_is_no_round(project):
+def test_a_kill_while_a_round_begins_leaves_none(project):
     path = begin_round(project, make_plan())
     (path / "round.json").unlink()
     assert rounds(project) == []
@@ -119,7 +120,7 @@ def test_a_changed_list_of_locked_instances_is_noticed(project):
     path = begin_round(project, make_plan(labelled=["a", "b"]))
     text = (path / "labelled.json").read_text()
     (path / "labelled.json").write_text(text.replace('"b"', '"c"'))
-    with pytest.raises(ProjectError, match=r"labelled.json is not the list that was locked"):
+    with pytest.raises(ProjectError, match=r"labelled\.json"):
         rounds(project)
 
 
@@ -128,8 +129,9 @@ def test_a_changed_list_of_locked_instances_is_noticed(project):
 def test_a_damaged_file_is_named(project, name, content):
     path = begin_round(project, make_plan())
     (path / name).write_text(content, encoding="latin-1")
-    with pytest.raises(ProjectError, match=r"The round .*rounds/000 is damaged"):
+    with pytest.raises(ProjectError, match=r"rounds/000 is damaged") as caught:
         rounds(project)
+    assert "backup" in caught.value.next_step
 
 
 def test_a_folder_that_was_moved_away_does_not_count(project):
@@ -139,5 +141,5 @@ def test_a_folder_that_was_moved_away_does_not_count(project):
 
 
 def test_a_round_of_an_unknown_kind_is_refused():
-    with pytest.raises(ProjectError, match="location-free or semi-weak, not 'magic'"):
+    with pytest.raises(ProjectError, match=r"location-free or semi-weak.*'magic'"):
         make_plan(kind="magic")

@@ -51,7 +51,7 @@ def x_of_nose(store: LabelStore) -> float:
     return float(store.poses(STICK)[A0.id].xy[0, 0])
 
 
-def test_keypoints_differ_by_place_and_by_visibility_and_not_by_rounding():
+def test_keypoints_differ_by_location_and_by_visibility_and_not_by_rounding():
     nearly = placed(((1.5004, 2.25), *HERE[1:]), "label-studio")
     hidden = placed(HERE, "label-studio", (2, 1, 2, 2))
     assert differing(OURS, THEIRS) == ("nose",)
@@ -66,7 +66,7 @@ def test_without_conflicts_there_is_nothing_to_settle(store):
     assert find_conflicts(store) == []
 
 
-def test_what_is_held_goes_on_counting_and_both_values_are_shown(store):
+def test_a_held_label_continues_to_count_and_both_values_are_shown(store):
     store.record([OURS, THEIRS, hold(OURS, THEIRS)])
     assert x_of_nose(store) == 1.5
     (conflict,) = find_conflicts(store)
@@ -83,7 +83,7 @@ def test_what_is_held_goes_on_counting_and_both_values_are_shown(store):
 
 
 @pytest.mark.parametrize(("take", "x"), [("ours", 1.5), ("theirs", 9.5)])
-def test_settling_lets_one_side_count_and_takes_nothing_from_the_journal(store, take, x):
+def test_settling_lets_one_side_count_and_removes_nothing_from_the_journal(store, take, x):
     store.record([OURS, THEIRS, hold(OURS, THEIRS)])
     before = [item.entry for item in store.entries()]
     assert settle(store, take) == 1
@@ -93,7 +93,7 @@ def test_settling_lets_one_side_count_and_takes_nothing_from_the_journal(store, 
     assert [item.entry for item in store.entries()][: len(before)] == before
 
 
-def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
+def test_a_label_deleted_on_the_server_counts_until_the_user_agrees(store):
     store.record([THEIRS, hold_deleted(THEIRS, [])])
     assert x_of_nose(store) == 9.5
     (conflict,) = find_conflicts(store)
@@ -103,7 +103,7 @@ def test_a_label_deleted_there_counts_until_the_user_lets_it_go(store):
     assert store.presences(STICK)[A0.id].all()
 
 
-def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
+def test_an_older_label_counts_again_when_a_deleted_one_is_withdrawn(store):
     store.record(
         [OURS, replace(THEIRS, version="2"), hold_deleted(replace(THEIRS, version="2"), [])]
     )
@@ -111,18 +111,18 @@ def test_an_older_label_counts_again_when_a_deleted_one_goes(store):
     assert x_of_nose(store) == 1.5
 
 
-# What comes beside what is known
+# New answers beside known ones
 
 
 def taken_in(store: LabelStore, *entries: Entry) -> list[Entry]:
-    """Record entries as pull, bootstrap and review do; those that were new."""
+    """Record entries as pull, bootstrap and review do, and return the new ones."""
     fresh, to_record = beside_what_is_known(store, entries)
     store.record(to_record)
     return fresh
 
 
 @pytest.mark.parametrize("source", ["label-studio", "fiftyone"])
-def test_a_file_does_not_override_what_people_said(store, source):
+def test_a_file_does_not_override_what_people_answered(store, source):
     store.record([OURS, placed(THERE, source)])
     other = replace(placed(((4.0, 4.0), *HERE[1:]), "file:other.json"), version="2")
     assert taken_in(store, other) == [other]
@@ -134,14 +134,14 @@ def test_a_file_does_not_override_what_people_said(store, source):
     assert x_of_nose(store) == 4.0
 
 
-def test_a_file_of_another_name_or_numbering_that_says_the_same_is_known(store):
+def test_the_same_labels_in_a_file_of_another_name_or_numbering_are_known(store):
     store.record([OURS, THEIRS])
     assert taken_in(store, replace(OURS, source="file:v2.json", reference="3")) == []
     assert x_of_nose(store) == 9.5
     assert find_conflicts(store) == []
 
 
-def test_a_file_that_agrees_with_people_does_not_take_their_place(store):
+def test_a_file_that_agrees_with_people_does_not_replace_their_answers(store):
     store.record([OURS, THEIRS])
     agreeing = replace(placed(THERE, "file:v2.json"), version="2")
     assert taken_in(store, agreeing) == []
@@ -153,7 +153,7 @@ def test_a_file_that_agrees_with_people_does_not_take_their_place(store):
 
 
 @pytest.mark.parametrize("source", ["file:ours.json", "file:v2.json"])
-def test_a_file_that_was_changed_counts_over_a_file(store, source):
+def test_a_changed_file_counts_over_an_earlier_one(store, source):
     store.record([OURS])
     changed = replace(placed(THERE, source), version="2")
     assert taken_in(store, changed) == [changed]
@@ -170,7 +170,7 @@ def ticked(*present: int) -> Entry:
 
 
 @pytest.mark.parametrize("kind", ["ticks", "keypoints"])
-def test_ticks_that_arrive_late_do_not_count_over_what_was_said_later(store, kind):
+def test_ticks_that_arrive_late_do_not_count_over_later_answers(store, kind):
     corrected = ticked(1, 0, 0, 1) if kind == "ticks" else placed(HERE, "", (2, 0, 0, 2))
     later = at_time(corrected, "2026-01-02T10:00:00Z")
     earlier = at_time(ticked(1, 1, 1, 1), "2026-01-01T10:00:00Z")

@@ -55,9 +55,9 @@ def test_a_reader_is_not_kept_waiting_by_a_writer(store, store_url, monkeypatch)
         assert reader.head() == 1
 
 
-def test_a_locked_store_is_said_in_plain_words(store, store_url, monkeypatch):
+def test_a_locked_store_gets_a_plain_error(store, store_url, monkeypatch):
     monkeypatch.setattr("labelkit.store.database.BUSY_SECONDS", 0.1)
-    refused = pytest.raises(StoreError, match=r"label store .* is in use by another program")
+    refused = pytest.raises(StoreError, match="in use")
     with LabelStore.open(store_url) as other, store.database.writing(), refused as caught:
         other.record(answers(2))
     assert store.database.name in caught.value.problem
@@ -65,33 +65,35 @@ def test_a_locked_store_is_said_in_plain_words(store, store_url, monkeypatch):
 
 
 @on_sqlite
-def test_a_full_disk_is_said_in_plain_words_and_loses_nothing(store):
-    full = "the disk is full or failing"
+def test_a_full_disk_gets_a_plain_error_and_loses_nothing(store):
     with store.database.reading() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(StoreError, match=full):
+    with pytest.raises(StoreError, match="disk is full") as caught:
         store.record(answers(5000))
+    assert "run the same command again" in caught.value.next_step
     assert store.head() == 1
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path):
+def test_a_file_that_is_not_a_database_is_named(tmp_path):
     (tmp_path / "labels.db").write_text("hello, this is not a database, but long enough\n" * 9)
-    with pytest.raises(StoreError, match=r"labels.db is not a label store, or is damaged"):
+    with pytest.raises(StoreError, match=r"labels\.db") as caught:
         LabelStore.open(f"sqlite:///{tmp_path / 'labels.db'}")
+    assert "backup" in caught.value.next_step
 
 
 def test_a_store_in_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(StoreError, match=r"nowhere/labels.db cannot be opened"):
+    with pytest.raises(StoreError, match=r"nowhere/labels\.db") as caught:
         LabelStore.open(f"sqlite:///{tmp_path / 'nowhere' / 'labels.db'}")
+    assert "LABELKIT_DB" in caught.value.next_step
 
 
 @on_sqlite
-def test_a_read_only_store_can_be_read_and_says_so_when_written(store, store_url):
+def test_a_read_only_store_can_be_read_and_refuses_to_record(store, store_url):
     path = store_url.removeprefix("sqlite:///")
     with LabelStore.open(f"sqlite:///file:{path}?mode=ro&uri=true") as readonly:
         assert readonly.head() == 1
-        with pytest.raises(StoreError, match="is read-only"):
+        with pytest.raises(StoreError, match="read-only"):
             readonly.record(answers(2))
 
 
@@ -99,22 +101,22 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
     connection = sqlite3.connect(tmp_path / "other.db")
     connection.execute("CREATE TABLE image (name TEXT)")
     connection.close()
-    with pytest.raises(StoreError, match="tables of another program"):
+    with pytest.raises(StoreError, match="another program"):
         LabelStore.open(f"sqlite:///{tmp_path / 'other.db'}")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql//u:hunter2@h/d", "ora+cle://u:hunter2@h"])
-def test_a_url_that_makes_no_sense_is_refused_without_its_password(url):
-    with pytest.raises(StoreError, match="LABELKIT_DB is not a SQLAlchemy URL") as caught:
+def test_an_invalid_url_is_refused_without_its_password(url):
+    with pytest.raises(StoreError, match="LABELKIT_DB") as caught:
         LabelStore.open(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_missing_driver_says_what_to_install():
-    with pytest.raises(MissingDependencyError, match=r"driver \w+ is not installed") as caught:
+def test_a_missing_driver_error_names_what_to_install():
+    with pytest.raises(MissingDependencyError, match="pymssql") as caught:
         LabelStore.open("mssql+pymssql://u:hunter2@localhost/d")
-    assert caught.value.next_step == "Install it with: pip install pymssql"
+    assert "pip install pymssql" in caught.value.next_step
 
 
 def test_a_name_for_messages_has_no_password():

@@ -88,7 +88,7 @@ def test_a_new_box_gets_the_next_ordinal_and_a_nearly_equal_one_does_not(store):
     assert store.instances()[f"{A.id}-2"].box == other
 
 
-def test_equal_boxes_in_one_call_are_two_objects_however_often_they_come(store):
+def test_equal_boxes_in_one_call_are_two_objects_also_when_they_come_again(store):
     twins = [NewInstance(B, Box(1, 1, 9, 9), "given", 81.0)] * 2
     first = store.add_instances(twins)
     assert [item.ordinal for item in first] == [1, 2]
@@ -101,14 +101,14 @@ def test_boxes_keep_every_digit(store):
     assert store.instances()[found.id].box == box
 
 
-def test_a_segment_area_replaces_the_boxs_own_and_stays(store):
+def test_a_segment_area_replaces_that_of_the_box_and_stays(store):
     for area in (700.5, 1200.0, 900.0):
         (found,) = store.add_instances([NewInstance(A, A0.box, "given", area)])
         assert found == store.instances()[A0.id] == replace(A0, area=700.5)
 
 
 def test_an_instance_of_an_unregistered_image_is_refused(store):
-    with pytest.raises(StoreError, match=r"The image c.png is not registered"):
+    with pytest.raises(StoreError, match=r"c\.png"):
         store.add_instances([NewInstance(make_image("c.png"), A0.box, "given", 1.0)])
 
 
@@ -121,12 +121,13 @@ def test_a_renamed_image_keeps_its_instances(store):
 
 def test_another_picture_under_the_name_of_a_labelled_one_is_refused(store):
     store.record([seen(A0, [1, 1, 1, 1])])
-    with pytest.raises(StoreError, match=r"a.png holds another picture than when it was labelled"):
+    with pytest.raises(StoreError, match=r"a\.png") as caught:
         store.add_images([replace(A, sha256="f" * 64)])
+    assert caught.value.next_step
     assert store.images() == [A, B]
 
 
-def test_another_picture_under_the_name_of_an_unlabelled_one_takes_its_place(store):
+def test_another_picture_under_the_name_of_an_unlabelled_one_replaces_it(store):
     new = replace(B, sha256="f" * 64)
     assert store.add_images([new]) == 1
     assert store.images() == [A, new]
@@ -168,7 +169,7 @@ def test_recording_again_changes_nothing(store):
 
 def test_the_same_version_with_another_content_is_an_error(store):
     store.record([seen(A0, [1, 0, 0, 1])])
-    with pytest.raises(StoreError, match="says something else about"):
+    with pytest.raises(StoreError, match=rf"file:v\.csv .*{A0.id}.*'1'"):
         store.record([seen(B0, [1, 1, 1, 1]), seen(A0, [0, 0, 0, 1])])
     assert store.head() == 1
 
@@ -181,7 +182,7 @@ def test_the_latest_answer_wins(store):
     assert store.poses(STICK, as_of=0) == {}
 
 
-def test_what_can_be_seen_follows_whichever_answer_is_newer(store):
+def test_what_can_be_seen_follows_the_newer_answer(store):
     pose = make_pose(visibility=(2, 0, 1, 2))
     store.record([seen(A0, [0, 0, 0, 1], "1"), placed(A0, pose), placed(B0, pose)])
     store.record([seen(A0, [1, 1, 1, 1], "2")])
@@ -207,7 +208,7 @@ def test_entries_can_be_read_from_and_up_to_a_number(store):
 
 def test_an_answer_about_an_unknown_instance_leaves_nothing_behind(store):
     known = [seen(A0, [1, 1, 1, 1], str(version)) for version in range(600)]
-    with pytest.raises(StoreError, match=r"There is no instance 0123-9"):
+    with pytest.raises(StoreError, match="0123-9"):
         store.record([*known, replace(known[0], instance_id="0123-9")])
     assert store.head() == 0
 
@@ -227,7 +228,7 @@ def test_the_journal_refuses_to_be_changed_even_by_sql(store, store_url):
     before = seen(A0, [1, 1, 1, 1])
     store.record([before])
     database = store.database.url.get_backend_name()
-    other = create_engine(store_url)  # somebody who knows nothing of labelkit
+    other = create_engine(store_url)  # of a program that knows nothing of labelkit
     if database == "sqlite":
         event.listen(other, "connect", lambda c, _: c.execute("PRAGMA recursive_triggers = ON"))
     for statement in (*CHANGES, *CHANGES_OF_ONE_DATABASE[database]):

@@ -20,7 +20,7 @@ from labelkit.project.project import Project
 from labelkit.store.conflicts import HELD, hold_deleted
 from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
-from labelkit.store.task_ledger import SentProject, TaskLedger
+from labelkit.store.task_ledger import LedgerProject, TaskLedger
 from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.recorder import SOURCE, Recorder
 
@@ -64,7 +64,7 @@ class _Pull:
     """Reading one Label Studio project."""
 
     def __init__(
-        self, project: Project, store: LabelStore, api: StudioApi, target: SentProject
+        self, project: Project, store: LabelStore, api: StudioApi, target: LedgerProject
     ) -> None:
         self.project, self.store, self.api, self.target = project, store, api, target
         self.foreign = 0

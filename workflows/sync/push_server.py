@@ -22,7 +22,7 @@ from labelkit.formats.label_studio.project import lacks, marker, project_fields
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
-from labelkit.store.task_ledger import SentProject, SentTask, TaskLedger
+from labelkit.store.task_ledger import LedgerProject, LedgerTask, TaskLedger
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.questions import Questions, check_base, next_questions
 
@@ -203,7 +203,7 @@ class Push:
 
     # The project
 
-    def _project(self, base: str | None, per_instance: bool) -> SentProject | None:
+    def _project(self, base: str | None, per_instance: bool) -> LedgerProject | None:
         """The Label Studio project: from the ledger, found by its mark, or a new one."""
         known, facts = self.ledger.project(self.questions.kind), None
         if known is not None:
@@ -223,7 +223,9 @@ class Push:
             if facts is None and (self.report.dry_run or not self.questions.ids):
                 return None
             facts = facts or self._create()
-            known = SentProject(self.questions.kind, facts["id"], known.image_url if known else "")
+            known = LedgerProject(
+                self.questions.kind, facts["id"], known.image_url if known else ""
+            )
         self._facts = facts
         wanted = known if base is None else replace(known, image_url=base)
         if not self.report.dry_run:
@@ -280,7 +282,7 @@ class Push:
 
     # Tasks
 
-    def _reconcile(self, target: SentProject) -> tuple[dict[int, SentTask], set[int]]:
+    def _reconcile(self, target: LedgerProject) -> tuple[dict[int, LedgerTask], set[int]]:
         """Our tasks on the server, now also in the ledger, and the ids of those started."""
         kind, known = self.questions.kind, self.ledger.tasks(self.questions.kind)
         # Drafts first: what is submitted after this shows up as an annotation below.
@@ -304,8 +306,8 @@ class Push:
         return {**tasks, **{task.task_id: task for task in adopted}}, started
 
     def _without_moved(
-        self, target: SentProject, tasks: dict[int, SentTask], started: set[int]
-    ) -> dict[int, SentTask]:
+        self, target: LedgerProject, tasks: dict[int, LedgerTask], started: set[int]
+    ) -> dict[int, LedgerTask]:
         """Delete untouched tasks with the former address of their images; they are sent again."""
         moved = [id_ for id_, task in tasks.items() if id_ not in started and task.crop is None]
         if moved:
@@ -315,10 +317,14 @@ class Push:
         return {id_: task for id_, task in tasks.items() if id_ not in moved}
 
     def _adopt(
-        self, target: SentProject, known: dict[int, SentTask], unknown: set[int], started: set[int]
-    ) -> tuple[list[SentTask], list[int]]:
+        self,
+        target: LedgerProject,
+        known: dict[int, LedgerTask],
+        unknown: set[int],
+        started: set[int],
+    ) -> tuple[list[LedgerTask], list[int]]:
         """Tasks of ours that the ledger lacks: those to keep, and ids of untouched copies."""
-        adopted: list[SentTask] = []
+        adopted: list[LedgerTask] = []
         doubled: list[int] = []
         if not unknown:
             return adopted, doubled
@@ -338,14 +344,14 @@ class Push:
                 control = frozenset(ids).difference(ours.get("served") or ())
                 # Its predictions may be missing: without a version they are sent again.
                 crop = Box(*ours["crop"]) if ours.get("crop") else None
-                adopted.append(SentTask(fact["id"], ids, control, "", crop))
+                adopted.append(LedgerTask(fact["id"], ids, control, "", crop))
         return adopted, doubled
 
     def _knows(self, ids: Sequence[str]) -> bool:
         return bool(ids) and all(id_ in self.questions.snapshot.instances for id_ in ids)
 
     def _send(
-        self, target: SentProject, groups: Sequence[tuple[str, ...]], per_instance: bool
+        self, target: LedgerProject, groups: Sequence[tuple[str, ...]], per_instance: bool
     ) -> Iterator[int]:
         """Import new tasks, preparing each request while the server handles the one before."""
         done = 0
@@ -365,13 +371,13 @@ class Push:
                 done += len(plan)
                 yield done
 
-    def _plan(self, ids: tuple[str, ...], per_instance: bool) -> SentTask:
+    def _plan(self, ids: tuple[str, ...], per_instance: bool) -> LedgerTask:
         """A task to be sent; Label Studio gives it its id."""
         control = self.questions.control.intersection(ids)
         crop = self.questions.crop(ids[0]) if per_instance else None
-        return SentTask(0, ids, control, self.questions.model_version, crop)
+        return LedgerTask(0, ids, control, self.questions.model_version, crop)
 
-    def _refresh(self, target: SentProject, old: Sequence[SentTask]) -> Iterator[int]:
+    def _refresh(self, target: LedgerProject, old: Sequence[LedgerTask]) -> Iterator[int]:
         """Add the newest predictions to tasks that are not started.
 
         Label Studio shows those of the project's version. The former ones stay, because a browser
@@ -393,11 +399,11 @@ class Push:
             )
             yield start + len(chunk)
 
-    def _tasks(self, plans: Sequence[SentTask], base: str) -> list[dict[str, Any]]:
+    def _tasks(self, plans: Sequence[LedgerTask], base: str) -> list[dict[str, Any]]:
         urls = [self.questions.url(plan.instances[0], base, plan.crop) for plan in plans]
         return [self._task(plan, url) for plan, url in zip(plans, urls, strict=True)]
 
-    def _task(self, plan: SentTask, url: str) -> dict[str, Any]:
+    def _task(self, plan: LedgerTask, url: str) -> dict[str, Any]:
         """A task whose prediction passes Label Studio's own rules; the server does not check."""
         ids = plan.instances
         task = self.questions.task(ids, plan.control, url, plan.crop)

@@ -364,8 +364,8 @@ class Project:
                 "keypoints": one row for each keypoint of each instance, labelled or not, in long
                 form. `image` (path below `images_root`), `instance` (id), `keypoint`; the label
                 that counts: `x`, `y` (image pixels; NaN where no human placed it), `visibility`
-                (0 absent, 1 occluded, 2 visible; <NA> without human keypoints), `present` (the
-                newest visibility answer or keypoints; <NA> without either), `annotator`,
+                (0 absent, 1 occluded, 2 visible; missing without human keypoints), `present` (the
+                newest visibility answer or keypoints; missing without either), `annotator`,
                 `made_at`, `source`; `split` ("dev", "labelled", "skipped", "answered" or
                 "unlabelled"); the newest round's prediction: `predicted_x`, `predicted_y`,
                 `predicted_score`, `predicted_presence` (0 ... 1), NaN without one.

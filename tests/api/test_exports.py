@@ -14,6 +14,7 @@ import pytest
 import labelkit
 from labelkit import errors
 
+REFERENCE = Path(labelkit.__file__).resolve().parents[1] / "docs" / "api-reference.md"
 SOURCE = ast.parse(Path(labelkit.__file__).read_text(encoding="utf-8"))
 FUNCTIONS = {
     "bootstrap": labelkit.bootstrap,
@@ -31,6 +32,11 @@ def test_every_name_can_be_imported_and_is_documented(name):
     documented = inspect.getdoc(getattr(labelkit, name))
     assert documented
     assert not documented.startswith(f"{name}(")  # as dataclasses document themselves
+
+
+def test_the_reference_has_every_name():
+    shown = [line for line in REFERENCE.read_text("utf-8").splitlines() if line.startswith(":::")]
+    assert sorted(shown) == sorted(f"::: labelkit.{name}" for name in labelkit.__all__)
 
 
 def test_all_is_sorted_and_has_each_name_once():

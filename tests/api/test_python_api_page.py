@@ -57,6 +57,7 @@ def answer(truth: Path) -> None:
     Path("export.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(truth: Path, capsys: pytest.CaptureFixture[str]):
     seed = seed_with_a_dev_set(Path("frames"))
     names: dict[str, Any] = {}

@@ -121,6 +121,7 @@ def test_an_export_that_was_pulled_then_brings_nothing_again(project: lk.Project
     assert (report.annotations, report.added, report.known) == (4, 0, 4)
 
 
+@pytest.mark.slow
 def test_retrain_makes_the_next_round(project: lk.Project, folder: Path):
     tasks = json.loads(project.push(files=True).files[1].read_text())
     with LabelStore.open(open_project(project.root).store_url) as store:
@@ -144,6 +145,7 @@ def test_retrain_makes_the_next_round(project: lk.Project, folder: Path):
     assert len(list(project.predictions())) == 24
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_continues_with_its_pseudo_labels(
     project: lk.Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,8 +18,9 @@ Anything else that escapes is a bug in labelkit and keeps its traceback.
 
 from __future__ import annotations
 
-#: How labelkit and its extras are installed. Not by name: the package index has another labelkit.
-INSTALL = "In labelkit's source folder type: pip install"
+#: How labelkit is installed; its name on the package index, where "labelkit" is another project.
+DISTRIBUTION = "labelkit-keypoints"
+INSTALL = "Type: pip install"
 #: What to do about a file that a newer labelkit wrote.
 INSTALL_NEWER = "Update labelkit: in its source folder type: git pull && pip install ."
 

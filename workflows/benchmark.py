@@ -1,4 +1,4 @@
-"""`labelkit benchmark`: a table of the paper on somebody's own labelled images, several seeds."""
+"""`labelkit benchmark`: a table of the paper on your own labelled images, with several seeds."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from labelkit.workflows.benchmarking.scores import blind_scores
 from labelkit.workflows.benchmarking.tables import Table, Trial, tables
 from labelkit.workflows.intake.evaluation_set import evaluation_set
 from labelkit.workflows.intake.label_files import read_label_file
-from labelkit.workflows.intake.register import register
+from labelkit.workflows.intake.register import register_labelled
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 
-#: Beside the preset's own backbone, where nothing else is asked for: the paper's. None for CPUs.
+#: The larger backbone of each preset, unless the user names one: the paper's. None for CPUs.
 LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
 
 
@@ -51,28 +51,28 @@ def benchmark(
     seeds: int,
     options: TrainingOptions,
 ) -> BenchmarkReport:
-    """Run the trials of a table that are asked for and have not been run, and score them.
+    """Run and score the chosen trials of a table, except those that have been run before.
 
-    The report has every row of the table that has been run in the same way, also before.
+    The report has every row of the table that has been run with these settings, now or before.
 
     Args:
         table: one of `tables`.
-        progress: told what is done.
-        root: folder of the benchmark; one that exists goes on.
+        progress: gets a line for each step.
+        root: folder of the benchmark; an existing one is continued.
         images, labels: to learn from; may be left out when the folder exists.
         test_images, test_labels: to score on; None for both scores on the dev set.
-        percent: labelled percentages to run; empty for all of the table.
+        percent: labelled percentages to run, 0 ... 100; empty for all of the table.
         only: name of the rows to run, or a part of their names; "" for all.
         larger: timm model of the rows with a larger backbone; None takes the preset's.
-        seeds: how many, from 0; each draws its own labelled instances and its own start.
-        options: how to train, kept where nothing is said; `seed` is not looked at.
+        seeds: number of seeds, from 0; each draws its own labelled instances and first weights.
+        options: how to train; what they leave out stays as in the last run. `seed` is ignored.
 
     Raises:
         UsageError: on an unknown table, or one that has no such rows.
         LabelkitError: if images or labels cannot be used.
     """
     if (test_images is None) != (test_labels is None):
-        raise UsageError("A test set wants both --test-images DIR and --test-labels FILE.")
+        raise UsageError("A test set needs both --test-images DIR and --test-labels FILE.")
     settings = resolve(options, _kept(root))
     known = tables(preset_of(settings), LARGER[settings["preset"]] if larger is None else larger)
     if table not in known:
@@ -86,22 +86,24 @@ def benchmark(
         if trial.name.lower() in asked and (not percent or trial.percent in percent)
     ]
     if not trials:
-        raise UsageError(f"No row of {table!r} is asked for.", "Leave out --only and --labeled.")
+        raise UsageError(
+            f"--only and --labeled leave no row of {table!r}.", "Leave out --only or --labeled."
+        )
     project = _project(root, images, labels, progress)
     with lock_project(project), LabelStore.open(project.store_url) as store:
         write_json(root / BENCHMARK_FILE, settings)
         if images is not None and labels is not None:
-            _register(project, store, labels, progress)
-        everything = read_snapshot(project, store)
-        with evaluation_set(project, everything, progress, test_images, test_labels) as test:
+            register_labelled(project, store, progress, labels)
+        snapshot = read_snapshot(project, store)
+        with evaluation_set(project, snapshot, progress, test_images, test_labels) as test:
             name = "dev" if test_labels is None else test_labels.resolve().parent.name
-            bench = Bench(project, everything, settings, store.head(), test, name)
+            bench = Bench(project, snapshot, settings, store.head(), test, name)
             lines = _lines(bench, chosen, trials, seeds, progress)
     return finished(bench.project, table, chosen, bench.name, bench.settings, lines)
 
 
 def _kept(root: Path) -> dict[str, Any]:
-    """How the benchmark was trained the last time."""
+    """The settings of the last run; empty before the first."""
     path = root / BENCHMARK_FILE
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
@@ -111,30 +113,16 @@ def _project(root: Path, images: Path | None, labels: Path | None, progress: Pro
         return open_project(root)
     if images is None or labels is None:
         raise UsageError(
-            f"{root} is no benchmark yet.", "Say what to learn from: --images DIR --labels FILE"
+            f"{root} is not a benchmark yet.", "Name what to learn from: --images DIR --labels FILE"
         )
     progress.line(f"Made the benchmark {root}.")
     return create_project(root, images, read_label_file(labels, None).skeleton)
 
 
-def _register(project: Project, store: LabelStore, labels: Path, progress: Progress) -> None:
-    register(
-        project,
-        store,
-        progress,
-        labels=read_label_file(labels, project.skeleton),
-        boxes="whole-image",  # of images without labels, which teach nothing
-        skip_unreadable=False,
-        skip_duplicates=True,
-        skip_missing=False,
-        can_skip=False,
-    )
-
-
 def _lines(
     bench: Bench, table: Table, asked: Sequence[Trial], seeds: int, progress: Progress
 ) -> list[Line]:
-    """The rows that are asked for, and those of the table that have been run before."""
+    """The chosen rows, and those of the table that have been run before."""
     rows = [[planned(bench, trial, seed) for seed in range(seeds)] for trial in table.trials]
     folders = dict.fromkeys(r.folder for row in rows for r in row if r.trial in asked)
     place = {folder: f"{n} of {len(folders)}" for n, folder in enumerate(folders, start=1)}
@@ -146,11 +134,11 @@ def _lines(
             runs = [scores for run in row if (scores := run.known(table.pictures)) is not None]
         if len(runs) == seeds:
             lines.append(Line(trial.name, trial.percent, tuple(runs)))
-    return [*_blind(bench, {line.percent for line in lines if line.percent}, seeds), *lines]
+    return [*_priors(bench, {line.percent for line in lines if line.percent}, seeds), *lines]
 
 
-def _blind(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
-    """The rows that a result has to beat: poses that nobody looked up in the picture."""
+def _priors(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
+    """The rows that a result has to beat: pose priors, made without the images."""
     skeleton, test = bench.project.skeleton, bench.test
     boxes = [instance.box for instance in test.instances.values()]
     ids = list(test.instances)
@@ -168,6 +156,6 @@ def _blind(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
             labelled = labelled_set(trainable, len(trainable), percent, (), seed)
             boxes_of = [bench.labels.instances[item].box for item in labelled]
             mean = MeanPose.fit([poses[item] for item in labelled], boxes_of, skeleton)
-            guesses = prior_predictions(ids, mean.apply(boxes), mean.share)
-            runs.append(blind_scores(guesses, test, skeleton))
+            priors = prior_predictions(ids, mean.apply(boxes), mean.share)
+            runs.append(blind_scores(priors, test, skeleton))
         yield Line("mean pose", percent, tuple(runs))

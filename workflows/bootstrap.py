@@ -32,19 +32,19 @@ from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.push_files import write_files
 from labelkit.workflows.sync.questions import visibility_questions
 
-#: Skeleton of people, where nothing names another.
+#: Skeleton of people, the default.
 DEFAULT_SKELETON = "coco17"
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapReport:
-    """What was found and done.
+    """What was registered and trained.
 
     Attributes:
         project: its folder.
         registered: images, instances and labels.
-        round: the first round; None while visibility answers are missing.
-        files: interface and tasks for the visibility answers while those are missing; else None.
+        round: the newest round; None while there are no visibility answers.
+        files: interface and tasks that ask for visibility answers while there are none; else None.
     """
 
     project: Path
@@ -54,20 +54,20 @@ class BootstrapReport:
 
     @property
     def exit_code(self) -> int:
-        """3 where people have to answer first."""
+        """3 if people have to answer first."""
         return 0 if self.round else 3
 
     def text(self) -> str:
         """For people."""
-        known = self.registered
+        done = self.registered
         lines = [
-            f"Project {self.project}: {counted(known.images, 'image')}, "
-            f"{counted(known.instances, 'instance')}, {counted(known.new_labels, 'new label')} "
-            f"({known.known_labels} known before)."
+            f"Project {self.project}: {counted(done.images, 'image')}, "
+            f"{counted(done.instances, 'instance')}, {counted(done.new_labels, 'new label')} "
+            f"({done.known_labels} known before)."
         ]
-        if known.skipped:
-            lines.append(f"Skipped {len(known.skipped)}, as you asked: {named(known.skipped)}.")
-        lines += known.notes
+        if done.skipped:
+            lines.append(f"Skipped {len(done.skipped)}, as you asked: {named(done.skipped)}.")
+        lines += done.notes
         if self.round:
             lines.append(self.round.text())
         if not self.files:
@@ -75,12 +75,11 @@ class BootstrapReport:
         return "\n".join(
             [
                 *lines,
-                "Nobody has said yet which keypoints can be seen. Ask people:",
-                "  labelkit studio    in a terminal of its own; or set LABEL_STUDIO_URL",
+                "No visibility answers yet. Ask people which keypoints can be seen:",
+                "  labelkit studio    in a second terminal; or set LABEL_STUDIO_URL",
                 "  labelkit push      makes the Label Studio project and its tasks",
-                "  labelkit pull      when somebody has answered; then this command again",
-                f"By hand: the tasks are in {self.files[1]}; labelkit push --files says how to "
-                "import them.",
+                "  labelkit pull      fetches their answers; then run this command again",
+                f"Or import {self.files[1]} by hand: labelkit push --files explains how.",
             ]
         )
 
@@ -106,16 +105,16 @@ def bootstrap(
     skip: Mapping[str, bool],
     options: TrainingOptions,
 ) -> BootstrapReport:
-    """Register images and labels; train location-free as soon as there are answers.
+    """Register images and labels; train the first round as soon as there are answers.
 
     Args:
         images: the folder.
-        progress: told what is done.
-        project_root: of the project; None finds it, or makes it beside the images.
+        progress: gets a line for each step.
+        project_root: folder of the project; None finds it, or makes it beside the images.
         skeleton: name or file; None takes the project's, the label file's, or coco17.
         labels: a label file of any kind, or None.
         boxes: see `register`.
-        percent: of the instances whose keypoints may give locations; None for all.
+        percent: 0 ... 100, of the instances: how many may give locations; None for all.
         skip: "unreadable", "duplicates" and "missing" -> leave such items out.
         options: how to train.
 
@@ -138,26 +137,27 @@ def bootstrap(
                 skip_missing=skip["missing"],
             )
         except LabelkitError:
-            if is_new and store.head() == 0:  # a project of nothing would be found later
+            if is_new and store.head() == 0:  # an empty project would be found later
                 take_back_project(project)
-                progress.line(f"Took the project {project.root} back.")
+                progress.line(f"Removed the project {project.root} again.")
             raise
-        known = read_snapshot(project, store)
-        if not known.presences:
+        snapshot = read_snapshot(project, store)
+        if not snapshot.presences:
             if options.changes_training:
-                progress.line("Nothing is trained yet; how to train is kept with the first round.")
-            files = write_files(visibility_questions(project, known))
+                progress.line("Nothing is trained yet: give the training options again later.")
+            files = write_files(visibility_questions(project, snapshot))
             return BootstrapReport(project.root, registered, None, files)
-        share = 100.0 * len(known.trainable) / len(known.instances) if percent is None else percent
         newest = latest_complete(project)
         if newest is not None and newest.plan.number > 0 and percent is None:
-            # Later rounds are retrain's: running bootstrap again must not undo them.
+            # Only retrain trains later rounds: running bootstrap again must not undo them.
             if options.changes_training:
-                progress.line("Nothing is trained here any more: labelkit retrain takes options.")
-            report = report_round(project, known, newest, False)
+                progress.line("Nothing is trained: give training options to labelkit retrain.")
+            report = report_round(project, snapshot, newest, False)
             return BootstrapReport(project.root, registered, report, None)
-        found, is_new = round_at(project, store, known, progress, share, options)
-        report = report_round(project, known, found, is_new)
+        if percent is None:
+            percent = snapshot.trainable_percent
+        found, is_new = round_at(project, store, snapshot, progress, percent, options)
+        report = report_round(project, snapshot, found, is_new)
         return BootstrapReport(project.root, registered, report, None)
 
 
@@ -169,14 +169,14 @@ def _project(
     seed: int | None,
     progress: Progress,
 ) -> tuple[Project, LabelFile | None]:
-    """The project for these images, made where there is none, and the label file."""
+    """The project for these images, made if there is none, and the label file."""
     wanted = read_skeleton(skeleton) if skeleton else None
     found = _existing(images, root)
     if found is not None:
         if found.images_root != images.resolve():
             raise UsageError(
-                f"The project {found.root} is about {found.images_root}, not {images}.",
-                "Give its own folder with --images, or another project with --project.",
+                f"The project {found.root} is for {found.images_root}, not for {images}.",
+                f"Type --images {found.images_root}, or name another project: --project DIR",
             )
         if wanted is not None and wanted != found.skeleton:
             found = _with_skeleton(found, wanted, progress)
@@ -185,16 +185,16 @@ def _project(
     chosen: Skeleton | None = label_file.skeleton if label_file else wanted
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)
-        progress.line(f"No skeleton was named: taking {DEFAULT_SKELETON} (--skeleton).")
+        progress.line(f"Taking the skeleton {DEFAULT_SKELETON}; choose another with --skeleton.")
     made = create_project(root or default_project_root(images), images, chosen, seed or 0)
     progress.line(f"Made the project {made.root}.")
     return made, label_file
 
 
 def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Project:
-    """The project with another skeleton, which can change until somebody has labelled.
+    """The project with another skeleton, which can change until the first label.
 
-    After that, one with the same keypoints is as good, and the project's own stays.
+    After that, only one with the same keypoints is accepted, and the project keeps its own.
 
     Raises:
         UsageError: if labels name other keypoints.
@@ -207,13 +207,13 @@ def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Pr
         raise UsageError(
             f"The project {project.root} has the skeleton {project.skeleton.name!r}, "
             f"not {wanted.name!r}.",
-            "Its labels belong to that: make another project with --project DIR.",
+            "Its labels need that skeleton. Make another project: --project DIR",
         )
     return project
 
 
 def _existing(images: Path, root: Path | None) -> Project | None:
-    """The project that was named, that one stands in, or that was made for these images."""
+    """The project at `root`, beside the images, or around the working directory."""
     if root is not None:
         return open_project(root) if (root / PROJECT_FILE).is_file() else None
     made = default_project_root(images)

@@ -26,16 +26,14 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.evaluate import evaluate
 from labelkit.workflows.retrain import retrain
-from labelkit.workflows.reviewing.contact_sheet import contact_sheet
-from labelkit.workflows.reviewing.round_pictures import sheet_items
-from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.reviewing.contact_sheet import contact_sheet, sheet_items
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.synthetic.simulated_annotator import NAME, correct
 
 TRAIN_FIGURES, TEST_FIGURES = 400, 300
-# Figures need less than photographs, and less with locations than without.
+# Figures take fewer epochs than photographs, and fewer with locations than without.
 BACKBONE, LOCATION_FREE_EPOCHS, EPOCHS = "test_resnet", 36, 16
 PERCENTAGES = (5.0, 10.0)
 SHEET_FIGURES = 4
@@ -43,11 +41,11 @@ SHEET_FIGURES = 4
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demo showed.
+    """What the demo measured.
 
     Attributes:
-        table: scores on figures that nothing was trained on.
-        folder: everything that was made.
+        table: scores on figures that no training used.
+        folder: holds everything that was made.
         contact_sheet: pictures of predictions and response maps.
         seconds: how long it took.
     """
@@ -61,10 +59,10 @@ class DemoReport:
     def text(self) -> str:
         """For people."""
         return (
-            f"\n{TEST_FIGURES} generated figures that nothing was trained on:\n\n"
+            f"\n{TEST_FIGURES} generated figures that no training used:\n\n"
             f"{self.table.to_markdown()}\n"
-            f"Every correction came from a {NAME}, who knows the truth.\n"
-            f"Look at  {self.contact_sheet}\n"
+            f"Every correction came from a {NAME}, which knows the truth.\n"
+            f"Pictures  {self.contact_sheet}\n"
             f"Label Studio files  {self.folder / 'project' / 'label_studio'}\n"
             f"Took {duration(self.seconds)}. Your own images: labelkit bootstrap --images DIR"
         )
@@ -85,13 +83,13 @@ def demo(
 ) -> DemoReport:
     """Generate figures, bootstrap without locations, correct, retrain at 5 % and 10 %, evaluate.
 
-    Run again in the same folder, it goes on where it was.
+    Run again in the same folder, it continues where it stopped.
 
     Args:
         folder: for images, project and results.
-        progress: told what is done.
+        progress: gets a line for each step.
         seed: of the figures and of the trainings.
-        epochs: of each training; None for `LOCATION_FREE_EPOCHS` at first, then `EPOCHS`.
+        epochs: of each training; None for `LOCATION_FREE_EPOCHS`, and `EPOCHS` with locations.
         figures, test_figures: how many to generate.
 
     Raises:
@@ -116,10 +114,10 @@ def demo(
     answers = folder / "visibility.csv"
     write_text(answers, _ticks(truth))
     progress.line(
-        "Five trainings in all: from ticks alone, with 5 % and 10 % corrected, and supervised-only "
-        "on the same two for comparison."
+        "Five trainings: on ticks alone, with 5 % and 10 % corrected, and supervised-only on the "
+        "same 5 % and 10 %."
     )
-    progress.line("Bootstrap: no locations, only which keypoints can be seen.")
+    progress.line("Bootstrap: no locations, only visibility answers.")
     bootstrap(
         folder / "train" / "images",
         progress,
@@ -155,21 +153,21 @@ def _figures(folder: Path, count: int, seed: int, progress: Progress) -> CocoFil
     from labelkit.workflows.synthetic.figures import generate
 
     path, made_for = folder / "keypoints.json", folder / "made_for.json"
-    wanted = {"figures": count, "seed": seed}
-    if made_for.is_file() and json.loads(made_for.read_text()) != wanted:
+    these = {"figures": count, "seed": seed}
+    if made_for.is_file() and json.loads(made_for.read_text()) != these:
         raise ProjectError(
-            f"{folder} holds figures of another demo.",
+            f"{folder} holds the figures of another demo.",
             "Delete the folder, or choose another with: labelkit demo --folder DIR",
         )
     if not made_for.is_file():
         with progress.bar("Drawing figures") as step:
             generate(folder, count, seed, on_progress=lambda done: step(done, count))
-        write_json(made_for, wanted)
+        write_json(made_for, these)
     return read_coco(load_json(path), str(path))
 
 
 def _ticks(truth: CocoFile) -> str:
-    """What an annotator who only ticks would answer."""
+    """The visibility answers of an annotator who only ticks."""
     rows = [VisibilityAnswer(a.image_path, "", a.pose.present) for a in truth.annotations]
     return write_visibility_csv(rows, truth.skeleton)
 
@@ -182,13 +180,13 @@ def _annotate(
     percent: float,
     progress: Progress,
 ) -> None:
-    """Push the queue, have it corrected, pull it."""
+    """Push the queue, correct it, pull it."""
     pushed = push_files(project, store, dry_run=False)
-    labels = read_snapshot(project, store)
-    poses = _true_poses(project, labels.instances, truth)
+    instances = store.instances()
+    poses = _true_poses(project, instances, truth)
     tasks = json.loads(pushed.files[1].read_text(encoding="utf-8"))
     export = folder / f"corrected_{percent:g}.json"
-    write_json(export, correct(tasks, labels.instances, poses, project.skeleton))
+    write_json(export, correct(tasks, instances, poses, project.skeleton))
     report = pull_file(project, store, export)
     progress.line(f"The {NAME} corrected {report.poses} figures.\n{report.text().splitlines()[1]}")
 
@@ -196,7 +194,7 @@ def _annotate(
 def _true_poses(
     project: Project, instances: Mapping[str, Instance], truth: CocoFile
 ) -> dict[str, Pose]:
-    """Where the keypoints really are, by instance id."""
+    """True poses by instance id."""
     by_path = {annotation.image_path: annotation.pose for annotation in truth.annotations}
     order = [truth.skeleton.index(name) for name in project.skeleton.keypoints]
     return {
@@ -207,7 +205,7 @@ def _true_poses(
 
 
 def _contact_sheet(project: Project, truth: Mapping[str, Pose], folder: Path) -> Path:
-    """The first figures as the first and the last round see them."""
+    """The first figures with the predictions of the first and the last round."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     items = [
         item
@@ -218,6 +216,6 @@ def _contact_sheet(project: Project, truth: Mapping[str, Pose], folder: Path) ->
         items,
         project.skeleton,
         folder / "contact_sheet.png",
-        title="Upper half: learned from ticks alone. Lower half: with 10 % corrected.",
+        title="Upper half: trained on ticks alone. Lower half: with 10 % corrected.",
         note=f"Generated figures; corrections by a {NAME}. None of these figures was corrected.",
     )

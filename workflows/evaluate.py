@@ -1,4 +1,4 @@
-"""`labelkit evaluate`: every round beside what costs nothing, on images nothing was trained on."""
+"""`labelkit evaluate`: every round beside its baselines, on images that no training used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
-from labelkit.errors import (
-    CheckpointError,
-    ProjectError,
-)
+from labelkit.errors import CheckpointError, ProjectError
 from labelkit.files.atomic import write_text
 from labelkit.metrics.table import ResultRow, ResultTable, evaluate_row
 from labelkit.progress import Progress
@@ -41,14 +38,14 @@ MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'
 
 @dataclass(frozen=True, slots=True)
 class EvaluateReport:
-    """The table, and on what.
+    """The table, and what it was computed on.
 
     Attributes:
         table: one row for each way of getting poses.
-        instances, keypoints: scored.
-        source: where they come from.
+        instances, keypoints: scored; of keypoints those that are present.
+        source: names the evaluation set.
         file: the JSON document that was written.
-        note: what to keep in mind, or "".
+        note: what limits the scores, or "".
     """
 
     table: ResultTable
@@ -83,16 +80,16 @@ def evaluate(
     output: Path | None,
     overwrite: bool = False,
 ) -> EvaluateReport:
-    """Score every round, and beside it what the same labels give without it.
+    """Score every round beside the pose priors and a supervised-only network of the same labels.
 
     Args:
         project: whose rounds are scored.
         store: its label store.
-        progress: told about trainings and predictions.
-        images, labels: an evaluation set of its own; None for both takes the dev set.
-        supervised: also train the supervised-only network of each round, where it is missing.
+        progress: shows trainings and predictions.
+        images, labels: an evaluation set; None for both takes the dev set.
+        supervised: also score a supervised-only network for each round, trained if missing.
         output: where the JSON goes; None takes reports/evaluation.json.
-        overwrite: also over a file that holds no such table.
+        overwrite: also replace a file that holds no such table.
 
     Raises:
         WaitingForLabels: if the dev set has no human keypoints yet.
@@ -101,17 +98,17 @@ def evaluate(
     """
     if output is not None:
         check_output(output, MARK, project, overwrite=overwrite)
-    known = read_snapshot(project, store)
+    snapshot = read_snapshot(project, store)
     chosen = _one_per_percentage(project)
     plan = chosen[-1].plan
-    learned = read_snapshot(project, store, plan.journal_head) if plan.labelled else known
-    with evaluation_set(project, known, progress, images, labels) as data:
-        rows = list(_blind_rows(data, project, learned, plan.labelled))
+    learned = read_snapshot(project, store, plan.journal_head) if plan.labelled else snapshot
+    with evaluation_set(project, snapshot, progress, images, labels) as data:
+        rows = list(_prior_rows(data, project, learned, plan.labelled))
         scored, unread = [], {}
         for found in chosen:
             try:
                 network, _ = load_network(found.path / "model.safetensors", project.skeleton)
-            except CheckpointError as error:  # trained by an older labelkit, say
+            except CheckpointError as error:  # for example, of an older labelkit
                 unread[found.plan.number] = error
                 continue
             scored.append(found)
@@ -121,27 +118,25 @@ def evaluate(
     table = ResultTable(tuple(rows))
     file = output or project.root / "reports" / "evaluation.json"
     write_text(file, table.to_json())
-    present = sum(int(pose.present.sum()) for pose in data.truth.values())
     note = "".join(
         f"Note: round {number:03d} is left out. {error.problem}\n"
         for number, error in unread.items()
     )
     if images is None:
         note += _anchored(scored, data)
-    return EvaluateReport(table, len(data.truth), present, data.source, file, note)
+    return EvaluateReport(table, len(data.truth), data.keypoints, data.source, file, note)
 
 
 def _anchored(scored: list[Round], data: EvaluationSet) -> str:
-    """Which rounds the truth leans towards: people leave standing what is nearly right."""
-    present = sum(int(pose.present.sum()) for pose in data.truth.values())
+    """A note on rounds that the truth favours: people keep what is nearly right."""
     kept = {}
     for found in scored:
-        guesses = find_predictions(
+        predictions = find_predictions(
             found.path / "predictions.parquet", data.project.skeleton, data.truth.keys()
         )
         apart = [
-            np.linalg.norm(guess.pose.xy - data.truth[id_].xy, axis=1)[data.truth[id_].present]
-            for id_, guess in guesses.items()
+            np.linalg.norm(prediction.pose.xy - data.truth[id_].xy, axis=1)[data.truth[id_].present]
+            for id_, prediction in predictions.items()
         ]
         if count := int(sum((each <= SAME_PX).sum() for each in apart)):
             kept[found.plan.number] = count
@@ -149,8 +144,8 @@ def _anchored(scored: list[Round], data: EvaluationSet) -> str:
         return ""
     rounds_kept = ", ".join(f"{count} where round {n:03d} put them" for n, count in kept.items())
     return (
-        f"Note: of the {present} keypoints scored on, people left {rounds_kept}, which flatters "
-        "that round.\n"
+        f"Note: of the {data.keypoints} keypoints scored on, people left {rounds_kept}, "
+        "which favours that round.\n"
     )
 
 
@@ -160,34 +155,34 @@ def _one_per_percentage(project: Project) -> list[Round]:
     if not newest:
         raise ProjectError(
             "No round is complete: there is nothing to evaluate.",
-            "What comes first is said by: labelkit status",
+            "See what comes first: labelkit status",
         )
     return [newest[count] for count in sorted(newest)]
 
 
-def _blind_rows(
-    data: EvaluationSet, project: Project, labels: LabelSnapshot, labelled: Sequence[str]
+def _prior_rows(
+    data: EvaluationSet, project: Project, snapshot: LabelSnapshot, labelled: Sequence[str]
 ) -> Iterator[ResultRow]:
-    """Poses that nobody looked up in the picture: of some labels, or of all there are."""
+    """Pose priors, made without the images: from the skeleton, and from labels (all by default)."""
     skeleton = project.skeleton
     ids = list(data.instances)
     boxes = [instance.box for instance in data.instances.values()]
     nothing = np.full(len(skeleton), np.nan)
 
     def row(name: str, labeled: str | None, xy: np.ndarray, presence: np.ndarray) -> ResultRow:
-        guesses = prior_predictions(ids, xy, presence)
-        return evaluate_row(name, labeled, guesses, data.truth, data.instances, skeleton)
+        priors = prior_predictions(ids, xy, presence)
+        return evaluate_row(name, labeled, priors, data.truth, data.instances, skeleton)
 
     yield row("skeleton in box", None, skeleton_in_box(boxes, skeleton), nothing)
-    labelled = labelled or labels.trainable
+    labelled = labelled or snapshot.trainable
     if labelled:
         mean = MeanPose.fit(
-            [labels.poses[item] for item in labelled],
-            [labels.instances[item].box for item in labelled],
+            [snapshot.poses[item] for item in labelled],
+            [snapshot.instances[item].box for item in labelled],
             skeleton,
         )
-        share = format_percent(round(100 * len(labelled) / len(labels.instances), 1))
-        yield row("mean pose", share, mean.apply(boxes), mean.share)
+        percent = format_percent(round(100 * len(labelled) / len(snapshot.instances), 1))
+        yield row("mean pose", percent, mean.apply(boxes), mean.share)
 
 
 def _rows_of_round(
@@ -200,21 +195,22 @@ def _rows_of_round(
     supervised: bool,
 ) -> Iterator[ResultRow]:
     plan = found.plan
-    share = format_percent(round(100 * plan.labelled_share, 1))
+    percent = format_percent(round(100 * plan.labelled_share, 1))
 
     def row(name: str, network: Any) -> ResultRow:
-        seen = predict_instances(data.project, network, plan.settings, data.instances, progress)
+        outputs = predict_instances(data.project, network, plan.settings, data.instances, progress)
         predictions: dict[str, Prediction] = {
-            item.prediction.instance_id: item.prediction for item in seen
+            item.prediction.instance_id: item.prediction for item in outputs
         }
-        return evaluate_row(name, share, predictions, data.truth, data.instances, project.skeleton)
+        return evaluate_row(
+            name, percent, predictions, data.truth, data.instances, project.skeleton
+        )
 
     if plan.labelled and supervised:
-        folder = f"{found.path.name}-{plan.fingerprint}"  # numbers of removed rounds come again
+        folder = f"{found.path.name}-{plan.fingerprint}"  # a removed round's number is reused
         model = project.root / "reports" / "supervised" / folder / "model.safetensors"
         if not model.is_file():
-            labels = read_snapshot(project, store, plan.journal_head)
-            examples = examples_of(labels, plan.labelled)
+            examples = examples_of(read_snapshot(project, store, plan.journal_head), plan.labelled)
             train_network(
                 "simple",
                 project,
@@ -223,7 +219,7 @@ def _rows_of_round(
                 plan.seed,
                 model,
                 progress,
-                f"Supervised-only at {share}",
+                f"Supervised-only at {percent}",
                 1,
                 crops=len(examples),
             )

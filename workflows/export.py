@@ -1,4 +1,4 @@
-"""`labelkit export`: the labels, in the format that training code reads."""
+"""`labelkit export`: the labels in a format that training code reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from labelkit.workflows.rounds.run_round import latest_predictions
 
 FORMATS = ("coco", "yolo", "visibility")
 
-#: What tells an earlier export, which may be replaced, from a file of the user's.
+#: Marks of an earlier export, which may be replaced, unlike other files of the user's.
 MARKS = {
     "coco": '"labelkit_id": ',
     "yolo": rf"\A{re.escape(HEADING)}",
@@ -69,43 +69,43 @@ def export(
     dry_run: bool,
     overwrite: bool = False,
 ) -> ExportReport:
-    """Write human labels; with `predictions`, the model's where no human has corrected.
+    """Write human labels and, with `predictions`, the newest round's for the other instances.
 
     Args:
         project: see `open_project`.
         store: its label store.
         form: "coco", "yolo" or "visibility" (a CSV of answers).
-        predictions: also write instances that only the newest round has posed, with scores; none
-            that somebody skipped, or whose box they deleted.
+        predictions: also write instances that only have predictions, with scores; but none that
+            was skipped or whose box was deleted.
         output: file (folder for YOLO); None takes the project's exports/.
-        dry_run: only say what would be written.
-        overwrite: also what is no export.
+        dry_run: only report what would be written.
+        overwrite: also replace a file that is not an export.
 
     Raises:
-        UsageError: on an unknown format, or where something else would be replaced.
+        UsageError: on an unknown format, or if another file would be replaced.
         WaitingForLabels: if there is nothing to write.
     """
     if form not in FORMATS:
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(FORMATS)}.")
     names = {"coco": "keypoints.json", "yolo": "yolo", "visibility": "visibility.csv"}
     target = output or project.root / "exports" / names[form]
-    labels = read_snapshot(project, store)
+    snapshot = read_snapshot(project, store)
     files: dict[Path, str] = {}
     if form == "visibility":
         answers = [
-            VisibilityAnswer(labels.instances[item].image.path, item, presence)
-            for item, presence in labels.presences.items()
+            VisibilityAnswer(snapshot.instances[item].image.path, item, presence)
+            for item, presence in snapshot.presences.items()
         ]
         labelled, predicted = len(answers), 0
         if answers:
             files[target] = write_visibility_csv(answers, project.skeleton)
     else:
         items: list[tuple[Instance, Pose]] = [
-            (labels.instances[item], pose) for item, pose in labels.poses.items()
+            (snapshot.instances[item], pose) for item, pose in snapshot.poses.items()
         ]
         labelled = len(items)
         if predictions:
-            items += _predicted(project, labels)
+            items += _predicted(project, snapshot)
         predicted = len(items) - labelled
         if items and form == "coco":
             document = write_coco(items, project.skeleton, scores=predictions)
@@ -114,7 +114,8 @@ def export(
             found = write_yolo(items, project.skeleton)
             texts = {"data.yaml": found.data_yaml, **found.labels}  # the mark comes first
             files = {target / name: text for name, text in texts.items()}
-    _refuse_nothing(labelled + predicted, labels)
+    if not labelled + predicted:
+        raise _nothing_to_export(snapshot)
     report = ExportReport(form, labelled, predicted, target, dry_run)
     if output is not None:
         marked = target / "data.yaml" if form == "yolo" else target
@@ -126,29 +127,30 @@ def export(
     return report
 
 
-def _predicted(project: Project, labels: LabelSnapshot) -> list[tuple[Instance, Pose]]:
-    """What only the newest round has posed, and nobody has skipped."""
-    left_out = labels.poses.keys() | labels.skipped
+def _predicted(project: Project, snapshot: LabelSnapshot) -> list[tuple[Instance, Pose]]:
+    """Instances that only have predictions and were not skipped."""
+    left_out = snapshot.poses.keys() | snapshot.skipped
     return [
         (
-            labels.instances[item],
-            pre_annotation(prediction, labels.presences.get(item), labels.instances[item].image),
+            snapshot.instances[item],
+            pre_annotation(
+                prediction, snapshot.presences.get(item), snapshot.instances[item].image
+            ),
         )
         for item, prediction in latest_predictions(project)[1].items()
-        if item in labels.instances and item not in left_out
+        if item in snapshot.instances and item not in left_out
     ]
 
 
-def _refuse_nothing(found: int, labels: LabelSnapshot) -> None:
-    predicted = "Pre-annotations alone, once there are any: labelkit export --with-predictions"
-    if not found and labels.presences:
-        raise WaitingForLabels(
+def _nothing_to_export(snapshot: LabelSnapshot) -> WaitingForLabels:
+    predictions = "Once there are pre-annotations: labelkit export --with-predictions"
+    if snapshot.presences:
+        return WaitingForLabels(
             "No instance has human keypoints yet.",
-            f"{counted(len(labels.presences), 'visibility answer')}: "
-            f"labelkit export --format visibility\n{predicted}",
+            f"{counted(len(snapshot.presences), 'visibility answer')}: "
+            f"labelkit export --format visibility\n{predictions}",
         )
-    if not found:
-        raise WaitingForLabels(
-            "There is nothing to export: no human has labelled anything.",
-            f"Type: labelkit push, then labelkit pull.\n{predicted}",
-        )
+    return WaitingForLabels(
+        "Nothing to export: there are no human labels yet.",
+        f"Type: labelkit push, then labelkit pull.\n{predictions}",
+    )

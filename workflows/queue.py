@@ -1,4 +1,4 @@
-"""`labelkit queue`: what is corrected next, and what a lead decided while reviewing."""
+"""`labelkit queue`: what is corrected next, with the choices that a lead made in a review."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class QueueReport:
 
     Attributes:
         queued: instances that wait for correction.
-        reasons: how many for which reason: chosen, dev, unsure.
-        chosen, excluded: instances that the lead picked out, and took out.
-        labelled: of the chosen ones, those that have keypoints already and are not sent again.
-        control: served without pre-annotation.
+        reasons: their number by reason: chosen, dev, unsure.
+        chosen, excluded: instances that the lead put first, and took out.
+        labelled: chosen instances that already have keypoints and are not sent again.
+        control: queued instances that are served without pre-annotation.
         next_ids: the first ten.
         next_step: what to type.
     """
@@ -60,11 +60,11 @@ class QueueReport:
         queued = f"{counted(self.queued, 'instance')} {'is' if self.queued == 1 else 'are'} queued"
         lines = [queued + (f": {parts}." if parts else ".")]
         if self.labelled:
-            lines.append(f"{self.labelled} of those picked out have keypoints already.")
+            lines.append(f"{self.labelled} of those chosen already have keypoints.")
         if self.excluded:
             lines.append(f"{self.excluded} are excluded.")
         if self.control:
-            lines.append(f"{self.control} come without pre-annotation.")
+            lines.append(f"{self.control} are served without pre-annotation.")
         return "\n".join([*lines, self.next_step])
 
     def data(self) -> dict[str, Any]:
@@ -73,18 +73,18 @@ class QueueReport:
 
 
 def queue(project: Project, store: LabelStore, *, from_review: bool) -> QueueReport:
-    """Show the queue, after taking over what was tagged and selected in FiftyOne.
+    """Show the queue, after applying what was tagged and selected in FiftyOne.
 
-    Tags are compared with what they were when this last ran: what got a tag since is added, what
-    lost it is taken back, whichever of the project's datasets it happened in.
+    Tags are compared with those of the last run: a new tag in either of the project's datasets
+    adds a choice, a removed one takes it back.
 
     Args:
         project: see `open_project`.
         store: its label store.
-        from_review: read FiftyOne's tags and the App's selection.
+        from_review: apply FiftyOne's tags and the App's selection.
 
     Raises:
-        MissingDependencyError: if FiftyOne or its database is not there.
+        MissingDependencyError: if FiftyOne is not installed or its database does not answer.
         ProjectError: if the project was never reviewed.
     """
     choices = read_choices(project)
@@ -99,10 +99,10 @@ def queue(project: Project, store: LabelStore, *, from_review: bool) -> QueueRep
     known = {LABEL_NEXT: first, EXCLUDE: excluded}
     before = {tag: set(ids) for tag, ids in known.items()}
     for dataset in datasets:
-        now, everybody = tagged(dataset, known)
+        now, present = tagged(dataset, known)
         for tag, ids in known.items():
             ids.update(dict.fromkeys(sorted(now[tag] - before[tag])))
-            for id_ in (before[tag] & everybody) - now[tag]:
+            for id_ in (before[tag] & present) - now[tag]:
                 ids.pop(id_, None)
     first.update(dict.fromkeys(_selected(project)))
     write_json(project.root / SELECTION_FILE, {"instances": []})
@@ -113,13 +113,13 @@ def queue(project: Project, store: LabelStore, *, from_review: bool) -> QueueRep
 def decide(
     project: Project, store: LabelStore, instance_ids: Iterable[str], *, exclude: bool
 ) -> QueueReport:
-    """Put instances to the front of the queue, or take them out of it for good.
+    """Move instances to the front of the queue, or exclude them from it.
 
     Args:
         project: see `open_project`.
         store: its label store.
         instance_ids: of the project.
-        exclude: take them out.
+        exclude: exclude them instead of moving them to the front.
     """
     ids = dict.fromkeys(instance_ids)
     choices = read_choices(project)
@@ -134,14 +134,14 @@ def decide(
 
 
 def _write(project: Project, store: LabelStore, choices: Choices) -> None:
-    """Keep choices, the queue that follows from them, and the tags that show them."""
+    """Write choices, the queue that follows from them, and the tags that show them."""
     known = store.instances()
     choices = Choices(
         tuple(i for i in choices.first if i in known and i not in set(choices.excluded)),
         tuple(i for i in choices.excluded if i in known),
     )
-    labels = read_snapshot(project, store)
-    items = arrange(project, read_queue(project), labels, choices)
+    snapshot = read_snapshot(project, store)
+    items = arrange(project, read_queue(project), snapshot, choices)
     write_choices(project, choices)
     write_queue(project, items)
     for kind in (False, True):
@@ -163,14 +163,14 @@ def _selected(project: Project) -> list[str]:
 
 
 def _report(project: Project, store: LabelStore, choices: Choices) -> QueueReport:
-    labels = read_snapshot(project, store)
-    items = waiting(project, labels)
+    snapshot = read_snapshot(project, store)
+    items = waiting(project, snapshot)
     return QueueReport(
         queued=len(items),
         reasons=dict(Counter(item.reason for item in items)),
         chosen=len(choices.first),
         excluded=len(choices.excluded),
-        labelled=sum(item in labels.poses for item in choices.first),
+        labelled=sum(item in snapshot.poses for item in choices.first),
         control=sum(item.control for item in items),
         next_ids=tuple(item.instance_id for item in items[:10]),
         next_step="Next: labelkit push" if items else status(project, store).next_step,

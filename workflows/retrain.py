@@ -1,4 +1,4 @@
-"""`labelkit retrain`: train on the locations there are, pre-annotate, queue what comes next."""
+"""`labelkit retrain`: train at a labelled percentage, pre-annotate, queue what comes next."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ from labelkit.workflows.rounds.queue_file import fill_queue
 from labelkit.workflows.rounds.run_round import latest_predictions, run_round
 from labelkit.workflows.rounds.settings import TrainingOptions, resolve
 
-#: Corrected instances that a round is worth correcting with: 1 % of LSPET
+#: With this many corrected instances a round gives pre-annotations worth correcting: 1 % of LSPET
 #: (benchmarks/README.md, Table 4).
 FEW = 50
 
-#: With fewer instances of the dev set located, chance alone moves PCK by seven points and more:
-#: it is known to 1.5 points by the 235 of LSPET (benchmarks/README.md).
+#: With fewer located instances in the dev set, chance alone moves PCK by seven points or more. The
+#: 235 of LSPET give it to 1.5 points (benchmarks/README.md).
 COMPARABLE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """What a round was, and what to do now.
+    """What a round learned from, how good it is, and what to do next.
 
     Attributes:
-        round: its number; None where labels are missing and nothing was trained.
+        round: its number; None if labels are missing and nothing was trained.
         kind: "location-free" or "semi-weak".
-        labelled, instances: with locations that were trained on, and in the project.
-        missing: human keypoints that are missing for the percentage asked for.
+        labelled, instances: instances whose locations were trained on, and all of the project.
+        missing: instances without keypoints that the labelled percentage needs.
         queued: instances in the queue now.
-        is_new: False where the newest round already answers to this command.
+        is_new: False if an earlier round already is what the command asked for.
         dev: measures on the dev set.
         next_step: what to type.
-        note: what to know before that; "" for nothing.
+        note: what to know before that, or "".
     """
 
     round: int | None
@@ -72,7 +72,7 @@ class RoundReport:
 
     @property
     def exit_code(self) -> int:
-        """3 where people have to label first."""
+        """3 if people have to label first."""
         return 3 if self.missing else 0
 
     def text(self) -> str:
@@ -91,7 +91,7 @@ class RoundReport:
         numbers = [f"{k} {v:.3f}" for k, v in self.dev.items() if isinstance(v, float)]
         if numbers:
             located = self.dev.get("located", 0)
-            few = ", too few to compare rounds by" if 0 < located < COMPARABLE else ""
+            few = ", too few to compare rounds" if 0 < located < COMPARABLE else ""
             lines.append(f"On the dev set ({located} with keypoints{few}): {', '.join(numbers)}.")
         if self.note:
             lines.append(f"note: {self.note}")
@@ -113,63 +113,63 @@ def retrain(
     Args:
         project: see `open_project`.
         store: its label store.
-        progress: told one line an epoch.
-        percent: of the project's instances that give locations; None for all that have them.
-        now: train on what there is, even if that is less.
-        options: how to train; what is not said stays as in the last round.
+        progress: gets one line an epoch.
+        percent: 0 ... 100, of the project's instances: how many give locations; None for all that
+            have human keypoints.
+        now: train on the labels there are, even if they are fewer.
+        options: how to train; what they leave out stays as in the last round.
 
     Raises:
-        WaitingForLabels: if nobody has answered anything yet.
+        WaitingForLabels: if there are no visibility answers yet.
     """
-    labels = read_snapshot(project, store)
-    if not labels.presences:
+    snapshot = read_snapshot(project, store)
+    if not snapshot.presences:
         raise WaitingForLabels(
-            "Nobody has said yet which keypoints can be seen.",
+            "No visibility answers yet.",
             "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
             f"labelkit bootstrap --images {project.images_root}",
         )
-    share = (
-        percent if percent is not None else 100.0 * len(labels.trainable) / len(labels.instances)
-    )
-    wanted = labelled_count(len(labels.instances), share)
-    missing = wanted - len(labels.trainable)
+    if percent is None:
+        percent = snapshot.trainable_percent
+    missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     if missing > 0 and not now:
         predictions: Mapping[str, Prediction] = {}
         if latest_complete(project) is not None:
             predictions = latest_predictions(project)[1]
-        items = fill_queue(project, labels, predictions, share)
+        items = fill_queue(project, snapshot, predictions, percent)
         # The dev set gives no locations, nor does what was skipped or excluded.
-        missing = min(missing, sum(item.instance_id not in labels.dev for item in items))
+        missing = min(missing, sum(item.instance_id not in snapshot.dev for item in items))
     if missing > 0 and not now:
         return RoundReport(
             None,
             "semi-weak",
-            len(labels.trainable),
-            len(labels.instances),
+            len(snapshot.trainable),
+            len(snapshot.instances),
             missing,
             len(items),
             False,
             {},
             "Type: labelkit push, correct them, labelkit pull, "
-            f"then labelkit retrain --labeled {format_percent(share)} again.\n"
-            f"Or train on what there is: labelkit retrain --labeled {format_percent(share)} --now",
+            f"then labelkit retrain --labeled {format_percent(percent)} again.\n"
+            "Or train on the labels there are: "
+            f"labelkit retrain --labeled {format_percent(percent)} --now",
         )
-    found, is_new = round_at(project, store, labels, progress, share, options)
-    return report_round(project, labels, found, is_new)
+    found, is_new = round_at(project, store, snapshot, progress, percent, options)
+    return report_round(project, snapshot, found, is_new)
 
 
 def round_at(
     project: Project,
     store: LabelStore,
-    labels: LabelSnapshot,
+    snapshot: LabelSnapshot,
     progress: Progress,
     percent: float,
     options: TrainingOptions,
 ) -> tuple[Round, bool]:
-    """The round at a percentage: an earlier one if it fits, else one that is trained now.
+    """The round at a percentage: an earlier one if it fits, else a new one.
 
     Returns:
-        the round, and whether anything was done for it.
+        the round, and whether anything was trained or predicted for it.
     """
     begun = unfinished(project)
     last = begun or latest_complete(project)
@@ -178,54 +178,54 @@ def round_at(
     if seed is None:
         seed = begun.plan.seed if begun else project.seed
     labelled = labelled_set(
-        labels.trainable, len(labels.instances), percent, locked_labelled(project), project.seed
+        snapshot.trainable, len(snapshot.instances), percent, locked_labelled(project), project.seed
     )
     plan = RoundPlan(
         number=next_round_number(project),
         kind="semi-weak" if labelled else "location-free",
         labelled=labelled,
-        labelled_share=len(labelled) / len(labels.instances),
+        labelled_share=len(labelled) / len(snapshot.instances),
         journal_head=store.head(),
         settings=settings,
         seed=seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
-    asked_before = (item for item in done if _asks_the_same(item.plan, plan))
-    same = next((item for item in asked_before if _is_current(item, project, store, labels)), None)
+    alike = (item for item in done if _trains_alike(item.plan, plan))
+    same = next((item for item in alike if _is_current(item, project, store, snapshot)), None)
     if same is not None:
         return same, False
     if begun is not None:
-        if _asks_the_same(begun.plan, plan):
-            progress.line(f"Going on with round {begun.plan.number:03d}.")
+        if _trains_alike(begun.plan, plan):
+            progress.line(f"Continuing round {begun.plan.number:03d}.")
             plan = begun.plan
         elif is_main_process():
-            progress.line(f"Round {begun.plan.number:03d} is given up for another training.")
+            progress.line(f"Giving up round {begun.plan.number:03d} for another training.")
             abandon_round(begun.path, "another training was asked for")
-            return round_at(project, store, labels, progress, percent, options)
+            return round_at(project, store, snapshot, progress, percent, options)
     return run_round(project, store, plan, progress, options.devices), True
 
 
-def _asks_the_same(one: RoundPlan, other: RoundPlan) -> bool:
-    """Whether two rounds differ in nothing but when they began."""
+def _trains_alike(one: RoundPlan, other: RoundPlan) -> bool:
+    """Whether two rounds differ only in when they began."""
     same = ("kind", "labelled", "settings", "seed")
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
-def _is_current(done: Round, project: Project, store: LabelStore, labels: LabelSnapshot) -> bool:
-    """Whether a round learned from the labels of today and has posed every instance."""
+def _is_current(done: Round, project: Project, store: LabelStore, snapshot: LabelSnapshot) -> bool:
+    """Whether a round learned from the labels of now and has predicted every instance."""
     if store.head() != done.plan.journal_head:
         then = read_snapshot(project, store, done.plan.journal_head)
-        if not _teach_the_same(then, labels, done.plan.labelled):
+        if not _teach_the_same(then, snapshot, done.plan.labelled):
             return False
-    posed = iter_predictions(done.path / "predictions.parquet", project.skeleton)
-    return labels.instances.keys() <= {item.instance_id for item in posed}
+    predictions = iter_predictions(done.path / "predictions.parquet", project.skeleton)
+    return snapshot.instances.keys() <= {item.instance_id for item in predictions}
 
 
 def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str, ...]) -> bool:
-    """Whether training sees equal answers, and equal places of what gives its locations."""
+    """Whether two snapshots give a training equal answers and equal locations."""
     before, after = (
-        {item: answer for item, answer in labels.presences.items() if item not in now.dev}
-        for labels in (then, now)
+        {item: answer for item, answer in snapshot.presences.items() if item not in now.dev}
+        for snapshot in (then, now)
     )
     return (
         before.keys() == after.keys()
@@ -235,45 +235,39 @@ def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str
 
 
 def report_round(
-    project: Project, labels: LabelSnapshot, found: Round, is_new: bool
+    project: Project, snapshot: LabelSnapshot, found: Round, is_new: bool
 ) -> RoundReport:
-    """Queue up to twice the percentage (at least 10 %), and say what to do.
+    """Queue up to twice the labelled percentage (at least 10 %), and report what to do next.
 
-    After a location-free round that has learned next to nothing, few are queued: so many that the
-    next round is worth correcting. A project of which they are a tenth has too small a dev set to
-    tell.
+    After a location-free round that has hardly learned, only `FEW` are queued: enough for a next
+    round worth correcting. Where `FEW` is more than 10 % of the project, its dev set is too small
+    to tell.
     """
     predictions = latest_predictions(project)[1]
     dev = found.facts.get("dev", {})
-    at, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
-    few = float(math.ceil(100 * FEW / len(labels.instances)))
+    percent, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
+    few_percent = float(math.ceil(100 * FEW / len(snapshot.instances)))
     learned_little = hardly_learned(dev.get("presence_map"), dev.get("presence_map_chance"))
-    if not found.plan.labelled and few < at and learned_little:
-        at = few
+    if not found.plan.labelled and few_percent < percent and learned_little:
+        percent = few_percent
         note = (
-            "it hardly tells what can be seen better than chance (presence_map), so where it puts "
-            f"keypoints is a guess; keypoints of some {FEW} instances teach it far more."
+            "its presence predictions are hardly better than chance (presence_map), so its "
+            f"locations cannot be trusted; the keypoints of some {FEW} instances teach it far more."
         )
-    at = float(round(at))
-    items = fill_queue(project, labels, predictions, at)
-    percent = format_percent(at)
+    percent = float(round(percent))
+    items = fill_queue(project, snapshot, predictions, percent)
+    retrain_command = f"labelkit retrain --labeled {format_percent(percent)}"
     if items:
-        following = (
-            "Next: labelkit push, correct the queue, labelkit pull, "
-            f"then labelkit retrain --labeled {percent}"
-        )
-    elif len(labels.trainable) > len(found.plan.labelled):
-        following = (
-            f"{len(labels.trainable)} instances have keypoints. "
-            f"Next: labelkit retrain --labeled {percent}"
-        )
+        following = f"Next: labelkit push, correct the queue, labelkit pull, then {retrain_command}"
+    elif len(snapshot.trainable) > len(found.plan.labelled):
+        following = f"{len(snapshot.trainable)} instances have keypoints. Next: {retrain_command}"
     else:
         following = "Everything is labelled. Next: labelkit export --format coco"
     return RoundReport(
         found.plan.number,
         found.plan.kind,
         len(found.plan.labelled),
-        len(labels.instances),
+        len(snapshot.instances),
         0,
         len(items),
         is_new,

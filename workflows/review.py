@@ -20,6 +20,7 @@ from labelkit.bridges.fiftyone.dataset import (
 from labelkit.bridges.fiftyone.edits import Edit, edits
 from labelkit.bridges.fiftyone.map_server import map_url
 from labelkit.bridges.fiftyone.mongod import prepare_database
+from labelkit.bridges.fiftyone.private import samples_of
 from labelkit.bridges.fiftyone.samples import (
     EXCLUDE,
     HUMAN,
@@ -64,21 +65,21 @@ def review(
     with_maps: bool = True,
     serve: bool = False,
 ) -> ReviewReport:
-    """Bring the FiftyOne dataset of a project up to date, after taking in what was edited there.
+    """Bring the FiftyOne dataset of a project up to date, after recording what was edited there.
 
     Args:
         project: see `open_project`.
         store: its label store.
         progress: shows bars.
-        number: of the round to look into; None for the newest complete one.
-        limit: at most so many instances, least sure first; samples that are there already stay.
-        instances: a crop for each instance, grouped with its image, instead of whole images.
-        view: of the saved views, to be opened.
-        with_maps: also response maps and CAMs.
-        serve: the App follows: take a port for the maps that is free now.
+        number: of the round to review; None for the newest complete one.
+        limit: at most this many instances, most uncertain first; existing samples stay.
+        instances: a crop of each instance, grouped with its image, instead of whole images.
+        view: saved view to open.
+        with_maps: also response maps and class activation maps.
+        serve: the App follows, so the maps need a port that is free now.
 
     Raises:
-        MissingDependencyError: if FiftyOne or its database is not there.
+        MissingDependencyError: if FiftyOne is not installed or its database does not answer.
         UsageError: if there is no such round or view.
     """
     database = prepare_database()
@@ -96,15 +97,15 @@ def review(
     if taken:
         found = gather(project, store, progress, number=number, with_maps=with_maps)
     maps = None
-    if with_maps and found.looked_into is not None and map_file(found.looked_into).is_file():
-        maps = map_file(found.looked_into)
-    dataset, is_new = open_dataset(project, instances, found.rounds, maps is not None)
+    if with_maps and found.round is not None and map_file(found.round).is_file():
+        maps = map_file(found.round)
+    dataset, is_new = open_dataset(project, instances, found.fields, maps is not None)
     port = _map_port(dataset, serve) if maps is not None else 0
     url: MapUrl | None = None
-    if maps is not None and found.looked_into is not None:
-        url = partial(map_url, port, found.looked_into.plan.number)
+    if maps is not None and found.round is not None:
+        url = partial(map_url, port, found.round.plan.number)
 
-    items = found.least_sure_first[:limit] if limit is not None else list(found.items.values())
+    items = found.most_uncertain_first[:limit] if limit is not None else list(found.items.values())
     if instances:
         documents = _of_crops(project, items, maps, url)
         everything = {key for item in found.items for key in (item, f"{item}:image")}
@@ -127,14 +128,14 @@ def review(
     names = fiftyone_views.save_views(
         dataset, fiftyone_views.views(dataset, project.skeleton, annotators)
     )
-    fiftyone_views.dress(dataset, project.skeleton, found.rounds, maps is not None)
-    everybody = dataset.list_saved_views()
-    if view is not None and view not in everybody:
-        raise UsageError(f"There is no view {view!r}.", f"Views: {', '.join(everybody)}.")
+    fiftyone_views.dress(dataset, project.skeleton, found.fields, maps is not None)
+    saved = dataset.list_saved_views()
+    if view is not None and view not in saved:
+        raise UsageError(f"There is no view {view!r}.", f"Views: {', '.join(saved)}.")
     return ReviewReport(
         dataset=dataset.name,
         database=database,
-        round=found.looked_into.plan.number if found.looked_into else None,
+        round=found.round.plan.number if found.round else None,
         samples=_size(dataset),
         instances=len(items),
         added=written.added,
@@ -158,9 +159,13 @@ def _is_readable(edit: Edit, project: Project) -> bool:
 def _take_edits(
     project: Project, store: LabelStore, found: Review, read: list[Edit]
 ) -> tuple[int, tuple[str, ...]]:
-    """Record keypoints that were edited in FiftyOne, like any other human label."""
+    """Record keypoints that were edited in FiftyOne, like any other human label.
+
+    Returns:
+        the number of new labels, and ids of the instances with a conflict.
+    """
     entries: list[Entry] = []
-    seen: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
+    informed: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
     for edit in read:
         item = found.items.get(edit.instance_id)
         if item is None:
@@ -185,10 +190,10 @@ def _take_edits(
         )
         entries.append(entry)
         if item.human is None or (human and _was_written(edit, item.human)):
-            seen.add((entry.reference, entry.version))
+            informed.add((entry.reference, entry.version))
     entries.sort(key=lambda entry: entry.made_at)
     fresh, to_record = beside_what_is_known(
-        store, entries, lambda _, theirs: (theirs.reference, theirs.version) not in seen
+        store, entries, lambda _, theirs: (theirs.reference, theirs.version) not in informed
     )
     store.record(to_record)
     conflicts = dict.fromkeys(entry.instance_id for entry in to_record if HELD in entry.shown)
@@ -196,19 +201,19 @@ def _take_edits(
 
 
 def _was_written(edit: Edit, pose: Pose) -> bool:
-    """Whether a pose is what an edit began with."""
+    """Whether an edit started from this pose."""
     return digest(written_points(pose, edit.frame), pose.visibility.tolist()) == edit.written
 
 
 def _map_port(dataset: Any, serve: bool) -> int:
-    """The port in the maps' addresses: the same as last time, if it can be."""
+    """The port in the maps' addresses: that of the last time, if possible."""
     info = dict(dataset.info)
-    mine = dict(info.get(INFO, {}))
-    port = int(mine.get("map_port", MAP_PORT))
+    ours = dict(info.get(INFO, {}))
+    port = int(ours.get("map_port", MAP_PORT))
     if serve and not is_free(port):
         port = free_port()
-    if mine.get("map_port") != port:
-        dataset.info = {**info, INFO: {**mine, "map_port": port}}
+    if ours.get("map_port") != port:
+        dataset.info = {**info, INFO: {**ours, "map_port": port}}
         dataset.save()
     return port
 
@@ -236,4 +241,4 @@ def _path(project: Project, image: Image) -> str:
 
 
 def _size(dataset: Any) -> int:
-    return int(dataset._sample_collection.estimated_document_count())
+    return int(samples_of(dataset).estimated_document_count())

@@ -87,7 +87,7 @@ def serve(
     Args:
         project: whose tasks are answered.
         store: its label store.
-        progress: told when another round is served.
+        progress: gets a line when another round is served.
         host: address to listen on.
         port: must be free.
 

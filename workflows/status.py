@@ -1,4 +1,4 @@
-"""`labelkit status`: where the project stands and what to do next."""
+"""`labelkit status`: how far the project is, and what to do next."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class StatusReport:
         skeleton: name and number of keypoints.
         images, instances: registered.
         answered, located, skipped: instances with a visibility answer, with human keypoints, and
-            whose latest entry is a skip.
+            with a skip as their latest entry.
         dev, dev_located: instances of the dev set, and those with human keypoints.
         entries: in the journal.
         annotators: entries by annotator.
         queued: instances that wait for correction.
-        conflicts: keypoints with two values, from `Conflict.rows`, and the image they are in.
+        conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
         rounds: number, kind, status and dev measures of each.
         next_step: what to type.
     """
@@ -57,13 +57,13 @@ class StatusReport:
     def text(self) -> str:
         """For people."""
         located = self.located - self.dev_located
-        share = 100 * located / self.instances if self.instances else 0.0
+        percent = 100 * located / self.instances if self.instances else 0.0
         lines = [
             f"Project    {self.project} ({self.skeleton})",
             f"Images     {self.images}, instances {self.instances}",
-            f"Answers    {self.answered} of {self.instances} instances say what can be seen",
-            f"Keypoints  {counted(located, 'instance')} ({share:.1f} %) to train on; and of the "
-            f"dev set, which rounds are compared by, {self.dev_located} of {self.dev}",
+            f"Answers    {self.answered} of {self.instances} instances have visibility answers",
+            f"Keypoints  {counted(located, 'instance')} ({percent:.1f} %) to train on; and "
+            f"{self.dev_located} of the {self.dev} in the dev set, which compares rounds",
             f"Journal    {self.entries} entries, {self.skipped} skipped; "
             + (", ".join(f"{who or '(unnamed)'} {n}" for who, n in self.annotators.items()) or "-"),
             f"Queue      {counted(self.queued, 'instance')}",
@@ -83,7 +83,7 @@ class StatusReport:
         if len(self.conflicts) > LISTED:
             lines.append(f"           ... and {len(self.conflicts) - LISTED} more (--json: all)")
         if self.conflicts:
-            lines.append("Ours goes on counting. Settle: labelkit pull --take theirs (or ours)")
+            lines.append("Ours still counts. Settle: labelkit pull --take theirs (or ours)")
         return "\n".join([*lines, self.next_step])
 
 
@@ -94,8 +94,8 @@ def _place(value: Sequence[float] | None) -> str:
     return f"{x:.1f}, {y:.1f} {('absent', 'occluded', 'visible')[int(v)]}" if v else "absent"
 
 
-def _go_on(project: Project, begun: Round) -> str:
-    """The command with which an interrupted round goes on."""
+def _continue(project: Project, begun: Round) -> str:
+    """The command that continues an interrupted round."""
     if not begun.plan.labelled:
         return f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
     percent = format_percent(round(100 * begun.plan.labelled_share, 3))
@@ -103,22 +103,22 @@ def _go_on(project: Project, begun: Round) -> str:
 
 
 def status(project: Project, store: LabelStore) -> StatusReport:
-    """Count what there is; changes nothing."""
-    labels = read_snapshot(project, store)
+    """Count what the project holds, without changing it."""
+    snapshot = read_snapshot(project, store)
     counts = store.counts()
     annotators: dict[str, int] = {}
     for recorded in store.entries():
         annotators[recorded.entry.annotator] = annotators.get(recorded.entry.annotator, 0) + 1
     history = rounds(project)
-    queued = len(waiting(project, labels))
+    queued = len(waiting(project, snapshot))
     complete = [item for item in history if item.status == COMPLETE]
     begun = unfinished(project)
     if begun is not None:
         number = f"{begun.plan.number:03d}"
-        step = f"Next: if round {number} is not training now: {_go_on(project, begun)}"
-    elif not labels.instances:
+        step = f"Next: unless round {number} is training now: {_continue(project, begun)}"
+    elif not snapshot.instances:
         step = f"Next: labelkit bootstrap --images {project.images_root} --boxes whole-image"
-    elif not labels.presences:
+    elif not snapshot.presences:
         step = "Next: labelkit push, tick what can be seen, labelkit pull"
     elif not complete:
         step = f"Next: labelkit bootstrap --images {project.images_root}"
@@ -131,16 +131,16 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         skeleton=f"{project.skeleton.name}, {len(project.skeleton)} keypoints",
         images=counts.images,
         instances=counts.instances,
-        answered=len(labels.presences),
-        located=len(labels.poses),
+        answered=len(snapshot.presences),
+        located=len(snapshot.poses),
         skipped=counts.skipped,
-        dev=len(labels.dev),
-        dev_located=sum(item in labels.poses for item in labels.dev),
+        dev=len(snapshot.dev),
+        dev_located=sum(item in snapshot.poses for item in snapshot.dev),
         entries=counts.entries,
         annotators=annotators,
         queued=queued,
         conflicts=tuple(
-            {"image": labels.instances[row["instance"]].image.path, **row}
+            {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)
             for row in item.rows()
         ),

@@ -1,4 +1,4 @@
-"""Small things that many tests need, with every detail optional."""
+"""Small objects that many tests need, with every detail optional."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def make_pose(
     xy: Sequence[Sequence[float]] = ((1.5, 2.25), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0)),
     visibility: Sequence[int] | None = None,
 ) -> Pose:
-    """A human pose of the stick skeleton, all visible unless told."""
+    """A human pose of the stick skeleton, by default all visible."""
     return human_pose(xy, [2] * len(xy) if visibility is None else visibility)
 
 
 def write_picture(path: Path, size_wh: tuple[int, int] = (12, 8), seed: int = 0) -> Path:
-    """A small noise picture; another seed is another content. Makes the folders it needs."""
+    """A small noise picture, different for each seed. Makes the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(
         0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8

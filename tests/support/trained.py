@@ -142,13 +142,13 @@ def true_poses(keypoints: Path, instances: Mapping[str, Instance]) -> dict[str, 
 def ticked(
     tasks: list[dict[str, Any]], truth: Mapping[str, Pose], keypoints: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """Visibility tasks as Label Studio exports them once somebody has ticked what can be seen."""
+    """Visibility tasks as Label Studio exports them after an annotator has ticked true answers."""
     export = []
     for number, task in enumerate(tasks, 1):
         result = []
         for box in task["predictions"][0]["result"]:
             present = truth[box["id"]].present
-            ticks = [name for name, seen in zip(keypoints, present, strict=True) if seen]
+            ticks = [name for name, there in zip(keypoints, present, strict=True) if there]
             value = {k: v for k, v in box["value"].items() if k != "rectanglelabels"}
             choice = box | {
                 "from_name": "presence",

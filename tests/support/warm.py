@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 
 
 class Running:
-    """One command at work."""
+    """One running command."""
 
     def __init__(self, parent: subprocess.Popen[str], pid: int, log: Path) -> None:
         self._parent = parent
@@ -53,7 +53,7 @@ class Running:
 
     def kill(self) -> None:
         """SIGKILL to the command and to whatever it started."""
-        with contextlib.suppress(ProcessLookupError):  # it was faster
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self) -> Ended:
@@ -97,7 +97,7 @@ class Warm:
             die_at: (file name, n): kill it right before the n-th time that it renames a finished
                 file to that name or deletes that file.
             largest_file: bytes after which every file is full, as on a full disk.
-            environment: variables that it finds set otherwise than this process.
+            environment: variables that differ from those of this process.
         """
         order = {
             "arguments": [str(item) for item in arguments],
@@ -135,7 +135,7 @@ def _serve() -> None:
         if pid == 0:
             os.setpgid(0, 0)
             _be_a_command(order)
-        with contextlib.suppress(OSError):  # the child does it too; who is first does not matter
+        with contextlib.suppress(OSError):  # the child does it too, in either order
             os.setpgid(pid, pid)
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -168,7 +168,7 @@ def _be_a_command(order: dict[str, Any]) -> None:
 
 
 def _die_at(name: str, nth: int) -> None:
-    """Kill this process in the act; the audit hook stands before the system call."""
+    """Kill this process right before the call; audit hooks run before it."""
     left = nth
     place_of_path = {"os.rename": 1, "os.remove": 0}
 

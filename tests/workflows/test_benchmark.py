@@ -179,13 +179,13 @@ def test_one_training_is_read_in_two_ways(done):
     assert len(list(done.glob("runs/*/scores-kinematics-*"))) == 2  # a seed each
 
 
-def test_how_crops_turn_is_said_once_for_every_row(done, figures):
+def test_rotation_and_mirror_hold_for_every_row(done, figures):
     before, kept = set(done.glob("runs/*")), (done / BENCHMARK_FILE).read_text()
     turns = ("--rotation", "180", "--no-mirror")
     only = ("--labeled", "25%", "--only", "read like", "--seeds", "1")
     outcome = labelkit("benchmark", "semi-weak", "--project", done, *only, *turns, *TINY_OPTIONS)
     assert outcome.code == 0
-    assert "crops turned by up to 180 degrees" in outcome.out
+    assert "180 degrees" in outcome.out
     (new,) = set(done.glob("runs/*")) - before
     recipe = load_checkpoint(new / "model.safetensors")[1]["training"]["recipe"]
     assert (recipe["rotation"], recipe["mirror"]) == (180.0, False)
@@ -193,11 +193,11 @@ def test_how_crops_turn_is_said_once_for_every_row(done, figures):
     (done / BENCHMARK_FILE).write_text(kept)
 
 
-def test_it_goes_on_as_it_was_trained_and_is_no_project_to_label(done, figures):
+def test_it_continues_with_its_settings_and_is_not_a_project_to_label(done, figures):
     before = set(done.glob("runs/*"))
     run(done, "semi-weak", figures, percent=[25.0], seeds=2, options=TrainingOptions())
     assert set(done.glob("runs/*")) == before
-    with pytest.raises(ProjectError, match="No labelkit project in"):
+    with pytest.raises(ProjectError, match=str(done.parent)):
         find_project(done.parent)
 
 
@@ -222,7 +222,7 @@ def test_what_has_other_labels_is_scored_again(done, figures, tmp_path, what):
     assert set(done.glob("runs/*")) == trained
 
 
-def test_a_keypoint_that_is_nowhere_to_be_seen_has_no_response(tmp_path, figures):
+def test_a_keypoint_that_is_absent_everywhere_has_no_response(tmp_path, figures):
     document = json.loads((figures / "test" / "keypoints.json").read_text())
     for item in document["annotations"]:
         item["keypoints"][:3] = [0.0, 0.0, 0]
@@ -242,9 +242,9 @@ def test_responses_are_shares_of_the_peak_of_each_map():
     maps[1] = 0.0
     to_cells = np.array([(0.1, 0.0, 0.0), (0.0, 0.1, 0.0)])
     prediction = make_prediction("a-0", np.zeros((4, 2)), np.ones(4), np.ones(4))
-    seen = PredictionWithMaps(prediction, to_cells, maps, np.zeros((4, 0, 0), dtype=np.float32))
+    found = PredictionWithMaps(prediction, to_cells, maps, np.zeros((4, 0, 0), dtype=np.float32))
     truth = human_pose([(30, 20), (30, 20), (0, 0), (99, 20)], [2, 2, 0, 2])
-    share = response_at(seen, truth)
+    share = response_at(found, truth)
     assert share[[0, 1, 3]] == pytest.approx([0.25, 0.0, 0.0])  # the last lies outside
     assert np.isnan(share[2])  # absent
 
@@ -255,9 +255,9 @@ def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):
     assert document["scored_on"] == "dev"
     (row,) = [row for row in document["rows"] if row["name"] == "LOFR as in the paper"]
     assert len(row["response"]) == 14
-    said = [value for value in row["response"].values() if value is not None]
-    assert said
-    assert all(0 <= value <= 1 for value in said)
+    defined = [value for value in row["response"].values() if value is not None]
+    assert defined
+    assert all(0 <= value <= 1 for value in defined)
     assert "Average response at the true keypoint" in report.text()
     (maps,) = done.glob("runs/*/maps.png")
     assert (maps.parent / "parts.png").is_file()
@@ -294,7 +294,7 @@ def test_only_what_departs_from_the_paper_is_taken_back():
     both = {"LOFR, lambda_mse as in the paper", "LOFR, cam_pool as in the paper"}
     assert both < located
     assert both < alone
-    only_alone = {"LOFR, textbook as in the paper", "LOFR, lr_unlocated as in the paper"}
+    only_alone = {"LOFR, pose_prior as in the paper", "LOFR, lr_unlocated as in the paper"}
     assert only_alone == alone - located
     paper = tables(PRESETS["paper"], "hrnet_w32")
     assert [trial.name for trial in paper["plus-location-free"].trials] == [
@@ -305,15 +305,17 @@ def test_only_what_departs_from_the_paper_is_taken_back():
 
 
 @pytest.mark.parametrize(
-    ("table", "changes", "message"),
+    ("table", "changes", "words"),
     [
-        ("table-9", {}, "There is no table 'table-9'"),
-        ("depth", {"percent": [10.0]}, "No row of 'depth' is asked for"),
-        ("depth", {"images": None}, "is no benchmark yet"),
-        ("depth", {"test_images": None}, "wants both --test-images DIR and --test-labels FILE"),
+        ("table-9", {}, "'table-9'(?s:.*)semi-weak, modules"),
+        ("depth", {"percent": [10.0]}, "'depth'(?s:.*)--labeled"),
+        ("depth", {"images": None}, "new(?s:.*)--images DIR --labels FILE"),
+        ("depth", {"test_images": None}, "--test-images DIR and --test-labels FILE"),
     ],
 )
-def test_what_cannot_be_run_is_said(tmp_path, figures, table, changes, message):
-    with pytest.raises(UsageError, match=message):
+def test_what_cannot_be_run_is_refused_before_anything_is_made(
+    tmp_path, figures, table, changes, words
+):
+    with pytest.raises(UsageError, match=words):
         run(tmp_path / "new", table, figures, **changes)
     assert not (tmp_path / "new").exists()

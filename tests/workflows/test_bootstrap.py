@@ -63,11 +63,11 @@ def test_images_alone_give_a_project_beside_them_and_the_files_that_ask_what_can
     ]
 
 
-def test_the_report_says_how_to_ask_people(frames):
+def test_the_report_names_the_commands_that_ask_people(frames):
     report = run(frames)
     steps = ("labelkit studio", "labelkit push", "labelkit pull", "labelkit push --files")
-    for said in (str(report.files[1]), *steps):
-        assert said in report.text()
+    for words in (str(report.files[1]), *steps):
+        assert words in report.text()
 
 
 def test_the_images_are_only_read(frames):
@@ -86,10 +86,10 @@ def test_running_it_again_changes_nothing(frames):
     assert again.files == first.files
 
 
-def test_boxes_that_change_nothing_are_said(frames):
+def test_a_boxes_option_that_changes_nothing_is_noted(frames):
     assert run(frames).registered.notes == ()
     (note,) = run(frames, boxes="whole-image").registered.notes
-    assert note == "Every image has its boxes already: --boxes changes nothing."
+    assert "--boxes" in note
 
 
 def test_images_that_came_later_are_registered_and_known_ones_keep_their_ids(frames):
@@ -129,11 +129,11 @@ def test_what_fails_later_keeps_the_project(frames):
     assert len(LabelStore.open(open_project(project).store_url).instances()) == 3
 
 
-def test_another_skeleton_can_be_named_until_somebody_has_labelled(frames, trained):
+def test_the_skeleton_can_change_until_the_first_label(frames, trained):
     project = run(frames).project
     assert run(frames, skeleton="coco17", boxes="whole-image").project == project
     assert open_project(project).skeleton.name == "coco17"
-    with pytest.raises(UsageError, match="has the skeleton 'lsp14', not 'coco17'"):
+    with pytest.raises(UsageError, match=r"'lsp14'.*'coco17'(?s:.*)--project"):
         run(trained.images, project_root=trained.project.root, skeleton="coco17")
 
 
@@ -149,10 +149,10 @@ def test_a_labelled_project_keeps_its_own_links_and_pairs(trained, tmp_path):
     assert open_project(trained.project.root).skeleton == before
 
 
-def test_a_project_is_about_one_folder_of_images(frames, tmp_path):
+def test_a_project_is_for_one_folder_of_images(frames, tmp_path):
     report = run(frames)
     write_picture(tmp_path / "others" / "a.png", seed=5)
-    with pytest.raises(UsageError, match=r"is about .*frames, not"):
+    with pytest.raises(UsageError, match=rf"{frames}.*others(?s:.*)--project"):
         run(tmp_path / "others", project_root=report.project)
 
 
@@ -193,10 +193,10 @@ def test_with_answers_it_trains_without_locations_and_poses_every_instance(train
         assert maps.get(next(iter(instances))).response.shape[0] == len(skeleton)
 
 
-def test_its_network_is_read_as_if_poses_were_like_a_textbooks(trained_once):
+def test_its_network_is_read_with_the_pose_prior(trained_once):
     (found,) = rounds(trained_once.project)
     network, _ = load_model(found.path / "model.safetensors")
-    assert network.reader.textbook == PRESETS["tiny"]["lofr"]["textbook"] > 0
+    assert network.reader.pose_prior == PRESETS["tiny"]["lofr"]["pose_prior"] > 0
     assert network.reader.tree.log_density.any()
 
 
@@ -205,7 +205,7 @@ def test_its_network_is_read_as_if_poses_were_like_a_textbooks(trained_once):
     [
         ({"located": 0, "read_from": "heatmaps"}, "heatmaps"),
         ({"located": 0, "read_from": "response"}, "response"),
-        ({"located": 0}, "response"),  # as before networks guessed without locations
+        ({"located": 0}, "response"),  # of versions without pseudo-labels before locations
         ({"located": 2}, "heatmaps"),
     ],
 )
@@ -245,13 +245,15 @@ def test_the_queue_leads_to_ten_percent_and_begins_with_the_dev_set(trained_once
     assert len(items) == len(dev) + 2
 
 
-def test_weights_that_cannot_be_had_leave_no_round_behind(frames, trained, tmp_path, monkeypatch):
+def test_weights_that_cannot_be_downloaded_leave_no_round_behind(
+    frames, trained, tmp_path, monkeypatch
+):
     monkeypatch.setattr(backbone, "_cached_weights", lambda hub_id: None)
     monkeypatch.setattr(backbone, "_reachable", lambda host: False)
     project = tmp_path / "another-project"
     pretrained = replace(TINY, pretrained=True)
     answers = trained.folder / "visibility.csv"
-    with pytest.raises(MissingDependencyError, match="cannot be fetched"):
+    with pytest.raises(MissingDependencyError, match="--no-pretrained"):
         run(
             trained.images,
             project_root=project,
@@ -274,17 +276,17 @@ def test_the_round_is_not_trained_twice(trained):
     assert latest_complete(trained.project) == before
 
 
-def test_a_project_that_was_moved_with_its_images_goes_on(trained, tmp_path):
+def test_a_project_works_after_a_move_with_its_images(trained, tmp_path):
     trained.store.close()
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for name in ("images", "project"):
         (tmp_path / name).rename(moved / name)
-    outcome = labelkit(
-        "bootstrap", "--images", moved / "images", "--project", moved / "project", *TINY_FLAGS
-    )
+    places = ("--images", moved / "images", "--project", moved / "project")
+    outcome = labelkit("bootstrap", *places, *TINY_FLAGS, "--json")
     assert outcome.code == 0, outcome.err
-    assert "Round 000 (location-free) is up to date" in outcome.out
+    found = json.loads(outcome.out)["round"]
+    assert (found["round"], found["kind"], found["is_new"]) == (0, "location-free", False)
 
 
 def test_keypoints_can_be_held_back_as_truth(trained, tmp_path):

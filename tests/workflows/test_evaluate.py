@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def retrained(trained):
     return trained
 
 
-def test_every_round_stands_beside_what_costs_nothing(retrained, others):
+def test_every_round_stands_beside_the_pose_priors_and_supervised_only(retrained, others):
     report = run(retrained, **others, supervised=True)
     # 2 of 24 instances gave locations.
     assert names(report) == [
@@ -85,7 +86,7 @@ def test_supervised_only_had_the_same_labels_and_as_many_steps(retrained, others
     (path,) = retrained.project.root.glob("reports/supervised/001-*/model.safetensors")
     network, header = load_model(path)
     trained_by = header["training"]
-    for same in ("steps", "batch_size", "seed", "optimizer", "lr", "sigma", "ema_decay"):
+    for same in ("steps", "batch_size", "seed", "optimizer", "lr", "sigma", "weight_decay"):
         assert trained_by["recipe"][same] == recipe[same]
     assert (trained_by["located"], trained_by["answered"]) == (2, 0)
     assert type(network).__name__ == "SimpleBaseline"
@@ -108,30 +109,29 @@ def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
     assert newest is not None
     dev = [pose for item, pose in labels.items() if item not in newest.plan.labelled]
     assert report.source == "the dev set"
-    assert "Note: " not in report.text()  # the annotator moved every keypoint
+    assert report.note == ""  # the annotator moved every keypoint
     assert (report.instances, report.keypoints) == (
         len(dev),
         sum(int(pose.present.sum()) for pose in dev),
     )
 
 
-def test_it_says_where_the_truth_is_what_a_round_had_said(trained):
+def test_it_notes_how_many_keypoints_people_left_where_a_round_had_put_them(trained):
     newest = latest_complete(trained.project)
     assert newest is not None
-    guesses = read_predictions(newest.path / "predictions.parquet", trained.project.skeleton)
+    predictions = read_predictions(newest.path / "predictions.parquet", trained.project.skeleton)
     dev = sorted(read_snapshot(trained.project, trained.store).dev)
     skeleton = trained.project.skeleton
     for number, id_ in enumerate(dev):
-        xy = guesses[id_].pose.xy.copy()
+        xy = predictions[id_].pose.xy.copy()
         xy[3 + number :] += 1.0
         pose = human_pose(xy, np.full(len(skeleton), 2))
         content = keypoints_content(skeleton, pose)
         trained.store.record([Entry(id_, KEYPOINTS, content, "file:x.json", str(number), "1")])
     kept = sum(3 + number for number in range(len(dev)))
     report = run(trained)
-    assert f"of the {14 * len(dev)} keypoints scored on, people left {kept} where round 000" in (
-        report.text()
-    )
+    assert re.findall(r"\d+", report.note) == [str(14 * len(dev)), str(kept), "000"]
+    assert report.note in report.text()
 
 
 def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, tmp_path):
@@ -143,7 +143,7 @@ def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, t
 
 
 def test_a_label_file_is_not_replaced_by_a_table_but_a_table_is(trained, others, tmp_path):
-    with pytest.raises(UsageError, match=r"keypoints.json exists"):
+    with pytest.raises(UsageError, match=r"keypoints\.json(?s:.*)--overwrite"):
         run(trained, **others, output=trained.truth_file)
     for _ in range(2):
         run(trained, **others, output=tmp_path / "table.json")
@@ -157,13 +157,13 @@ def test_evaluating_leaves_the_project_as_it_was(trained, others):
 
 
 def test_a_dev_set_without_keypoints_waits_for_people(trained):
-    with pytest.raises(WaitingForLabels, match="dev set has human keypoints") as caught:
+    with pytest.raises(WaitingForLabels, match=r"labelkit push(?s:.*)labelkit evaluate --images"):
         run(trained)
-    assert "labelkit push, correct, labelkit pull" in caught.value.next_step
 
 
 def test_images_that_were_trained_on_are_refused(trained):
-    with pytest.raises(InputError, match="a score on it would mean nothing"):
+    first = min(path.name for path in trained.images.iterdir())
+    with pytest.raises(InputError, match=first):
         run(trained, trained.images, trained.truth_file)
 
 
@@ -179,32 +179,31 @@ def test_labels_without_keypoints_cannot_be_scored_on(trained, others, tmp_path)
     answers = tmp_path / "answers.csv"
     header = "image," + ",".join(trained.project.skeleton.keypoints)
     answers.write_text(header + "\n000000.jpg" + ",1" * 14 + "\n")
-    with pytest.raises(InputError, match=r"answers\.csv holds no keypoints") as caught:
+    with pytest.raises(InputError, match=r"answers\.csv(?s:.*)--labels FILE"):
         run(trained, others["images"], answers)
-    assert caught.value.next_step
 
 
 def test_bad_evaluation_images_are_named_without_options_that_only_bootstrap_has(trained, others):
     (others["images"] / "bad.png").touch()
-    with pytest.raises(ImageError, match=r"1 file cannot be used: bad\.png") as caught:
+    with pytest.raises(ImageError, match=r"bad\.png") as caught:
         run(trained, **others)
-    assert caught.value.next_step == "Replace such files, or take them away."
+    assert "--" not in caught.value.next_step
     (others["images"] / "bad.png").unlink()
     (others["images"] / "000002.jpg").unlink()
-    with pytest.raises(FormatError, match=r"000002\.jpg, which is not among the images") as caught:
+    with pytest.raises(FormatError, match=r"000002\.jpg") as caught:
         run(trained, **others)
-    assert caught.value.next_step == "Add the images, or take their labels out of the file."
+    assert "--" not in caught.value.next_step
 
 
 def test_images_and_labels_come_together(trained, others):
-    with pytest.raises(UsageError, match="wants both"):
+    with pytest.raises(UsageError, match=r"--images DIR.*--labels FILE"):
         run(trained, images=others["images"])
 
 
 def test_without_a_round_there_is_nothing_to_evaluate(trained, others):
     path = trained.project.rounds_root / "000"
     path.rename(trained.project.root / "aside")
-    with pytest.raises(ProjectError, match="No round is complete"):
+    with pytest.raises(ProjectError, match="labelkit status"):
         run(trained, **others)
 
 
@@ -215,7 +214,7 @@ def test_weights_of_another_skeleton_are_refused(trained, others):
     network, header = load_model(path)
     names = ["nose", *header["skeleton"]["keypoints"][1:]]
     save_checkpoint(path, network, header | {"skeleton": {"name": "animal", "keypoints": names}})
-    with pytest.raises(CheckpointError, match="skeleton 'animal'"):
+    with pytest.raises(CheckpointError, match=r"'animal'.*'lsp14'"):
         run(trained, **others)
 
 
@@ -228,7 +227,8 @@ def test_a_round_whose_network_cannot_be_read_is_left_out(retrained, others):
         ("mean pose", "8.3%"),
         ("LOFR semi-weak", "8.3%"),
     ]
-    assert f"Note: round 000 is left out. {path} is not a readable" in report.text()
+    assert "round 000" in report.note
+    assert str(path) in report.note
 
 
 def test_another_store_url_does_not_get_evaluation_images(trained, others, monkeypatch, tmp_path):

@@ -64,7 +64,7 @@ def test_labels_that_came_in_go_out_unchanged(trained, tmp_path):
         assert np.array_equal(out.pose.visibility, into.pose.visibility[order])
 
 
-def test_predictions_fill_up_what_no_human_corrected(corrected):
+def test_predictions_are_exported_for_instances_that_no_human_corrected(corrected):
     report = run(corrected, predictions=True)
     rows = json.loads(report.file.read_text())["annotations"]
     assert report.labelled + report.predicted == len(rows) == FIGURES
@@ -73,7 +73,7 @@ def test_predictions_fill_up_what_no_human_corrected(corrected):
         assert (row["score"] == 1.0) == (row["labelkit_id"] in labelled)
 
 
-def test_what_somebody_skipped_is_not_exported_as_predicted(corrected):
+def test_a_skipped_instance_is_not_exported_as_predicted(corrected):
     store = corrected.store
     id_ = next(
         id_ for id_ in store.instances() if id_ not in store.poses(corrected.project.skeleton)
@@ -99,8 +99,8 @@ def test_the_answers_come_as_csv_that_bootstrap_reads(trained):
     answers = trained.store.presences(trained.project.skeleton)
     assert report.labelled == len(rows) == FIGURES
     for row in rows:
-        said = [row[name] == "1" for name in trained.project.skeleton.keypoints]
-        assert said == answers[row["instance"]].tolist()
+        written = [row[name] == "1" for name in trained.project.skeleton.keypoints]
+        assert written == answers[row["instance"]].tolist()
     again = trained.bootstrap(report.file)
     assert again.registered.images == FIGURES
 
@@ -115,7 +115,7 @@ def test_yolo_is_a_folder_with_one_file_an_image(corrected):
 def test_a_dry_run_writes_nothing(corrected):
     for form in ("coco", "yolo", "visibility"):
         report = run(corrected, form=form, dry_run=True)
-        assert report.text().startswith("Would write ")
+        assert report.dry_run
         assert not report.file.exists()
 
 
@@ -128,7 +128,7 @@ FORMS = ("coco", "yolo", "visibility")
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_takes_the_place_of_an_earlier_one_where_the_user_wants_it(corrected, form):
+def test_an_export_replaces_an_earlier_one_in_the_file_that_the_user_names(corrected, form):
     target = corrected.folder / "out"
     run(corrected, form=form, output=target)
     assert run(corrected, form=form, output=target).file == target
@@ -149,9 +149,8 @@ def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, nam
         path.write_text("0 0.5 0.5 1 1\n")
     before = path.read_bytes()
     for dry_run in (True, False):
-        with pytest.raises(UsageError, match=f"{path} exists") as caught:
+        with pytest.raises(UsageError, match=f"{path}(?s:.*)--overwrite"):
             run(corrected, form=form, output=target, dry_run=dry_run)
-        assert caught.value.next_step == "Name another file, or add: --overwrite"
     assert path.read_bytes() == before
     run(corrected, form=form, output=target, overwrite=True)
     assert path.read_bytes() != before
@@ -162,7 +161,7 @@ def test_nothing_is_written_among_the_images(corrected, name):
     first = min(corrected.images.iterdir())
     target = corrected.images / (name or first.name)
     before = first.read_bytes()
-    with pytest.raises(UsageError, match="in the images folder"):
+    with pytest.raises(UsageError, match=f"{target}.*{corrected.images}"):
         run(corrected, output=target, overwrite=True)
     assert first.read_bytes() == before
     assert not (corrected.images / "new.json").exists()
@@ -172,21 +171,17 @@ def test_without_human_labels_there_is_nothing_to_export(tmp_path):
     project = make_project(tmp_path)
     with (
         LabelStore.open(project.store_url) as store,
-        pytest.raises(WaitingForLabels, match="nothing to export"),
+        pytest.raises(WaitingForLabels, match="labelkit push"),
     ):
         export(project, store, form="coco", predictions=False, output=None, dry_run=False)
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo"])
 def test_visibility_answers_alone_are_exported_as_such(trained, form):
-    with pytest.raises(WaitingForLabels) as caught:
+    with pytest.raises(WaitingForLabels, match=f"{FIGURES} .*labelkit export --format visibility"):
         run(trained, form=form)
-    assert caught.value.problem == "No instance has human keypoints yet."
-    first = caught.value.next_step.splitlines()[0]
-    assert first == f"{FIGURES} visibility answers: labelkit export --format visibility"
 
 
 def test_an_unknown_format_names_the_known_ones(trained):
-    with pytest.raises(UsageError, match="no format 'voc'") as caught:
+    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, visibility"):
         run(trained, form="voc")
-    assert caught.value.next_step == "Formats: coco, yolo, visibility."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_with_instances_each_has_a_crop_grouped_with_its_image(reviewed: Trained
     assert (again.unchanged, again.samples) == (10, 10)
 
 
-def test_a_limit_takes_the_least_sure_and_leaves_the_others_where_they_are(reviewed: Trained):
+def test_a_limit_takes_the_most_uncertain_and_keeps_existing_samples(reviewed: Trained):
     report = run(reviewed, limit=6)
     assert report.samples == 6
     chosen = loaded(report).values("uncertainty")
@@ -187,7 +188,7 @@ def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed
         if e.entry.instance_id == label.labelkit_id and e.entry.kind == "keypoints"
     ]
     assert contents[2] == pytest.approx([48.0, 48.0])  # the edit
-    assert contents[3] == contents[1]  # what goes on counting
+    assert contents[3] == contents[1]  # the label that still counts
     assert len(contents) == 4
     assert run(reviewed).conflicts == ()
     (conflict,) = find_conflicts(reviewed.store)
@@ -301,12 +302,10 @@ def test_tags_of_both_datasets_are_read_and_shown_in_both(reviewed: Trained):
 
 
 def test_a_round_or_view_that_is_not_there_is_named_with_those_that_are(reviewed: Trained):
-    with pytest.raises(UsageError, match="no complete round 7") as caught:
+    with pytest.raises(UsageError, match=r"7(?s:.*)0"):
         run(reviewed, number=7)
-    assert caught.value.next_step == "Rounds: 0."
-    with pytest.raises(UsageError, match="no view 'nonsense'") as caught:
+    with pytest.raises(UsageError, match=r"'nonsense'(?s:.*)most uncertain"):
         run(reviewed, view="nonsense")
-    assert "most uncertain" in caught.value.next_step
     assert run(reviewed, view="control arm").view == "control arm"
 
 
@@ -314,18 +313,20 @@ def test_without_a_database_everything_else_works(
     trained: Trained, fiftyone_database: None, monkeypatch: Any
 ):
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:1")
-    with pytest.raises(MissingDependencyError, match="does not answer"):
+    with pytest.raises(MissingDependencyError, match=r"mongodb://127\.0\.0\.1:1"):
         run(trained)
     outcome = labelkit("doctor", "--project", trained.project.root)
     assert outcome.code == 0
-    assert "does not answer" in outcome.out
+    assert "mongodb://127.0.0.1:1" in outcome.out
     assert labelkit("queue", "--project", trained.project.root).code == 0
 
 
 def test_the_command_line_builds_without_the_app_and_reads_the_review(reviewed: Trained):
-    outcome = labelkit("review", "--no-app", "--no-maps", "--project", reviewed.project.root)
+    options = ("--no-app", "--no-maps", "--project", reviewed.project.root, "--json")
+    outcome = labelkit("review", *options)
     assert outcome.code == 0, outcome.err
-    assert "24 samples; 24 new" in outcome.out
+    document = json.loads(outcome.out)
+    assert (document["samples"], document["added"]) == (24, 24)
     outcome = labelkit("queue", "--from-review", "--project", reviewed.project.root, "--json")
     assert outcome.code == 0, outcome.err
-    assert '"chosen": 0' in outcome.out
+    assert json.loads(outcome.out)["chosen"] == 0

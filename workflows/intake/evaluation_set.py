@@ -14,8 +14,7 @@ from labelkit.errors import InputError, UsageError, WaitingForLabels
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.intake.label_files import read_label_file
-from labelkit.workflows.intake.register import register
+from labelkit.workflows.intake.register import register_labelled
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 
 
@@ -33,6 +32,11 @@ class EvaluationSet:
     instances: Mapping[str, Instance]
     truth: Mapping[str, Pose]
     source: str
+
+    @property
+    def keypoints(self) -> int:
+        """Number of present keypoints."""
+        return sum(int(pose.present.sum()) for pose in self.truth.values())
 
 
 @contextmanager
@@ -58,17 +62,7 @@ def evaluation_set(
     with TemporaryDirectory() as folder:
         aside = replace(project, root=Path(folder), images_root=images.resolve())
         with LabelStore.open(f"sqlite:///{folder}/labels.db") as store:
-            register(
-                aside,
-                store,
-                progress,
-                labels=read_label_file(labels, project.skeleton),
-                boxes="whole-image",  # of images without labels, which are not scored
-                skip_unreadable=False,
-                skip_duplicates=True,
-                skip_missing=False,
-                can_skip=False,
-            )
+            register_labelled(aside, store, progress, labels)
             instances, truth = store.instances(), store.poses(project.skeleton)
         if not truth:
             raise InputError(

@@ -30,7 +30,7 @@ from labelkit.store.journal import (
 )
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.intake.image_finder import ImageFinder
-from labelkit.workflows.intake.label_files import LabelFile
+from labelkit.workflows.intake.label_files import LabelFile, read_label_file
 
 #: Margin around the keypoints of an object that has no box and shares its image with others, as a
 #: share of their longer extent.
@@ -135,6 +135,29 @@ def register(
         len(entries) - len(fresh),
         tuple(skipped),
         tuple(notes),
+    )
+
+
+def register_labelled(
+    project: Project, store: LabelStore, progress: Progress, labels: Path
+) -> None:
+    """Register a folder of labelled images, for commands without options to skip items.
+
+    Images without labels become whole-image instances, which teach nothing and are not scored.
+
+    Raises:
+        LabelkitError: on the first item that cannot be used.
+    """
+    register(
+        project,
+        store,
+        progress,
+        labels=read_label_file(labels, project.skeleton),
+        boxes="whole-image",
+        skip_unreadable=False,
+        skip_duplicates=True,
+        skip_missing=False,
+        can_skip=False,
     )
 
 

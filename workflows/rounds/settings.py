@@ -1,4 +1,4 @@
-"""How a network is trained: as the options say, else as in the last round, else the defaults."""
+"""How a network is trained: from the options, else from the last round, else from the preset."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class TaskPredictor:
     Args:
         project: whose tasks these are.
         store: its label store.
-        progress: told when another round is served.
+        progress: gets a line when another round is served.
 
     Raises:
         ProjectError: if no round is complete.

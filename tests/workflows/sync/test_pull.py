@@ -60,9 +60,9 @@ def test_ticks_become_visibility_answers(tmp_path):
         report = pull_file(project, store, save(tmp_path, rows))
         assert (report.annotations, report.answers, report.poses) == (2, 2, 0)
         assert report.lead_time_s == 13.0
-        said = store.presences(project.skeleton)
-        assert said[first.id].tolist() == [True, False, True, False]
-        assert said[second.id].tolist() == [False] * 4
+        answers = store.presences(project.skeleton)
+        assert answers[first.id].tolist() == [True, False, True, False]
+        assert answers[second.id].tolist() == [False] * 4
 
 
 # Corrections
@@ -86,7 +86,7 @@ def test_what_happened_to_each_keypoint_is_counted(trained, export):
     assert sum(report.origins.values()) == present
     assert sum(report.moved.values()) == report.origins["changed"]
     assert report.median_move_px is not None
-    assert "left untouched" in report.text()
+    assert f"{report.median_move_px:.1f} px" in report.text()
 
 
 def test_pulling_twice_changes_nothing(trained, export):
@@ -113,7 +113,7 @@ def test_a_later_edit_counts_and_the_earlier_one_stays_in_the_journal(trained, e
     assert sum(r.entry.instance_id == id_ for r in trained.store.entries()) == 3
 
 
-def test_a_deleted_keypoint_is_absent_and_said_to_be_removed(trained, export):
+def test_a_deleted_keypoint_is_absent_and_counts_as_removed(trained, export):
     result = export[0]["annotations"][0]["result"]
     dot = next(region for region in result if region["type"] == "keypointlabels")
     result.remove(dot)
@@ -124,7 +124,7 @@ def test_a_deleted_keypoint_is_absent_and_said_to_be_removed(trained, export):
     assert pose.visibility[index] == 0
 
 
-def test_a_box_that_somebody_changed_is_said_and_stays_as_it_was_registered(trained, export):
+def test_a_changed_box_is_reported_and_stays_as_it_was_registered(trained, export):
     assert pull(trained, export).moved_boxes == 0
     annotation = export[0]["annotations"][0]
     box = next(region for region in annotation["result"] if region["type"] == "rectanglelabels")
@@ -133,7 +133,7 @@ def test_a_box_that_somebody_changed_is_said_and_stays_as_it_was_registered(trai
     annotation["updated_at"] = "2030-01-01T00:00:00Z"
     report = pull(trained, export)
     assert (report.poses, report.moved_boxes) == (1, 1)
-    assert "The box of 1 instance was changed there." in report.text()
+    assert "Ctrl+drag" in report.text()
     assert trained.store.instances()[box["id"]].box == registered
 
 
@@ -155,18 +155,18 @@ def test_a_refused_task_is_a_skip_of_its_instances(trained, export):
     assert trained.store.skipped() == set(export[0]["data"]["labelkit"]["instances"])
 
 
-def test_an_object_whose_box_was_deleted_is_a_skip_and_asked_about_no_more(trained, export):
+def test_an_object_whose_box_was_deleted_is_a_skip_and_not_asked_about_again(trained, export):
     (id_,) = export[0]["data"]["labelkit"]["instances"]
     result = export[0]["annotations"][0]["result"]
     export[0]["annotations"][0]["result"] = []
     report = pull(trained, export)
     assert (report.skips, report.poses) == (1, report.annotations - 1)
     assert trained.store.skipped() == {id_}
-    labels = read_snapshot(trained.project, trained.store)
-    assert id_ not in {item.instance_id for item in waiting(trained.project, labels)}
+    snapshot = read_snapshot(trained.project, trained.store)
+    assert id_ not in {item.instance_id for item in waiting(trained.project, snapshot)}
     (note,) = report.notes
-    assert note.startswith(f"Boxes were deleted in the tasks {export[0]['id']}: ")
-    assert pull(trained, export).notes == []  # said once
+    assert f"tasks {export[0]['id']}:" in note
+    assert pull(trained, export).notes == []  # reported once
     export[0]["annotations"][0] |= {"result": result, "updated_at": "2030-01-01T00:00:00Z"}
     assert pull(trained, export).poses == 1
     assert trained.store.skipped() == set()
@@ -189,7 +189,7 @@ def test_an_object_that_an_annotator_drew_becomes_an_instance_once(trained, expo
 
 
 def with_an_object(task, id_, **place):
-    """Somebody draws one more object, with one keypoint."""
+    """An annotator draws one more object, with one keypoint."""
     result = task["annotations"][0]["result"]
     box = next(region for region in result if region["type"] == "rectanglelabels")
     dot = next(region for region in result if region["type"] == "keypointlabels")
@@ -243,17 +243,15 @@ def test_two_annotators_of_one_task_are_both_kept(trained, export):
 def test_an_export_of_another_project_is_refused_and_nothing_is_stored(trained, export):
     export[-1]["data"] |= {"image_id": "0" * 16, "image_path": "elsewhere/x.png"}
     head = trained.store.head()
-    with pytest.raises(FormatError, match=r"is about elsewhere/x\.png, which is not in"):
+    with pytest.raises(FormatError, match=rf"elsewhere/x\.png.*{trained.project.root}"):
         pull(trained, export)
     assert trained.store.head() == head
 
 
-def test_answers_about_a_picture_that_was_replaced_are_no_answers_about_the_new_one(
-    trained, export
-):
+def test_answers_about_a_replaced_picture_do_not_count_for_the_new_one(trained, export):
     export[0]["data"]["image_id"] = "0" * 16
     head = trained.store.head()
-    with pytest.raises(FormatError, match=r"is about .*\.jpg, which is another picture now"):
+    with pytest.raises(FormatError, match=export[0]["data"]["image_path"]):
         pull(trained, export)
     assert trained.store.head() == head
 

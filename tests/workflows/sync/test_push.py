@@ -40,10 +40,10 @@ def test_before_the_first_round_it_asks_what_can_be_seen(fresh):
         assert box["id"] in fresh[1].instances()
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(fresh):
+def test_a_dry_run_reports_the_same_and_writes_nothing(fresh):
     report = push_files(*fresh, dry_run=True)
-    assert (report.tasks, report.instances) == (2, 2)
-    assert "Would write 2 visibility tasks" in report.text()
+    assert (report.kind, report.tasks, report.instances) == ("visibility", 2, 2)
+    assert report.dry_run
     assert not (fresh[0].root / "label_studio").exists()
 
 
@@ -68,7 +68,8 @@ def test_what_a_human_called_absent_is_not_shown_and_the_rest_is(trained):
     names = trained.project.skeleton.keypoints
     for task in tasks_of(push_files(trained.project, trained.store, dry_run=False)):
         for id_, served in task["data"]["labelkit"]["served"].items():
-            assert served == [n for n, seen in zip(names, answers[id_], strict=True) if seen]
+            present = answers[id_]
+            assert served == [n for n, there in zip(names, present, strict=True) if there]
             assert id_ not in control
 
 
@@ -99,11 +100,11 @@ def test_an_instance_that_came_after_the_round_is_sent_with_its_box_only(trained
 def test_what_is_corrected_is_not_sent_again(trained):
     pull_file(trained.project, trained.store, trained.corrections())
     report = push_files(trained.project, trained.store, dry_run=False)
-    assert (report.tasks, report.exit_code) == (0, 0)
-    assert report.text() == "The queue is empty: everything in it is labelled."
+    assert (report.tasks, report.instances, report.exit_code) == (0, 0, 0)
+    assert str(report.files[1]) not in report.text()  # there is nothing to import
 
 
-def test_what_somebody_skipped_is_not_sent_again_unless_it_is_picked_out(trained):
+def test_a_skipped_instance_is_not_sent_again_unless_the_lead_chose_it(trained):
     first, second = [item.instance_id for item in read_queue(trained.project)][:2]
     trained.store.record([Entry(first, SKIP, {}, "label-studio", "1", "1")])
     sent = [

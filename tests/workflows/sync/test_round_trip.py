@@ -105,10 +105,10 @@ def test_any_labels_come_back_as_they_were_sent(live: Live, made: Given) -> None
             assert target is not None
             for task in api.changed_tasks(target.project_id, ""):
                 (prediction,) = task["predictions"]
-                said = [{**region, "origin": "prediction"} for region in prediction["result"]]
+                regions = [{**region, "origin": "prediction"} for region in prediction["result"]]
                 live.post(
                     f"/api/tasks/{task['id']}/annotations/",
-                    {"result": said, "parent_prediction": prediction["id"]},
+                    {"result": regions, "parent_prediction": prediction["id"]},
                 )
             pulled = pull_server(project, store, api, Silent())
             assert not pulled.problems

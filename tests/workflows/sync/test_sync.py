@@ -82,14 +82,14 @@ def test_what_both_sides_changed_is_held_and_settled(queued):
 
 
 @on_postgresql
-def test_while_one_machine_pushes_another_is_told_to_wait_and_nothing_is_doubled(queued, store_url):
-    sending, go_on = threading.Event(), threading.Event()
+def test_while_one_machine_pushes_another_is_refused_and_nothing_is_doubled(queued, store_url):
+    sending, proceed = threading.Event(), threading.Event()
     with flaky(queued.live.url) as proxy, LabelStore.open(store_url) as elsewhere:
 
         def wait_before_the_import(method: str, path: str) -> str:
             if "import?" in path:
                 sending.set()
-                go_on.wait(60)
+                proceed.wait(60)
             return ""
 
         proxy.failing = wait_before_the_import
@@ -98,10 +98,10 @@ def test_while_one_machine_pushes_another_is_told_to_wait_and_nothing_is_doubled
             assert sending.wait(60)
             other = Synced(queued.trained._replace(store=elsewhere), queued.live, queued.api)
             for sync in (other.push, other.pull):
-                with pytest.raises(StoreError, match="is syncing the label store") as caught:
+                with pytest.raises(StoreError) as caught:
                     sync()
                 assert "***" in caught.value.problem
-            go_on.set()
+            proceed.set()
             assert first.result().sent == 6
             assert other.push(api).sent == 0
         assert queued.push().there == 6  # the same server by its own address

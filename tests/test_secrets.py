@@ -193,7 +193,7 @@ def test_the_log_in_files_are_the_only_place_of_what_studio_made(place):
     place.run("push", "--image-url", ELSEWHERE)
     place.run("push", key=KEY)  # a refused key, for the server's log
     log_in = place.live.log_in
-    data = Path(place.live.said["data"])
+    data = Path(place.live.report["data"])
     assert (data / "label-studio.log").stat().st_size > 0
     assert place.home in data.parents
     found = files_with((*place.secrets, KEY), place.live.folder)

@@ -1,4 +1,4 @@
-"""`labelkit doctor`: what is installed, what is missing, whether the project is sound."""
+"""`labelkit doctor`: what is installed, what is missing, and whether the project is sound."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from typing import Any
 
 from labelkit.bridges.fiftyone.mongod import prepare_database
 from labelkit.bridges.label_studio.api import connect
-from labelkit.errors import INSTALL, LabelkitError
+from labelkit.errors import DISTRIBUTION, INSTALL, LabelkitError
 from labelkit.project.images import image_file
 from labelkit.project.project import Project, find_project, open_project
 from labelkit.project.rounds import rounds
 from labelkit.store.label_store import LabelStore
 
-NEEDED = ("torch", "torchvision", "timm", "lightning", "pycocotools", "sqlalchemy", "pyarrow")
+NEEDED = (
+    *("torch", "torchvision", "timm", "lightning"),
+    *("pycocotools", "scipy", "sqlalchemy", "pyarrow"),
+)
 
-#: Free space below this is a warning: a round of 10,000 instances takes about as much.
+#: Less free space, in bytes, is a failure: a round of 10,000 instances needs about as much.
 LITTLE_SPACE = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check.
 
     Attributes:
-        name: what.
-        ok: True, False where something will fail, None where an option is not there.
+        name: of the checked part.
+        ok: True, False if something will fail, None if an optional part is missing.
         detail: what was found, and what to do.
     """
 
@@ -63,10 +66,10 @@ class DoctorReport:
 
 
 def doctor(root: Path | None) -> DoctorReport:
-    """Look at the installation, and at the project if there is one.
+    """Check the installation, and the project if there is one.
 
     Args:
-        root: project folder; None looks for one from the current folder.
+        root: project folder; None finds it from the current folder.
     """
     checks = [*_installation()]
     try:
@@ -81,25 +84,18 @@ def doctor(root: Path | None) -> DoctorReport:
 def _installation() -> Iterator[Check]:
     python = sys.version.split()[0]
     yield Check("python", sys.version_info >= (3, 11), python)
-    for name in NEEDED:
-        try:
-            yield Check(name, True, version(name))
-        except PackageNotFoundError:
-            yield Check(name, False, f"not installed. {INSTALL} .")
+    yield from (_package(name, False, f"{INSTALL} {DISTRIBUTION}") for name in NEEDED)
     if find_spec("torch"):
         import torch
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         yield Check("gpu", True if device else None, device or "none: --preset tiny is for CPUs")
-    for name, what, extra in (
-        ("label-studio-sdk", "Label Studio by server; files work without", "."),
-        ("fiftyone", "review of response maps", "'.[review]'"),
-        ("scipy", "MATLAB files of MPII and LSP", "'.[benchmarks]'"),
-    ):
-        try:
-            yield Check(name, True, version(name))
-        except PackageNotFoundError:
-            yield Check(name, None, f"not installed ({what}). {INSTALL} {extra}")
+    yield _package(
+        "label-studio-sdk", None, f"Label Studio by server needs it. {INSTALL} {DISTRIBUTION}"
+    )
+    yield _package(
+        "fiftyone", None, f"labelkit review needs it. {INSTALL} '{DISTRIBUTION}[review]'"
+    )
     if find_spec("fiftyone"):
         try:
             yield Check("fiftyone database", True, prepare_database())
@@ -110,15 +106,23 @@ def _installation() -> Iterator[Check]:
     yield Check("LABELKIT_DB", None, "set" if known else "not set: SQLite in the project")
 
 
+def _package(name: str, missing: bool | None, advice: str) -> Check:
+    """Whether a package is installed; `missing` is the verdict if it is not."""
+    try:
+        return Check(name, True, version(name))
+    except PackageNotFoundError:
+        return Check(name, missing, f"not installed. {advice}")
+
+
 def _label_studio() -> Check:
     if not os.environ.get("LABEL_STUDIO_URL"):
-        return Check("label studio", None, "LABEL_STUDIO_URL is not set: push and pull files only")
+        return Check("label studio", None, "LABEL_STUDIO_URL is not set: push and pull use files")
     try:
         with connect() as api:
             api.check()
     except LabelkitError as error:
         return Check("label studio", False, str(error).replace("\n", " "))
-    return Check("label studio", True, f"answers at {api.url} and takes the key")
+    return Check("label studio", True, f"answers at {api.url} and accepts the key")
 
 
 def _project(project: Project) -> Iterator[Check]:

@@ -36,7 +36,7 @@ class Studio:
 
     Attributes:
         server: the server.
-        project: whose images it serves.
+        project: its images are served.
         host: address that it listens on.
     """
 
@@ -45,7 +45,7 @@ class Studio:
     host: str
 
     def wait(self) -> None:
-        """Until Ctrl-C or a polite kill, which raise KeyboardInterrupt.
+        """Wait for Ctrl-C or SIGTERM, which raise KeyboardInterrupt.
 
         Raises:
             MissingDependencyError: if the server ends by itself.
@@ -54,7 +54,7 @@ class Studio:
         raise self.server.failure()
 
     def text(self) -> str:
-        """For people; it names the files of the secrets, never what is in them."""
+        """For people; it names the files of the secrets, never their contents."""
         url, log_in = self.server.url, self.server.log_in
         lines = [
             f"Label Studio runs at {url}",
@@ -65,8 +65,8 @@ class Studio:
         ]
         if self.host not in ("127.0.0.1", "localhost"):
             lines.append(
-                "Whoever reaches this address sees the log-in page, and nothing is encrypted on "
-                "the way:\nput a proxy with TLS before it outside of a network you trust."
+                "Anyone who can reach this address sees the log-in page, and traffic is not "
+                "encrypted:\noutside a network that you trust, put a proxy with TLS in front of it."
             )
         return "\n".join(
             [
@@ -102,15 +102,15 @@ def studio(
     port: int,
     data: Path | None,
 ) -> Iterator[Studio]:
-    """Start a server for a project; it is stopped when the block ends, however it ends.
+    """Start a server for a project; it is stopped when the block ends, also by an error.
 
     Args:
-        project: whose images are served.
-        progress: told what takes time.
+        project: its images are served.
+        progress: receives lines of progress.
         python: interpreter of an environment that has Label Studio; None for labelkit's own.
         host: address to listen on.
         port: must be free.
-        data: folder for its database; None for the project's own below the user's data folder.
+        data: folder of its database; None for the project's own in the user's data folder.
 
     Raises:
         UsageError: if the port is taken.
@@ -119,7 +119,7 @@ def studio(
     _check_system()
     with interrupted_once():
         folder = data.resolve() if data else data_folder(project)
-        check_not_running(folder)  # before anything that takes minutes
+        check_not_running(folder)  # before the steps that take minutes
         if data:
             keep_elsewhere(project, folder)
         check_port("Label Studio", host, port)
@@ -138,7 +138,7 @@ def studio(
 
 
 def install(progress: Progress) -> Path:
-    """Make labelkit's environment for Label Studio where there is none, and return its folder."""
+    """Make labelkit's environment for Label Studio if it does not exist, and return its folder."""
     _check_system()
     if find_executable(None) is None:
         make_environment(own_environment(), progress.line)

@@ -1,1 +1,1 @@
-"""Other people's programs, as labelkit talks to them: pure conversion, and a thin wire."""
+"""The programs that labelkit works with, Label Studio and FiftyOne: their APIs and servers."""

@@ -1,4 +1,4 @@
-"""labelkit's operators in the FiftyOne App; FiftyOne itself imports this file as a plugin."""
+"""labelkit's operators in the FiftyOne App; FiftyOne imports this file as a plugin."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _project_root(context: Any) -> Path:
     root = context.dataset.info.get(INFO, {}).get("project")
     if not root:
         raise UsageError(
-            f"The dataset {context.dataset.name!r} is not of a labelkit project.",
+            f"The dataset {context.dataset.name!r} does not belong to a labelkit project.",
             "Make one with: labelkit review",
         )
     return Path(root)
 
 
 def _chosen(context: Any) -> list[str]:
-    """Instances that are selected. Never all of a view: the App may have left it by the click."""
+    """The selected instances; never all of a view, which the App may have left with the click."""
     labels = [row["label_id"] for row in context.selected_labels or ()]
     return instances_of(context.dataset, list(context.selected or ()), labels)
 
@@ -37,8 +37,8 @@ def _selection_form(context: Any, label: str, what: str) -> Any:
     if count := len(_chosen(context)):
         inputs.view("what", types.Notice(label=f"{count} instances {what}"))
     else:
-        label_of = types.Warning(label="Select samples or boxes first, or tag what is shown.")
-        inputs.view("what", label_of, invalid=True)
+        warning = types.Warning(label="Select samples or boxes first. To choose a whole view, tag it.")
+        inputs.view("what", warning, invalid=True)
     return types.Property(inputs, view=types.View(label=label))
 
 
@@ -52,13 +52,13 @@ def _counts(keys: dict[str, str]) -> Any:
 def _labelkit(context: Any, *arguments: str) -> dict[str, Any]:
     """Run a labelkit command on the dataset's project, and return its report.
 
-    In a process of its own: it may load PyTorch, and its end leaves no trace in the App.
+    It runs in its own process: it may load PyTorch, and its end does not affect the App.
     """
     code = "from labelkit.cli.app import main; main()"
     command = [sys.executable, "-c", code, *arguments]
     command += ["--project", str(_project_root(context)), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 3):  # 3: people have to label first, which is no failure
+    if done.returncode not in (0, 3):  # 3: people have to label first; not a failure
         raise LabelkitError((done.stderr or done.stdout).strip()[-2000:])
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -82,11 +82,11 @@ def _decide(context: Any, *, exclude: bool) -> dict[str, int]:
 
 
 class QueueForLabelling(foo.Operator):
-    """What is selected goes to the front of the queue."""
+    """Put the selected instances first in the queue."""
 
     @property
     def config(self) -> Any:
-        """How the App lists it."""
+        """The entry in the App's list of operators."""
         return foo.OperatorConfig(
             name="queue_for_labelling",
             label="labelkit: Queue for labelling",
@@ -96,27 +96,27 @@ class QueueForLabelling(foo.Operator):
         )
 
     def resolve_input(self, ctx: Any) -> Any:
-        """Say what would happen."""
+        """What will happen."""
         return _selection_form(ctx, "Queue for labelling", "go to the front of the queue.")
 
     def execute(self, ctx: Any) -> dict[str, int]:
-        """Tag them, and put them first in the project's queue."""
+        """Tag them, and put them first in the project's queue; returns counts."""
         return _decide(ctx, exclude=False)
 
     def resolve_output(self, ctx: Any) -> Any:
         """Counts."""
-        labelled = "Of these, labelled already and not sent again"
+        labelled = "Of these, already labelled and not sent again"
         return _counts(
-            {"first": "Picked out to come first", "labelled": labelled, "queued": "In the queue"}
+            {"first": "Chosen to come first", "labelled": labelled, "queued": "In the queue"}
         )
 
 
 class Exclude(foo.Operator):
-    """What is selected is never queued."""
+    """Keep the selected instances out of the queue."""
 
     @property
     def config(self) -> Any:
-        """How the App lists it."""
+        """The entry in the App's list of operators."""
         return foo.OperatorConfig(
             name="exclude",
             label="labelkit: Exclude",
@@ -126,11 +126,11 @@ class Exclude(foo.Operator):
         )
 
     def resolve_input(self, ctx: Any) -> Any:
-        """Say what would happen."""
-        return _selection_form(ctx, "Exclude", "leave the queue for good.")
+        """What will happen."""
+        return _selection_form(ctx, "Exclude", "leave the queue permanently.")
 
     def execute(self, ctx: Any) -> dict[str, int]:
-        """Tag them, and take them out of the project's queue."""
+        """Tag them, and remove them from the project's queue; returns counts."""
         return _decide(ctx, exclude=True)
 
     def resolve_output(self, ctx: Any) -> Any:
@@ -139,11 +139,11 @@ class Exclude(foo.Operator):
 
 
 class Retrain(foo.Operator):
-    """The next round, in FiftyOne's background service or at once."""
+    """Train the next round, in FiftyOne's background service or at once."""
 
     @property
     def config(self) -> Any:
-        """How the App lists it."""
+        """The entry in the App's list of operators."""
         return foo.OperatorConfig(
             name="retrain",
             label="labelkit: Retrain",
@@ -155,14 +155,14 @@ class Retrain(foo.Operator):
         )
 
     def resolve_input(self, ctx: Any) -> Any:
-        """At which labelled percentage, and whether to wait for it."""
+        """The labelled percentage, and whether to wait for it."""
         inputs = types.Object()
         inputs.str("labeled", label="Labelled percentage", default="10%", required=True)
-        inputs.bool("now", label="Train on what there is, even if that is less", default=False)
+        inputs.bool("now", label="Train now, even if fewer are labelled", default=False)
         return types.Property(inputs, view=types.View(label="Retrain"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Run `labelkit retrain`."""
+        """Run `labelkit retrain`; returns its report."""
         arguments = ["--labeled", str(ctx.params["labeled"])]
         if ctx.params.get("now"):
             arguments.append("--now")
@@ -175,20 +175,20 @@ class Retrain(foo.Operator):
 
 
 class Push(foo.Operator):
-    """The queue, to the annotators."""
+    """Send the queue to the annotators."""
 
     @property
     def config(self) -> Any:
-        """How the App lists it."""
+        """The entry in the App's list of operators."""
         return foo.OperatorConfig(
             name="push",
             label="labelkit: Push to Label Studio",
-            description="Send the queue to Label Studio (as files if no server is named)",
+            description="Send the queue to Label Studio (as files if no server is set)",
             icon="upload",
         )
 
     def resolve_input(self, ctx: Any) -> Any:
-        """Say what would happen."""
+        """What will happen."""
         inputs = types.Object()
         server = os.environ.get("LABEL_STUDIO_URL")
         where = server or "import files (LABEL_STUDIO_URL is not set)"
@@ -196,7 +196,7 @@ class Push(foo.Operator):
         return types.Property(inputs, view=types.View(label="Push to Label Studio"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Run `labelkit push`."""
+        """Run `labelkit push`; returns its report."""
         to_server = bool(os.environ.get("LABEL_STUDIO_URL"))
         return _labelkit(ctx, "push", *(() if to_server else ("--files",)))
 
@@ -206,6 +206,6 @@ class Push(foo.Operator):
 
 
 def register(plugin: Any) -> None:
-    """Called by FiftyOne."""
+    """Register the operators; FiftyOne calls this."""
     for operator in (QueueForLabelling, Exclude, Retrain, Push):
         plugin.register(operator)

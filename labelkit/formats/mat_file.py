@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.errors import INSTALL, FormatError, MissingDependencyError
+from labelkit.errors import FormatError
 from labelkit.metrics.official.people import Floats
 
 #: What to do about a value that is not a number, in a predictions file and in a truth file.
@@ -20,16 +20,10 @@ def load_mat(path: Path) -> dict[str, Any]:
     """The variables of a MATLAB file, up to version 7.
 
     Raises:
-        MissingDependencyError: if scipy is not installed.
         FormatError: if the file is missing, not a MATLAB file, damaged, or of version 7.3.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{path} is a MATLAB file, which scipy reads, and scipy is not installed.",
-            f"{INSTALL} '.[benchmarks]'",
-        ) from error
+    from scipy.io import loadmat
+
     if not path.exists():
         raise FormatError(f"{path} does not exist.", "Check the path.")
     if path.is_dir():

@@ -1,13 +1,11 @@
 """MATLAB files that cannot be read, each with an error that names the file."""
 
-import sys
-
 import numpy as np
 import pytest
 from mpii_files import gt_valid
 from scipy.io import savemat
 
-from labelkit.errors import FormatError, MissingDependencyError
+from labelkit.errors import FormatError
 from labelkit.formats.mat_file import array_of, load_mat
 from labelkit.formats.mpii import read_mpii
 
@@ -57,10 +55,3 @@ def test_a_truncated_file_is_named(share, compressed, tmp_path):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(FormatError):
         read_mpii(load_mat(path), str(path))
-
-
-def test_without_scipy_the_error_names_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(MissingDependencyError, match="scipy") as caught:
-        load_mat(tmp_path / "gt.mat")
-    assert "pip install '.[benchmarks]'" in caught.value.next_step

@@ -28,7 +28,7 @@ CHROMIUM_OPTIONS = [
 #: Milliseconds until the browser gives up.
 PATIENCE = 60_000
 
-#: What the browser holds of the task on the screen: id, x, y of each region.
+#: The regions of the task on the screen: id, x, y of each.
 REGIONS = """() => {
   const annotation = window.Htx?.annotationStore?.selected;
   const image = document.querySelector('img[alt=image]');
@@ -39,7 +39,7 @@ REGIONS = """() => {
 
 @contextmanager
 def browser(program: Path, folder: Path) -> Iterator[Any]:
-    """A page of a Chromium that keeps its data in a folder."""
+    """A page of Chromium, which keeps its data in a folder."""
     sync_playwright = importlib.import_module("playwright.sync_api").sync_playwright
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
@@ -78,29 +78,29 @@ class Desk:
         return text
 
     def regions(self, task: dict[str, Any]) -> dict[str, tuple[float, float]]:
-        """Ids and places of what is on the screen, as soon as that is a certain task."""
+        """Id and place of each region, as soon as this task is on the screen."""
         ours = {region["id"] for region in task["predictions"][0]["result"]}
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
             found = self.page.evaluate(REGIONS)
             if found and {region[0] for region in found} <= ours:
                 return {region[0]: tuple(region[1:]) for region in found}
-            assert time.monotonic() < deadline, f"task {task['id']} does not come up: {found}"
+            assert time.monotonic() < deadline, f"task {task['id']} does not appear: {found}"
             self.page.wait_for_timeout(100)
 
     def wait_for_colour(self, colour: tuple[int, int, int], place: Sequence[float]) -> None:
-        """Until the screen has about this colour there: the canvas is drawn a little later."""
+        """Wait until the screen has about this colour there: the canvas is drawn a little later."""
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
             picture = Pictures.open(io.BytesIO(self.page.screenshot())).convert("RGB")
             x, y = self.at(place)
-            seen = np.array(picture.getpixel((int(x), int(y))))
-            if np.abs(seen - colour).max() < 60:
+            found = np.array(picture.getpixel((int(x), int(y))))
+            if np.abs(found - colour).max() < 60:
                 return
-            assert time.monotonic() < deadline, f"{seen} instead of {colour} at {place}"
+            assert time.monotonic() < deadline, f"{found} instead of {colour} at {place}"
 
     def at(self, place: Sequence[float]) -> tuple[float, float]:
-        """Pixels of the screen."""
+        """A place in pixels of the screen."""
         image = self.page.locator("img[alt=image]").bounding_box()
         x, y = (part / 100 for part in place)
         return image["x"] + x * image["width"], image["y"] + y * image["height"]

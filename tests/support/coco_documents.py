@@ -1,4 +1,4 @@
-"""COCO-like documents: hand-made ones, and generated ones with everything that settles a score."""
+"""COCO documents: hand-made ones, and generated ones with everything that affects a score."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def result(
     image: int = 1,
     **extra: Any,
 ) -> dict[str, Any]:
-    """A result with `count` keypoints, a few in their places, the others at (0, 0)."""
+    """A result with `count` keypoints, a few of them placed, the others at (0, 0)."""
     xys = np.zeros((count, 3))
     xys[:, 2] = 0.5
     for index, place in placed.items():
@@ -69,8 +69,8 @@ def result(
 def generated(skeleton: Skeleton, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A truth file and results with ties, empty images, crowds, hidden and unlabelled keypoints.
 
-    Coordinates are whole and few, scores have one decimal: ties are frequent. Some people have
-    no keypoint, some a number of keypoints that contradicts them, as in CrowdPose's files.
+    Coordinates are few whole numbers and scores have one decimal, so that ties are frequent. Some
+    people have no keypoint; for some, `num_keypoints` contradicts the keypoints, as in CrowdPose.
     """
     rng = np.random.default_rng(seed)
     count = len(skeleton)

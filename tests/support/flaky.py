@@ -14,7 +14,7 @@ import httpx
 PAGE = b"<html>" + b"welcome " * 20_000 + b"</html>"
 COOKIE = "very-secret-cookie"
 
-#: Method and path of a request -> the name of what goes wrong with it.
+#: Method and path of a request -> the name of the failure.
 Failing = Callable[[str, str], str]
 
 
@@ -36,8 +36,8 @@ class Flaky:
         self.slow_seconds = 3.0
 
 
-def _echo(what: str | None) -> bytes:
-    return json.dumps({"detail": f"bad header: {what}"}).encode()
+def _echo(header: str | None) -> bytes:
+    return json.dumps({"detail": f"bad header: {header}"}).encode()
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def flaky(target: str) -> Iterator[Flaky]:
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             how = settings.failing(self.command, self.path)
-            said = {
+            answers = {
                 "500": (500, "application/json", b'{"detail": "out of memory"}'),
                 "401": (401, "application/json", b'{"detail": "Invalid token."}'),
                 "html": (200, "text/html", PAGE),
@@ -62,8 +62,8 @@ def flaky(target: str) -> Iterator[Flaky]:
             if how == "cut":
                 self.close_connection = True
                 return
-            if how in said:
-                self._send(*said[how])
+            if how in answers:
+                self._send(*answers[how])
                 return
             kept = {
                 k: v

@@ -30,7 +30,7 @@ from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.pull_server import pull_server
 from labelkit.workflows.sync.push_server import ServerPushReport, push_server
 
-#: Where tests that look at no picture say the pictures are.
+#: Address of the images in tests that never show one.
 ELSEWHERE = "http://127.0.0.1:9/frames"
 
 DATABASE = "label_studio.sqlite3"
@@ -44,7 +44,7 @@ class Live:
     trained: Trained
     folder: Path
     port: int
-    said: dict[str, str]
+    report: dict[str, str]
     python: Path
 
     @property
@@ -73,7 +73,7 @@ class Live:
 def studio_command(
     python: Path, project: Path, folder: Path, port: int, *options: str | Path
 ) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """`labelkit studio` in a process of its own, and what it said when it was ready."""
+    """`labelkit studio` in its own process, and the report that it prints when it is ready."""
     command = [
         sys.executable,
         "-c",
@@ -103,7 +103,7 @@ def copied_database(live: Live, to: Path) -> Path:
     """A data folder with a copy of the server's database: making one takes a minute."""
     to.mkdir()
     with (
-        closing(sqlite3.connect(Path(live.said["data"]) / DATABASE)) as source,
+        closing(sqlite3.connect(Path(live.report["data"]) / DATABASE)) as source,
         closing(sqlite3.connect(to / DATABASE)) as target,
     ):
         source.backup(target)
@@ -119,8 +119,8 @@ def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         point_home_at(folder / "home", patch)
-        with studio_command(python, trained.project.root, folder, port) as (process, said):
-            yield Live(process, trained, folder, port, said, python)
+        with studio_command(python, trained.project.root, folder, port) as (process, report):
+            yield Live(process, trained, folder, port, report, python)
     trained.store.close()
 
 
@@ -132,7 +132,7 @@ def live(live_once: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
 
 @dataclass
 class Synced:
-    """A project of the test's own, and its Label Studio project on the real server."""
+    """A project of one test, and its Label Studio project on the real server."""
 
     trained: Trained
     live: Live
@@ -148,8 +148,8 @@ class Synced:
         assert target is not None
         return target.project_id
 
-    def push(self, api: StudioApi | None = None, **said: Any) -> ServerPushReport:
-        options = {"per_instance": False, "base": ELSEWHERE, "dry_run": False} | said
+    def push(self, api: StudioApi | None = None, **changes: Any) -> ServerPushReport:
+        options = {"per_instance": False, "base": ELSEWHERE, "dry_run": False} | changes
         project, store = self.trained.project, self.trained.store
         return push_server(project, store, api or self.api, Silent(), **options)
 
@@ -165,7 +165,7 @@ class Synced:
         return sorted(tasks, key=lambda task: task["id"])
 
     def send(self, method: str, path: str, fields: Any = None) -> Any:
-        """A change that somebody makes in Label Studio."""
+        """A change that a person makes in Label Studio."""
         headers = {"Authorization": f"Token {self.live.log_in.api_key}"}
         answer = httpx.request(
             method, self.live.url + path, headers=headers, json=fields, timeout=60
@@ -174,7 +174,7 @@ class Synced:
         return answer.json() if answer.content else None
 
     def submit(self, task: dict[str, Any], result: list[dict[str, Any]], **more: Any) -> Any:
-        """What the browser does when an annotator presses Submit."""
+        """Do what the browser does when an annotator presses Submit."""
         fields = {
             "result": result,
             "lead_time": 5.0,
@@ -184,7 +184,7 @@ class Synced:
 
 
 def rename(trained: Trained) -> None:
-    """Make a copied project another one than its original in the eyes of servers."""
+    """Give a copied project its own uid, so that servers tell it from the original."""
     with trained.store.database.writing() as connection:
         values = {"key": "project_uid", "value": secrets.token_hex(8)}
         connection.execute(delete(meta).where(meta.c.key == "project_uid"))
@@ -193,7 +193,7 @@ def rename(trained: Trained) -> None:
 
 @pytest.fixture
 def synced(trained: Trained, live: Live) -> Iterator[Synced]:
-    """Nothing is pushed yet."""
+    """A project that has pushed nothing yet."""
     rename(trained)
     with StudioApi(live.url, live.log_in.api_key) as api:
         yield Synced(trained, live, api)

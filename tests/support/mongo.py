@@ -1,4 +1,4 @@
-"""A database of the suite's own for FiftyOne, and the reasons why there may be none."""
+"""The suite's own database for FiftyOne, or the reason why it is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def missing(what: str) -> None:
-    """Skip a test; where every service is promised, fail instead."""
+    """Skip a test because of what is missing; with LABELKIT_REQUIRE_SERVICES=1, fail instead."""
     if os.environ.get("LABELKIT_REQUIRE_SERVICES") == "1":
         pytest.fail(f"LABELKIT_REQUIRE_SERVICES=1, but {what}", pytrace=False)
     pytest.skip(what)
@@ -28,12 +28,12 @@ def missing(what: str) -> None:
 
 @cache
 def _start() -> str:
-    """Start mongod once, and point FiftyOne at it; empty, or why that did not work."""
+    """Start mongod once, and point FiftyOne at it; returns "", or why that failed."""
     if find_spec("fiftyone") is None:
         return "fiftyone is not installed"
     folder = Path(mkdtemp(prefix="labelkit-mongod-"))
     stack = ExitStack()
-    # FiftyOne says goodbye to its database when Python ends, and waits for it: this hook, put in
+    # FiftyOne cleans its database up when Python ends, and waits for it: this hook, registered
     # before FiftyOne's, runs after it.
     atexit.register(stack.close)
     try:
@@ -59,7 +59,7 @@ def _start() -> str:
 
 
 def _disconnect() -> None:
-    """Close what FiftyOne leaves open, which Python would warn of."""
+    """Close what FiftyOne leaves open; Python would warn about it."""
     import mongoengine
     from fiftyone.core.odm import database
 
@@ -76,9 +76,9 @@ def fiftyone_database() -> None:
 
 
 def chromium() -> Path:
-    """The browser, or skip the test that asks with the reason."""
+    """The browser; without one, skip the test."""
     if find_spec("playwright") is None:
         missing("playwright is not installed")
     if not CHROMIUM.is_file():
-        missing(f"there is no {CHROMIUM}; type: apt-get install chromium")
+        missing(f"{CHROMIUM} does not exist; type: apt-get install chromium")
     return CHROMIUM

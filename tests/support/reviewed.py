@@ -1,4 +1,4 @@
-"""Something to review: one image of 100 x 80 pixels, with as many instances as a test wants."""
+"""Something to review: one image of 100 x 80 pixels, with as many instances as a test needs."""
 
 from __future__ import annotations
 

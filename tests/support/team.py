@@ -1,4 +1,4 @@
-"""A project that holds answers, to be given bad input which they must survive."""
+"""A project with answers that must survive bad input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Team(NamedTuple):
 
 
 def journal(project: Path) -> list[Recorded]:
-    """Every answer that a project holds."""
+    """Every answer in a project."""
     with LabelStore.open(open_project(project).store_url) as store:
         return list(store.entries())
 
@@ -58,14 +58,14 @@ def answer_everything(project: Path) -> Path:
     return export
 
 
-def assert_refused(outcome: Outcome, *said: str, next_step: str, code: int = 1) -> None:
-    """It ended with one error of one or two sentences, which has these words."""
+def assert_refused(outcome: Outcome, *named: str, next_step: str, code: int = 1) -> None:
+    """A command failed with one short error that holds these words and the next step."""
     assert outcome.code == code, outcome
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
     assert outcome.err.count("error: ") == 1
     problem, _, advice = outcome.err.partition("error: ")[2].partition("\n")
-    for words in said:
+    for words in named:
         assert words in problem
     assert next_step in advice
     assert len(advice.splitlines()) <= 2
@@ -78,7 +78,7 @@ def annotation(
     xyv: list[float] | None = None,
     bbox: tuple[float, ...] = (2, 2, 20, 18),
 ) -> dict[str, Any]:
-    """An animal in COCO's terms, sound unless told."""
+    """A COCO annotation of an animal, correct by default."""
     xyv = [5, 4, 2, 4, 10, 2, 15, 10, 2, 10, 20, 2] if xyv is None else xyv
     return {
         "id": id_,

@@ -30,9 +30,9 @@ from labelkit.workflows.sync.questions import image_url
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_people_are_told_where_the_secrets_lie_and_not_what_they_are(tmp_path, host):
+def test_the_report_names_the_files_of_the_secrets_and_not_the_secrets(tmp_path, host):
     log_in = LogIn(tmp_path / "o'clock", "ann@localhost", "the password", "the key")
-    # No process is asked for anything here.
+    # The report does not use the process.
     server = StudioServer("http://127.0.0.1:8080", log_in, tmp_path, tmp_path, None)  # type: ignore[arg-type]
     text = Studio(server, make_project(tmp_path), host).text()
     assert "http://127.0.0.1:8080" in text
@@ -40,12 +40,12 @@ def test_people_are_told_where_the_secrets_lie_and_not_what_they_are(tmp_path, h
     assert str(log_in.folder / "password") in text
     assert "the password" not in text
     assert "the key" not in text
-    assert ("nothing is encrypted" in text) == (host == "0.0.0.0")
+    assert ("TLS" in text) == (host == "0.0.0.0")
 
 
-def test_the_server_knows_its_log_in_and_nobody_else(live):
+def test_the_server_accepts_its_log_in_and_no_other(live):
     whoami = live.get("/api/current-user/whoami")
-    assert whoami.json()["email"] == live.log_in.username == live.said["username"]
+    assert whoami.json()["email"] == live.log_in.username == live.report["username"]
     assert httpx.get(live.url + "/api/current-user/whoami").status_code == 401
     with httpx.Client(base_url=live.url) as browser:
         page = browser.get("/user/login/")
@@ -67,14 +67,14 @@ def test_the_server_knows_its_log_in_and_nobody_else(live):
         assert stranger.post("/user/signup/", data=form).status_code == 403
 
 
-def test_no_secret_is_in_a_command_line_or_in_what_was_printed(live):
+def test_no_secret_is_in_a_command_line_or_in_the_output(live):
     secrets = (live.log_in.password, live.log_in.api_key)
     family = [psutil.Process(live.process.pid)]
     family += family[0].children(recursive=True)
     assert len(family) >= 2
     shown = " ".join(part for process in family for part in process.cmdline())
-    shown += json.dumps(live.said) + (live.folder / "err").read_text()
-    shown += Path(live.said["data"], "label-studio.log").read_text()
+    shown += json.dumps(live.report) + (live.folder / "err").read_text()
+    shown += Path(live.report["data"], "label-studio.log").read_text()
     assert [secret for secret in secrets if secret in shown] == []
     for path in live.trained.folder.rglob("*"):
         if path.is_file():
@@ -92,14 +92,12 @@ def test_it_listens_on_this_machine_only(live):
     assert listening == {"127.0.0.1"}
 
 
-def test_a_second_start_says_where_the_first_one_is(live):
-    with pytest.raises(
-        ProjectError, match=f"runs already for this project or a copy of it at {live.url}"
-    ):
+def test_a_second_start_names_the_address_of_the_first(live):
+    with pytest.raises(ProjectError, match=live.url):
         check_not_running(data_folder(live.trained.project))
 
 
-def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypatch, request):
+def test_a_task_gets_the_newest_rounds_prediction_when_it_is_opened(live, monkeypatch, request):
     from label_studio_sdk import LabelStudio
 
     project, store = live.trained.project, live.trained.store
@@ -110,7 +108,7 @@ def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypat
     config = correction_config(project.skeleton)
     made = studio.projects.create(title="Served", label_config=config, show_collab_predictions=True)
     folder = served_images(project, live.url)
-    assert folder == Path(live.said["images"])
+    assert folder == Path(live.report["images"])
     studio.import_storage.local.create(project=made.id, path=str(folder), use_blob_urls=True)
     image = store.images()[0]
     url = image_url(project, image)
@@ -146,13 +144,13 @@ def test_a_task_that_is_opened_gets_the_newest_rounds_prediction(live, monkeypat
     assert stored["result"][-1]["id"] == f"{image.id}-0"
 
 
-def test_a_polite_kill_stops_the_server_and_its_children(live, tmp_path):
+def test_sigterm_stops_the_server_and_its_children(live, tmp_path):
     data, port = copied_database(live, tmp_path / "data"), free_port()
     served = live.trained.project.root
-    with studio_command(live.python, served, tmp_path, port, "--data", data) as (process, said):
+    with studio_command(live.python, served, tmp_path, port, "--data", data) as (process, report):
         assert (data / "running.json").exists()
-        # A push finds the images as this server sees them, and as the project's own server does.
-        for url, folder in ((said["url"], data), (live.url, Path(live.said["data"]))):
+        # A push finds the images as this server serves them, and as the project's own server does.
+        for url, folder in ((report["url"], data), (live.url, Path(live.report["data"]))):
             assert served_images(live.trained.project, url).parent == folder / "served"
         family = psutil.Process(process.pid).children(recursive=True)
         assert family

@@ -1,8 +1,7 @@
-"""The FiftyOne App on a reviewed project, with labelkit's operators and maps."""
+"""The FiftyOne App on a reviewed project, with labelkit's operators and response maps."""
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import shutil
@@ -19,8 +18,9 @@ from urllib.parse import quote
 
 from labelkit.bridges.fiftyone.dataset import instances_of, quiet_fiftyone
 from labelkit.bridges.fiftyone.map_server import MapServer
+from labelkit.bridges.fiftyone.private import on_event, start_server
 from labelkit.bridges.ports import free_port, is_free
-from labelkit.errors import INSTALL, MissingDependencyError, ServiceError, UsageError
+from labelkit.errors import MissingDependencyError, ServiceError, UsageError
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
 from labelkit.project.project import Project
@@ -30,10 +30,10 @@ from labelkit.workflows.reviewing.report import ReviewReport
 
 APP_PORT = 5151
 
-#: What is selected in the App, see `App.keep`.
+#: The selection in the App, see `App.keep`.
 SELECTION_FILE = "review/selection.json"
 
-#: Seconds until the App's server listens, and from then on until it knows of our session.
+#: Seconds until the App's server listens, and then until it knows our session.
 START_PATIENCE = 300.0
 CONNECT_PATIENCE = 60.0
 
@@ -43,7 +43,9 @@ Selection = tuple[frozenset[str], frozenset[str]]
 
 @contextmanager
 def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> Iterator[App]:
-    """The FiftyOne App on what `review` has built, and the server of its maps, on this machine.
+    """The FiftyOne App on the dataset that `review` built, and the server of its maps.
+
+    Both listen on this machine only.
 
     Args:
         project: see `open_project`.
@@ -51,13 +53,13 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
         port: of the App.
 
     Raises:
-        ServiceError: if FiftyOne's server does not take our session.
-        UsageError: if something else has the port.
+        ServiceError: if FiftyOne's server does not accept our session.
+        UsageError: if the port is taken.
     """
     if not is_free(port):
         raise UsageError(
             f"Port {port} is taken, perhaps by another FiftyOne App.",
-            f"Choose another one: labelkit review --port {free_port()}",
+            f"Choose another: labelkit review --port {free_port()}",
         )
     fo = quiet_fiftyone()
     install_plugin(Path(fo.config.plugins_dir))
@@ -71,8 +73,8 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
     dataset = fo.load_dataset(report.dataset)
     view = dataset.load_saved_view(report.view) if report.view else None
     with MapServer(open_round, report.map_port):
-        with redirect_stdout(io.StringIO()):  # a welcome, and our stdout is for results
-            _start_server(fo, port)
+        with redirect_stdout(io.StringIO()):  # FiftyOne prints a welcome; our stdout is for results
+            start_server(port, "127.0.0.1", START_PATIENCE)
             session = fo.launch_app(
                 dataset, view=view, port=port, address="127.0.0.1", remote=True, auto=False
             )
@@ -84,39 +86,23 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
             session.close()
 
 
-def _start_server(fo: Any, port: int) -> None:
-    """Have FiftyOne's server listen before there is a session.
-
-    A session that finds no server for ten seconds tries again ten seconds later. And FiftyOne
-    gives up on a server after a minute, which a busy machine or a slow disk can take.
-    """
-    servers = importlib.import_module("fiftyone.core.session.session")._server_services
-    service: Any = importlib.import_module("fiftyone.core.service").ServerService
-
-    class PatientService(service):
-        def _wait_for_child_port(self, port: int, timeout: float = START_PATIENCE) -> Any:
-            return super()._wait_for_child_port(port, timeout)
-
-    servers[port] = PatientService(port, address="127.0.0.1", do_not_track=fo.config.do_not_track)
-
-
 def _wait_until_connected(session: Any, origin: str) -> None:
-    """Until the session hears what happens in the App.
+    """Wait until the session receives events of the App.
 
-    It makes the App show what it shows itself at that moment: a view that somebody opened there
-    before would be left, and a selection lost.
+    On connecting, the App is reset to the session's state: a view opened there before would be
+    closed, and a selection lost.
     """
     import httpx
 
     heard = threading.Event()
-    session._client.add_event_listener("close_session", lambda _: heard.set())
-    # Browsers do not listen for this one, and only `session.wait` does something about it.
+    on_event(session, "close_session", lambda _: heard.set())
+    # Browsers ignore this event, and only `session.wait` acts on it.
     event = {"event": "close_session", "data": {}, "subscription": ""}
     deadline = time.monotonic() + CONNECT_PATIENCE
     while not heard.is_set():
         if time.monotonic() > deadline:
             raise ServiceError(
-                f"FiftyOne's App at {origin} does not answer.", "Try again: labelkit review"
+                f"FiftyOne's App at {origin} does not respond.", "Try again: labelkit review"
             )
         with suppress(httpx.TransportError):
             httpx.post(f"{origin}/event", json=event, trust_env=False)
@@ -124,15 +110,15 @@ def _wait_until_connected(session: Any, origin: str) -> None:
 
 
 def show(project: Project, report: ReviewReport, progress: Progress, port: int) -> None:
-    """Keep the App open until Ctrl-C or SIGTERM, and remember what is selected in it.
+    """Keep the App open until Ctrl-C or SIGTERM, and save what is selected in it.
 
     Args:
         project: see `open_project`.
         report: of `review` with `serve`.
-        progress: told the address.
+        progress: gets a line with the address.
         port: of the App.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # FiftyOne's server would outlive us otherwise
+    for number in (signal.SIGINT, signal.SIGTERM):  # else FiftyOne's server would outlive us
         signal.signal(number, signal.default_int_handler)
     with open_app(project, report, port) as running:
         progress.line(f"The App is at {running.url} (this machine only). Ctrl-C ends it.")
@@ -150,7 +136,7 @@ def show(project: Project, report: ReviewReport, progress: Progress, port: int) 
                     running.keep(now)
                     known = now
         except KeyboardInterrupt:
-            progress.line("To queue what is selected or tagged: labelkit queue --from-review")
+            progress.line("Queue what is selected or tagged: labelkit queue --from-review")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +146,7 @@ class App:
     Attributes:
         project: that it shows.
         dataset, session: FiftyOne's.
-        url: to be opened in a browser.
+        url: for a browser.
     """
 
     project: Project
@@ -169,12 +155,12 @@ class App:
     url: str
 
     def selection(self) -> Selection:
-        """What is selected in the App now: ids of samples, and of labels."""
+        """The current selection in the App: ids of samples, and of labels."""
         labels = (row["label_id"] for row in self.session.selected_labels or ())
         return frozenset(self.session.selected or ()), frozenset(labels)
 
     def keep(self, selected: Selection) -> tuple[str, ...]:
-        """Write a selection down, for `labelkit queue --from-review`.
+        """Save a selection for `labelkit queue --from-review`.
 
         Returns:
             instance ids.
@@ -185,16 +171,16 @@ class App:
 
 
 def install_plugin(plugins: Path) -> Path:
-    """Put labelkit's operators where FiftyOne looks for plugins; the user's own stay.
+    """Install labelkit's operators into FiftyOne's plugin folder, beside the user's own.
 
     Returns:
-        where it is.
+        the plugin's folder.
     """
     spec = find_spec("labelkit.fiftyone_plugin")
     if spec is None or spec.origin is None:
         raise MissingDependencyError(
             "labelkit's FiftyOne plugin is not installed.",
-            f"{INSTALL} --force-reinstall --no-deps .",
+            "In labelkit's source folder type: pip install --force-reinstall --no-deps .",
         )
     source = Path(spec.origin).resolve().parent
     link = plugins / "labelkit"
@@ -206,7 +192,7 @@ def install_plugin(plugins: Path) -> Path:
     try:
         beside.symlink_to(source, target_is_directory=True)
         beside.replace(link)
-    except OSError:  # no links here, or an earlier copy is in the place
+    except OSError:  # links are not possible, or an earlier copy is there
         beside.unlink(missing_ok=True)
         shutil.copytree(source, link, dirs_exist_ok=True)
     return link

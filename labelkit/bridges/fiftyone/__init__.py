@@ -1,1 +1,1 @@
-"""FiftyOne: the dataset of a project, its views, the maps it shows, and its database."""
+"""FiftyOne: the dataset of a project, its views, its response maps, and its database."""

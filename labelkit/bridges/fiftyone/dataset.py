@@ -1,4 +1,4 @@
-"""A project's FiftyOne dataset: found or made, brought up to date, and read back."""
+"""A project's FiftyOne dataset: found or made, updated, and read back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labelkit.bridges.fiftyone.edits import Edit, edits_of, labels_of, mark, reference_of
+from labelkit.bridges.fiftyone.private import id_of, samples_of
 from labelkit.bridges.fiftyone.samples import BOXES, HUMAN, STATE_TAGS, map_fields
 from labelkit.domain.skeleton import Skeleton
 from labelkit.project.project import PROJECT_FILE, Project
@@ -19,11 +20,11 @@ from labelkit.project.response_pictures import KINDS
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import TaskLedger
 
-#: Key of what is ours in a dataset's info.
+#: Key of labelkit's part of a dataset's info.
 INFO = "labelkit"
 
 _CHUNK = 500
-#: Where instances have crops, these carry the tags; their images are there to look at.
+#: The samples that carry the tags: where instances have crops, their whole images do not.
 _BEARERS = {"labelkit_id": {"$not": {"$regex": ":image$"}}}
 _NUMBERS = ("uncertainty", "error", "oks", "correction")
 _NAMES = ("swaps", "map_disagrees", "not_found", "answered_absent", "annotators")
@@ -33,7 +34,7 @@ _FORMER_NAME = "said_absent"
 
 @dataclass(frozen=True, slots=True)
 class Upserted:
-    """Samples that were new, rewritten, left as they were, and taken out."""
+    """Numbers of samples that were added, rewritten, left as they were, and removed."""
 
     added: int
     updated: int
@@ -42,7 +43,12 @@ class Upserted:
 
 
 def dataset_name(project: Project, instances: bool) -> str:
-    """The name of a project's dataset: the project's, unless another project has it."""
+    """The name of a project's dataset: the project's, unless another project uses it.
+
+    Args:
+        project: see `open_project`.
+        instances: for the dataset of crops, instead of whole images.
+    """
     import fiftyone as fo
     from fiftyone.core.utils import to_slug
 
@@ -51,8 +57,8 @@ def dataset_name(project: Project, instances: bool) -> str:
     taken = {to_slug(name): name for name in fo.list_datasets()}
     for name in (f"{project.name}{kind}", f"{project.name}{kind}-{unique}"):
         try:
-            holder = taken.get(to_slug(name))  # of two names that read alike, one is refused
-        except ValueError:  # no letter or digit of ASCII, or more than 100 characters
+            holder = taken.get(to_slug(name))  # FiftyOne refuses two names with the same slug
+        except ValueError:  # without ASCII letters and digits, or longer than 100 characters
             continue
         if holder is None or (holder == name and _is_ours(fo.load_dataset(name), project)):
             return name
@@ -60,7 +66,7 @@ def dataset_name(project: Project, instances: bool) -> str:
 
 
 def _is_ours(dataset: Any, project: Project) -> bool:
-    """Whether a dataset is of this project, or was before the project moved here."""
+    """Whether a dataset belongs to this project, or did before the project moved here."""
     info = dataset.info.get(INFO, {})
     root = info.get("project")
     if root is None or root == str(project.root):
@@ -75,7 +81,7 @@ def _uid(project: Project) -> str:
 
 
 def find_dataset(project: Project, instances: bool) -> Any | None:
-    """The dataset of a project, if there is one."""
+    """The dataset of a project if it exists; see `dataset_name`."""
     import fiftyone as fo
 
     name = dataset_name(project, instances)
@@ -90,8 +96,8 @@ def open_dataset(
     Args:
         project: see `open_project`.
         instances: groups of a crop and its image, instead of whole images.
-        rounds: fields of the rounds.
-        with_maps: also fields of the maps.
+        rounds: names of the rounds' fields.
+        with_maps: also fields for response maps and CAMs.
 
     Returns:
         the dataset, and whether it is new.
@@ -173,32 +179,27 @@ def _declare(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps:
                 labels(name, fo.Heatmap)
 
 
-def _collection(dataset: Any) -> Any:
-    """The MongoDB collection of the samples; FiftyOne's own plugins reach for it like this."""
-    return dataset._sample_collection
-
-
 def upsert(
     dataset: Any,
     documents: Iterable[dict[str, Any]],
     keep: Iterable[str] | None,
     taken: Iterable[Edit] = (),
 ) -> Upserted:
-    """Write samples by their labelkit_id; what did not change is not touched.
+    """Write samples by their labelkit_id; samples that did not change are not touched.
 
     Sample ids, the user's tags on samples and labels, and fields that are not ours stay. So does
-    a sample that somebody has edited since `edits` was read; the next run takes that edit.
+    a sample that was edited after `taken` was read; the next run takes that edit.
 
     Args:
         dataset: see `open_dataset`.
-        documents: of `fiftyone_samples`.
-        keep: labelkit ids of every sample that belongs here; others go. None keeps all.
-        taken: edits that are read already, and give way to what is written.
+        documents: of `image_document` or `crop_documents`.
+        keep: labelkit ids of all samples that belong here; others are removed. None keeps all.
+        taken: edits that were read already and may be overwritten.
     """
     from bson import encode
     from pymongo import UpdateOne
 
-    collection = _collection(dataset)
+    collection = samples_of(dataset)
     fields = {"labelkit_id": 1, "labelkit_hash": 1, "tags": 1}
     mine = collection.find({"labelkit_id": {"$ne": None}}, fields)  # people may add samples
     known = {row["labelkit_id"]: row for row in mine}
@@ -214,7 +215,7 @@ def upsert(
         done = collection.bulk_write(operations, ordered=False)
         left = len(operations) - done.matched_count - done.upserted_count
         operations.clear()
-        return left  # somebody saved them since they were read here
+        return left  # samples that were saved after they were read here
 
     left = 0
     for document in documents:
@@ -226,7 +227,7 @@ def upsert(
             unchanged += 1
             continue
         values = {**document, "labelkit_hash": fingerprint, "last_modified_at": now}
-        once: dict[str, Any] = {"created_at": now, "_dataset_id": dataset._doc.id}
+        once: dict[str, Any] = {"created_at": now, "_dataset_id": id_of(dataset)}
         which: dict[str, Any] = {"labelkit_id": key}
         if before is None:
             added += 1
@@ -241,7 +242,7 @@ def upsert(
             values["tags"] = [*theirs, *ours]
             _keep_label_tags(values, stored)
             which["last_modified_at"] = stored.get("last_modified_at")
-        # A null would hide an older value from nobody: null and missing are the same to FiftyOne.
+        # A null replaces an older value: to FiftyOne, null and missing are the same.
         change = {"$set": values, "$setOnInsert": once}
         operations.append(UpdateOne(which, change, upsert=before is None))
         if len(operations) == _CHUNK:
@@ -262,29 +263,33 @@ def _keep_label_tags(values: dict[str, Any], stored: Mapping[str, Any]) -> None:
 
 
 def tagged(dataset: Any, tags: Iterable[str]) -> tuple[dict[str, set[str]], set[str]]:
-    """Which instances carry a tag, themselves or with their whole sample.
+    """Which instances carry a tag, on their own labels or on their whole sample.
+
+    Args:
+        dataset: see `open_dataset`.
+        tags: to look for.
 
     Returns:
         instance ids by tag, and the ids of all instances in the dataset.
     """
     found: dict[str, set[str]] = {tag: set() for tag in tags}
-    everybody: set[str] = set()
-    for row in _collection(dataset).find(_BEARERS):
+    present: set[str] = set()
+    for row in samples_of(dataset).find(_BEARERS):
         by_instance: dict[str, set[str]] = defaultdict(set)
         for _, label in labels_of(row):
             if "labelkit_id" in label:
                 by_instance[label["labelkit_id"]].update(label.get("tags") or ())
         for instance_id, mine in by_instance.items():
-            everybody.add(instance_id)
+            present.add(instance_id)
             for tag, ids in found.items():
                 if tag in mine or tag in row.get("tags", ()):
                     ids.add(instance_id)
-    return found, everybody
+    return found, present
 
 
 def put_tags(dataset: Any, wanted: Mapping[str, Iterable[str]]) -> None:
-    """Let exactly these instances carry the tags: their sample if all its instances do, else
-    their box.
+    """Put the tags on exactly these instances: on a sample if all its instances have it, else on
+    their boxes.
 
     Args:
         dataset: see `open_dataset`.
@@ -292,7 +297,7 @@ def put_tags(dataset: Any, wanted: Mapping[str, Iterable[str]]) -> None:
     """
     from pymongo import UpdateOne
 
-    collection = _collection(dataset)
+    collection = samples_of(dataset)
     sets = {tag: set(ids) for tag, ids in wanted.items()}
     operations = []
     for row in collection.find(_BEARERS, {"tags": 1, BOXES: 1}):
@@ -317,15 +322,21 @@ def put_tags(dataset: Any, wanted: Mapping[str, Iterable[str]]) -> None:
 
 
 def instances_of(dataset: Any, sample_ids: Iterable[str], label_ids: Iterable[str]) -> list[str]:
-    """Instances that were selected in the App, themselves or with their whole sample."""
+    """Ids of the instances that are selected in the App, by a label or by their whole sample.
+
+    Args:
+        dataset: see `open_dataset`.
+        sample_ids: FiftyOne's, of selected samples.
+        label_ids: FiftyOne's, of selected labels.
+    """
     from bson import ObjectId
 
     samples = {ObjectId(id_) for id_ in sample_ids}
     labels = {ObjectId(id_) for id_ in label_ids}
     chosen: dict[str, None] = {}
-    # Labels do not say which sample they are of; samples are found by their id.
+    # Labels do not name their sample, so all samples are searched; samples are found by id.
     query = {} if labels else {"_id": {"$in": list(samples)}}
-    for row in _collection(dataset).find(query):
+    for row in samples_of(dataset).find(query):
         for _, label in labels_of(row):
             if "labelkit_id" in label and (row["_id"] in samples or label["_id"] in labels):
                 chosen[label["labelkit_id"]] = None
@@ -333,10 +344,7 @@ def instances_of(dataset: Any, sample_ids: Iterable[str], label_ids: Iterable[st
 
 
 def quiet_fiftyone() -> Any:
-    """FiftyOne, imported so that it writes no bars or news and tells nobody what is looked at.
-
-    These are its user's to choose: what is set in the environment stays.
-    """
+    """Import FiftyOne without progress bars, news and tracking; the user's environment wins."""
     os.environ.setdefault("FIFTYONE_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
     os.environ.setdefault("FIFTYONE_SHOW_PROGRESS_BARS", "false")

@@ -1,4 +1,4 @@
-"""What somebody edited in a project's FiftyOne dataset, read back."""
+"""Keypoints that a person edited in a project's FiftyOne dataset, read back."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from labelkit.bridges.fiftyone.private import samples_of
 from labelkit.bridges.fiftyone.samples import HUMAN, digest
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Keypoints that somebody edited in FiftyOne.
+    """One label that a person edited in FiftyOne.
 
     Attributes:
-        instance_id: whose they are; "" where labelkit had written no such label.
-        picture: path of the sample's.
-        field: "human", or that of a round.
-        points: K places as shares of the sample's picture; NaN or None where there is none.
-        visibility: K codes.
-        frame: (6,) image pixels to shares of the picture.
-        written: `digest` of what labelkit had written; "" if it had not.
-        reference: of the label.
+        instance_id: of the label; "" if labelkit did not write it.
+        picture: path of the sample's picture.
+        field: "human", or the field of a round.
+        points: K places as shares (0..1) of the picture's width and height; NaN or None if absent.
+        visibility: K codes: 0 absent, 1 occluded, 2 visible.
+        frame: (6,) affine map from image pixels to shares of the picture, row by row.
+        written: `digest` of what labelkit wrote; "" if it did not write the label.
+        reference: of the label, see `reference_of`.
         modified_at: of its sample, ISO 8601.
     """
 
@@ -39,15 +40,19 @@ class Edit:
 
 
 def edits(dataset: Any) -> list[Edit]:
-    """Keypoints that are not as labelkit wrote them."""
+    """Every label of a dataset that differs from what labelkit wrote.
+
+    Args:
+        dataset: see `open_dataset`.
+    """
     fields = {f"{name}.keypoints": 1 for name in dataset.get_field_schema() if _is_ours(name)}
     facts = {"labelkit_frame": 1, "last_modified_at": 1, "filepath": 1}
-    rows = dataset._sample_collection.find({}, {**fields, **facts})
+    rows = samples_of(dataset).find({}, {**fields, **facts})
     return [edit for row in rows for edit in edits_of(dataset, row)]
 
 
 def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
-    """Edits in one stored sample."""
+    """The edits in one sample, as FiftyOne stores it."""
     modified = row.get("last_modified_at")
     for name, label in labels_of(row):
         if not _is_ours(name):
@@ -74,17 +79,17 @@ def _is_ours(field: str) -> bool:
 
 
 def reference_of(dataset: Any, label: Mapping[str, Any]) -> str:
-    """What a label of a dataset is called in the journal."""
+    """The name of a dataset's label in the journal."""
     return f"{dataset.name}:{label['_id']}"
 
 
 def mark(edit: Edit) -> tuple[str, str]:
-    """The same for the same edit, whenever it is read."""
+    """Identifies an edit: the same edit has the same mark whenever it is read."""
     return edit.reference, digest(edit.points, edit.visibility)
 
 
 def labels_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Field and label, of every box and keypoint label of a stored sample."""
+    """(field, label) of every box and keypoint label in a stored sample."""
     for name, value in document.items():
         if isinstance(value, dict):
             for label in value.get("detections") or value.get("keypoints") or ():

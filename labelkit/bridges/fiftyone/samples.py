@@ -1,7 +1,7 @@
-"""Instances as FiftyOne keeps them: pure conversion, and back.
+"""Instances as FiftyOne samples, and back: pure conversion.
 
-Samples are built as the documents that FiftyOne stores, not as its objects, which take more than
-ten times as long to make, check and write. A test holds both against each other.
+Samples are built as the documents that FiftyOne stores. Its own objects take more than ten times
+as long to make, check and write. A test compares both.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from labelkit.project.response_pictures import CAM, KINDS, RESPONSE
 
 BOXES, HUMAN = "boxes", "human"
 
-#: Tags that say what labelkit knows; they come and go with it. All others are the user's.
+#: Tags that labelkit sets and removes. All others belong to the user.
 STATE_TAGS = frozenset({"labelled", "queued", "dev", "control"})
 
-#: Tags that say what the lead wants; `labelkit queue --from-review` reads them.
+#: Tags for the user's choices; `labelkit queue --from-review` reads them.
 LABEL_NEXT, EXCLUDE = "label-next", "exclude"
 
-#: Slices of a group where each instance has a crop of its own.
+#: Slices of a group: the crop of an instance, and its image.
 CROP_SLICE, IMAGE_SLICE = "instance", "image"
 
 _PREFIX = {RESPONSE: "map", CAM: "cam"}
 
 Floats = NDArray[np.float64]
-#: (kind, keypoint index, id of an instance or image) -> address of a map.
+#: (kind, keypoint index, id of an instance or image) -> address of its map.
 MapUrl = Callable[[str, int, str], str]
 
 
@@ -48,7 +48,8 @@ class Picture:
     Attributes:
         path: of its file.
         size_wh: in its pixels.
-        frame: (6,) image pixels to shares of this picture, row by row.
+        frame: (6,) affine map from image pixels to shares (0..1) of this picture's width and
+            height, row by row.
     """
 
     path: str
@@ -57,7 +58,7 @@ class Picture:
 
 
 def whole_picture(image: Image, path: str) -> Picture:
-    """An image as it is."""
+    """A whole image as the picture of a sample."""
     frame = (1 / image.width, 0.0, 0.0, 0.0, 1 / image.height, 0.0)
     return Picture(path, (image.width, image.height), frame)
 
@@ -68,7 +69,12 @@ def round_field(number: int) -> str:
 
 
 def map_fields(skeleton: Skeleton, kind: str) -> tuple[str, ...]:
-    """K field names that FiftyOne accepts; two keypoints never share one."""
+    """K different field names that FiftyOne accepts.
+
+    Args:
+        skeleton: of the project.
+        kind: of maps, see `KINDS`.
+    """
     names: list[str] = []
     for index, keypoint in enumerate(skeleton.keypoints):
         plain = re.sub(r"[^a-z0-9]+", "_", keypoint.lower()).strip("_")
@@ -84,14 +90,30 @@ def image_document(
     skeleton: Skeleton,
     map_url: MapUrl | None,
 ) -> dict[str, Any]:
-    """A sample of a whole image with all its instances."""
+    """A sample of a whole image with all its instances.
+
+    Args:
+        image: of all instances.
+        path: of the image's file.
+        items: the instances.
+        skeleton: of the project.
+        map_url: addresses of the maps; None leaves them out.
+    """
     return _document(image.id, whole_picture(image, path), items, skeleton, image.id, map_url)
 
 
 def crop_documents(
     item: ReviewItem, crop: Picture, path: str, skeleton: Skeleton, map_url: MapUrl | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A group of two samples: an instance's crop with its own maps, and its image."""
+    """A group of two samples: an instance's crop with its own maps, and its image.
+
+    Args:
+        item: the instance.
+        crop: its picture.
+        path: of the image's file.
+        skeleton: of the project.
+        map_url: addresses of the maps; None leaves them out.
+    """
     instance = item.instance
     whole = whole_picture(instance.image, path)
     close = _document(instance.id, crop, [item], skeleton, instance.id, map_url)
@@ -224,7 +246,12 @@ def _keypoints(
 
 
 def written_points(pose: Pose, frame: Sequence[float]) -> list[list[float]]:
-    """K places as shares of a picture, NaN for absent keypoints."""
+    """K places as shares (0..1) of a picture; NaN for absent keypoints.
+
+    Args:
+        pose: in image pixels.
+        frame: of the picture.
+    """
     points: list[list[float]] = _to_shares(
         np.where(pose.present[:, None], pose.xy, np.nan), frame
     ).tolist()
@@ -237,15 +264,15 @@ def edited_pose(
     frame: Sequence[float],
     before: Pose | None,
 ) -> tuple[Pose, tuple[str, ...]]:
-    """A pose that somebody edited in FiftyOne, in image pixels, and what became of each keypoint.
+    """A pose that a person edited in FiftyOne, in image pixels, and what happened to each keypoint.
 
-    A point without a place is absent. Points that were not touched come back to the last bit.
+    A point without a place is absent. Untouched points come back to the last bit.
 
     Args:
-        points: K places as shares of the sample's picture, NaN where there is none.
-        visibility: K, as written; a point that got a place is visible.
+        points: K places as shares of the sample's picture; NaN or None if absent.
+        visibility: K codes, as written; a point that got a place is visible.
         frame: of the picture.
-        before: what was shown; None if unknown.
+        before: the pose that was shown; None if unknown.
 
     Returns:
         the pose, and K of "untouched", "changed", "new", "removed" or "" (absent before and after).
@@ -269,7 +296,7 @@ def edited_pose(
 
 
 def digest(points: Sequence[Sequence[float]], visibility: Sequence[int]) -> str:
-    """Tells whether somebody has edited the points since."""
+    """A digest that changes when the points or their visibility are edited."""
     plain = [[_plain(x), _plain(y)] for x, y in points]
     return hashlib.sha256(json.dumps([plain, list(visibility)]).encode()).hexdigest()[:16]
 
@@ -289,12 +316,12 @@ def _to_shares(xy: Floats, frame: Sequence[float]) -> Floats:
 
 
 def _link(item: ReviewItem) -> dict[str, Any]:
-    """What the App joins the box and the keypoints of one instance by."""
+    """The link by which the App joins the box and the keypoints of one instance."""
     return {"_id": _object_id("instance", item.instance.id), "_cls": "Instance"}
 
 
 def _object_id(purpose: str, id_: str) -> Any:
-    """The same in every run, so that what is selected or tagged in the App stays so."""
+    """The same id in every run, so that selections and tags in the App survive."""
     from bson import ObjectId
 
     return ObjectId(hashlib.sha256(f"{purpose}:{id_}".encode()).digest()[:12])

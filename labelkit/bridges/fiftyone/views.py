@@ -1,4 +1,4 @@
-"""How a project's dataset looks in the FiftyOne App: views, colours, sidebar."""
+"""The appearance of a project's dataset in the FiftyOne App: views, colours, sidebar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _WHITE, _YELLOW, _GREY = "#ffffff", "#ffd166", "#9aa0a6"
 
 
 def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """(name, view) of each question that a lead asks; they follow the data."""
+    """(name, view) for each common question of a review; views follow the data.
+
+    Args:
+        dataset: see `open_dataset`.
+        skeleton: of the project.
+        annotators: names of all annotators.
+    """
     from fiftyone import ViewField as F
 
     def largest(name: str) -> Any:
@@ -47,7 +53,11 @@ def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterat
 
 
 def save_views(dataset: Any, wanted: Iterable[tuple[str, Any]]) -> list[str]:
-    """Save the views that are not there yet; those of the same name stay, with their ids.
+    """Save the views that do not exist yet; those with the same name stay, with their ids.
+
+    Args:
+        dataset: see `open_dataset`.
+        wanted: (name, view) of each.
 
     Returns:
         the names of all of them.
@@ -63,7 +73,7 @@ def save_views(dataset: Any, wanted: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def _save(dataset: Any, name: str, view: Any) -> str:
-    """Two names may differ only in what FiftyOne leaves out of an address: number the second."""
+    """Save a view; if another name has the same slug, which FiftyOne refuses, add a number."""
     for number in range(1, 100):
         tried = name if number == 1 else f"{name} {number}"
         if tried in dataset.list_saved_views():
@@ -79,7 +89,13 @@ def _save(dataset: Any, name: str, view: Any) -> str:
 def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bool) -> None:
     """Colours as in Label Studio, maps folded away, newest predictions ticked.
 
-    What the user has chosen in the App for an earlier round list stays.
+    The user's choices in the App stay until there is a new round.
+
+    Args:
+        dataset: see `open_dataset`.
+        skeleton: of the project.
+        rounds: names of the rounds' fields, newest last.
+        with_maps: whether the dataset has response maps and CAMs.
     """
     import fiftyone as fo
 
@@ -135,8 +151,8 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
 def _colour_fields(scheme: Any, schema: Iterable[str], rounds: Sequence[str]) -> None:
     """Colour every field that has none.
 
-    The App takes their colours from the pool, in the order in which it meets fields, and the
-    keypoints get what is left: their colours would not be those of `keypoint_colours`.
+    The App would take the colours of other fields from the pool first, and the keypoints would not
+    have those of `keypoint_colours`.
     """
     known = {field["path"] for field in scheme.fields}
     colours = {HUMAN: _WHITE, **dict.fromkeys(rounds, _YELLOW)}

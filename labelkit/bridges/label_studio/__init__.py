@@ -1,1 +1,1 @@
-"""Label Studio: its HTTP API, and a server of your own."""
+"""Label Studio: its HTTP API, and the server that labelkit starts."""

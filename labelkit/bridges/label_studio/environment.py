@@ -1,6 +1,7 @@
-"""The Label Studio program: one that is installed, or a virtual environment made for it once.
+"""The Label Studio program: an installed one, or a virtual environment that is made for it once.
 
-It is kept apart from labelkit's own environment: the two want other versions of the same packages.
+It is kept apart from labelkit's own environment because both need the same packages in different
+versions.
 """
 
 from __future__ import annotations
@@ -13,48 +14,40 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from packaging.version import Version
+
+from labelkit.bridges.home import home_path
 from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.files.atomic import write_text
 
-#: What is installed, and the oldest server that pushes and pulls have been tried on.
+#: The version that is installed, and the oldest server that push and pull are tested with.
 VERSION = "1.23.2"
 
-#: Said by pip and uv about once a minute; the rest of what they say goes to the log.
-_WORTH_SAYING = ("Resolved", "Prepared", "Installed", "Installing collected", "Successfully")
+#: Beginnings of the lines of pip and uv that show progress; the other lines go only to the log.
+_PROGRESS = ("Resolved", "Prepared", "Installed", "Installing collected", "Successfully")
 
-_OTHERWISE = "Or use one that is installed: labelkit studio --python PATH/bin/python"
-
-
-def user_folder(variable: str, default: str) -> Path:
-    """labelkit's folder below one of the XDG base directories.
-
-    Args:
-        variable: such as "XDG_CACHE_HOME".
-        default: such as "~/.cache", used where the variable is not set or not absolute.
-    """
-    named = Path(os.environ.get(variable, ""))
-    return (named if named.is_absolute() else Path(default).expanduser()) / "labelkit"
+_OTHERWISE = "Or use an installed one: labelkit studio --python PATH/bin/python"
 
 
 def own_environment() -> Path:
-    """Where the environment is that labelkit makes for Label Studio."""
-    return user_folder("XDG_CACHE_HOME", "~/.cache") / f"label-studio-{VERSION}"
+    """The folder of the environment that labelkit makes for Label Studio."""
+    return home_path("cache", f"label-studio-{VERSION}")
 
 
 def is_complete(environment: Path) -> bool:
-    """Whether making an environment was not interrupted."""
+    """Whether an environment was made completely."""
     return _stamp(environment).is_file()
 
 
 def find_executable(python: Path | None) -> Path | None:
-    """The label-studio program to run; None where labelkit's own has to be made first.
+    """The label-studio program to run; None if labelkit's own has to be made first.
 
     Args:
-        python: interpreter of an environment that has Label Studio. Without one the environment
+        python: interpreter of an environment that has Label Studio. Without it, the environment
             variable LABEL_STUDIO_BIN may name the program itself.
 
     Raises:
-        UsageError: if there is no program where one was named.
+        UsageError: if the named program does not exist.
         MissingDependencyError: if it is too old.
     """
     if python is not None:
@@ -68,8 +61,8 @@ def make_environment(environment: Path, on_line: Callable[[str], None]) -> Path:
     """Install Label Studio into a virtual environment of its own.
 
     Args:
-        environment: the folder; what an interrupted attempt left there is removed.
-        on_line: told how far it is.
+        environment: the folder; remains of an interrupted attempt are removed.
+        on_line: receives lines of progress.
 
     Returns:
         the label-studio program.
@@ -82,7 +75,7 @@ def make_environment(environment: Path, on_line: Callable[[str], None]) -> Path:
         if ours is None:
             raise MissingDependencyError(
                 f"Another labelkit command is making {environment}.",
-                "Wait until it has finished, then run this one again.",
+                "Wait until it has finished, then run this command again.",
             )
         shutil.rmtree(environment, ignore_errors=True)
         on_line(f"Installing Label Studio {VERSION} into {environment} (once; about 800 MB) ...")
@@ -96,7 +89,7 @@ def make_environment(environment: Path, on_line: Callable[[str], None]) -> Path:
 
 @contextmanager
 def held(path: Path) -> Iterator[int | None]:
-    """Hold a lock for as long as this process, or a child that inherits it, lives.
+    """Hold a lock for as long as this process, or a child that inherits the descriptor, lives.
 
     Yields:
         its file descriptor, or None if another process holds it.
@@ -118,22 +111,22 @@ def held(path: Path) -> Iterator[int | None]:
 
 
 def install_commands(environment: Path, uv: str | None) -> list[list[str]]:
-    """The commands that make the environment: with uv where there is one, else with pip."""
+    """The commands that make the environment: with uv if it is installed, else with pip."""
     python = str(environment / "bin" / "python")
-    wanted = f"label-studio=={VERSION}"
+    package = f"label-studio=={VERSION}"
     if uv:
         return [
             [uv, "venv", "--python", sys.executable, str(environment)],
-            [uv, "pip", "install", "--compile-bytecode", "--python", python, wanted],
+            [uv, "pip", "install", "--compile-bytecode", "--python", python, package],
         ]
     return [
         [sys.executable, "-m", "venv", str(environment)],
-        [python, "-m", "pip", "install", "--disable-pip-version-check", wanted],
+        [python, "-m", "pip", "install", "--disable-pip-version-check", package],
     ]
 
 
 def _run(command: Sequence[str], log: Path, on_line: Callable[[str], None]) -> None:
-    said = [""]
+    last = ""
     with (
         log.open("a", encoding="utf-8") as copy,
         subprocess.Popen(
@@ -148,37 +141,32 @@ def _run(command: Sequence[str], log: Path, on_line: Callable[[str], None]) -> N
         assert process.stdout is not None
         for line in process.stdout:
             copy.write(line)
-            said.append(line.strip() or said[-1])
-            if line.startswith(_WORTH_SAYING):
+            last = line.strip() or last
+            if line.startswith(_PROGRESS):
                 on_line(f"  {line.strip()[:100]}")
     if process.returncode:
         raise MissingDependencyError(
-            f"Label Studio could not be installed: {said[-1][:300]}",
-            f"All of it: {log}\nMend that and run the same command again. {_OTHERWISE}",
+            f"Label Studio could not be installed: {last[:300]}",
+            f"See the log: {log}\nFix the cause and run the same command again. {_OTHERWISE}",
         )
 
 
 def _usable(program: Path, named: str) -> Path:
     if not program.is_file():
         raise UsageError(
-            f"{named}: there is no {program}.", "Install it there: pip install label-studio"
+            f"{named}: {program} does not exist.", "Install it there: pip install label-studio"
         )
     python = program.with_name("python")
     if python.is_file():
         ask = "from importlib.metadata import version; print(version('label-studio'))"
         done = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60)
         found = done.stdout.strip()
-        if found and _numbers(found) < _numbers(VERSION):
+        if found and Version(found) < Version(VERSION):
             raise MissingDependencyError(
-                f"{program} is Label Studio {found}; labelkit wants {VERSION} or newer.",
+                f"{program} is Label Studio {found}; labelkit needs {VERSION} or newer.",
                 f"Type: {python} -m pip install --upgrade label-studio",
             )
     return program
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """1.23.2.post1 -> (1, 23, 2)."""
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdecimal())
 
 
 def _uv() -> str | None:

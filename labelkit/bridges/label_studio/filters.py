@@ -1,4 +1,4 @@
-"""Which tasks Label Studio's data manager is asked for, or acts on, in its own words."""
+"""Queries of Label Studio's data manager: which tasks to list or to act on."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 
 
 def view(items: Sequence[Any], conjunction: str = "and", *ordering: str) -> str:
-    """Which tasks, and in which order.
+    """A query as JSON: which tasks, in which order.
 
     Args:
         items: filters.
         conjunction: "and" or "or".
-        ordering: columns, with a minus where the greatest comes first.
+        ordering: columns, with a leading minus for descending order.
     """
     filters = {"conjunction": conjunction, "items": items}
     return json.dumps({"filters": filters, "ordering": ordering})
 
 
 def changed_since(time: str) -> dict[str, Any]:
-    """Tasks changed at or after a time."""
+    """Tasks that were changed at or after a time."""
     return _filter("updated_at", "greater_or_equal", "Datetime", time)
 
 
 def has_draft(value: bool) -> dict[str, Any]:
-    """Tasks that somebody has begun and not submitted, or all others."""
+    """Tasks with a draft, which an annotator began and did not submit; or all others."""
     return _filter("draft_exists", "equal", "Boolean", value)
 
 
 def has_predictions_of(version: str) -> dict[str, Any]:
-    """Tasks with a prediction whose model version contains this."""
+    """Tasks with a prediction whose model version contains this text."""
     return _filter("predictions_model_versions", "contains", "List", [version])
 
 
@@ -44,7 +44,7 @@ def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]
     return {"filter": name, "operator": operator, "type": kind, "value": value}
 
 
-#: Tasks that nobody has answered, skipped or begun.
+#: Tasks that were neither answered nor skipped nor begun.
 UNTOUCHED = (
     *numbers([("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0)]),
     has_draft(False),

@@ -1,7 +1,8 @@
-"""A Label Studio server of one's own: its log-in, its folders, starting and stopping it.
+"""The Label Studio server that labelkit starts: its log-in, its folders, its start and its end.
 
-The server is bound to one address, serves the images of one project and nothing else, and learns
-its secrets from the environment: process lists show arguments to everybody on a machine.
+The server is bound to one address and serves the images of one project and nothing else. It gets
+its secrets from the environment, because every user of a machine can list the arguments of
+processes.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labelkit.bridges.label_studio.environment import held, user_folder
+from labelkit.bridges.home import home_path
+from labelkit.bridges.label_studio.environment import held
 from labelkit.bridges.ports import check_port
 from labelkit.errors import LabelkitError, MissingDependencyError, ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
 
-#: The first start makes a database, which took 48 s on two busy cores.
+#: The first start makes a database, which takes 48 s on two busy cores.
 START_SECONDS = 300.0
 STOP_SECONDS = 15.0
 
-#: Label Studio's own list of networks that it calls nobody in, without this machine: labelkit serve
-#: is there. ML_BLOCK_LOCAL_IP would let backends in, but not the webhook that each comes with.
+#: The networks that Label Studio sends no requests to, as in its own list, but without this
+#: machine, where labelkit serve is. ML_BLOCK_LOCAL_IP would allow backends, but not the webhook
+#: that each backend comes with.
 _BANNED_NETWORKS = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 "
     "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 "
@@ -41,33 +44,33 @@ _BANNED_NETWORKS = (
     "fc00::/7 fe80::/10 ff00::/8"
 )
 
-#: Settings of labelkit's that the user's own environment may change.
+#: labelkit's settings, which the user's own environment may override.
 _DEFAULTS = {
     "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
     "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
     "LABEL_STUDIO_SENTRY_DSN": "",
     "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
-    # Who is not invited by a link does not get in.
     "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
     "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
     "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": _BANNED_NETWORKS.replace(" ", ","),
-    # Label Studio also reads the plain names, which may mean something else here.
+    # Label Studio also reads DEBUG and CI, which may be set for another program.
     "LABEL_STUDIO_DEBUG": "false",
     "LABEL_STUDIO_CI": "false",
 }
 
-#: Of this process only: they would make the server import the wrong packages, or are not its own.
+#: Not passed on: they would make the server import the wrong packages.
 _NOT_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE")
 _SECRETS_OF_OTHERS = ("LABEL_STUDIO_API_KEY", "LABELKIT_SERVE_PASSWORD", "LABELKIT_DB")
 
 
 @dataclass(frozen=True, slots=True)
 class LogIn:
-    """Whom a server of one's own lets in first.
+    """The first user of the servers that labelkit starts.
 
     Attributes:
-        folder: holds `username`, `password` and `api-key`, one file each, for nobody else to read.
-        username: an e-mail address in form.
+        folder: holds `username`, `password` and `api-key`, one file each, that only the owner can
+            read.
+        username: in the form of an e-mail address.
         password: for the browser.
         api_key: for `LABEL_STUDIO_API_KEY`.
     """
@@ -80,12 +83,12 @@ class LogIn:
 
 @dataclass(frozen=True, slots=True)
 class StudioServer:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: for browsers and for `LABEL_STUDIO_URL`.
-        log_in: see there.
-        images: the images folder by the path that a local storage of the server has to name.
+        log_in: its first user.
+        images: the images folder, by the path that a local storage of the server must name.
         data: folder of its database and its log.
         process: of the server.
     """
@@ -97,10 +100,10 @@ class StudioServer:
     process: subprocess.Popen[bytes]
 
     def failure(self) -> LabelkitError:
-        """What to say of a server that ended by itself."""
+        """The error for a server that ended by itself."""
         log = _log(self.data)
         lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
+        last = lines[-1] if lines else "(empty)"
         for secret in (self.log_in.password, self.log_in.api_key):
             last = last.replace(secret, "***")
         code = self.process.poll()
@@ -108,18 +111,18 @@ class StudioServer:
         if code and code < 0:
             how = f"was ended by signal {-code}"
         return MissingDependencyError(
-            f"Label Studio {how}. The last it said: {last[:300]}",
-            f"All of it: {log}",
+            f"Label Studio {how}. The last line of its log: {last[:300]}",
+            f"See the log: {log}",
         )
 
 
 def read_log_in() -> LogIn:
-    """The user's log-in, made at the first call.
+    """The user's log-in; the first call makes it.
 
     Raises:
         ProjectError: if others can read its files, or they cannot be written.
     """
-    folder = user_folder("XDG_CONFIG_HOME", "~/.config") / "label-studio"
+    folder = home_path("config", "label-studio", "api-key").parent
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return LogIn(
@@ -131,19 +134,18 @@ def read_log_in() -> LogIn:
     except OSError as error:
         raise ProjectError(
             f"{error.filename or folder} cannot be used ({error.strerror}).",
-            "Make it writable for you, or name another place in XDG_CONFIG_HOME.",
+            "Make it writable for you, or set XDG_CONFIG_HOME to another folder.",
         ) from error
 
 
 def data_folder(project: Project) -> Path:
-    """Where the server of a project keeps its database, which holds keys: outside the project.
+    """The folder of a project's server; it is outside the project because it holds keys.
 
-    The project keeps the name of that folder, so that it finds it again after a move.
+    The project keeps only the name of the folder, and so finds it again after a move.
 
     Raises:
         ProjectError: if the file with the name is damaged.
     """
-    root = user_folder("XDG_DATA_HOME", "~/.local/share") / "label-studio"
     path = project.root / "label_studio" / "studio.json"
     if not path.exists():
         readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project.name)[:40].strip("-") or "images"
@@ -155,16 +157,17 @@ def data_folder(project: Project) -> Path:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
         raise ProjectError(
             f"{path} is damaged.",
-            f'Put back {{"data": "NAME"}}, NAME being the project\'s folder below {root}.',
+            f'Write {{"data": "NAME"}} into it, where NAME is the project\'s folder below '
+            f"{home_path('data', 'label-studio')}.",
         )
-    return root / name
+    return home_path("data", "label-studio", name)
 
 
 def check_not_running(data: Path) -> None:
-    """Make sure that no server with this data runs.
+    """Make sure that no server is running with this data.
 
     Raises:
-        ProjectError: if one does; it says where.
+        ProjectError: if one is; the message has its address.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with held(data / "lock") as lock:
@@ -173,9 +176,9 @@ def check_not_running(data: Path) -> None:
 
 
 def served_images(project: Project, url: str) -> Path | None:
-    """The images folder as the server at `url` sees it, if `labelkit studio` runs that one.
+    """The path that a local storage of the server at `url` must name to serve the images.
 
-    A local storage has to name this path; None means a server that somebody else set up.
+    None means that `labelkit studio` did not start that server.
     """
     own = data_folder(project)
     for note in (_running(own), _elsewhere(own)):
@@ -189,7 +192,7 @@ def served_images(project: Project, url: str) -> Path | None:
 
 
 def keep_elsewhere(project: Project, data: Path) -> None:
-    """Note another folder than the project's own, so that `served_images` finds its server."""
+    """Note a folder other than the project's own, so that `served_images` finds its server."""
     own = data_folder(project)
     own.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(_elsewhere(own), {"data": str(data)})
@@ -207,10 +210,10 @@ def start_environment(
     """The environment of the server.
 
     Args:
-        base: of this process; settings of Label Studio's in it are passed on.
-        log_in: the first user, who is made at the first start.
-        url: at which browsers find it.
-        data: its folder.
+        base: environment of this process; Label Studio's own settings in it are passed on.
+        log_in: the first user, created at the first start.
+        url: for browsers.
+        data: folder of its database.
         documents: folder below which images may be served.
     """
     left_out = {*_NOT_PASSED_ON, *_SECRETS_OF_OTHERS}
@@ -241,21 +244,21 @@ def running_server(
     port: int,
     on_line: Callable[[str], None],
 ) -> Iterator[StudioServer]:
-    """A server that is ready, stopped with everything it started when the block ends.
+    """A server that is ready; it and its child processes are stopped when the block ends.
 
     Args:
         executable: the label-studio program.
         images_root: the only folder whose files it serves.
-        data: for its database; made if needed.
+        data: folder of its database; made if needed.
         log_in: its first user.
         host: address to listen on.
         port: must be free.
-        on_line: told what takes time.
+        on_line: receives lines of progress.
 
     Raises:
         UsageError: if the port is taken.
-        ProjectError: if a server with this data runs already, or has another log-in.
-        MissingDependencyError: if it does not come up.
+        ProjectError: if a server with this data is already running, or has another log-in.
+        MissingDependencyError: if the server does not start.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with held(data / "lock") as lock:
@@ -276,8 +279,8 @@ def running_server(
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,
-                pass_fds=(lock,),  # so that the lock lasts as long as the server, come what may
-                start_new_session=True,  # Ctrl-C is for us; we stop the server in order
+                pass_fds=(lock,),  # the lock lasts as long as the server, even if we are killed
+                start_new_session=True,  # Ctrl-C is for us; we stop the server properly
                 umask=0o077,  # its database holds keys
             )
         finally:
@@ -300,23 +303,24 @@ def _wait_until_ready(server: StudioServer, host: str, port: int) -> None:
         if time.monotonic() > deadline:
             raise MissingDependencyError(
                 f"Label Studio did not answer within {START_SECONDS:.0f} s.",
-                f"What it said: {_log(server.data)}",
+                f"See the log: {_log(server.data)}",
             )
         time.sleep(0.2)
-    # It may have lost the port in between, and gone to another: whoever answers gets no key.
+    # If another program took the port in between, Label Studio moved to another port: a stranger
+    # answers on this one and must not get the key.
     if "Trying to start at" in _log(server.data).read_text("utf-8", errors="replace"):
         check_port("Label Studio", host, port)
     key = {"Authorization": f"Token {server.log_in.api_key}"}
     if _status(host, port, "/api/current-user/whoami", key) != 200:
         raise ProjectError(
-            f"The server's data in {server.data} was made with another log-in than the one in "
+            f"The server's data in {server.data} belongs to another log-in than the one in "
             f"{server.log_in.folder}.",
-            "Put the former log-in back, or start with empty data: labelkit studio --data DIR",
+            "Restore the former log-in, or start with empty data: labelkit studio --data DIR",
         )
 
 
 def _status(host: str, port: int, path: str, headers: Mapping[str, str]) -> int:
-    """HTTP status of a GET that no proxy sees; 0 without an answer."""
+    """HTTP status of a GET without a proxy; 0 without an answer."""
     address = "127.0.0.1" if host == "0.0.0.0" else host
     with closing(http.client.HTTPConnection(address, port, timeout=10)) as connection:
         try:
@@ -327,7 +331,7 @@ def _status(host: str, port: int, path: str, headers: Mapping[str, str]) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and whatever it started: they are a process group."""
+    """End the server and its child processes, which form a process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -336,10 +340,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _link(documents: Path, images_root: Path) -> Path:
-    """Make the images folder the only thing below the document root.
+    """Make the images folder the only entry of the document root.
 
-    Label Studio wants its storages below a document root and never the root itself; with the
-    folder above the images as root, its users could name every other folder in there.
+    Label Studio accepts storages below its document root, but not the root itself. With the parent
+    of the images as root, its users could reach every other folder in there.
     """
     documents.mkdir(exist_ok=True)
     for old in documents.iterdir():
@@ -352,25 +356,25 @@ def _link(documents: Path, images_root: Path) -> Path:
 def _runs_already(data: Path) -> ProjectError:
     try:
         running = json.loads(_running(data).read_text(encoding="utf-8"))
-        where, end_it = f" at {running['url']}", f"Use it, or end it: kill {running['pid']}"
+        where, end_it = f" at {running['url']}", f"Use it, or stop it: kill {running['pid']}"
     except (OSError, ValueError, KeyError, TypeError):
-        where, end_it = "", "Wait until it is up, or end it."
+        where, end_it = "", "Wait until it is up, or stop it."
     return ProjectError(
-        f"Label Studio runs already for this project or a copy of it{where}.", end_it
+        f"Label Studio is already running for this project or a copy of it{where}.", end_it
     )
 
 
 def _kept(path: Path, fresh: str) -> str:
-    """The content of a private file, made with `fresh` where there is none."""
+    """The content of a private file; `fresh` is written if it does not exist."""
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:
             stream.write(fresh + "\n")
     if path.stat().st_mode & 0o077:
-        raise ProjectError(f"{path} can be read by others.", f"Type: chmod 600 {path}")
+        raise ProjectError(f"Others can read {path}.", f"Type: chmod 600 {path}")
     text = path.read_text(encoding="utf-8").strip()
     if not text:
-        raise ProjectError(f"{path} is empty.", "Delete it, and the next start makes a new one.")
+        raise ProjectError(f"{path} is empty.", "Delete it; the next start makes a new one.")
     return text
 
 

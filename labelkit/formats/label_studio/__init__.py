@@ -1,1 +1,1 @@
-"""Label Studio's own formats: labelling interface, tasks and exports, as pure conversions."""
+"""Label Studio's formats as pure conversions: labelling interface, tasks and exports."""

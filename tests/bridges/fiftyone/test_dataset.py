@@ -1,4 +1,4 @@
-"""A dataset in a real MongoDB: what FiftyOne reads of what we wrote, and what we read back."""
+"""A dataset in a real MongoDB: FiftyOne reads what we wrote, and we read its edits back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reviewed import IMAGE, SKELETON, make_item
 
 from labelkit.bridges.fiftyone import dataset as bridge
 from labelkit.bridges.fiftyone.edits import edits
+from labelkit.bridges.fiftyone.private import samples_of
 from labelkit.bridges.fiftyone.samples import image_document
 from labelkit.bridges.fiftyone.views import dress, save_views, views
 from labelkit.project.project import Project
@@ -41,7 +42,7 @@ def opened(project: Project, **options: Any) -> Any:
     return bridge.open_dataset(project, **options)[0]
 
 
-def test_fiftyone_stores_the_very_documents_that_we_write(project: Project):
+def test_fiftyone_stores_the_same_documents_as_we_do(project: Project):
     import fiftyone as fo
 
     ours = documents()[0]
@@ -71,14 +72,14 @@ def test_fiftyone_stores_the_very_documents_that_we_write(project: Project):
     )
     theirs = fo.Dataset()
     theirs.add_sample(sample, dynamic=True)
-    stored = theirs._sample_collection.find_one()
+    stored = samples_of(theirs).find_one()
     names = ("filepath", "tags", "boxes", "round_000", "map_nose", "metadata", "_media_type")
     assert {name: plain(ours[name]) for name in names} == {n: plain(stored[n]) for n in names}
     assert set(stored) - set(ours) == {"_id", "_dataset_id", "created_at", "last_modified_at"}
 
 
 def plain(value: Any) -> Any:
-    """Without nulls, which FiftyOne takes for missing values, and with a NaN that equals itself."""
+    """Without nulls, which FiftyOne treats as missing, and with a NaN that equals itself."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):
@@ -101,7 +102,7 @@ def test_fiftyone_reads_boxes_keypoints_and_maps(project: Project):
     assert {"round_000.keypoints.presence", "boxes.detections.can_be_seen"} <= set(schema)
 
 
-def test_the_same_again_changes_nothing(project: Project):
+def test_a_second_upsert_changes_nothing(project: Project):
     dataset = opened(project)
     assert bridge.upsert(dataset, documents(), None) == bridge.Upserted(1, 0, 0, 0)
     again = bridge.upsert(opened(project), documents(), None)
@@ -116,7 +117,7 @@ def test_an_update_keeps_ids_tags_of_the_user_and_fields_of_the_user(project: Pr
     bridge.upsert(dataset, documents(), None)
     dataset.add_sample_field("mine", fo.StringField)
     sample = dataset.first()
-    sample.tags += ["look at this"]
+    sample.tags += ["my tag"]
     sample["mine"] = "kept"
     sample.boxes.detections[0].tags = ["odd"]
     sample.save()
@@ -124,7 +125,7 @@ def test_an_update_keeps_ids_tags_of_the_user_and_fields_of_the_user(project: Pr
     assert bridge.upsert(dataset, documents(changed), None) == bridge.Upserted(0, 1, 0, 0)
     after = dataset.first()
     assert after.id == sample.id
-    assert after.tags == ["look at this", "dev"]
+    assert after.tags == ["my tag", "dev"]
     assert after["mine"] == "kept"
     assert after.boxes.detections[0].tags == ["odd"]
     assert after.boxes.detections[0].id == sample.boxes.detections[0].id
@@ -178,9 +179,9 @@ def test_tags_are_read_from_samples_and_from_single_boxes(project: Project):
     sample.boxes.detections[1].tags = ["exclude"]
     sample.tags += ["label-next"]
     sample.save()
-    found, everybody = bridge.tagged(dataset, ["label-next", "exclude"])
+    found, present = bridge.tagged(dataset, ["label-next", "exclude"])
     assert found == {"label-next": {one.instance.id, two.instance.id}, "exclude": {two.instance.id}}
-    assert everybody == {one.instance.id, two.instance.id}
+    assert present == {one.instance.id, two.instance.id}
 
 
 def test_tags_are_put_on_the_sample_if_all_its_instances_have_them(project: Project):
@@ -198,7 +199,7 @@ def test_tags_are_put_on_the_sample_if_all_its_instances_have_them(project: Proj
     assert [box.tags for box in sample.boxes.detections] == [[], []]
 
 
-def test_what_was_selected_is_an_instance_or_all_of_a_sample(project: Project):
+def test_a_selection_is_an_instance_or_all_instances_of_a_sample(project: Project):
     dataset = opened(project)
     one, two = make_item(0), make_item(1)
     bridge.upsert(dataset, documents(one, two), None)
@@ -224,13 +225,13 @@ def test_an_edited_point_is_found_and_an_untouched_dataset_has_none(project: Pro
 
 
 def move_nose(dataset: Any, place: list[float]) -> None:
-    """Somebody moves a point in the App and saves."""
+    """Move a point and save, as a person does in the App."""
     sample = dataset.first()
     sample.human.keypoints[0].points[0] = place
     sample.save()
 
 
-def test_an_edit_that_was_not_read_is_not_written_over(project: Project):
+def test_an_edit_that_was_not_read_is_not_overwritten(project: Project):
     dataset = opened(project)
     bridge.upsert(dataset, documents(), None)
     move_nose(dataset, [0.75, 0.5])
@@ -245,7 +246,7 @@ def test_an_edit_that_was_not_read_is_not_written_over(project: Project):
     assert edits(dataset) == []
 
 
-def test_an_edit_that_is_saved_while_a_chunk_fills_is_not_written_over(project: Project):
+def test_an_edit_that_is_saved_while_a_chunk_fills_is_not_overwritten(project: Project):
     dataset = opened(project)
     bridge.upsert(dataset, documents(), None)
 
@@ -258,7 +259,7 @@ def test_an_edit_that_is_saved_while_a_chunk_fills_is_not_written_over(project: 
     assert edit.points[0] == (0.75, 0.5)
 
 
-def test_an_edit_that_was_read_and_does_not_count_gives_way(project: Project):
+def test_an_edit_that_was_read_is_overwritten(project: Project):
     dataset = opened(project)
     bridge.upsert(dataset, documents(), None)
     move_nose(dataset, [0.75, 0.5])
@@ -330,7 +331,7 @@ def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(proje
     assert config.active_fields.paths == ["boxes", "human", "round_000"]
 
 
-def test_what_the_user_ticked_stays_until_there_is_a_new_round(project: Project):
+def test_the_users_ticks_stay_until_there_is_a_new_round(project: Project):
     dataset = opened(project)
     dress(dataset, SKELETON, ["round_000"], True)
     dataset.app_config.active_fields.paths = ["human"]

@@ -68,7 +68,7 @@ def test_nothing_else_is_served(server: MapServer, path: str):
     assert get(server, path).status == 404
 
 
-def test_a_page_of_the_app_may_read_a_map_and_a_foreign_page_may_not(server: MapServer):
+def test_a_page_of_the_app_may_read_a_map_and_another_page_may_not(server: MapServer):
     path = path_of(0, "cam", 0, INSTANCE.id)
     mine = get(server, path, Origin="http://localhost:5151")
     assert mine.getheader("Access-Control-Allow-Origin") == "http://localhost:5151"
@@ -76,7 +76,7 @@ def test_a_page_of_the_app_may_read_a_map_and_a_foreign_page_may_not(server: Map
     assert foreign.getheader("Access-Control-Allow-Origin") is None
 
 
-def test_a_name_that_somebody_pointed_at_this_machine_is_refused(server: MapServer):
+def test_a_foreign_host_name_that_points_at_this_machine_is_refused(server: MapServer):
     assert get(server, path_of(0, "cam", 0, INSTANCE.id), Host="evil.example").status == 403
 
 

@@ -1,4 +1,4 @@
-"""FiftyOne's database is there, or a clear message is, at once."""
+"""FiftyOne's database runs, or there is a clear error at once."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labelkit.bridges.fiftyone import mongod
+from labelkit.bridges.ports import free_port
 from labelkit.errors import MissingDependencyError
 
 # Found, not imported: FiftyOne reads its settings when it is imported.
@@ -18,17 +19,11 @@ pytestmark = pytest.mark.skipif(find_spec("fiftyone") is None, reason="fiftyone 
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No URI in the environment, and a configuration file to be written."""
+    """No URI in the environment; the path of a configuration file to write."""
     path = tmp_path / "config.json"
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
     monkeypatch.setenv("FIFTYONE_CONFIG_PATH", str(path))
     return path
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_running_database_is_named_without_user_and_password(
@@ -40,18 +35,19 @@ def test_a_running_database_is_named_without_user_and_password(
     assert mongod.prepare_database() == f"{uri}/"
 
 
-def test_a_database_that_is_down_is_known_at_once(monkeypatch: pytest.MonkeyPatch):
-    uri = f"mongodb://ann:hunter2@127.0.0.1:{closed_port()}/?authSource=admin"
+def test_a_database_that_is_down_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch):
+    port = free_port()
+    uri = f"mongodb://ann:hunter2@127.0.0.1:{port}/?authSource=admin"
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", uri)
     began = time.monotonic()
-    with pytest.raises(MissingDependencyError, match="nothing listens there") as caught:
+    with pytest.raises(MissingDependencyError, match=f"127.0.0.1:{port}") as caught:
         mongod.prepare_database()
     assert time.monotonic() - began < 2 * mongod.PROBE_SECONDS
     assert "hunter2" not in str(caught.value)
     assert "labelkit review --html" in caught.value.next_step
 
 
-def test_something_else_on_the_port_is_no_database(monkeypatch: pytest.MonkeyPatch):
+def test_another_program_on_the_port_is_not_a_database(monkeypatch: pytest.MonkeyPatch):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -62,28 +58,31 @@ def test_something_else_on_the_port_is_no_database(monkeypatch: pytest.MonkeyPat
             mongod.prepare_database()
 
 
-def test_a_uri_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch):
+def test_a_malformed_uri_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "localhost")
     with pytest.raises(MissingDependencyError, match="InvalidURI"):
         mongod.prepare_database()
 
 
-def test_the_uri_may_stand_in_fiftyones_configuration_file(no_settings: Path):
-    no_settings.write_text(json.dumps({"database_uri": f"mongodb://127.0.0.1:{closed_port()}"}))
-    with pytest.raises(MissingDependencyError, match="nothing listens there"):
+def test_the_uri_may_be_in_fiftyones_configuration_file(no_settings: Path):
+    port = free_port()
+    no_settings.write_text(json.dumps({"database_uri": f"mongodb://127.0.0.1:{port}"}))
+    with pytest.raises(MissingDependencyError, match=f"127.0.0.1:{port}"):
         mongod.prepare_database()
 
 
 @pytest.mark.usefixtures("no_settings")
 def test_an_installation_without_mongod_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mongod, "_mongod", lambda: None)
-    with pytest.raises(MissingDependencyError, match="could not be downloaded") as caught:
+    with pytest.raises(MissingDependencyError, match="MongoDB") as caught:
         mongod.prepare_database()
     assert "export FIFTYONE_DATABASE_URI" in caught.value.next_step
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_a_mongod_that_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_mongod_that_cannot_run_is_an_error_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     broken = tmp_path / "mongod"
     broken.write_text("#!/bin/sh\necho 'libssl.so.1.1: cannot open' >&2\nexit 127\n")
     broken.chmod(0o755)
@@ -97,6 +96,6 @@ def test_a_mongod_that_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch, tm
 @pytest.mark.usefixtures("no_settings")
 def test_without_fiftyone_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mongod, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match="FiftyOne is not installed") as caught:
+    with pytest.raises(MissingDependencyError, match="FiftyOne") as caught:
         mongod.prepare_database()
-    assert "pip install '.[review]'" in caught.value.next_step
+    assert "pip install 'labelkit-keypoints[review]'" in caught.value.next_step

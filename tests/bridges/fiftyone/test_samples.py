@@ -43,13 +43,13 @@ def test_a_prediction_has_confidence_presence_and_visibility_for_each_point():
     assert label["points"][0] == [0.4, 0.5]
 
 
-def test_answers_lie_beside_the_box():
+def test_answers_are_attributes_of_the_box():
     box = document()["boxes"]["detections"][0]
     assert box["can_be_seen"] == ["nose", "left_paw", "right_paw"]
     assert box["cannot_be_seen"] == ["tail"]
 
 
-def test_an_image_shows_the_worst_of_its_instances_and_all_that_was_found():
+def test_an_image_shows_the_worst_score_of_its_instances_and_all_findings():
     one = make_item(0, uncertainty=0.2, oks=0.9, swaps=("a / b",), work=Work(("ann",)))
     two = make_item(1, uncertainty=0.7, oks=0.3, swaps=("a / b", "c / d"), work=Work(("bob",)))
     made = document(one, two)
@@ -77,7 +77,7 @@ def test_maps_are_addresses_one_field_a_keypoint_and_kind():
     assert "map_left_paw" not in document()
 
 
-def test_hostile_names_get_fields_of_their_own():
+def test_hostile_names_get_different_fields():
     names = ["left.knee", "left knee", "$x", "_id", "<script>", "колено", "Ω"]
     fields = map_fields(make_skeleton("odd", names, pairs=[]), "response")
     assert fields[:5] == ("map_left_knee", "map_left_knee_1", "map_x", "map_id", "map_script")
@@ -114,7 +114,7 @@ def test_an_edit_moves_one_point_and_leaves_the_others_to_the_last_bit():
     assert origins == ("changed", "untouched", "untouched", "")
 
 
-def test_an_edit_can_take_a_point_away_and_give_one():
+def test_an_edit_can_remove_and_add_a_point():
     frame = whole_picture(IMAGE, "").frame
     points = written_points(HUMAN, frame)
     points[0], points[3] = [None, None], [0.25, 0.25]
@@ -124,7 +124,7 @@ def test_an_edit_can_take_a_point_away_and_give_one():
     assert origins == ("removed", "untouched", "untouched", "new")
 
 
-def test_a_digest_tells_an_edit_and_takes_null_for_nan():
+def test_a_digest_changes_with_an_edit_and_treats_null_as_nan():
     nan = math.nan
     assert digest([[0.1, 0.2], [nan, nan]], [2, 0]) == digest([[0.1, 0.2], [None, None]], [2, 0])
     assert digest([[0.1, 0.2]], [2]) != digest([[0.1, 0.3]], [2])

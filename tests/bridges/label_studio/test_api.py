@@ -1,4 +1,4 @@
-"""What a server can do wrong, in plain words, and nothing lost or doubled by it."""
+"""Failures of a server: each has a plain error, and loses or doubles nothing."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from labelkit.store.journal import KEYPOINTS
 from labelkit.workflows.rounds.queue_file import write_queue
 
 KEY = "0123456789abcdef-the-secret-key"
-AGAIN = "run the same command again: nothing is lost and nothing comes twice."
+AGAIN = "same command again"
 
-#: Failure -> what is said, and how many times a request that may be repeated was sent.
-SAID = {
-    "500": (r"failed: 500 out of memory$", AGAIN, 3),
-    "502": (r"failed: 502$", AGAIN, 3),
-    "cut": (r"The connection to \S+ broke \(RemoteProtocolError\)", AGAIN, 3),
-    "401": (r"refuses the key in LABEL_STUDIO_API_KEY \(401\)", "Take a fresh one", 1),
-    "echo": (r"refuses: 400 bad header: Token \*\*\*$", "Label Studio 1.23.2 or newer", 1),
-    "html": (r"is no Label Studio: it answers with text/html \(200\)", "Set LABEL_STUDIO_URL", 1),
-    "other": (r"is no Label Studio\.$", "Set LABEL_STUDIO_URL", 1),
-    "nonsense": (r"answers what no Label Studio would", "Set LABEL_STUDIO_URL", 1),
-    "redirect": (r"sends its visitors elsewhere \(302\)", "that a browser shows in the end", 1),
+#: Failure -> problem, next step, and how many times a request that may be repeated was sent.
+FAILURES = {
+    "500": (r"500 out of memory$", AGAIN, 3),
+    "502": (r"502$", AGAIN, 3),
+    "cut": (r"RemoteProtocolError", AGAIN, 3),
+    "401": (r"LABEL_STUDIO_API_KEY \(401\)", "Account & Settings", 1),
+    "echo": (r"400 bad header: Token \*\*\*$", "1.23.2", 1),
+    "html": (r"text/html \(200\)", "LABEL_STUDIO_URL", 1),
+    "other": (r"Label Studio\.$", "LABEL_STUDIO_URL", 1),
+    "nonsense": (r"JSONDecodeError", "LABEL_STUDIO_URL", 1),
+    "redirect": (r"302", "LABEL_STUDIO_URL", 1),
 }
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK tries again after moments instead of seconds."""
+    """The SDK retries after milliseconds instead of seconds."""
     monkeypatch.setattr("label_studio_sdk.core.http_client.INITIAL_RETRY_DELAY_SECONDS", 0.01)
 
 
 @pytest.fixture
 def broken() -> Iterator[Flaky]:
-    """A server with no Label Studio behind it."""
+    """A server without a Label Studio behind it."""
     with flaky("http://127.0.0.1:9") as proxy:
         yield proxy
 
@@ -55,19 +55,19 @@ def broken() -> Iterator[Flaky]:
 def refused(
     action: Callable[[], Any], match: str, next_step: str, *secrets: str
 ) -> type[LabelkitError]:
-    """That it says so in a few words, with what to do, and nothing that has to stay secret."""
+    """The class of the error, which is short, has a next step and holds no secret."""
     with pytest.raises((ServiceError, UsageError)) as caught:
         action()
-    said = str(caught.value)
+    text = str(caught.value)
     assert re.search(match, caught.value.problem)
     assert next_step in caught.value.next_step
-    assert len(said) < 500
-    assert not [word for word in (KEY, COOKIE, "sessionid", "welcome", *secrets) if word in said]
+    assert len(text) < 500
+    assert not [word for word in (KEY, COOKIE, "sessionid", "welcome", *secrets) if word in text]
     return caught.type
 
 
 class FailsFrom:
-    """Lets some requests through, and fails in one way from then on."""
+    """Lets some requests through, and then fails in one way."""
 
     def __init__(self, passed: int, how: str) -> None:
         self.asked, self.passed, self.how = itertools.count(), passed, how
@@ -83,7 +83,7 @@ class FailsFrom:
 
 
 def answering(proxy: Flaky, how: str) -> Callable[[], None]:
-    """Asks a server that always fails in one way."""
+    """A request to a server that always fails in one way."""
     proxy.failing = lambda method, path: how
 
     def ask() -> None:
@@ -93,9 +93,9 @@ def answering(proxy: Flaky, how: str) -> Callable[[], None]:
     return ask
 
 
-@pytest.mark.parametrize("how", SAID)
+@pytest.mark.parametrize("how", FAILURES)
 def test_each_failure_is_named_with_the_next_step(broken, how):
-    match, next_step, tries = SAID[how]
+    match, next_step, tries = FAILURES[how]
     asked = []
     ask = answering(broken, how)
     broken.failing = lambda method, path: asked.append(path) or how
@@ -106,7 +106,7 @@ def test_each_failure_is_named_with_the_next_step(broken, how):
 def test_a_server_that_is_down_is_named():
     url = f"http://127.0.0.1:{free_port()}"
     with StudioApi(url, KEY) as api:
-        refused(api.check, f"Nobody answers at {url}.", "Start it: labelkit studio.")
+        refused(api.check, url, "labelkit studio")
 
 
 def test_a_server_that_hangs_is_given_up(broken, monkeypatch):
@@ -114,28 +114,28 @@ def test_a_server_that_hangs_is_given_up(broken, monkeypatch):
     failing = FailsFrom(0, "hang")
     ask = answering(broken, "")
     broken.failing = failing
-    refused(ask, "did not answer within", AGAIN)
+    refused(ask, r"0 s\.$", AGAIN)
     failing.over.set()
 
 
-def test_what_was_not_meant_to_be_repeated_is_sent_once(broken):
+def test_a_request_that_must_not_be_repeated_is_sent_once(broken):
     asked = []
     with StudioApi(broken.url, KEY) as api:
         for how in ("500", "cut"):
             broken.failing = lambda method, path, how=how: asked.append(path) or how
-            refused(lambda: api.import_tasks(1, [{}]), "failed: 500|broke", "again")
+            refused(lambda: api.import_tasks(1, [{}]), "500|RemoteProtocolError", AGAIN)
     assert len(asked) == 2
 
 
-def test_a_server_that_takes_some_of_the_tasks_is_noticed(synced):
+def test_a_server_that_adds_only_some_of_the_tasks_is_an_error(synced):
     synced.push()
     with flaky(synced.live.url) as proxy, StudioApi(proxy.url, synced.live.log_in.api_key) as api:
         api._send = lambda *arguments, **how: [1]  # type: ignore[method-assign]
         tasks = [{"data": {"image": "http://127.0.0.1:9/a.png"}}] * 2
-        refused(lambda: api.import_tasks(synced.project_id, tasks), "took 1 of 2 tasks", "again")
+        refused(lambda: api.import_tasks(synced.project_id, tasks), "1 of 2 tasks", AGAIN)
 
 
-def test_json_of_another_shape_is_no_answer_wherever_it_comes(broken):
+def test_json_of_another_shape_is_an_error_in_every_request(broken):
     broken.failing = lambda method, path: "other"
     with StudioApi(broken.url, KEY) as api:
         for action in (
@@ -146,7 +146,7 @@ def test_json_of_another_shape_is_no_answer_wherever_it_comes(broken):
             lambda: list(api.changed_tasks(1, "")),
             lambda: api.import_tasks(1, [{}]),
         ):
-            refused(action, r"answers what no Label Studio would \(KeyError\)", "Set LABEL_STUDIO")
+            refused(action, r"\(KeyError\)", "LABEL_STUDIO_URL")
 
 
 # Addresses and keys
@@ -168,53 +168,50 @@ def test_json_of_another_shape_is_no_answer_wherever_it_comes(broken):
         "http://ä..b",
     ],
 )
-def test_an_address_that_is_none_is_refused_before_anything_is_sent(url, monkeypatch):
+def test_a_malformed_address_is_refused_before_anything_is_sent(url, monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_URL", url)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", KEY)
-    assert (
-        refused(connect, "LABEL_STUDIO_URL is not the URL of a server", "Type: export LABEL_STUDIO")
-        is UsageError
-    )
+    assert refused(connect, "LABEL_STUDIO_URL", "export LABEL_STUDIO_URL=http") is UsageError
 
 
 def test_an_address_and_a_key_that_are_not_set_are_asked_for(monkeypatch):
     for empty in ("", "  "):
         monkeypatch.setenv("LABEL_STUDIO_URL", empty)
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", KEY)
-        refused(connect, "LABEL_STUDIO_URL is not set", "Without a server: labelkit push --files")
+        refused(connect, "LABEL_STUDIO_URL is not set", "labelkit push --files")
         monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", empty)
         refused(connect, "LABEL_STUDIO_API_KEY is not set", "Account & Settings")
 
 
 @pytest.mark.parametrize("key", [f"Token {KEY}", f"{KEY}ü", f"{KEY}\n{KEY}", f"{KEY}\x7f"])
-def test_a_key_with_characters_that_no_key_has_is_not_sent(key, monkeypatch):
+def test_a_key_with_characters_that_a_key_cannot_have_is_not_sent(key, monkeypatch):
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", key)
-    refused(connect, "LABEL_STUDIO_API_KEY holds characters that no key has", "Copy it once more")
+    assert refused(connect, "LABEL_STUDIO_API_KEY", "Copy") is UsageError
 
 
 def personal_token(**claims: Any) -> str:
-    return jwt.encode(claims, "signed with a secret of somebody else", algorithm="HS256")
+    return jwt.encode(claims, "signed with the secret of another server", algorithm="HS256")
 
 
 @pytest.mark.parametrize(
     "claims",
     [{}, {"exp": 1}, {"exp": "soon"}, {"exp": None}, {"exp": 10**20}, {"exp": -(10**20)}],
 )
-def test_a_personal_access_token_that_has_expired_or_is_none_is_not_sent(claims):
+def test_an_expired_or_malformed_personal_access_token_is_not_sent(claims):
     token = personal_token(**claims)
     refused(
         lambda: StudioApi("http://127.0.0.1:9", token),
-        "is no key of Label Studio's, or it has expired",
-        "Take a fresh one",
+        "LABEL_STUDIO_API_KEY",
+        "Account & Settings",
         token,
     )
 
 
-@pytest.mark.parametrize("how", [how for how in SAID if how not in ("echo", "other")])
-def test_a_personal_access_token_that_cannot_be_renewed_says_why(broken, how):
-    match, next_step, _ = SAID[how]
+@pytest.mark.parametrize("how", [how for how in FAILURES if how not in ("echo", "other")])
+def test_a_failed_renewal_of_a_personal_access_token_has_the_same_errors(broken, how):
+    match, next_step, _ = FAILURES[how]
     token = personal_token(exp=4_000_000_000, token_type="refresh")
     broken.failing = lambda method, path: how
     with StudioApi(broken.url, token) as api:
@@ -224,7 +221,7 @@ def test_a_personal_access_token_that_cannot_be_renewed_says_why(broken, how):
 @pytest.mark.parametrize("key", ["0" * 40, "a.b.c", personal_token(exp=4_000_000_000)])
 def test_the_real_server_refuses_a_wrong_key(live, key):
     with StudioApi(live.url, key) as api:
-        refused(api.check, "refuses the key in LABEL_STUDIO_API_KEY", "Take a fresh one", key)
+        refused(api.check, "LABEL_STUDIO_API_KEY", "Account & Settings", key)
 
 
 # Nothing is lost or doubled
@@ -244,21 +241,25 @@ def queued(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> Synced:
 def until_it_works(
     proxy: Flaky, key: str, ways: tuple[str, ...], command: Callable[[StudioApi], Any]
 ) -> int:
-    """Run a command that fails from its first request on, then from its second, and so on."""
+    """Run a command whose first request fails, then with its second, until none fails.
+
+    Returns:
+        the number of requests that the command needs.
+    """
     for passed, how in enumerate(itertools.cycle(ways)):
         assert passed < 60
         failing = proxy.failing = FailsFrom(passed, how)
-        said = None
+        caught = None
         with StudioApi(proxy.url, key) as api:
             try:
                 command(api)
             except ServiceError as error:
-                said = error
+                caught = error
         failing.over.set()
-        if said is None:
+        if caught is None:
             return passed
-        assert said.next_step
-        assert not [word for word in (key, COOKIE, "welcome") if word in str(said)]
+        assert caught.next_step
+        assert not [word for word in (key, COOKIE, "welcome") if word in str(caught)]
     raise AssertionError
 
 

@@ -68,15 +68,15 @@ class Pairs:
         for id_, pose in self.truth.items():
             xy = np.abs(pose.xy + rng.normal(0, 4, pose.xy.shape))
             everywhere = np.full(len(SKELETON), 2)
-            guess = Pose(xy, everywhere, rng.uniform(0.3, 0.9, len(SKELETON)))
-            rows.append(Prediction(id_, guess, pose.present.astype(float), 0.5))
+            near = Pose(xy, everywhere, rng.uniform(0.3, 0.9, len(SKELETON)))
+            rows.append(Prediction(id_, near, pose.present.astype(float), 0.5))
         write_predictions(path / "predictions.parquet", rows, SKELETON)
         finish_round(path, {})
         write_queue(project, [QueueItem(id_, "unsure", False) for id_ in self.truth])
 
-    def push(self, **said: Any) -> str:
-        """Push, with images that the server really serves, and return where to label."""
-        report = self.synced.push(base=None, **said)
+    def push(self, **changes: Any) -> str:
+        """Push, with images that the server really serves, and return the address for labelling."""
+        report = self.synced.push(base=None, **changes)
         assert report.project_id is not None
         self.project_id = report.project_id
         return report.url
@@ -94,7 +94,7 @@ class Pairs:
         return str(next(found).get("hotkey"))
 
     def pose(self, id_: str) -> Pose:
-        """What people have said."""
+        """The latest human keypoints."""
         return self.synced.trained.store.poses(SKELETON)[id_]
 
 
@@ -105,7 +105,7 @@ def program() -> Path:
 
 @pytest.fixture(scope="module")
 def figures() -> list[tuple[Figure, Figure]]:
-    """Figures of which much can be seen, two for each image."""
+    """Figures with many visible keypoints, two for each image."""
     drawn = (figure(np.random.default_rng((7, i)), SIDE) for i in range(1000))
     good = (item for item in drawn if item.pose.present.sum() >= 10)
     return [(next(good), next(good)) for _ in range(IMAGES)]
@@ -113,7 +113,7 @@ def figures() -> list[tuple[Figure, Figure]]:
 
 @pytest.fixture(scope="module")
 def server(program: Path, live_once: Live, figures: list[tuple[Figure, Figure]]) -> Iterator[Live]:
-    """The server, which serves our images too for as long as these tests last."""
+    """The server, which also serves our images while these tests run."""
     folder = live_once.trained.images / "pairs"
     with pytest.MonkeyPatch.context() as patch:
         point_home_at(live_once.folder / "home", patch)
@@ -131,10 +131,10 @@ def server(program: Path, live_once: Live, figures: list[tuple[Figure, Figure]])
 
 @pytest.fixture
 def pairs(server: Live, figures: list[tuple[Figure, Figure]], tmp_path: Path) -> Iterator[Pairs]:
-    """Nobody has answered anything, no round is made, nothing is pushed."""
+    """A project without answers, rounds and pushes."""
     images_root = server.trained.images
     project = create_project(tmp_path / "project", images_root, SKELETON)
-    # What `labelkit studio` wrote for the project that it was started for.
+    # The folder that `labelkit studio` wrote in the project that it was started for.
     shutil.copytree(server.trained.project.root / "label_studio", project.root / "label_studio")
     images = [i for i in scan_images(images_root).images if i.path.startswith("pairs/")]
     truth: dict[str, Pose] = {}
@@ -158,25 +158,25 @@ def _beside(box: Box, place: int) -> Box:
 
 @pytest.fixture
 def predicted(pairs: Pairs) -> Pairs:
-    """Its first round is complete, everything is queued, nothing is pushed."""
+    """The same project with a complete first round and a full queue; nothing is pushed."""
     pairs.finish_round(0)
     return pairs
 
 
 @pytest.fixture(scope="module")
 def desk(program: Path, server: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """An annotator's, the same for all tests."""
+    """The desk of one annotator, for all tests."""
     with browser(program, tmp_path_factory.mktemp("chromium")) as page:
         desk = Desk(page)
         desk.log_in(server)
         yield desk
 
 
-# What the annotator was sent
+# The task on the screen
 
 
 def keypoints(task: dict[str, Any]) -> list[Region]:
-    """The pre-annotation, those keypoints first that are farthest from any other."""
+    """The pre-annotated keypoints, those that are farthest from any other first."""
     result = task["predictions"][-1]["result"]
     dots = [region for region in result if region["type"] == "keypointlabels"]
     xy = np.array([place(dot) for dot in dots]) * SIZE_WH
@@ -193,7 +193,7 @@ def name_of(dot: Region) -> str:
 
 
 def inside(task: dict[str, Any], id_: str) -> tuple[float, float]:
-    """A corner of a box, where no keypoint is."""
+    """A corner of a box, away from its keypoints."""
     box = next(region for region in task["predictions"][0]["result"] if region["id"] == id_)
     return box["value"]["x"] + 0.5, box["value"]["y"] + 1.0
 
@@ -210,7 +210,7 @@ def test_one_keypoint_is_dragged_and_one_marked_and_nothing_else_changes(
     predicted: Pairs, desk: Desk
 ):
     instructions = desk.begin(predicted.push())
-    assert "Left and right are the object's own" in instructions
+    assert "Ctrl+click" in instructions
     task = predicted.tasks()[0]
     _, second = task["data"]["labelkit"]["instances"]
     dots = keypoints(task)
@@ -281,7 +281,7 @@ def delete_second_box(predicted: Pairs, desk: Desk) -> dict[str, Any]:
     return task
 
 
-def test_a_box_around_no_object_is_deleted_and_asked_about_no_more(predicted: Pairs, desk: Desk):
+def test_a_box_without_an_object_is_deleted_and_never_asked_again(predicted: Pairs, desk: Desk):
     first, second = delete_second_box(predicted, desk)["data"]["labelkit"]["instances"]
     desk.submit()
     report = predicted.synced.pull()
@@ -301,7 +301,7 @@ def test_a_box_drawn_instead_of_a_deleted_one_gets_its_keypoints(predicted: Pair
     assert report.origins == {"untouched": len(keypoints(task))}
 
 
-def test_a_newer_round_is_on_the_screen_without_anybody_choosing_it(predicted: Pairs, desk: Desk):
+def test_a_newer_round_is_on_the_screen_without_being_chosen(predicted: Pairs, desk: Desk):
     desk.begin(predicted.push())
     old = predicted.tasks()
     desk.regions(old[0])
@@ -317,7 +317,7 @@ def test_a_newer_round_is_on_the_screen_without_anybody_choosing_it(predicted: P
         assert on_screen[dot["id"]] == place(dot) != before[dot["id"]]
 
 
-def test_a_task_of_one_object_shows_its_crop_and_brings_places_in_the_whole_image(
+def test_a_task_of_one_object_shows_its_crop_and_returns_places_in_the_whole_image(
     predicted: Pairs, desk: Desk
 ):
     desk.begin(predicted.push(per_instance=True))
@@ -340,7 +340,7 @@ def test_a_task_of_one_object_shows_its_crop_and_brings_places_in_the_whole_imag
         assert np.abs(found - (x, y) - np.array(wanted) * size_wh / 100).max() < slack
 
 
-def test_what_is_open_in_a_browser_can_be_submitted_after_a_newer_push(
+def test_a_task_that_is_open_in_a_browser_can_be_submitted_after_a_newer_push(
     predicted: Pairs, desk: Desk
 ):
     desk.begin(predicted.push())
@@ -360,7 +360,7 @@ def test_what_is_open_in_a_browser_can_be_submitted_after_a_newer_push(
     assert {item.entry.shown["model_version"] for item in entries} == {"round-000"}
 
 
-# Saying what can be seen
+# Ticking visible keypoints
 
 
 def test_boxes_are_ticked_with_keys_and_mouse_and_none_may_be_left_out(pairs: Pairs, desk: Desk):

@@ -1,4 +1,4 @@
-"""What a Label Studio of one's own is started with, and what is said when it does not come up."""
+"""The command and environment that start Label Studio, and the errors if it does not start."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from labelkit.project.project import open_project
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folders, all the test's own."""
+    """The user's folders, below the test's own."""
     point_home_at(tmp_path / "home", monkeypatch)
     return tmp_path / "home"
 
@@ -62,22 +62,23 @@ def test_a_log_in_does_not_show_its_secrets():
 def test_secrets_that_others_can_read_are_refused():
     path = read_log_in().folder / "api-key"
     path.chmod(0o644)
-    with pytest.raises(ProjectError, match="can be read by others") as caught:
+    with pytest.raises(ProjectError, match=str(path)) as caught:
         read_log_in()
-    assert caught.value.next_step == f"Type: chmod 600 {path}"
+    assert f"chmod 600 {path}" in caught.value.next_step
 
 
 def test_a_configuration_folder_that_cannot_be_made_is_an_error(home):
     (home / "config").mkdir(parents=True)
     (home / "config" / "labelkit").write_text("a file")
-    with pytest.raises(ProjectError, match="cannot be used"):
+    with pytest.raises(ProjectError, match=str(home / "config" / "labelkit")) as caught:
         read_log_in()
+    assert "XDG_CONFIG_HOME" in caught.value.next_step
 
 
 # Folders
 
 
-def test_the_data_lie_outside_the_project_and_are_found_after_a_move(tmp_path, home):
+def test_the_data_are_outside_the_project_and_are_found_after_a_move(tmp_path, home):
     project = make_project(tmp_path / "here")
     folder = data_folder(project)
     assert folder.parent == home / "data" / "labelkit" / "label-studio"
@@ -90,8 +91,9 @@ def test_the_data_lie_outside_the_project_and_are_found_after_a_move(tmp_path, h
 def test_a_damaged_name_of_the_data_is_an_error(tmp_path, text):
     project = make_project(tmp_path)
     data_folder(project)
-    (project.root / "label_studio" / "studio.json").write_text(text)
-    with pytest.raises(ProjectError, match="damaged"):
+    path = project.root / "label_studio" / "studio.json"
+    path.write_text(text)
+    with pytest.raises(ProjectError, match=str(path)):
         data_folder(project)
 
 
@@ -135,12 +137,12 @@ def test_the_environment_holds_the_secrets_and_the_users_settings():
     assert {"PYTHONPATH", "LABEL_STUDIO_API_KEY", "LABELKIT_SERVE_PASSWORD"} & set(found) == set()
 
 
-# Servers that do not come up
+# Servers that do not start
 
 
 @contextmanager
 def started(tmp_path: Path, *lines: str) -> Iterator[None]:
-    """The server, its program being a script."""
+    """A server whose program is a shell script of these lines."""
     program = script(tmp_path / "bin" / "label-studio", *lines)
     (tmp_path / "frames").mkdir(exist_ok=True)
     with running_server(
@@ -162,12 +164,13 @@ def test_a_server_that_ends_at_once_is_an_error_without_its_secrets(tmp_path):
         started(tmp_path, 'echo "key $LABEL_STUDIO_USER_TOKEN is bad"', "exit 3"),
     ):
         pass
-    assert "ended with exit code 3. The last it said: key *** is bad" in caught.value.problem
+    assert "exit code 3" in caught.value.problem
+    assert "key *** is bad" in caught.value.problem
     assert log_in.api_key not in str(caught.value)
 
 
 def alive(group: int) -> list[int]:
-    """Processes of a group that are not waiting to be forgotten."""
+    """Processes of a group that are not zombies."""
     found = []
     for process in psutil.process_iter(["status"]):
         with suppress(ProcessLookupError, PermissionError):
@@ -178,7 +181,7 @@ def alive(group: int) -> list[int]:
 
 @pytest.fixture
 def _interruptible() -> Iterator[None]:
-    """Shells start what runs in the background with Ctrl-C ignored; tests may be there."""
+    """Let SIGINT interrupt, which shells ignore for background jobs, perhaps for these tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -212,7 +215,7 @@ def test_one_server_at_a_time_works_with_the_same_data(tmp_path):
     check_not_running(data)
     with held(data / "lock"):
         (data / "running.json").write_text('{"url": "http://127.0.0.1:8080", "pid": 12}')
-        with pytest.raises(ProjectError, match=r"runs already .* http://127\.0\.0\.1:8080") as info:
+        with pytest.raises(ProjectError, match=r"http://127\.0\.0\.1:8080") as caught:
             check_not_running(data)
-        assert info.value.next_step == "Use it, or end it: kill 12"
+        assert "kill 12" in caught.value.next_step
     check_not_running(data)

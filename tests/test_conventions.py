@@ -282,6 +282,6 @@ def test_a_group_of_commands_is_called_like_the_module_that_holds_it():
     }
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-fast", "lint", "docs", "bench"])
 def test_make_has_the_targets_that_people_and_machines_use(target):
     assert f"\n{target}: " in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -80,6 +80,13 @@ def test_links_of_a_page_lead_somewhere(page: str):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page: str):
+    rooms = re.compile(r"(labelkit|models|workflows|tests|docs|benchmarks|\.ci)/[\w./-]*")
+    named = {code for code in inline_code(PAGES[page]) if rooms.fullmatch(code)}
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def test_every_picture_is_shown_and_small():
     shown = {link.rpartition("/")[2] for text in PAGES.values() for link in links(text)}
     assert {path.name for path in PICTURES.iterdir()} <= shown

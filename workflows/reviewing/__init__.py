@@ -1,1 +1,1 @@
-"""What people look at: the FiftyOne App, HTML pages, contact sheets."""
+"""Predictions made visible: the FiftyOne App, HTML pages, contact sheets."""

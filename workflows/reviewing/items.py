@@ -1,4 +1,4 @@
-"""Everything there is to see of a project's instances, gathered for a review."""
+"""What a review shows of each instance: labels, predictions and findings."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, read_queue
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What is reviewed.
+    """The instances under review.
 
     Attributes:
         items: by instance id, in the order of the project.
-        looked_into: the round that findings and maps are of; None before the first one.
-        rounds: fields of all rounds that are shown, the one that is looked into last.
-        labels: what humans said.
+        round: whose findings and maps are shown; None before the first one.
+        fields: names of the rounds whose predictions are shown, that of `round` last.
+        labels: of the project.
     """
 
     items: Mapping[str, ReviewItem]
-    looked_into: Round | None
-    rounds: tuple[str, ...]
+    round: Round | None
+    fields: tuple[str, ...]
     labels: LabelSnapshot
 
     @property
-    def least_sure_first(self) -> list[ReviewItem]:
+    def most_uncertain_first(self) -> list[ReviewItem]:
         """Instances without a prediction come last; ties in the order of the project."""
         return sorted(
             self.items.values(),
@@ -61,25 +61,25 @@ def gather(
     number: int | None = None,
     with_maps: bool = True,
 ) -> Review:
-    """Read labels, predictions and maps, and find what is remarkable.
+    """Read labels, predictions and maps, and derive the findings.
 
     Args:
         project: see `open_project`.
         store: its label store.
-        progress: shows a bar while response maps are read.
-        number: of the round to look into; None for the newest complete one.
+        progress: shows a bar.
+        number: of the round to show; None for the newest complete one.
         with_maps: also compare the predictions with their response maps.
 
     Raises:
         UsageError: if there is no such round, or it is not complete.
     """
     complete = [item for item in rounds(project) if item.status == COMPLETE]
-    looked_into = complete[-1] if complete else None
+    chosen = complete[-1] if complete else None
     if number is not None:
-        looked_into = next((item for item in complete if item.plan.number == number), None)
-        if looked_into is None:
+        chosen = next((item for item in complete if item.plan.number == number), None)
+        if chosen is None:
             names = ", ".join(str(item.plan.number) for item in complete) or "none yet"
-            raise UsageError(f"There is no complete round {number}.", f"Rounds: {names}.")
+            raise UsageError(f"Round {number} is not complete.", f"Complete rounds: {names}.")
         complete = [item for item in complete if item.plan.number <= number]
     predictions: dict[str, dict[str, Prediction]] = {
         round_field(item.plan.number): read_predictions(
@@ -92,12 +92,12 @@ def gather(
     queued = {item.instance_id for item in read_queue(project)}
     drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
     items: dict[str, ReviewItem] = {}
-    base = round_field(looked_into.plan.number) if looked_into else ""
+    base = round_field(chosen.plan.number) if chosen else ""
     with ExitStack() as stack:
         maps = None
-        if with_maps and looked_into is not None and map_file(looked_into).is_file():
-            maps = stack.enter_context(MapReader(map_file(looked_into)))
-        bar = progress.track(labels.instances.items(), "Looking", len(labels.instances))
+        if with_maps and chosen is not None and map_file(chosen).is_file():
+            maps = stack.enter_context(MapReader(map_file(chosen)))
+        bar = progress.track(labels.instances.items(), "Comparing", len(labels.instances))
         for id_, instance in bar:
             answer, human = labels.presences.get(id_), labels.poses.get(id_)
             mine = {name: found[id_] for name, found in predictions.items() if id_ in found}
@@ -124,4 +124,4 @@ def gather(
             }
             tags = tuple(name for name, holds in states.items() if holds)
             items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags)
-    return Review(items, looked_into, tuple(predictions), labels)
+    return Review(items, chosen, tuple(predictions), labels)

@@ -1,4 +1,4 @@
-"""What a review brought up to date, for people and machines."""
+"""The report of `labelkit review`, for people and machines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from labelkit.domain.text import named
 
 @dataclass(frozen=True, slots=True)
 class ReviewReport:
-    """What the dataset holds now.
+    """The state of the FiftyOne dataset.
 
     Attributes:
         dataset: its name in FiftyOne.
-        database: where it is.
-        round: that findings and maps are of; None before the first one.
-        samples, instances: in the dataset now, and reviewed this time.
+        database: its address.
+        round: whose findings and maps it shows; None before the first one.
+        samples, instances: samples in the dataset, and instances reviewed this time.
         added, updated, unchanged, removed: samples.
-        edits: keypoints that were edited in FiftyOne and are labels now.
-        conflicts: instances that were labelled elsewhere since; that label goes on counting.
-        unread: instances, or pictures, with edits that fit none; they are left as they are.
+        edits: instances edited in FiftyOne whose edits became labels.
+        conflicts: instances that were also labelled elsewhere; that label stays valid.
+        unread: instances, or image files, whose edits are not poses of the skeleton.
         views: names of the saved views.
         view: the one to open.
-        map_port: where the App will ask for response maps; 0 if there are none.
+        map_port: port of the response maps; 0 if there are none.
     """
 
     dataset: str
@@ -52,18 +52,18 @@ class ReviewReport:
             f"Views: {', '.join(self.views)}.",
         ]
         if self.edits:
-            lines.append(f"{self.edits} edited instances came back as labels.")
+            lines.append(f"Recorded the edits of {self.edits} instances as labels.")
         if self.conflicts:
             lines.append(
                 f"{len(self.conflicts)} of them had also been labelled elsewhere: "
-                f"{', '.join(self.conflicts)}. That label goes on counting. See both: labelkit "
+                f"{', '.join(self.conflicts)}. That label stays valid. See both: labelkit "
                 "status. Settle: labelkit pull --take theirs (the edit) or ours."
             )
         if self.unread:
             lines.append(
-                f"Edited so that nobody can tell what is meant, and left alone: "
-                f"{named(self.unread)}. labelkit reads places and visibility of keypoints that it "
-                "wrote, as many as the skeleton has; one without a place (NaN) is absent."
+                f"Edits that are not a pose of the skeleton were left alone: {named(self.unread)}. "
+                "labelkit reads positions and visibility of the keypoints that it wrote, no more "
+                "and no fewer than the skeleton has; a keypoint without a position (NaN) is absent."
             )
         return "\n".join(lines)
 

@@ -56,7 +56,7 @@ def built(trained: Trained) -> Any:
     return quiet_fiftyone().load_dataset(report.dataset)
 
 
-def test_the_plugin_is_found_and_stays_beside_those_of_the_user(reviewed: Trained, tmp_path: Path):
+def test_the_plugin_is_found_and_leaves_those_of_the_user_alone(reviewed: Trained, tmp_path: Path):
     operators = importlib.import_module("fiftyone.operators")
     names = {uri for uri in operators.list_operators() if PLUGIN in str(uri.uri)}
     assert {operator.name for operator in names} == {
@@ -72,7 +72,7 @@ def test_the_plugin_is_found_and_stays_beside_those_of_the_user(reviewed: Traine
     assert sorted(path.name for path in mine.parent.iterdir()) == ["labelkit", "mine"]
 
 
-def test_what_is_selected_goes_to_the_front_or_out_of_the_queue(reviewed: Trained):
+def test_selected_samples_go_to_the_front_of_the_queue_or_out_of_it(reviewed: Trained):
     dataset = built(reviewed)
     waiting = [item.instance_id for item in read_queue(reviewed.project)]
     by_instance = {s.boxes.detections[0].labelkit_id: s.id for s in dataset}
@@ -113,9 +113,9 @@ def test_retrain_runs_in_fiftyones_background_service(reviewed: Trained):
     assert [item.status for item in rounds(reviewed.project)] == [COMPLETE, COMPLETE]
 
 
-def test_a_dataset_of_somebody_else_is_left_alone(reviewed: Trained):
+def test_a_dataset_that_is_not_labelkits_is_left_alone(reviewed: Trained):
     fo = quiet_fiftyone()
-    dataset = fo.Dataset("of somebody else")
+    dataset = fo.Dataset("another dataset")
     with pytest.raises(Exception, match="not of a labelkit project"):
         operate("push", dataset)
 
@@ -143,18 +143,18 @@ def program() -> Path:
     return chromium()
 
 
-def until_sent(page: Any, act: Callable[[], None], wanted: Callable[[Any], bool]) -> None:
-    """Act until the App asks its server for that: what meets it while it draws anew is lost."""
+def until_sent(page: Any, act: Callable[[], None], expected: Callable[[Any], bool]) -> None:
+    """Act until the App sends such a request: actions while it redraws are lost."""
     too_late = importlib.import_module("playwright.sync_api").TimeoutError
     for _ in range(6):
         try:
-            with page.expect_request(wanted, timeout=8000) as sent:
+            with page.expect_request(expected, timeout=8000) as sent:
                 act()
         except too_late:
             continue
         assert sent.value.response().ok
         return
-    pytest.fail("The App does not ask its server for it.")
+    pytest.fail("The App did not send the request.")
 
 
 def asks(address: str, what: str = "") -> Callable[[Any], bool]:
@@ -162,7 +162,7 @@ def asks(address: str, what: str = "") -> Callable[[Any], bool]:
 
 
 def picture(element: Any) -> np.ndarray:
-    """(H, W, 3) of what the browser shows there."""
+    """(H, W, 3) screenshot of an element."""
     shown = Pictures.open(io.BytesIO(element.screenshot())).convert("RGB")
     return np.asarray(shown, dtype=float)
 
@@ -176,7 +176,7 @@ def test_a_browser_shows_grid_maps_and_views_and_runs_an_operator(
     running, trained = app
     queued = [item.instance_id for item in read_queue(trained.project)]
     with browser(program, tmp_path / "chromium") as page:
-        # An advertisement otherwise covers the App a little after it has come up.
+        # Otherwise an advertisement covers the App soon after it opens.
         page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         page.goto(running.url)
         page.get_by_text(f"{len(queued)} samples", exact=True).wait_for()
@@ -187,7 +187,7 @@ def test_a_browser_shows_grid_maps_and_views_and_runs_an_operator(
         until_sent(page, lambda: sample.click(position=corner), asks("/graphql", "setSelected"))
         page.keyboard.press("`")
         page.locator("input[placeholder*='earch']").last.fill("labelkit")
-        # Until it has been told how it may run the operator, the App's button does nothing.
+        # The App's button does nothing until it knows how to run the operator.
         with page.expect_response("**/operators/resolve-execution-options"):
             page.get_by_text("labelkit: Exclude").last.click()
         page.get_by_text("1 instances leave the queue").wait_for()
@@ -221,7 +221,7 @@ def test_a_browser_shows_grid_maps_and_views_and_runs_an_operator(
         assert asked == {(200, str(index(name))) for name in ("left_knee", "head_top")}
 
 
-def test_what_is_selected_in_the_app_is_kept_for_the_queue(reviewed: Trained):
+def test_the_selection_in_the_app_is_saved_for_the_queue(reviewed: Trained):
     dataset = built(reviewed)
 
     label = dataset.last().boxes.detections[0].id
@@ -237,8 +237,8 @@ def test_what_is_selected_in_the_app_is_kept_for_the_queue(reviewed: Trained):
 def test_a_taken_port_is_named_with_a_free_one(reviewed: Trained):
     report = review(reviewed.project, reviewed.store, Silent())
     with (
-        MapServer(lambda number: pytest.fail("not asked"), 0) as taken,
-        pytest.raises(UsageError, match=f"Port {taken.port} is taken") as caught,
+        MapServer(lambda number: pytest.fail("no map was requested"), 0) as taken,
+        pytest.raises(UsageError, match=str(taken.port)) as caught,
         open_app(reviewed.project, report, taken.port),
     ):
         pytest.fail("it opened")

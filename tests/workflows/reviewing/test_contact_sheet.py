@@ -1,4 +1,4 @@
-"""The picture that people look at: sizes, colours, and what is painted where."""
+"""The contact sheet: sizes, colours, and what is drawn where."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_a_tall_crop_is_centred_on_grey():
     assert panel.getpixel((PANEL // 2, PANEL // 2)) == GREY
 
 
-def test_a_map_is_painted_in_the_colour_of_its_keypoint_where_it_is_high():
+def test_a_map_is_drawn_in_the_colour_of_its_keypoint_where_it_is_high():
     maps = np.zeros((2, 4, 4))
     maps[0, :, :2] = 0.001
     blended = _heat(Pictures.new("RGB", (40, 40), (0, 0, 0)), maps, [(200, 0, 0), (0, 200, 0)])
@@ -74,7 +74,7 @@ def test_absent_keypoints_are_not_drawn():
     assert predicted.getcolors() == [(PANEL * PANEL, GREY)]
 
 
-def test_names_from_anywhere_and_a_single_keypoint_fit(tmp_path):
+def test_names_in_any_script_and_a_single_keypoint_fit(tmp_path):
     skeleton = make_skeleton("odd", ["<b>&Nase"] + [f"Ωκτώ {k}" for k in range(30)], pairs=[])
     item = make_item(count=31)
     assert contact_sheet([item], skeleton, tmp_path / "a.png", title="x", note="y").is_file()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
@@ -195,7 +196,7 @@ def _document(
 def _detection(item: ReviewItem, picture: Picture, skeleton: Skeleton) -> dict[str, Any]:
     box = item.instance.box
     corners = np.array([(box.x, box.y), (box.x + box.w, box.y + box.h)])
-    (left, top), (right, bottom) = _to_shares(corners, picture.frame)
+    (left, top), (right, bottom) = apply_affine(picture.frame, corners)
     detection: dict[str, Any] = {
         "_id": _object_id(BOXES, item.instance.id),
         "_cls": "Detection",
@@ -252,9 +253,8 @@ def written_points(pose: Pose, frame: Sequence[float]) -> list[list[float]]:
         pose: in image pixels.
         frame: of the picture.
     """
-    points: list[list[float]] = _to_shares(
-        np.where(pose.present[:, None], pose.xy, np.nan), frame
-    ).tolist()
+    placed = np.where(pose.present[:, None], pose.xy, np.nan)
+    points: list[list[float]] = apply_affine(frame, placed).tolist()
     return points
 
 
@@ -279,8 +279,7 @@ def edited_pose(
     """
     shares = np.array([[_number(x), _number(y)] for x, y in points])
     placed = np.isfinite(shares).all(axis=1)
-    affine = np.reshape(frame, (2, 3))
-    xy = np.linalg.solve(affine[:, :2], (shares - affine[:, 2]).T).T
+    xy = apply_affine(invert_affine(frame), shares)
     codes = np.where(placed, np.where(np.asarray(visibility) > ABSENT, visibility, VISIBLE), ABSENT)
     origins = ["new" if there else "" for there in placed]
     if before is not None:
@@ -307,12 +306,6 @@ def _plain(value: float | None) -> float | None:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _to_shares(xy: Floats, frame: Sequence[float]) -> Floats:
-    affine = np.reshape(frame, (2, 3))
-    shares: Floats = xy @ affine[:, :2].T + affine[:, 2]
-    return shares
 
 
 def _link(item: ReviewItem) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_retrain_runs_in_fiftyones_background_service(reviewed: Trained):
 def test_a_dataset_that_is_not_labelkits_is_left_alone(reviewed: Trained):
     fo = quiet_fiftyone()
     dataset = fo.Dataset("another dataset")
-    with pytest.raises(Exception, match="not of a labelkit project"):
+    with pytest.raises(Exception, match="another dataset"):
         operate("push", dataset)
 
 

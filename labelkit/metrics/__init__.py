@@ -1,1 +1,1 @@
-"""Scores of predictions against human labels, and what is doubtful about them."""
+"""Scores of predictions against human labels, and what in either needs a second look."""

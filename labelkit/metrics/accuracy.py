@@ -1,6 +1,6 @@
-"""How far predicted keypoints are from human ones: PCK, OKS, OKS-AP, presence mAP.
+"""The accuracy of predicted keypoints and presence: PCK, OKS, OKS-AP, presence mAP.
 
-Every number is NaN where it is undefined (nothing to score), never 0 by convention.
+Every number is NaN if it is undefined (nothing to score), never 0 by convention.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Bools = NDArray[np.bool_]
 
 
 def _distance(pred: ArrayLike, true: ArrayLike, present: ArrayLike) -> tuple[Floats, Bools]:
-    """(N, K) distances in pixels, infinite where the prediction is NaN, and what to count."""
+    """(N, K) distances in pixels, infinite where the prediction is NaN, and what to score."""
     pred, true = np.asarray(pred, dtype=np.float64), np.asarray(true, dtype=np.float64)
     mask = np.asarray(present, dtype=bool)
     if mask.ndim != 2 or pred.shape != (*mask.shape, 2) or true.shape != pred.shape:
         raise ValueError(
-            f"pred and true want (N, K, 2), present (N, K); got {pred.shape}, {true.shape}, "
+            f"pred and true need (N, K, 2), present (N, K); got {pred.shape}, {true.shape}, "
             f"{mask.shape}."
         )
     distance = np.hypot(pred[..., 0] - true[..., 0], pred[..., 1] - true[..., 1])
@@ -35,7 +35,7 @@ def _limit(reference_px: ArrayLike, threshold: float, count: int) -> Floats:
     """(N, 1) largest distance in pixels that is still a hit."""
     reference = np.asarray(reference_px, dtype=np.float64)
     if reference.shape != (count,):
-        raise ValueError(f"reference_px wants ({count},), got {reference.shape}.")
+        raise ValueError(f"reference_px needs ({count},), got {reference.shape}.")
     return (threshold * reference)[:, None]
 
 
@@ -44,14 +44,14 @@ def pck(
 ) -> float:
     """0 all missed ... 1 all hit: the share of present keypoints found.
 
-    A keypoint is found when it lies at most `threshold` times the reference length away.
+    A keypoint is found if it lies at most `threshold` times the reference length away.
 
     Args:
         pred: (N, K, 2) in pixels; NaN counts as missed.
         true: (N, K, 2) in pixels.
         present: (N, K), which true keypoints have a location; the others are not scored.
         reference_px: (N,) lengths: the box's long side, the torso, or the head size.
-        threshold: for instance .2.
+        threshold: in reference lengths, such as .2.
     """
     distance, mask = _distance(pred, true, present)
     hit = distance <= _limit(reference_px, threshold, len(mask))
@@ -68,10 +68,10 @@ def pck_lr_agnostic(
 ) -> float:
     """0 all missed ... 1 all hit: PCK that forgives an exchange of left and right.
 
-    For each instance and each left/right pair on its own, the predictions count as they are or
-    exchanged, whichever finds more of the pair's present keypoints (equal counts score the
-    same either way). Keypoints without a side count as in `pck`. It is at least `pck`, and more
-    lenient than exchanging the whole pose: it says how much of a loss is confusion of sides.
+    For each left/right pair of each instance, the predictions count as they are or exchanged,
+    whichever finds more of the pair's present keypoints. Keypoints without a side count as in
+    `pck`. It is at least `pck`, and more lenient than exchanging the whole pose: the difference
+    is what confusion of sides costs.
 
     Args:
         pred, true, present, reference_px, threshold: as in `pck`.
@@ -99,11 +99,11 @@ def oks(
 ) -> Floats:
     """(N,) 0 lost ... 1 exact: COCO's object keypoint similarity of each instance.
 
-    The mean over present keypoints of exp(-d^2 / (2 area (2 sigma)^2)); NaN where an instance
-    has no present keypoint.
+    The mean over present keypoints of exp(-d^2 / (2 area (2 sigma)^2)); NaN for an instance
+    without present keypoints.
 
     Args:
-        pred, true: (N, K, 2) in pixels; NaN in pred counts as infinitely far.
+        pred, true: (N, K, 2) in pixels; NaN in pred counts as infinitely far away.
         present: (N, K), which true keypoints have a location.
         area: (N,) segment areas in square pixels.
         sigmas: K numbers, as a skeleton gives them.
@@ -144,20 +144,20 @@ def coco_scores(
 ) -> CocoScores:
     """COCO keypoint AP and AR as pycocotools computes them, one prediction for each instance.
 
-    Instances without any present keypoint are ignored, and so are predictions that match them.
+    Instances without present keypoints are ignored, as are predictions that match them.
 
     Args:
         pred, true, present, area, sigmas: as in `oks`.
-        box_xywh: (N, 4) boxes of the instances; pycocotools reads them for ignored instances.
+        box_xywh: (N, 4) boxes of the instances; pycocotools uses them for ignored instances.
         image_ids: N names; predictions compete with those of the same image.
         score: (N,) confidence of each predicted instance; only its order matters.
-        max_detections: predictions counted in an image, best first; COCO takes 20.
+        max_detections: predictions scored in an image, best first; 20 in COCO.
 
     Raises:
         MissingDependencyError: if pycocotools is not installed.
     """
     _, mask = _distance(pred, true, present)
-    # Far outside any picture: OKS 0 without NaN in pycocotools' arithmetic.
+    # Far outside any image: OKS 0 without NaN in pycocotools' arithmetic.
     pred = np.nan_to_num(np.asarray(pred, dtype=np.float64), nan=1e9)
     true, area = np.asarray(true, dtype=np.float64), np.asarray(area, dtype=np.float64)
     boxes, confidence = np.asarray(box_xywh, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -182,8 +182,8 @@ def coco_scores(
         crowd=np.zeros(len(mask), dtype=bool),
     )
     found = Results(image, np.dstack([pred, np.ones(mask.shape)]), confidence, area, area)
-    everyone = {"all": (0.0, LARGEST_AREA)}
-    curves = oks_curves(people, found, sigmas, everyone, max_results=max_detections)
+    all_sizes = {"all": (0.0, LARGEST_AREA)}
+    curves = oks_curves(people, found, sigmas, all_sizes, max_results=max_detections)
     return CocoScores(
         ap=curves.ap(),
         ap50=curves.ap(threshold=AT_50),
@@ -209,17 +209,17 @@ def oks_ap(
 def average_precision(score: ArrayLike, truth: ArrayLike) -> float:
     """0 ... 1, higher is better: area under the precision-recall steps.
 
-    Equal scores enter together, so the order of the samples never matters: a constant score
-    gets the share of positives. NaN without positives.
+    Equal scores count together, so the order of the samples does not matter: a constant score
+    gives the share of positives. NaN without positives.
 
     Args:
-        score: (N,) higher means more likely positive.
+        score: (N,) higher is more likely positive.
         truth: (N,) bool.
     """
     values = np.asarray(score, dtype=np.float64)
     positive = np.asarray(truth, dtype=bool)
     if values.shape != positive.shape or values.ndim != 1:
-        raise ValueError(f"score and truth want (N,), got {values.shape}, {positive.shape}.")
+        raise ValueError(f"score and truth need (N,), got {values.shape}, {positive.shape}.")
     if np.isnan(values).any():
         raise ValueError("A score is NaN.")
     if not positive.any():
@@ -234,10 +234,10 @@ def average_precision(score: ArrayLike, truth: ArrayLike) -> float:
 
 
 def presence_map(scores: ArrayLike, truth: ArrayLike) -> float:
-    """0 ... 1, higher is better: mean average precision of "can this keypoint be seen?".
+    """0 ... 1, higher is better: mean average precision of the keypoints' presence.
 
-    The mean over keypoints that are present in some instances and absent in others; the rest
-    say nothing. NaN if there is no such keypoint.
+    The mean over keypoints that are present in some instances and absent in others. NaN if there
+    is no such keypoint.
 
     Args:
         scores: (N, K) presence scores.
@@ -245,7 +245,7 @@ def presence_map(scores: ArrayLike, truth: ArrayLike) -> float:
     """
     values, answers = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=bool)
     if values.shape != answers.shape or values.ndim != 2:
-        raise ValueError(f"scores and truth want (N, K), got {values.shape}, {answers.shape}.")
+        raise ValueError(f"scores and truth need (N, K), got {values.shape}, {answers.shape}.")
     both = answers.any(axis=0) & ~answers.all(axis=0)
     if not both.any():
         return float("nan")

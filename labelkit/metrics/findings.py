@@ -1,4 +1,4 @@
-"""What a lead looks for in predictions: doubts, errors, and answers that contradict the model."""
+"""What to review in predictions: uncertainty, errors, and answers that contradict the model."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.accuracy import oks
-from labelkit.project.preannotation import PRESENT, pre_annotation
+from labelkit.project.preannotation import PRESENT
 from labelkit.project.response_maps import ResponseMaps
 from labelkit.store.journal import KEYPOINTS, Recorded
 
-#: A place is another one from this distance on, as a share of the box's long side.
+#: Locations farther apart than this, as a fraction of the box's long side, are different.
 FAR = 0.2
 
-#: A response this strong (as a share of its maximum) at the partner's place speaks for both.
+#: A response this strong, as a fraction of its maximum, at the partner's location is ambiguous.
 AMBIGUOUS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What humans did to one instance.
+    """What annotators did with one instance.
 
     Attributes:
-        annotators: who answered about it, in the order in which they came.
+        annotators: who answered about it, in the order of their first answers.
         shown: version of the pre-annotation that the latest keypoints started from; "" if none.
-        changed: keypoints that were moved away from it.
+        changed: names of the keypoints that were moved away from it.
     """
 
     annotators: tuple[str, ...] = ()
@@ -41,15 +42,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReviewItem:
-    """One instance with everything that there is to see.
+    """One instance with everything that a reviewer can see.
 
     Attributes:
         instance: of the project.
-        human: keypoints that a human placed, or None.
-        answer: (K,) bool, what a human said can be seen, or None.
-        predictions: by field name ("round_000"), oldest first; the last one is looked into.
-        shown: what an annotator would see of each prediction, by the same names.
-        finding: see there.
+        human: human keypoints, or None.
+        answer: (K,) bool, the visibility answer, or None.
+        predictions: by field name ("round_000"), oldest first; the finding is about the last.
+        shown: the pre-annotation of each prediction, by the same names.
+        finding: see `Finding`.
         tags: labelled, queued, dev, control.
     """
 
@@ -64,20 +65,21 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """What is remarkable about one instance; None and () where nothing can be said.
+    """What may need review in one instance; None and () where nothing is known.
 
     Attributes:
-        uncertainty: 0 sure ... 1 lost, of the whole instance.
-        error: 0 exact ...: mean distance to the human keypoints, as a share of the box's long side.
+        uncertainty: 0 certain ... 1 lost, of the whole instance.
+        error: 0 exact ...: mean distance to the human keypoints, as a fraction of the box's long
+            side.
         oks: 0 lost ... 1 exact.
-        correction: 0 untouched ...: the farthest that a human moved a keypoint of the
-            pre-annotation, as a share of the box's long side.
-        doubt: (K,) 0 sure ... 1 lost; 0 for keypoints that are not shown.
+        correction: 0 untouched ...: the farthest that a keypoint of the pre-annotation was moved,
+            as a fraction of the box's long side.
+        doubt: (K,) uncertainty of each keypoint, 0 certain ... 1 lost; 0 if it is not shown.
         swaps: "left_x / right_x" pairs that may be exchanged.
-        map_disagrees: keypoints whose response map peaks far from where they were put.
-        not_found: keypoints that a human called present and the model absent.
-        answered_absent: keypoints that a human called absent and the model present.
-        work: what humans did.
+        map_disagrees: keypoints whose response map peaks far from their predicted location.
+        not_found: keypoints answered as present that the model predicts as absent.
+        answered_absent: keypoints answered as absent that the model predicts as present.
+        work: what annotators did.
     """
 
     uncertainty: float | None = None
@@ -93,7 +95,11 @@ class Finding:
 
 
 def work_on(entries: Iterable[Recorded]) -> dict[str, Work]:
-    """What humans did, by instance id, from the journal in its order."""
+    """What annotators did, by instance id.
+
+    Args:
+        entries: of the journal, in order.
+    """
     who: dict[str, dict[str, None]] = {}
     latest: dict[str, tuple[str, tuple[str, ...]]] = {}
     for _, _, entry in entries:
@@ -103,14 +109,14 @@ def work_on(entries: Iterable[Recorded]) -> dict[str, Work]:
         if entry.kind == KEYPOINTS:
             origins = entry.shown.get("origins", {})
             changed = tuple(name for name, what in origins.items() if what == "changed")
-            # In the control arm every keypoint is new: nothing was shown, nothing corrected.
+            # In the control arm every keypoint is new: none was shown or corrected.
             was_shown = not set(origins.values()).isdisjoint(("untouched", "changed", "removed"))
             version = str(entry.shown.get("model_version", "")) if was_shown else ""
             latest[entry.instance_id] = (version, changed)
     return {id_: Work(tuple(names), *latest.get(id_, ("", ()))) for id_, names in who.items()}
 
 
-def look_into(
+def assess(
     instance: Instance,
     skeleton: Skeleton,
     *,
@@ -122,15 +128,16 @@ def look_into(
     corrected: Prediction | None = None,
     maps: ResponseMaps | None = None,
 ) -> Finding:
-    """What is remarkable about one instance.
+    """What may need review in one instance.
 
     Args:
         instance: of the project.
-        skeleton: its keypoints.
-        prediction: of the round that is looked into; None before the first one.
-        shown: what annotators see of it, see `pre_annotation`.
-        human, answer: what humans said.
-        work: what they did.
+        skeleton: of the project.
+        prediction: of the round under review; None before the first round.
+        shown: its pre-annotation, see `pre_annotation`.
+        human: human keypoints, or None.
+        answer: (K,) bool, the visibility answer, or None.
+        work: what annotators did.
         corrected: the prediction that `work` started from.
         maps: of the same round as `prediction`.
     """
@@ -175,12 +182,6 @@ def look_into(
     )
 
 
-def shown_pose(
-    prediction: Prediction, answer: NDArray[np.bool_] | None, instance: Instance
-) -> Pose:
-    """What an annotator sees of a prediction."""
-    return pre_annotation(prediction, answer, instance.image)
-
 
 def _named(names: Sequence[str], mask: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(names[k] for k in np.flatnonzero(mask))
@@ -203,7 +204,7 @@ def _pair(skeleton: Skeleton, left: int, right: int) -> str:
 
 
 def _exchanged(skeleton: Skeleton, pose: Pose, human: Pose | None, side: float) -> list[str]:
-    """Pairs that lie right once left and right change places, and wrong as they are."""
+    """Pairs that are right once left and right are exchanged, and wrong as they are."""
     if human is None:
         return []
     result = []
@@ -220,14 +221,13 @@ def _exchanged(skeleton: Skeleton, pose: Pose, human: Pose | None, side: float) 
 
 def _cells(xy: NDArray[np.float64], maps: ResponseMaps) -> NDArray[np.int64]:
     """(N, 2) column and row of the cells in which image points lie, at the border if outside."""
-    affine = np.reshape(maps.crop, (2, 3))
     height, width = maps.response.shape[1:]
-    cells = np.floor(xy @ affine[:, :2].T + affine[:, 2]).astype(np.int64)
+    cells = np.floor(apply_affine(maps.crop, xy)).astype(np.int64)
     return np.clip(cells, 0, (width - 1, height - 1))
 
 
 def _ambiguous(skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps) -> list[str]:
-    """Pairs of which each map also answers, strongly, where the partner was put."""
+    """Pairs whose maps also respond strongly at the location of the partner."""
     cells = _cells(pose.xy, maps)
     peak = maps.response.max(axis=(1, 2))
 
@@ -249,11 +249,10 @@ def _ambiguous(skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps) 
 def _far_from_peak(
     skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps, side: float
 ) -> list[str]:
-    """Shown keypoints that were put far from the peak of their response map."""
-    affine = np.reshape(maps.crop, (2, 3))
+    """Shown keypoints whose location is far from the peak of their response map."""
     count, _, width = maps.response.shape
     row, column = np.divmod(maps.response.reshape(count, -1).argmax(axis=1), width)
-    centres = np.stack([column, row], axis=1) + 0.5 - affine[:, 2]
-    peaks = np.linalg.solve(affine[:, :2], centres.T).T  # (K, 2) image pixels
+    centres = np.stack([column, row], axis=1) + 0.5
+    peaks = apply_affine(invert_affine(maps.crop), centres)  # (K, 2) image pixels
     far = np.linalg.norm(peaks - pose.xy, axis=1) > FAR * side
     return list(_named(skeleton.keypoints, far & shown.present))

@@ -1,4 +1,4 @@
-"""Whether scores can be trusted, and which visibility answers can teach nothing."""
+"""Whether scores can be trusted, and which visibility answers teach nothing."""
 
 from __future__ import annotations
 
@@ -7,52 +7,44 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from labelkit.domain.skeleton import Skeleton
 
-#: A keypoint present more or less often than this, or agreeing more often with another one,
-#: gives a presence loss next to nothing to tell it by.
+#: Shares of instances. A keypoint that is present more or less often than the first two, or that
+#: agrees with another one more often than the third, gives a presence loss nearly nothing.
 ALWAYS_ABOVE, NEVER_BELOW, SAME_ABOVE = 0.97, 0.03, 0.95
 
-#: Part of the way from chance to perfect that a network has to tell presence by, before what it
-#: has learned from presence alone says where keypoints are (benchmarks/README.md, "When to trust
-#: a location-free round").
+#: How far, from chance (0) to perfect (1), a network must predict presence before its locations,
+#: learned from presence alone, mean anything (benchmarks/README.md, "When to trust a
+#: location-free round").
 LEARNED = 0.25
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) ranks from 0; equal values share their mean rank."""
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-    first = np.cumsum(count) - count
-    return (first + (count - 1) / 2)[inverse]
 
 
 def spearman(score: ArrayLike, error: ArrayLike) -> float:
     """-1 perfect ... 0 useless ... 1 misleading: rank correlation of a score with the error.
 
-    A score that ranks well falls as the error grows. NaN below two samples, or where one of
-    the two is constant.
+    A score that ranks well decreases as the error grows. NaN with fewer than two samples, or if
+    one of the two is constant.
 
     Args:
-        score: (N,) higher is surer.
+        score: (N,) higher is more certain.
         error: (N,) higher is worse.
     """
     a, b = np.asarray(score, dtype=np.float64), np.asarray(error, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"score and error want (N,), got {a.shape}, {b.shape}.")
+        raise ValueError(f"score and error need (N,), got {a.shape}, {b.shape}.")
     if np.isnan(a).any() or np.isnan(b).any():
         raise ValueError("A score or error is NaN.")
-    if len(a) < 2:
+    if len(set(a)) < 2 or len(set(b)) < 2:
         return float("nan")
-    a, b = _ranks(a), _ranks(b)
-    a, b = a - a.mean(), b - b.mean()
-    spread = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / spread) if spread > 0 else float("nan")
+    from scipy.stats import spearmanr  # slow to import
+
+    return float(spearmanr(a, b).statistic)
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
-    """0 calibrated ... 1 wrong: how far confidence is from the share that is correct.
+    """0 calibrated ... 1 wrong: the distance of the confidence from the share that is correct.
 
     The mean over equally wide bins of |mean confidence - share correct|, weighted by count.
     NaN without samples.
@@ -60,29 +52,29 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     Args:
         confidence: (N,) in 0 ... 1.
         correct: (N,) bool.
-        bins: number of bins; a value on a border falls into the upper one.
+        bins: number of bins; a value on a border belongs to the upper one.
     """
     values, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if values.shape != right.shape or values.ndim != 1:
-        raise ValueError(f"confidence and correct want (N,), got {values.shape}, {right.shape}.")
+        raise ValueError(f"confidence and correct need (N,), got {values.shape}, {right.shape}.")
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("A confidence lies outside 0 ... 1.")
     if len(values) == 0:
         return float("nan")
     index = np.minimum((values * bins).astype(np.int64), bins - 1)
-    # |sum of differences| of a bin is its count times |mean difference|.
+    # The |sum of differences| of a bin is its count times its |mean difference|.
     gap = np.abs(np.bincount(index, weights=values - right, minlength=bins))
     return float(gap.sum() / len(values))
 
 
 def hardly_learned(presence_map: float | None, chance: float | None) -> bool:
-    """Whether a network tells presence so badly that it cannot know where keypoints are.
+    """Whether a network predicts presence so badly that its locations mean nothing.
 
-    False where nothing can be said.
+    False if either number is undefined.
 
     Args:
-        presence_map: mean average precision of its presence; None if undefined.
-        chance: of one score for all; None if undefined.
+        presence_map: mean average precision of its presence, 0 ... 1; None if undefined.
+        chance: the same of a constant score; None if undefined.
     """
     if presence_map is None or chance is None:
         return False
@@ -96,7 +88,7 @@ class UninformativeKeypoint:
     Attributes:
         keypoint: its name.
         kind: "always" present, "never" present, or the "same" as another keypoint.
-        share: of instances in which it is present; for "same", in which the two agree.
+        share: of instances, 0 ... 1, in which it is present; for "same", in which the two agree.
         other: name of the other keypoint; empty unless kind is "same".
     """
 
@@ -107,7 +99,7 @@ class UninformativeKeypoint:
 
 
 def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
-    """What to tell people of such keypoints: those that are answered alike in one sentence."""
+    """One sentence for each such keypoint, and one for all that are answered alike."""
     notes = [
         f"{item.keypoint} is present in {100 * item.share:.1f} % of instances: "
         "visibility answers cannot teach where it is."
@@ -131,10 +123,10 @@ def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
 
 
 def uninformative_keypoints(presence: ArrayLike, skeleton: Skeleton) -> list[UninformativeKeypoint]:
-    """Name the keypoints that visibility answers cannot teach, so that people are warned.
+    """The keypoints that visibility answers cannot teach.
 
     First those present nearly always or nearly never, then the pairs that are nearly always
-    answered alike; a pair with one of the former says nothing new and is left out.
+    answered alike, without those in which one of the former occurs.
 
     Args:
         presence: (N, K) bool, human answers; empty without any.

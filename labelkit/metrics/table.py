@@ -1,4 +1,4 @@
-"""The table that says what a model is worth beside poses that cost nothing."""
+"""The table that compares a model with the pose priors."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One way of getting poses, scored on the evaluation set.
+    """One source of poses, scored on the evaluation set.
 
     Attributes:
-        name: of the way, such as "mean pose".
-        labeled: share of instances whose keypoints it used, such as "10%"; None where labels
-            play no part.
-        pck_02, pck_01: 0 ... 1, keypoints within .2 and .1 of the box's long side.
-        pck_02_lr_agnostic: 0 ... 1, the same at .2 when left and right may be exchanged.
-        oks_ap: 0 ... 1, COCO's keypoint AP; NaN where pycocotools is not installed.
+        name: of the source, such as "mean pose".
+        labeled: percentage of instances whose keypoints it used, such as "10%"; None if it uses
+            no labels.
+        pck_02, pck_01: 0 ... 1, share of keypoints within .2 and .1 of the box's long side.
+        pck_02_lr_agnostic: 0 ... 1, the same at .2 if left and right may be exchanged.
+        oks_ap: 0 ... 1, COCO's keypoint AP; NaN if pycocotools is not installed.
         presence_map: 0 ... 1, mean average precision of keypoint presence.
     """
 
@@ -50,7 +50,7 @@ class ResultRow:
     presence_map: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as the JSON document has it; NaN (undefined) becomes None."""
+        """The row for the JSON document; NaN (undefined) becomes None."""
         numbers = {key: getattr(self, attribute) for key, attribute in METRICS.items()}
         return {
             "name": self.name,
@@ -64,7 +64,7 @@ class ResultTable:
     """Rows that were scored on the same instances.
 
     Attributes:
-        rows: in the order in which they are shown.
+        rows: in display order.
     """
 
     rows: tuple[ResultRow, ...]
@@ -78,7 +78,7 @@ class ResultTable:
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The heading and then every row as text, three decimals, "-" where undefined."""
+        """The heading and every row as text, with three decimals and "-" for undefined."""
         heading = ("name", "labeled", *METRICS)
         return (heading, *(tuple(map(_text, row.as_dict().values())) for row in self.rows))
 
@@ -91,7 +91,7 @@ def markdown(cells: Sequence[Sequence[str]]) -> str:
     """A table in Markdown, columns aligned.
 
     Args:
-        cells: the heading and then every row, equally long; the first column holds names.
+        cells: the heading and then every row, equally long; only the first column is left-aligned.
     """
     table = [[text.replace("|", "\\|") for text in row] for row in cells]
     width = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -122,8 +122,8 @@ def evaluate_row(
     Every instance of `truth` counts; predictions of other instances do not.
 
     Args:
-        name, labeled: as `ResultRow` wants them.
-        predictions: by instance id. If any `presence` is NaN, presence has no score.
+        name, labeled: see `ResultRow`.
+        predictions: by instance id. If any `presence` is NaN, presence is not scored.
         truth: human keypoints of the evaluation set, by instance id.
         instances: by id; box and area set the scale of each.
         skeleton: of all poses.
@@ -135,9 +135,9 @@ def evaluate_row(
     missing = [item for item in ids if item not in predictions]
     if missing:
         raise InputError(
-            f"{name}: {len(missing)} of {len(ids)} instances have no prediction, "
+            f"{name}: {len(missing)} of {len(ids)} instances have no prediction; "
             f"the first is {missing[0]}.",
-            "Predict the evaluation set again before it is scored.",
+            "Predict the evaluation set again before you score it.",
         )
     if not ids:
         return ResultRow(name, labeled, *[math.nan] * len(METRICS))
@@ -158,7 +158,7 @@ def evaluate_row(
             score=[item.score for item in chosen],
             sigmas=skeleton.sigmas,
         )
-    except MissingDependencyError:  # training has to work without pycocotools
+    except MissingDependencyError:  # training must work without pycocotools
         similarity = math.nan
     return ResultRow(
         name,

@@ -1,7 +1,7 @@
 """Response maps of a whole round in one compact file, each readable on its own.
 
-A map is kept as bytes relative to its own maximum, and the maximum beside it: the largest
-error is 1/510 of the maximum, and the peak itself comes back exactly.
+A map is stored as bytes relative to its own maximum, with that maximum beside it: the largest
+error is 1/510 of the maximum, and the peak itself is exact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from labelkit.errors import FormatError
 from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer
 
 FORM = "labelkit-maps-1"
-#: Rows read together to get at one of them; 64 crops of 256x192 with 17 keypoints are 4 MB.
+#: Rows that are read together; 64 crops of 256x192 with 17 keypoints are 4 MB.
 _ROWS_PER_GROUP = 64
 
 Floats = NDArray[np.float32]
@@ -29,15 +29,15 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseMaps:
-    """Where a model looked for each keypoint of one instance.
+    """The maps in which a model locates each keypoint of one instance.
 
     Attributes:
         instance_id: of the instance.
         crop: six numbers (a, b, c, d, e, f) that take image pixels to cells of `response`:
             column = a x + b y + c, row = d x + e y + f; (0, 0) is the outer corner of the
             first cell.
-        response: (K, h, w) what the decoder's attention says.
-        cam: (K, h2, w2) class activation maps over the same crop; (K, 0, 0) of a model without.
+        response: (K, h, w) attention of the decoder.
+        cam: (K, h2, w2) class activation maps over the same crop; (K, 0, 0) if the model has none.
     """
 
     instance_id: str
@@ -56,17 +56,17 @@ def _squeeze(maps: Floats) -> tuple[bytes, Floats]:
 
 def _restore(content: bytes, scale: Sequence[float], size: Sequence[int]) -> Floats:
     levels = np.frombuffer(content, dtype=np.uint8).reshape(len(scale), *size)
-    # In this order 255 gives the maximum itself.
+    # In this order 255 gives exactly the maximum.
     share = levels.astype(np.float32) / np.float32(255)
     return share * np.asarray(scale, dtype=np.float32)[:, None, None]
 
 
 class MapWriter:
-    """Collects response maps into one file, which appears when the `with` block ends well.
+    """Collect response maps in one file, which appears when the `with` block succeeds.
 
     Args:
         path: of the file.
-        keypoints: K names, the order of the maps.
+        keypoints: K names, in the order of the maps.
     """
 
     def __init__(self, path: Path, keypoints: Sequence[str]) -> None:
@@ -110,13 +110,16 @@ class MapWriter:
     def add(
         self, instance_id: str, crop: Sequence[float], response: ArrayLike, cam: ArrayLike
     ) -> None:
-        """Add the maps of one instance; `ResponseMaps` says what they mean.
+        """Add the maps of one instance; see `ResponseMaps`.
 
         Args:
-            instance_id: of the instance, once a file.
+            instance_id: of the instance, once in a file.
             crop: (6,) image pixels to cells of `response`.
             response: (K, h, w) not negative.
             cam: (K, h2, w2) not negative; any array without elements if there is none.
+
+        Raises:
+            ValueError: if maps have the wrong shape, or NaN or infinite cells.
         """
         count = len(self._keypoints)
         row: dict[str, Any] = {"instance_id": instance_id, "crop": [float(v) for v in crop]}
@@ -125,7 +128,7 @@ class MapWriter:
             if maps.size == 0:
                 maps = np.zeros((count, 0, 0), dtype=np.float32)
             if maps.ndim != 3 or len(maps) != count:
-                raise ValueError(f"{name} of {instance_id} wants ({count}, h, w), not {maps.shape}")
+                raise ValueError(f"{name} of {instance_id} needs ({count}, h, w), not {maps.shape}")
             if not np.isfinite(maps).all():
                 raise ValueError(f"{name} of {instance_id} has NaN or infinite cells.")
             row[name], row[f"{name}_scale"] = _squeeze(maps)
@@ -149,13 +152,13 @@ class MapWriter:
 
 
 class MapReader:
-    """Response maps by instance id; only the row group that holds an instance is read.
+    """Response maps by instance id; only the row group with the instance is read.
 
     Args:
         path: a file that `MapWriter` wrote.
 
     Raises:
-        FormatError: if it is missing, damaged or something else.
+        FormatError: if it is missing, damaged or holds something else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -189,7 +192,7 @@ class MapReader:
         """The maps of one instance.
 
         Raises:
-            FormatError: if the file has none of it.
+            FormatError: if the file has none.
         """
         if instance_id not in self._place:
             raise FormatError(
@@ -213,5 +216,5 @@ class MapReader:
         except (pa.ArrowInvalid, OSError) as error:
             raise FormatError(
                 f"{self._path} is damaged: its rows cannot be read.",
-                "Write it again with: labelkit retrain",
+                "Run the command that writes it again: labelkit retrain",
             ) from error

@@ -1,7 +1,7 @@
-"""Response maps as pictures, each made when somebody looks at it.
+"""Response maps as pictures, each made on request.
 
-A round of 10,000 instances with 14 keypoints has 140,000 response maps, and nobody looks at all
-of them: they stay in the round's one compact file.
+A round of 10,000 instances with 14 keypoints has 140,000 response maps, few of which are ever
+viewed: they stay in the round's one compact file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
+from labelkit.domain.geometry import scale_affine
 from labelkit.domain.instance import Image, Instance
 from labelkit.errors import InputError
 from labelkit.project.response_maps import MapReader, ResponseMaps
@@ -27,19 +28,19 @@ KINDS = (RESPONSE, CAM)
 #: Pictures kept in memory; one of a crop takes about 1 kB, one of an image 10 kB.
 CACHE_BYTES = 64 * 2**20
 
-#: Long side of a map over a whole image, in pixels; it is stretched over the image anyway.
+#: Long side of a map over a whole image, in pixels; viewers stretch it over the image.
 IMAGE_SIDE = 320
 
-#: Instances whose maps stay decoded: people look at several keypoints of one.
+#: Instances whose maps stay decoded: people view several keypoints of one.
 _DECODED = 32
 
 
 def map_levels(maps: ResponseMaps, kind: str, keypoint: int) -> NDArray[np.uint8]:
-    """(h, w) one map over the crop, 0 nothing ... 255 most.
+    """(h, w) one map over the crop, 0 nothing ... 255 strongest.
 
-    A response map is relative to its own maximum: it says where, not whether. A class activation
-    map is relative to the strongest one of the instance: a faint one is a keypoint that the
-    network does not see.
+    A response map is relative to its own maximum: it shows where, not whether. A class
+    activation map is relative to the strongest one of the instance: a faint one means that the
+    keypoint is predicted as absent.
     """
     every = maps.response if kind == RESPONSE else maps.cam
     one = every[keypoint]
@@ -50,18 +51,17 @@ def map_levels(maps: ResponseMaps, kind: str, keypoint: int) -> NDArray[np.uint8
 
 
 def over_image(levels: NDArray[np.uint8], crop: Sequence[float], image: Image) -> Pictures.Image:
-    """A map over a crop as one over the whole image, nothing outside the crop.
+    """A map over a crop as a picture of the whole image, 0 outside the crop.
 
     Args:
         levels: (h, w) over the crop.
         crop: (6,) image pixels to cells of `levels`.
-        image: that the crop was taken from.
+        image: that the crop is from.
     """
     scale = max(image.width, image.height) / IMAGE_SIDE
     size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
-    affine = np.reshape(crop, (2, 3)).copy()
-    affine[:, 0] *= image.width / size[0]
-    affine[:, 1] *= image.height / size[1]
+    stretched = (image.width / size[0], image.height / size[1], 1)
+    affine = np.reshape(crop, (2, 3)) * stretched
     return Pictures.fromarray(levels).transform(
         size, Pictures.Transform.AFFINE, affine.ravel().tolist(), Pictures.Resampling.BILINEAR
     )
@@ -70,15 +70,15 @@ def over_image(levels: NDArray[np.uint8], crop: Sequence[float], image: Image) -
 class MapPictures:
     """PNG pictures of a round's maps on demand; the latest stay in memory, up to a limit.
 
-    Safe to be asked by several threads.
+    Several threads may use it.
 
     Args:
         path: the round's map file.
         instances: of the project.
-        cache_bytes: limit of what is kept.
+        cache_bytes: limit of the pictures in memory.
 
     Raises:
-        FormatError: if the file is missing, damaged or something else.
+        FormatError: if the file is missing, damaged or holds something else.
     """
 
     def __init__(
@@ -99,9 +99,14 @@ class MapPictures:
         return id_ in self._reader or id_ in self._of_image
 
     def get(self, kind: str, keypoint: int, id_: str) -> bytes:
-        """A map over an instance's crop, or, for an image's id, all its instances' over the image.
+        """A map over an instance's crop, or, for an image's id, over the image.
 
-        Where the crops of an image overlap, the stronger map shows.
+        Over an image, the stronger map shows where crops of its instances overlap.
+
+        Args:
+            kind: "response" or "cam".
+            keypoint: 0-based index.
+            id_: of an instance or image.
 
         Raises:
             InputError: if there is no such map.
@@ -150,7 +155,5 @@ class MapPictures:
 def _crop_of(maps: ResponseMaps, size_hw: Sequence[int]) -> tuple[float, ...]:
     """(6,) image pixels to cells of a map of another size over the same crop."""
     height, width = maps.response.shape[1:]
-    affine = np.reshape(maps.crop, (2, 3)).copy()
-    affine[0] *= size_hw[1] / width
-    affine[1] *= size_hw[0] / height
+    affine = scale_affine(maps.crop, (size_hw[1] / width, size_hw[0] / height))
     return tuple(affine.ravel().tolist())

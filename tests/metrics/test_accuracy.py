@@ -43,7 +43,7 @@ def test_pck_scales_with_each_instance_and_weights_keypoints_equally():
     assert pck(true + np.array([3.0, 0.0]), true, present, [30.0, 10.0], 0.1) == 4 / 5
 
 
-def test_pck_counts_a_keypoint_without_a_place_as_missed():
+def test_pck_counts_a_keypoint_without_a_location_as_missed():
     pred = TRUE.copy()
     pred[0, 0] = np.nan
     assert pck(pred, TRUE, ALL, [10.0], 0.2) == 3 / 4
@@ -162,14 +162,14 @@ def test_an_instance_without_keypoints_does_not_count_for_or_against():
     assert oks_ap(**case) == pytest.approx(1.0)
 
 
-def test_a_keypoint_without_a_place_lowers_oks_ap_without_breaking_it():
+def test_a_keypoint_without_a_location_lowers_oks_ap_without_breaking_it():
     pred = TRUE.copy()
     pred[0, 0] = np.nan  # OKS 3/4: a hit at .50, .55, ... .75
     arguments = (TRUE, ALL, [100.0], [(0.0, 0.0, 70.0, 20.0)], ["a"], [1.0], SIGMAS)
     assert oks_ap(pred, *arguments) == pytest.approx(0.6)
 
 
-def test_oks_ap_without_pycocotools_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+def test_oks_ap_without_pycocotools_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(MissingDependencyError, match="pip install pycocotools"):
         oks_ap(**two_instances(0.9, 0.1))
@@ -198,6 +198,6 @@ def test_average_precision_does_not_depend_on_the_order_of_samples(order: list[i
 def test_presence_map_is_the_mean_over_keypoints_with_both_answers():
     truth = [[True, True, True], [True, False, False], [True, False, True]]
     scores = [[0.1, 0.9, 0.9], [0.2, 0.2, 0.8], [0.3, 0.1, 0.7]]
-    # The first is always present and says nothing; the others score 1 and 5/6.
+    # The first is always present and is left out; the others score 1 and 5/6.
     assert presence_map(scores, truth) == pytest.approx((1 + 5 / 6) / 2)
     assert math.isnan(presence_map([[0.1], [0.2]], [[True], [True]]))

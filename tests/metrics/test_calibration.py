@@ -7,7 +7,7 @@ from labelkit.metrics.calibration import Calibration
 from labelkit.metrics.quality import expected_calibration_error
 
 
-def test_scores_that_are_too_sure_become_the_share_that_is_right():
+def test_scores_that_are_too_high_become_the_share_that_is_right():
     # .9 is right in 6 of 10, .1 in 4 of 10.
     score = np.repeat([0.9, 0.1], 1000)
     right = np.concatenate([np.arange(1000) % 10 < 6, np.arange(1000) % 10 < 4])
@@ -20,21 +20,21 @@ def test_scores_that_are_too_sure_become_the_share_that_is_right():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_the_most_likely_one_is_found(seed: int):
+def test_the_most_likely_calibration_is_found(seed: int):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(20, 500))
     score = rng.uniform(*np.sort(rng.uniform(0, 1, 2)), count)
     score = np.where(rng.random(count) < rng.random(), score, 1 - 10 ** -rng.uniform(1, 5, count))
     right = rng.random(count) < rng.random()
     found = Calibration.fit(score, right)
-    # At the bottom nothing is gained by any change, but for what pulls towards the score as it is.
-    amiss = found.apply(score) - right
+    # At the minimum the gradient is 0; the prior pulls towards the unchanged score.
+    wrong = found.apply(score) - right
     odds = np.log(np.clip(score, 1e-4, 1 - 1e-4) / (1 - np.clip(score, 1e-4, 1 - 1e-4)))
-    assert amiss.sum() == pytest.approx(-1e-3 * found.offset, abs=1e-3)
-    assert amiss @ odds == pytest.approx(-1e-3 * (found.slope - 1), abs=1e-3)
+    assert wrong.sum() == pytest.approx(-1e-3 * found.offset, abs=1e-3)
+    assert wrong @ odds == pytest.approx(-1e-3 * (found.slope - 1), abs=1e-3)
 
 
-def test_what_is_calibrated_already_stays():
+def test_calibrated_scores_stay():
     score = np.repeat([0.8, 0.2], 1000)
     right = np.concatenate([np.arange(1000) % 10 < 8, np.arange(1000) % 10 < 2])
     found = Calibration.fit(score, right)
@@ -44,7 +44,7 @@ def test_what_is_calibrated_already_stays():
     )
 
 
-def test_nothing_to_learn_from_changes_nothing():
+def test_no_samples_change_nothing():
     found = Calibration.fit([], np.zeros(0, dtype=bool))
     assert (found.slope, found.offset) == (1.0, 0.0)
     assert found.apply([0.25]) == pytest.approx([0.25])

@@ -1,4 +1,4 @@
-"""What a lead is told, on a skeleton of four keypoints in a box of 40 x 30 pixels."""
+"""Findings on a skeleton of four keypoints in a box of 40 x 30 pixels."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ from builders import make_instance, make_pose, stick_skeleton
 
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
-from labelkit.metrics.findings import Finding, Work, look_into, shown_pose, work_on
+from labelkit.metrics.findings import Finding, Work, assess, work_on
+from labelkit.project.preannotation import pre_annotation
 from labelkit.project.response_maps import ResponseMaps
 from labelkit.store.journal import Entry, Recorded
 
@@ -22,11 +23,11 @@ def predicted(xy=PLACES, presence=(0.9, 0.8, 0.7, 0.6), score=0.75) -> Predictio
 def find(prediction=None, human=None, answer=None, work=None, corrected=None, maps=None) -> Finding:
     prediction = predicted() if prediction is None else prediction
     instance = make_instance()
-    return look_into(
+    return assess(
         instance,
         SKELETON,
         prediction=prediction,
-        shown=shown_pose(prediction, answer, instance),
+        shown=pre_annotation(prediction, answer, instance.image),
         human=human,
         answer=answer,
         work=work or Work(),
@@ -35,22 +36,22 @@ def find(prediction=None, human=None, answer=None, work=None, corrected=None, ma
     )
 
 
-def test_without_a_round_nothing_is_said():
-    finding = look_into(
+def test_without_a_round_nothing_is_known():
+    finding = assess(
         make_instance(), SKELETON, prediction=None, shown=None, human=None, answer=None, work=Work()
     )
     assert finding.uncertainty is finding.error is finding.oks is finding.correction is None
     assert finding.doubt.tolist() == [0, 0, 0, 0]
 
 
-def test_uncertainty_is_what_the_score_lacks_and_doubt_what_each_point_lacks():
+def test_uncertainty_is_one_minus_confidence():
     finding = find()
     assert finding.uncertainty == 0.25
     assert finding.doubt == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert finding.error is None
 
 
-def test_a_keypoint_that_is_not_shown_raises_no_doubt():
+def test_a_keypoint_that_is_not_shown_has_no_uncertainty():
     finding = find(answer=np.array([True, True, False, False]))
     assert finding.doubt == pytest.approx([0.1, 0.2, 0, 0])
 
@@ -72,7 +73,7 @@ def test_answers_that_contradict_the_model_are_named():
     assert finding.answered_absent == ("right_paw",)
 
 
-def test_a_model_without_an_opinion_contradicts_nobody():
+def test_a_model_that_predicts_no_presence_contradicts_no_answer():
     finding = find(predicted(presence=[np.nan] * 4), answer=np.array([True, True, False, False]))
     assert finding.not_found == finding.answered_absent == ()
 
@@ -96,17 +97,17 @@ def maps_with_peaks(*peaks: list[tuple[int, int]]) -> ResponseMaps:
 CELLS = [(4, 5)], [(3, 6)], [(9, 6)], [(6, 9)]
 
 
-def test_maps_that_peak_at_the_places_agree():
+def test_maps_that_peak_at_the_predicted_locations_agree():
     assert find(maps=maps_with_peaks(*CELLS)).map_disagrees == ()
 
 
-def test_a_map_that_peaks_far_from_the_place_disagrees():
-    # The nose's peak is the cell (14, 5), centre (72.5, 27.5): 52 px from the place, 0.2 x 40 = 8.
+def test_a_map_that_peaks_far_from_the_predicted_location_disagrees():
+    # The nose's peak is the cell (14, 5), centre (72.5, 27.5): 52 px away, 0.2 x 40 = 8.
     finding = find(maps=maps_with_peaks([(14, 5)], *CELLS[1:]))
     assert finding.map_disagrees == ("nose",)
 
 
-def test_paws_whose_maps_both_answer_at_the_other_paw_are_a_suspected_swap():
+def test_paws_whose_maps_both_respond_at_the_other_paw_are_a_suspected_swap():
     both = [(3, 6), (9, 6)]
     finding = find(maps=maps_with_peaks(CELLS[0], both, both[::-1], CELLS[3]))
     assert finding.swaps == ("left_paw / right_paw",)
@@ -122,11 +123,11 @@ def test_correction_is_the_farthest_that_a_human_moved_a_point():
     assert find(human=human, work=untouched, corrected=predicted()).correction == 0.0
 
 
-def test_keypoints_that_nobody_corrected_have_no_correction():
+def test_keypoints_without_a_pre_annotation_have_no_correction():
     assert find(human=make_pose(PLACES)).correction is None
 
 
-def test_work_names_everybody_and_what_the_latest_keypoints_started_from():
+def test_work_names_all_annotators_and_what_the_latest_keypoints_started_from():
     def entry(seq: int, kind: str, who: str, **shown: object) -> Recorded:
         made = Entry("x-0", kind, {}, "label-studio", str(seq), "1", annotator=who, shown=shown)
         return Recorded(seq, "", made)

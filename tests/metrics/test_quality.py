@@ -30,6 +30,7 @@ def test_rank_correlation_is_undefined_for_one_sample_or_a_constant():
     assert math.isnan(spearman([], []))
     assert math.isnan(spearman([1.0], [2.0]))
     assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
+    assert math.isnan(spearman([1, 2, 3], [1, 1, 1]))
     with pytest.raises(ValueError, match="NaN"):
         spearman([1.0, math.nan], [1.0, 2.0])
 
@@ -37,8 +38,8 @@ def test_rank_correlation_is_undefined_for_one_sample_or_a_constant():
 @pytest.mark.parametrize(
     ("presence_map", "chance", "expected"),
     [
-        (0.88, 0.87, True),  # people in sports: nearly everything is nearly always seen
-        (0.88, 0.76, False),  # the same number says much where less is seen
+        (0.88, 0.87, True),  # people in sports: nearly everything is nearly always visible
+        (0.88, 0.76, False),  # the same number means much where less is visible
         (0.71, 0.60, False),
         (0.69, 0.60, True),
         (0.50, 0.60, True),
@@ -46,7 +47,7 @@ def test_rank_correlation_is_undefined_for_one_sample_or_a_constant():
         (0.70, None, False),
     ],
 )
-def test_what_presence_says_of_a_network_depends_on_chance(presence_map, chance, expected):
+def test_what_presence_tells_about_a_network_depends_on_chance(presence_map, chance, expected):
     assert hardly_learned(presence_map, chance) is expected
 
 
@@ -64,7 +65,7 @@ def answers(*counts: int) -> np.ndarray:
     return np.arange(100)[:, None] < np.array(counts)
 
 
-def test_keypoints_that_teach_nothing_are_named():
+def test_keypoints_whose_answers_teach_nothing_are_named():
     assert uninformative_keypoints(answers(98, 50, 46, 2), stick_skeleton()) == [
         UninformativeKeypoint("nose", "always", 0.98, ""),
         UninformativeKeypoint("tail", "never", 0.02, ""),
@@ -85,17 +86,15 @@ def test_no_answers_give_no_warnings():
     assert uninformative_keypoints(np.zeros((0, 4), dtype=bool), stick_skeleton()) == []
 
 
-def test_a_warning_reads_as_a_sentence():
-    assert notes_on([UninformativeKeypoint("nose", "always", 0.98, "")]) == [
-        "nose is present in 98.0 % of instances: visibility answers cannot teach where it is."
-    ]
+def test_a_note_has_the_name_and_the_percentage():
+    (note,) = notes_on([UninformativeKeypoint("nose", "always", 0.98, "")])
+    assert note.startswith("nose ")
+    assert "98.0 %" in note
     assert notes_on([]) == []
 
 
-def test_all_that_is_answered_alike_is_said_in_one_sentence():
+def test_one_note_names_all_that_is_answered_alike():
     pairs = [("a", "b"), ("c", "d"), ("e", "f"), ("b", "e")]
     found = [UninformativeKeypoint(one, "same", 0.96, other) for one, other in pairs]
-    assert notes_on(found) == [
-        "answered alike in nearly all instances: c = d; a = b = e = f. "
-        "Corrections will tell them apart; there is nothing to do."
-    ]
+    (note,) = notes_on(found)
+    assert ": c = d; a = b = e = f." in note

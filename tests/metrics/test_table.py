@@ -90,11 +90,11 @@ def test_a_row_worked_by_hand():
     assert row.oks_ap == pytest.approx(51 / 101 / 2 * 5 / 10)
 
 
-def test_exact_predictions_score_one_and_poses_without_opinion_have_no_presence():
+def test_exact_predictions_score_one_and_pose_priors_have_no_presence():
     instances, truth = two_instances()
     xy = np.stack([pose.xy for pose in truth.values()])
-    blind = prior_predictions(list(truth), xy, [math.nan] * 4)
-    row = evaluate_row("truth", None, blind, truth, instances, stick_skeleton())
+    priors = prior_predictions(list(truth), xy, [math.nan] * 4)
+    row = evaluate_row("truth", None, priors, truth, instances, stick_skeleton())
     assert row.as_dict() == {
         "name": "truth",
         "labeled": None,
@@ -118,7 +118,7 @@ def test_instances_without_truth_do_not_count():
 def test_an_instance_without_prediction_is_an_error_and_not_a_smaller_set():
     instances, truth = two_instances()
     first = next(iter(truth))
-    with pytest.raises(InputError, match=f"ours: 2 of 2 instances .* first is {first}"):
+    with pytest.raises(InputError, match=f"ours: 2 of 2 .*{first}"):
         evaluate_row("ours", None, {}, truth, instances, stick_skeleton())
 
 
@@ -131,7 +131,7 @@ def test_without_pycocotools_only_its_column_is_undefined(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     instances, truth = two_instances()
     xy = np.stack([pose.xy for pose in truth.values()])
-    blind = prior_predictions(list(truth), xy, [0.5] * 4)
-    row = evaluate_row("truth", None, blind, truth, instances, stick_skeleton())
+    priors = prior_predictions(list(truth), xy, [0.5] * 4)
+    row = evaluate_row("truth", None, priors, truth, instances, stick_skeleton())
     assert math.isnan(row.oks_ap)
     assert (row.pck_02, row.presence_map) == (1.0, 0.5)

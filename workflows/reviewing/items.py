@@ -11,8 +11,9 @@ from labelkit.bridges.fiftyone.samples import round_field
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import control_arm
 from labelkit.errors import UsageError
-from labelkit.metrics.findings import ReviewItem, Work, look_into, shown_pose, work_on
+from labelkit.metrics.findings import ReviewItem, Work, assess, work_on
 from labelkit.progress import Progress
+from labelkit.project.preannotation import pre_annotation
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
@@ -101,9 +102,11 @@ def gather(
         for id_, instance in bar:
             answer, human = labels.presences.get(id_), labels.poses.get(id_)
             mine = {name: found[id_] for name, found in predictions.items() if id_ in found}
-            shown = {name: shown_pose(found, answer, instance) for name, found in mine.items()}
+            shown = {
+                name: pre_annotation(found, answer, instance.image) for name, found in mine.items()
+            }
             done = work.get(id_, Work())
-            finding = look_into(
+            finding = assess(
                 instance,
                 project.skeleton,
                 prediction=mine.get(base),

@@ -1,1 +1,1 @@
-"""The scores that papers print, as the official code of each data set computes them."""
+"""The scores in papers, as the official code of each data set computes them."""

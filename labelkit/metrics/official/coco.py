@@ -1,4 +1,4 @@
-"""COCO keypoints: OKS AP and AR, the ten numbers that pycocotools summarises.
+"""COCO keypoints: OKS AP and AR, the ten numbers of pycocotools' summary.
 
 Source: https://cocodataset.org/#keypoints-eval
 """
@@ -9,17 +9,17 @@ from labelkit.domain.skeleton import load_skeleton
 from labelkit.metrics.official.oks_curves import AT_50, AT_75, LARGEST_AREA, oks_curves
 from labelkit.metrics.official.people import People, Results
 
-#: Square pixels of the segment; there are no keypoints on smaller people.
+#: Square pixels of the segment; smaller people have no keypoints.
 AREAS = {"all": (0.0, LARGEST_AREA), "medium": (32.0**2, 96.0**2), "large": (96.0**2, LARGEST_AREA)}
 _ALL, _MEDIUM, _LARGE = range(3)
 
 
 def coco_keypoint_scores(people: People, results: Results) -> dict[str, float]:
-    """0 ... 1, higher is better; NaN where nobody of that size is to be found.
+    """0 ... 1, higher is better; NaN where there are no people of that size.
 
     Args:
         people: with segment areas and COCO's 17 keypoints.
-        results: of the same images, scored as they are.
+        results: of the same images, scored unchanged.
 
     Returns:
         AP and AR over OKS .50, .55 ... .95, at .50, at .75, and of medium and large people.

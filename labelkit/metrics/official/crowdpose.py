@@ -2,7 +2,8 @@
 
 Source: Li et al., CVPR 2019, and the evaluation code published with the data
 (https://github.com/Jeff-sjtu/CrowdPose): areas are .53 of the box, there are no size ranges,
-and easy, medium and hard images part at a Crowd Index of .2 and .8. The paper writes .1 and .8.
+and easy, medium and hard images are divided at a Crowd Index of .2 and .8 (.1 and .8 in the
+paper).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from labelkit.metrics.official.people import Ints, People, Results
 #: Area of a person relative to its box, in place of a segment.
 AREA_OF_BOX = 0.53
 
-#: Crowd Index at which easy, medium and hard images part in the official code.
+#: Crowd Index that divides easy, medium and hard images in the official code.
 OFFICIAL_EDGES = (-math.inf, 0.2, 0.8, math.inf)
 
 
@@ -32,7 +33,7 @@ class CrowdBin:
     Attributes:
         low, high: infinite where the bin has no end.
         images: how many the data set has.
-        ap: 0 ... 1, higher is better; NaN where nobody is to be found.
+        ap: 0 ... 1, higher is better; NaN without people.
     """
 
     low: float
@@ -42,18 +43,18 @@ class CrowdBin:
 
     @property
     def name(self) -> str:
-        """The rule in short, such as "0.2 to 0.8"."""
+        """The range, such as "0.2 to 0.8"."""
         if math.isinf(self.high):
             return f"{self.low:g} and more"
         return f"below {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
 
 
 def crowdpose_scores(people: People, results: Results) -> dict[str, float]:
-    """0 ... 1, higher is better; NaN where nobody is to be found.
+    """0 ... 1, higher is better; NaN without people.
 
     Args:
         people: with boxes and CrowdPose's 14 keypoints; segment areas are not used.
-        results: of the same images, scored as they are.
+        results: of the same images, scored unchanged.
 
     Returns:
         AP and AR over OKS .50, .55 ... .95, at .50 and at .75.
@@ -77,13 +78,13 @@ def crowd_bin_scores(
 ) -> list[CrowdBin]:
     """AP of the images in each bin of the Crowd Index.
 
-    The official code rounds its three to four decimals; these are not rounded.
+    The official code rounds its three values to four decimals; these are not rounded.
 
     Args:
         people: with a Crowd Index for every image.
         results: of the same images.
-        edges: ascending; a bin holds its lower edge and not its upper one. A last edge of 1,
-            the highest Crowd Index by definition, has no end: published files hold more than 1.
+        edges: ascending; a bin includes its lower edge, not its upper one. A last edge of 1,
+            the highest Crowd Index by definition, is open: published files have values above 1.
 
     Raises:
         MissingDependencyError: if pycocotools is not installed.

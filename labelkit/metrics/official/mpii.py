@@ -10,18 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from labelkit.domain.skeleton import load_skeleton
-from labelkit.metrics.official.joint_shares import joint_shares
+from labelkit.metrics.official.joint_pck import joint_pck
 from labelkit.metrics.official.people import Bools, Floats
 
 #: Head size relative to the diagonal of the head box.
 HEAD_OF_DIAGONAL = 0.6
 
-#: Joints that are not scored: nobody clicks them where they are.
+#: Joints that are not scored: annotators do not click them where they are.
 LEFT_OUT = ("pelvis", "thorax")
 
 
 def head_sizes(head_box: Floats) -> Floats:
-    """(N,) lengths in pixels.
+    """(N,) head sizes in pixels.
 
     Args:
         head_box: (N, 2, 2) two opposite corners, x and y in pixels.
@@ -32,20 +32,19 @@ def head_sizes(head_box: Floats) -> Floats:
 def mpii_scores(
     pred: Floats, true: Floats, labelled: Bools, head_size_px: Floats, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Percent, higher is better: keypoints at most half a head size away; NaN without any.
+    """Percent, higher is better: keypoints at most `threshold` head sizes away; NaN without any.
 
     Args:
         pred, true: (N, 16, 2) in pixels, in MPII's order; the first pixel has the same number
             in both.
         labelled: (N, 16), which keypoints have a location.
-        head_size_px: (N,) as `head_sizes` gives them.
+        head_size_px: (N,), see `head_sizes`.
         threshold: in head sizes.
 
     Returns:
-        Head (its top; the neck counts in the mean alone), Shoulder, Elbow, Wrist, Hip, Knee,
-        Ankle, each the mean of left and right; Mean is the share of all keypoints but pelvis
-        and thorax.
+        Head (head top; the neck counts only in Mean), Shoulder, Elbow, Wrist, Hip, Knee, Ankle,
+        each the mean of left and right; Mean is over all keypoints but pelvis and thorax.
     """
     skeleton = load_skeleton("mpii16")
-    shares = joint_shares(pred, true, labelled, head_size_px, threshold)
-    return shares.columns(skeleton, head=("head_top",), left_out=LEFT_OUT)
+    found = joint_pck(pred, true, labelled, head_size_px, threshold)
+    return found.columns(skeleton, head=("head_top",), left_out=LEFT_OUT)

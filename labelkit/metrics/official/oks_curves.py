@@ -12,34 +12,34 @@ import numpy as np
 from labelkit.errors import MissingDependencyError
 from labelkit.metrics.official.people import Floats, Ints, People, Results
 
-#: The largest person COCO's "all" range knows, in square pixels.
+#: The upper end of COCO's "all" range, in square pixels.
 LARGEST_AREA = 1e10
 
-#: Of the results of an image the best 20 are scored.
+#: The best 20 results of an image are scored.
 MAX_RESULTS = 20
 
-#: Places of two OKS thresholds among .50, .55, ... .95.
+#: Indices of two OKS thresholds among .50, .55, ... .95.
 AT_50, AT_75 = 0, 5
 
 
 class OksCurves(NamedTuple):
-    """What pycocotools accumulates; -1 where nobody is to be found.
+    """What pycocotools accumulates; -1 where there are no people.
 
     Attributes:
         precision: (T, R, A) at OKS thresholds .50 ... .95, recall levels 0, .01 ... 1, and
             each range of areas.
-        recall: (T, A) the largest recall that is reached.
+        recall: (T, A) the largest recall reached.
     """
 
     precision: Floats
     recall: Floats
 
     def ap(self, area: int = 0, threshold: int | None = None) -> float:
-        """0 ... 1, higher is better: average precision; NaN where nobody is to be found."""
+        """0 ... 1, higher is better: average precision; NaN where there are no people."""
         return _mean(self.precision[..., area], threshold)
 
     def ar(self, area: int = 0, threshold: int | None = None) -> float:
-        """0 ... 1, higher is better: average recall; NaN where nobody is to be found."""
+        """0 ... 1, higher is better: average recall; NaN where there are no people."""
         return _mean(self.recall[..., area], threshold)
 
 
@@ -56,14 +56,14 @@ def oks_curves(
     images: Ints | None = None,
     max_results: int = MAX_RESULTS,
 ) -> OksCurves:
-    """Match results with people and follow precision and recall down the scores.
+    """Match results with people, and compute precision and recall as the score decreases.
 
     Args:
         people, results: of the same images.
         sigmas: K numbers, the OKS falloff of each keypoint.
         ranges: smallest and largest area in square pixels, by name; in the order of A.
-        images: places in `people.image_ids` to score; None takes all of them.
-        max_results: scored in an image, best first.
+        images: indices in `people.image_ids` to score; None for all.
+        max_results: results scored in an image, best first.
 
     Raises:
         MissingDependencyError: if pycocotools is not installed.
@@ -73,8 +73,7 @@ def oks_curves(
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise MissingDependencyError(
-            "OKS-AP is computed by pycocotools, which is not installed.",
-            "Type: pip install pycocotools",
+            "OKS-AP needs pycocotools, which is not installed.", "Type: pip install pycocotools"
         ) from error
     chosen = np.arange(len(people.image_ids)) if images is None else images
     if len(chosen) == 0 or not people.counted.any():
@@ -104,8 +103,8 @@ def oks_curves(
     )
 
 
-# Ids count from 1: pycocotools takes 0 for "unmatched". Images keep their order, which settles
-# ties between scores.
+# Ids start at 1: pycocotools uses 0 for "unmatched". Images keep their order, which settles ties
+# between scores.
 
 
 def _truth(people: People) -> list[dict[str, Any]]:

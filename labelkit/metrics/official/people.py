@@ -1,4 +1,4 @@
-"""Labelled people, and results to be scored against them, as arrays over all images."""
+"""Labelled people, and the results to score against them, as arrays over all images."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class People:
 
     Attributes:
         image_ids: I ids as the file writes them, ascending; images without people too.
-        crowd_index: (I,) how much the people of an image overlap, 0 alone ... 1 and more; NaN
-            where the file does not say.
-        category: id of the category that the people have; results carry it too.
+        crowd_index: (I,) how much the people of an image overlap, 0 not at all ... 1 and more;
+            NaN if the file does not give it.
+        category: id of the people's category, which results have too.
         image: (N,) place of each person's image in `image_ids`.
-        keypoints: (N, K, 3) x and y in pixels; v 0 unlabelled, 1 hidden, 2 visible.
-        labelled: (N,) keypoints as the file counts them; a person with 0 is ignored.
+        keypoints: (N, K, 3) x and y in pixels; v 0 unlabelled, 1 occluded, 2 visible.
+        labelled: (N,) number of keypoints as the file counts them; a person with 0 is ignored.
         box_xywh: (N, 4) in pixels.
-        area: (N,) of the segment in square pixels; NaN where the file gives none.
-        crowd: (N,) the annotation covers a group that was not told apart; it is ignored.
+        area: (N,) of the segment in square pixels; NaN if the file gives none.
+        crowd: (N,) the annotation covers a group of people that are not separated; it is ignored.
     """
 
     image_ids: tuple[int | str, ...]
@@ -41,21 +41,21 @@ class People:
 
     @property
     def counted(self) -> Bools:
-        """(N,) whom results can find; who is not counted is neither missed nor found."""
+        """(N,) bool, who is scored; the others are neither missed nor found."""
         return (self.labelled > 0) & ~self.crowd
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """M predicted people of the same images, in the order of the file: it settles ties.
+    """M predicted people of the same images, in the order of the file, which settles ties.
 
     Attributes:
         image: (M,) place of each result's image in `People.image_ids`.
         keypoints: (M, K, 3) x and y in pixels, then the score of the joint.
-        score: (M,) of the person; higher is surer.
-        area: (M,) in square pixels, of the result's box or else of its keypoints' extent; tells
-            which size range a result that found nobody belongs to.
-        crop_area: (M,) in square pixels, of what the network looked at; OKS-NMS divides by it.
+        score: (M,) of the person; higher is more certain.
+        area: (M,) in square pixels, of the result's box or else of its keypoints' extent: the
+            size range of a result that matches no person.
+        crop_area: (M,) in square pixels, of the network's crop; OKS-NMS divides by it.
     """
 
     image: Ints

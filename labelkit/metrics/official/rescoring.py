@@ -1,7 +1,7 @@
-"""What top-down methods do to their results before they are scored on COCO and CrowdPose.
+"""How top-down methods rescore and filter their results on COCO and CrowdPose.
 
 Source: the evaluation of HRNet (https://github.com/leoxiaobin/deep-high-resolution-net.pytorch),
-which most top-down papers share.
+which most top-down papers use.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 
 from labelkit.metrics.official.people import Floats, Ints, Results
 
-#: Joints with a lower score say nothing about the person.
+#: Joints with a lower score do not count towards the person's.
 JOINT_SCORE_ABOVE = 0.2
 
-#: Results of one image that are more alike than this are the same person.
+#: Results of one image with a higher OKS are the same person.
 OKS_ABOVE = 0.9
 
 
@@ -29,26 +29,26 @@ def rescored(results: Results) -> Results:
         results: `score` is the box's, the third number of a keypoint is the joint's.
     """
     joint = results.keypoints[..., 2]
-    sure = joint > JOINT_SCORE_ABOVE
-    # Added joint after joint, as the reference does: people who tie there tie here.
-    total = np.cumsum(np.where(sure, joint, 0.0), axis=1)[:, -1]
-    mean = total / np.maximum(sure.sum(axis=1), 1)
+    counted = joint > JOINT_SCORE_ABOVE
+    # Added joint after joint, as in the reference: people who tie there tie here.
+    total = np.cumsum(np.where(counted, joint, 0.0), axis=1)[:, -1]
+    mean = total / np.maximum(counted.sum(axis=1), 1)
     return replace(results, score=mean * results.score)
 
 
 def without_duplicates(results: Results, sigmas: Sequence[float]) -> Results:
-    """OKS-NMS: drop results that are too like a better one of the same image.
+    """OKS-NMS: drop results that are too similar to a better one of the same image.
 
-    The best result of an image stays and drops those with an OKS above .9 to it, then the best
-    of the rest, and so on. Of equal scores the later result comes first; the reference leaves
-    those to its sort, which does the same where it keeps their order.
+    The best result of an image stays, and those with an OKS above .9 to it are dropped; then the
+    best of the rest, and so on. Of equal scores the later result comes first; in the reference
+    that depends on its sort, which does the same where it is stable.
 
     Args:
-        results: `crop_area` sets the scale, the mean of both results.
+        results: the mean `crop_area` of two results sets their scale.
         sigmas: K numbers, the OKS falloff of each keypoint.
 
     Returns:
-        Those that stay, image by image in order of first appearance, best first.
+        the results that stay, image by image in order of first appearance, best first.
     """
     spread = (2.0 * np.asarray(sigmas, dtype=np.float64)) ** 2
     order: dict[int, list[int]] = {}

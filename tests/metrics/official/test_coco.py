@@ -56,7 +56,7 @@ def test_a_medium_person_at_oks_62_is_found_at_three_of_ten_thresholds():
     )
 
 
-def test_a_wrong_result_that_is_surer_halves_precision_but_not_recall():
+def test_a_wrong_result_of_higher_score_halves_precision_but_not_recall():
     document = truth(COCO17, [annotation(17, {NOSE: (100.0, 100.0)})])
     lost = result(17, {NOSE: (500.0, 500.0)}, score=0.9)
     found = scores(document, [lost, result(17, {NOSE: (100.0, 100.0)}, score=0.8)])
@@ -86,7 +86,7 @@ def test_a_result_on_a_crowd_is_neither_right_nor_wrong():
     assert (found["AP"], found["AR"]) == pytest.approx((1.0, 1.0))
 
 
-def test_the_21st_result_of_an_image_comes_too_late():
+def test_the_21st_result_of_an_image_is_not_scored():
     document = truth(COCO17, [annotation(17, {NOSE: (100.0, 100.0)})])
     lost = [result(17, {NOSE: (500.0, 500.0)}, score=0.9)] * 20
     right = result(17, {NOSE: (100.0, 100.0)}, score=0.1)
@@ -94,15 +94,15 @@ def test_the_21st_result_of_an_image_comes_too_late():
     assert scores(document, [*lost[1:], right])["AR"] == 1.0
 
 
-def test_who_found_nobody_gets_0_and_where_nobody_is_there_is_no_score():
+def test_no_person_found_is_0_and_no_person_to_find_is_undefined():
     document = truth(COCO17, [annotation(17, {NOSE: (100.0, 100.0)})])
     assert scores(document, [])["AP"] == 0.0
-    nobody = truth(COCO17, [annotation(17, {})])
-    assert all(math.isnan(value) for value in scores(nobody, []).values())
+    unlabelled = truth(COCO17, [annotation(17, {})])
+    assert all(math.isnan(value) for value in scores(unlabelled, []).values())
 
 
 def test_an_annotation_with_the_number_0_counts_like_any_other():
-    # pycocotools takes 0 for "unmatched" and would score the exact result as wrong.
+    # pycocotools uses 0 for "unmatched" and would score the exact result as wrong.
     document = truth(COCO17, [annotation(17, {NOSE: (100.0, 100.0)}, id=0)])
     assert scores(document, [result(17, {NOSE: (100.0, 100.0)})])["AP"] == pytest.approx(1.0)
 

@@ -76,7 +76,7 @@ def test_the_official_split_is_at_2_and_8_tenths_and_an_edge_belongs_to_the_hard
     ]
 
 
-def test_any_bins_can_be_asked_for_and_a_last_edge_of_1_has_no_end():
+def test_bins_are_free_and_a_last_edge_of_1_is_open():
     document = in_images(0.0, 0.1, 0.8, 1.3)
     results = [result(14, {HEAD: (50.0, 50.0)}, image=image) for image in (1, 2, 3)]
     bins = crowd_bin_scores(*read(document, results), (0, 0.1, 0.8, 1))
@@ -97,7 +97,7 @@ def test_a_bin_without_images_has_no_score():
     assert math.isnan(hard.ap)
 
 
-def test_large_people_are_not_scored_apart():
+def test_large_people_have_no_score_of_their_own():
     assert list(crowdpose_scores(*read(in_images(0.5), []))) == [
         *("AP", "AP50", "AP75"),
         *("AR", "AR50", "AR75"),

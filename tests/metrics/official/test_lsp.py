@@ -35,7 +35,7 @@ def test_without_one_of_its_ends_there_is_no_torso(joint: int):
     assert np.isnan(torso_lengths(person(), counted)).all()
 
 
-def test_a_torso_without_length_is_none():
+def test_a_torso_of_length_0_is_undefined():
     assert np.isnan(torso_lengths(np.zeros((1, 14, 2)), ALL)).all()
 
 
@@ -55,8 +55,8 @@ def test_people_without_a_reference_are_left_out():
     pred[1] += 1000.0
     both = np.concatenate([ALL, ALL])
     assert lsp_scores(pred, true, both, np.array([50.0, math.nan]), 0.2)["Mean"] == 100.0
-    nobody = lsp_scores(pred, true, both, np.full(2, math.nan), 0.2)
-    assert all(math.isnan(value) for value in nobody.values())
+    without = lsp_scores(pred, true, both, np.full(2, math.nan), 0.2)
+    assert all(math.isnan(value) for value in without.values())
 
 
 def test_keypoints_without_a_location_do_not_count():

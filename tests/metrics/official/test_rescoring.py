@@ -31,8 +31,8 @@ def test_a_person_scores_box_times_the_mean_of_the_joints_above_2_tenths():
     assert found.score == pytest.approx([0.4, 0.45, 0.0])
 
 
-def test_who_ties_in_the_reference_ties_here():
-    # The reference adds joint after joint. Any other order of adding parts the two in the last bit.
+def test_people_who_tie_in_the_reference_tie_here():
+    # The reference adds joint after joint. Any other order of adding differs in the last bit.
     few, many = 0.3, 0.5
     joint = np.array([[many, few] * 8 + [many], [few] * 8 + [many] * 9])
     people = Results(
@@ -51,7 +51,7 @@ def test_who_ties_in_the_reference_ties_here():
     assert rescored(people).score.tolist() == totals
 
 
-def test_a_duplicate_is_more_than_9_tenths_alike():
+def test_a_duplicate_has_an_oks_above_9_tenths():
     # Both keypoints d away: OKS is the mean of exp(-d^2 / (2 * 100 * .01)) and of
     # exp(-d^2 / (2 * 100 * .04)). d = .4: .9231 and .9802, mean .952. d = .7: .7827, .9406, .862.
     here, near, far = [[0, 0], [10, 0]], [[0, 0.4], [10, 0.4]], [[0, 0.7], [10, 0.7]]
@@ -85,7 +85,7 @@ def test_images_do_not_drop_each_others_results_and_keep_their_order():
     assert (kept.image.tolist(), kept.score.tolist()) == ([4, 2], [0.9, 0.5])
 
 
-def test_nothing_stays_nothing():
+def test_no_results_stay_none():
     empty = results(np.zeros((0, 2, 2)), [])
     assert len(without_duplicates(rescored(empty), SIGMAS)) == 0
 
@@ -111,7 +111,7 @@ def kept_in_plain_loops(found: Results) -> list[int]:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_what_stays_is_what_plain_loops_keep(seed: int):
+def test_the_same_results_stay_as_with_plain_loops(seed: int):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(0, 9))
     found = results(

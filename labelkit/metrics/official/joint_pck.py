@@ -1,4 +1,4 @@
-"""The share of each joint's keypoints that is found, and the columns that papers print."""
+"""PCK by joint, and the columns that papers print."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LIMBS = {
 }
 
 
-class JointShares(NamedTuple):
-    """How much was found.
+class JointPck(NamedTuple):
+    """The keypoints that were found, by joint.
 
     Attributes:
-        percent: (K,) 0 ... 100, higher is better; NaN where nothing counts.
-        counted: (K,) how many keypoints count.
+        percent: (K,) 0 ... 100, higher is better; NaN where none is scored.
+        counted: (K,) number of keypoints that are scored.
     """
 
     percent: Floats
@@ -30,15 +30,15 @@ class JointShares(NamedTuple):
     def columns(
         self, skeleton: Skeleton, head: Sequence[str], left_out: Sequence[str] = ()
     ) -> dict[str, float]:
-        """Percent as papers print it, from Head to Ankle and Mean; NaN where nothing counts.
+        """Percent, 0 ... 100, as papers print it, from Head to Ankle and Mean.
 
-        A column is the mean of its joints, left and right, however many keypoints each has,
-        and NaN where one of them has none. Mean is the share of all keypoints.
+        A column is the mean of its joints, left and right, however many keypoints each has, and
+        NaN where one of them has none. Mean is over all keypoints.
 
         Args:
             skeleton: names the K joints.
             head: joints of the column "Head".
-            left_out: joints that play no part.
+            left_out: joints that are not scored.
         """
         columns = {}
         for name, joints in {"Head": head, **_LIMBS}.items():
@@ -50,22 +50,22 @@ class JointShares(NamedTuple):
         return {**columns, "Mean": mean}
 
 
-def joint_shares(
+def joint_pck(
     pred: Floats, true: Floats, counted: Bools, reference_px: Floats, threshold: float
-) -> JointShares:
-    """Count, joint by joint, who is at most `threshold` reference lengths away.
+) -> JointPck:
+    """Count, joint by joint, the keypoints at most `threshold` reference lengths away.
 
-    The distance is divided by the length and then compared, as the reference codes do: where
-    they are exactly equal, multiplying can decide the other way.
+    The distance is divided by the length and then compared, as in the reference codes: where
+    they are exactly equal, multiplication can decide the other way.
 
     Args:
         pred, true: (N, K, 2) in pixels.
         counted: (N, K), which keypoints are scored.
-        reference_px: (N,) above 0: head size, torso, or the box's long side.
-        threshold: such as .5.
+        reference_px: (N,) pixels above 0: head size, torso, or the box's long side.
+        threshold: in reference lengths, such as .5.
     """
     error = np.linalg.norm(pred - true, axis=2) / reference_px[:, None]
     found = (error <= threshold) & counted
     count = counted.sum(axis=0)
     percent = np.where(count > 0, 100.0 * found.sum(axis=0) / np.maximum(count, 1), np.nan)
-    return JointShares(percent, count)
+    return JointPck(percent, count)

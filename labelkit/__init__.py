@@ -33,6 +33,7 @@ from labelkit.errors import (
     WaitingForLabels,
 )
 from labelkit.progress import Console, Progress, Silent
+from labelkit.report import Report
 
 if TYPE_CHECKING:
     from labelkit.api.predictions import Prediction
@@ -78,6 +79,7 @@ __all__ = [
     "ProjectError",
     "PullReport",
     "QueueReport",
+    "Report",
     "ResponseMaps",
     "ReviewReport",
     "RoundReport",

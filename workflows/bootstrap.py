@@ -23,6 +23,7 @@ from labelkit.project.project import (
     take_back_project,
 )
 from labelkit.project.rounds import latest_complete
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
 from labelkit.workflows.intake.register import Registered, register
@@ -37,7 +38,7 @@ DEFAULT_SKELETON = "coco17"
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapReport:
+class BootstrapReport(Report):
     """What was registered and trained.
 
     Attributes:

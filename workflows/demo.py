@@ -22,6 +22,7 @@ from labelkit.metrics.table import ResultTable
 from labelkit.progress import Progress
 from labelkit.project.project import Project, open_project
 from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.bootstrap import bootstrap
 from labelkit.workflows.evaluate import evaluate
@@ -40,7 +41,7 @@ SHEET_FIGURES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class DemoReport:
+class DemoReport(Report):
     """What the demo measured.
 
     Attributes:

@@ -6,11 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from labelkit.bridges.fiftyone.mongod import prepare_database
 from labelkit.bridges.label_studio.api import connect
@@ -18,6 +17,7 @@ from labelkit.errors import DISTRIBUTION, INSTALL, LabelkitError
 from labelkit.project.images import image_file
 from labelkit.project.project import Project, find_project, open_project
 from labelkit.project.rounds import rounds
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 
 NEEDED = (
@@ -45,7 +45,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorReport:
+class DoctorReport(Report):
     """All checks."""
 
     checks: tuple[Check, ...]
@@ -59,10 +59,6 @@ class DoctorReport:
         """For people."""
         marks = {True: "ok", False: "FAIL", None: "-"}
         return "\n".join(f"{marks[c.ok]:>4}  {c.name:<18} {c.detail}" for c in self.checks)
-
-    def data(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
 
 
 def doctor(root: Path | None) -> DoctorReport:

@@ -21,6 +21,7 @@ from labelkit.project.outputs import check_output
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.report import Report
 from labelkit.store.conflicts import SAME_PX
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
@@ -37,7 +38,7 @@ MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateReport:
+class EvaluateReport(Report):
     """The table, and what it was computed on.
 
     Attributes:

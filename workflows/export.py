@@ -19,6 +19,7 @@ from labelkit.formats.yolo import HEADING, write_yolo
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -34,7 +35,7 @@ MARKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ExportReport:
+class ExportReport(Report):
     """What was (or would be) written.
 
     Attributes:

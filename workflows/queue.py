@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from labelkit.bridges.fiftyone.dataset import find_dataset, put_tags, quiet_fiftyone, tagged
 from labelkit.bridges.fiftyone.mongod import prepare_database
@@ -15,6 +14,7 @@ from labelkit.domain.text import counted
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.app import SELECTION_FILE
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -31,7 +31,7 @@ from labelkit.workflows.status import status
 
 
 @dataclass(frozen=True, slots=True)
-class QueueReport:
+class QueueReport(Report):
     """The queue as it is now.
 
     Attributes:
@@ -66,10 +66,6 @@ class QueueReport:
         if self.control:
             lines.append(f"{self.control} are served without pre-annotation.")
         return "\n".join([*lines, self.next_step])
-
-    def data(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
 
 
 def queue(project: Project, store: LabelStore, *, from_review: bool) -> QueueReport:

@@ -28,6 +28,7 @@ from labelkit.project.rounds import (
     rounds,
     unfinished,
 )
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import fill_queue
@@ -44,7 +45,7 @@ COMPARABLE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class RoundReport:
+class RoundReport(Report):
     """What a round learned from, how good it is, and what to do next.
 
     Attributes:

@@ -36,6 +36,7 @@ from labelkit.metrics.official.rescoring import rescored, without_duplicates
 from labelkit.metrics.table import markdown
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
+from labelkit.report import Report
 
 Numbers = dict[str, float]
 
@@ -66,7 +67,7 @@ class ScoreTable:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreReport:
+class ScoreReport(Report):
     """The official numbers of one result file.
 
     Attributes:

@@ -12,6 +12,7 @@ from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds, unfinished
+from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -19,7 +20,7 @@ from labelkit.workflows.rounds.queue_file import waiting
 
 
 @dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(Report):
     """Counts of a project.
 
     Attributes:

@@ -49,8 +49,7 @@ AnyPath = str | PathLike[str]
 class Project:
     """A labelling project. `bootstrap` makes one and `open` opens one.
 
-    Each method runs the command of the same name, with the same defaults, and returns its report:
-    `report.text()` is what the command prints, `report.data()` what it prints with `--json`.
+    Each method runs the command of the same name, with the same defaults, and returns its report.
     The label store is open during a call only, so a notebook keeps no command line waiting.
 
     Any method raises `ProjectError` if the folder or another command at work in it stands in the

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,8 +34,7 @@ def fail(problem: str, next_step: str, code: int) -> NoReturn:
 def finish(report: Any, as_json: bool) -> NoReturn:
     """Print a report for people or machines, and end with its exit code."""
     if as_json:
-        data = report.data() if hasattr(report, "data") else asdict(report)
-        print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        print(json.dumps(report.data(), indent=2, ensure_ascii=False, default=str))
     else:
         print(report.text())
     raise typer.Exit(report.exit_code)

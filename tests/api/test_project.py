@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,13 @@ def test_export_and_review_write_where_they_are_told(project, trained: Trained, 
     assert (answers.labelled, answers.file) == (24, tmp_path / "answers.csv")
     page = project.review(html=tmp_path / "page.html", limit=3)
     assert (page.instances, page.file) == (3, tmp_path / "page.html")
+
+
+def test_ipython_shows_a_report_as_the_command_prints_it(project):
+    report, shown = project.status(), []
+    report._repr_pretty_(SimpleNamespace(text=shown.append), False)
+    assert shown == [report.text()]
+    assert report.data()["instances"] == 24
 
 
 def test_a_push_without_a_server_says_what_to_set(project, monkeypatch: pytest.MonkeyPatch):

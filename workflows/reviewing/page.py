@@ -28,6 +28,7 @@ from labelkit.project.outputs import check_output
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import cut
 from labelkit.workflows.reviewing.crops import crop_of
@@ -40,7 +41,7 @@ WORST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class PageReport:
+class PageReport(Report):
     """The page that was written.
 
     Attributes:

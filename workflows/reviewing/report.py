@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from labelkit.domain.text import named
+from labelkit.report import Report
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewReport:
+class ReviewReport(Report):
     """The state of the FiftyOne dataset.
 
     Attributes:
@@ -66,7 +66,3 @@ class ReviewReport:
                 "and no fewer than the skeleton has; a keypoint without a position (NaN) is absent."
             )
         return "\n".join(lines)
-
-    def data(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)

@@ -10,13 +10,14 @@ import numpy as np
 
 from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
+from labelkit.report import Report
 
 #: Upper ends of the bins of correction distances, as shares of the box's long side.
 DISTANCE_BINS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(slots=True)
-class PullReport:
+class PullReport(Report):
     """What is new in the label store.
 
     Attributes:

@@ -10,6 +10,7 @@ from labelkit.domain.text import counted
 from labelkit.files.atomic import write_json, write_text
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
 from labelkit.project.project import Project
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.questions import Questions, next_questions
@@ -18,7 +19,7 @@ FOLDER = "label_studio"
 
 
 @dataclass(frozen=True, slots=True)
-class FilePushReport:
+class FilePushReport(Report):
     """What was (or would be) written.
 
     Attributes:

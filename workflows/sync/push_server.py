@@ -21,6 +21,7 @@ from labelkit.errors import FormatError, ServiceError
 from labelkit.formats.label_studio.project import lacks, marker, project_fields
 from labelkit.progress import Progress
 from labelkit.project.project import Project
+from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import LedgerProject, LedgerTask, TaskLedger
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -33,7 +34,7 @@ _FACTS = "id,total_annotations,cancelled_annotations"
 
 
 @dataclass(slots=True)
-class ServerPushReport:
+class ServerPushReport(Report):
     """What a push to a server did, or in a dry run would do.
 
     Attributes:

@@ -1,0 +1,23 @@
+"""What a command gives back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+
+class Report:
+    """What a command did: its subclasses are data classes, and IPython shows them as text."""
+
+    __slots__ = ()
+
+    def text(self) -> str:
+        """For people, as the command prints it."""
+        raise NotImplementedError
+
+    def data(self) -> dict[str, Any]:
+        """For machines, as the command prints it with `--json`."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self.text())

@@ -130,7 +130,7 @@ def test_a_refused_key_is_not_repeated(place, key):
     for command in ("push", "pull", "doctor"):
         ended = place.run(command, key=key)
         assert ended.code == 1
-        assert "refuses the key in LABEL_STUDIO_API_KEY" in ended.text
+        assert "LABEL_STUDIO_API_KEY (40" in ended.text
     assert files_with(place.secrets, place.trained.folder) == []
 
 
@@ -154,10 +154,10 @@ def test_a_server_that_is_down_and_an_address_with_a_password_bring_no_secret_to
         place.run("push", "--image-url", ELSEWHERE, **down)
     secret = {"LABEL_STUDIO_URL": f"http://ann:{KEY}@127.0.0.1:9"}
     for command in ("push", "pull", "doctor"):
-        assert "Nobody answers" in place.run(command, key=KEY, **down).text
-        assert "is not the URL of a server" in place.run(command, key=KEY, **secret).text
+        assert gone.url in place.run(command, key=KEY, **down).text
+        assert "LABEL_STUDIO_URL" in place.run(command, key=KEY, **secret).text
         for key in (f"{KEY} {KEY}", f"{KEY}ü"):
-            assert "holds characters that no key has" in place.run(command, key=key).text
+            assert "LABEL_STUDIO_API_KEY" in place.run(command, key=key).text
     assert files_with(place.secrets, place.trained.folder) == []
 
 

@@ -317,9 +317,9 @@ def test_a_server_killed_in_the_middle_of_a_push_costs_a_message_and_a_second_pu
             os.killpg(json.loads((data / "running.json").read_text("utf-8"))["pid"], signal.SIGKILL)
             stopped = running.wait()
             assert stopped.code == 1, stopped.text
-            said = r"(Nobody answers at|The connection to) http://127.0.0.1:\d+"
-            assert len(re.findall(said, stopped.text)) == 1, stopped.text
-            assert "run the same command again: nothing is lost" in stopped.text
+            problem = stopped.text.partition("error: ")[2]
+            assert len(re.findall(r"http://127.0.0.1:\d+", problem)) == 1, stopped.text
+            assert "same command again" in stopped.text
             assert "Traceback" not in stopped.text
             assert studio.wait(60) == 1
-            assert "Label Studio was ended by signal 9" in (tmp_path / "err").read_text()
+            assert "signal 9" in (tmp_path / "err").read_text()

@@ -155,6 +155,7 @@ def squares(count=8, size=64):
     return images, xy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sup_map", ABLATIONS["sup_map"])
 def test_eight_crops_can_be_memorised(sup_map):
     images, xy = squares()

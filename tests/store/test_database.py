@@ -31,7 +31,7 @@ def answers(count):
         yield Entry(id_, "visibility", {"nose": True}, "test", f"{count} {number}", "1")
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def test_openers_that_make_one_store_at_once_all_succeed(kind, tmp_path, request):
     for attempt in range(10):
         url = f"sqlite:///{tmp_path / f'{attempt}.db'}"

@@ -24,7 +24,7 @@ from labelkit.project.project import (
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.benchmarking.report import BenchmarkReport, Line, finished
 from labelkit.workflows.benchmarking.runs import Bench, planned, scored
-from labelkit.workflows.benchmarking.scores import blind_scores
+from labelkit.workflows.benchmarking.scores import prior_scores
 from labelkit.workflows.benchmarking.tables import Table, Trial, tables
 from labelkit.workflows.intake.evaluation_set import evaluation_set
 from labelkit.workflows.intake.label_files import read_label_file
@@ -147,7 +147,7 @@ def _priors(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
     yield Line(
         "skeleton in box",
         None,
-        (blind_scores(prior_predictions(ids, flat, nothing), test, skeleton),),
+        (prior_scores(prior_predictions(ids, flat, nothing), test, skeleton),),
     )
     for percent in sorted(percents) or [100.0]:
         runs = []
@@ -157,5 +157,5 @@ def _priors(bench: Bench, percents: Set[float], seeds: int) -> Iterator[Line]:
             boxes_of = [bench.labels.instances[item].box for item in labelled]
             mean = MeanPose.fit([poses[item] for item in labelled], boxes_of, skeleton)
             priors = prior_predictions(ids, mean.apply(boxes), mean.share)
-            runs.append(blind_scores(priors, test, skeleton))
+            runs.append(prior_scores(priors, test, skeleton))
         yield Line("mean pose", percent, tuple(runs))

@@ -1,1 +1,1 @@
-"""The tables of the paper on a team's own labelled images."""
+"""The tables of the paper on your own labelled images."""

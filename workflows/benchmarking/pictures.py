@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: curves, response maps, and how alike the parts look to a network."""
+"""Pictures of a benchmark: curves, response maps, and the similarity of part features."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def draw(
         features = network(normalise(batch)).part_features.float()
     if features.shape[2]:
         unit = torch.nn.functional.normalize(features, dim=2)
-        alike = (unit @ unit.transpose(1, 2)).mean(dim=0).cpu().numpy()
-        _matrix(alike, project.skeleton, folder / "parts.png")
+        similarity = (unit @ unit.transpose(1, 2)).mean(dim=0).cpu().numpy()
+        _matrix(similarity, project.skeleton, folder / "parts.png")
 
 
-def _matrix(alike: np.ndarray, skeleton: Skeleton, path: Path) -> None:
+def _matrix(similarity: np.ndarray, skeleton: Skeleton, path: Path) -> None:
     axes, save = _figure(6.0, 5.4)
-    image = axes.imshow(alike, vmin=-1, vmax=1, cmap="RdBu_r")
+    image = axes.imshow(similarity, vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set_xticks(range(len(skeleton)), skeleton.keypoints, rotation=90)
     axes.set_yticks(range(len(skeleton)), skeleton.keypoints)
-    axes.set_title("Inner products of part features, mean of the crops")
+    axes.set_title("Cosine similarity of part features, mean of the crops")
     axes.figure.colorbar(image, ax=axes)
     save(path)
 
@@ -86,23 +86,23 @@ def plot(
 
     Args:
         title: of the picture.
-        rows: name -> (percent, mean, deviation) of pck@0.2; None where labels play no part.
+        rows: name -> (percent, mean, deviation) of pck@0.2; percent None where no labels are used.
         path: of the PNG.
     """
     axes, save = _figure(9.5, 4.6)
     if any(len(points) > 1 for points in rows.values()):
-        shares = sorted({p for points in rows.values() for p, *_ in points if p is not None})
+        steps = sorted({p for points in rows.values() for p, *_ in points if p is not None})
         for name, points in rows.items():
             x, y, spread = zip(*points, strict=True)
             if None in x:
                 axes.axhline(y[0], linestyle="--", color="#888888", label=name)
             else:
-                places = [shares.index(share) for share in x]
+                places = [steps.index(percent) for percent in x]
                 axes.errorbar(places, y, spread, marker="o", label=name, capsize=3)
-        axes.set_xticks(range(len(shares)), [format_percent(share) for share in shares])
+        axes.set_xticks(range(len(steps)), [format_percent(percent) for percent in steps])
         axes.set_xlabel("instances with locations")
         axes.set_ylabel("PCK@0.2")
-        # Beside the curves: as many rows as a table has would hide some of them.
+        # Beside the curves: a table has too many rows for a legend inside.
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
         percents, means, spreads = zip(*(points[0] for points in rows.values()), strict=True)

@@ -1,4 +1,4 @@
-"""The result of `labelkit benchmark`: means and spreads as Markdown, JSON and a picture."""
+"""The report of `labelkit benchmark`: means and spreads as Markdown, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 from labelkit.domain.selection import format_percent
 from labelkit.files.atomic import write_json, write_text
-from labelkit.metrics.table import METRICS
+from labelkit.metrics.table import METRICS, markdown
 from labelkit.project.project import Project
+from labelkit.report import Report
 from labelkit.workflows.benchmarking.tables import Table
 
-#: Further columns: how well instance scores rank, and how far confidence is from the truth.
-HONESTY = ("spearman", "ece", "ece_calibrated")
+#: Further columns: rank correlation of instance scores with errors, and calibration error.
+CONFIDENCE = ("spearman", "ece", "ece_calibrated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Line:
 
     Attributes:
         name: of the row.
-        percent: labelled; None where labels play no part.
+        percent: labelled, 0 ... 100; None where no labels are used.
         runs: scores, seed by seed.
     """
 
@@ -33,19 +34,19 @@ class Line:
     runs: tuple[Mapping[str, Any], ...]
 
     def values(self, column: str) -> list[float]:
-        """A number of every run; empty where one has none."""
+        """This column of every run; empty if a run lacks it."""
         found = [run.get(column) for run in self.runs]
         return [] if None in found else [float(value) for value in found if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkReport:
-    """A table, and where it lies.
+class BenchmarkReport(Report):
+    """A table, and its files.
 
     Attributes:
         markdown: the whole report.
         document: the same for machines.
-        files: what was written.
+        files: written.
     """
 
     markdown: str
@@ -75,7 +76,7 @@ def finished(
 
     folder = project.root / "reports"
     stem = f"{name}-{scored_on}"
-    columns = (*METRICS, *HONESTY)
+    columns = (*METRICS, *CONFIDENCE)
     rows: list[dict[str, Any]] = [
         {
             "name": line.name,
@@ -119,8 +120,8 @@ def _spread(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def _responses(line: Line) -> dict[str, float | None]:
-    """Means over the seeds; None for a keypoint that is nowhere to be seen."""
-    if line.percent:  # keypoints are not read from responses then
+    """Means over the seeds; None for a keypoint that is absent everywhere."""
+    if line.percent:  # then keypoints are not read off response maps
         return {}
     found = [run["response"] for run in line.runs if run.get("response")]
     values = {
@@ -139,20 +140,22 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     parts = [
         f"# {document['title']}\n",
         f"Scored on {document['scored_on']}; preset {settings['preset']}, {settings['backbone']} "
-        f"from {start}, {settings['epochs']} epochs, crops turned by up to "
+        f"from {start}, {settings['epochs']} epochs, crops rotated by up to "
         f"{settings['rotation']:g} degrees; {spread}; "
         f"{', '.join(document['devices']) or 'nothing was trained'}.\n",
-        _grid(
-            ("row", "labeled", "seeds", *columns, "minutes"),
+        markdown(
             [
-                (
-                    row["name"],
-                    row["labeled"] or "-",
-                    str(row["seeds"]),
-                    *(_cell(row[column], row["seeds"]) for column in columns),
-                    _cell(row["minutes"], row["seeds"], 1),
-                )
-                for row in rows
+                ("row", "labeled", "seeds", *columns, "minutes"),
+                *(
+                    (
+                        row["name"],
+                        row["labeled"] or "-",
+                        str(row["seeds"]),
+                        *(_cell(row[column], row["seeds"]) for column in columns),
+                        _cell(row["minutes"], row["seeds"], 1),
+                    )
+                    for row in rows
+                ),
             ],
         ),
         f"Published: {document['published']}\n",
@@ -165,7 +168,7 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
             for row in responding
         ]
         parts += ["Average response at the true keypoint, as a share of each map's peak:\n"]
-        parts += [_grid(("row", "labeled", *names), grid)]
+        parts += [markdown((("row", "labeled", *names), *grid))]
     return "\n".join(parts)
 
 
@@ -178,8 +181,3 @@ def _cell(spread: tuple[float, float] | None, seeds: int, digits: int = 3) -> st
         return "-"
     mean, deviation = (f"{value:.{digits}f}" for value in spread)
     return mean if seeds == 1 else f"{mean} ± {deviation}"
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

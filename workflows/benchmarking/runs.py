@@ -1,4 +1,4 @@
-"""One training of a benchmark: what it is known by, whether it has been done, and doing it."""
+"""One training of a benchmark: its folder, whether it has been run, and running it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every trial of a benchmark has in common.
+    """What all trials of a benchmark share.
 
     Attributes:
         project: with the labelled images; runs and reports lie in its folder.
-        labels: everything people said, of which a trial may use a part.
+        labels: all labels, of which a trial may use a part.
         settings: see `resolve`.
-        head: of the journal: which labels these are.
-        test: what is scored.
-        name: of what is scored, for the files.
+        head: of the journal when the labels were read.
+        test: the test set.
+        name: of the test set, for the files.
     """
 
     project: Project
@@ -48,13 +48,13 @@ class Bench:
 
     @property
     def truth(self) -> str:
-        """A name that no other truth has, nor this one once it is corrected."""
-        said = hashlib.sha256()
+        """A name of the test set and its labels: corrected labels have another name."""
+        digest = hashlib.sha256()
         for id_, pose in sorted(self.test.truth.items()):
             instance = self.test.instances[id_]
-            said.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
-            said.update(np.array([*instance.box, instance.area]).tobytes())
-        return f"{self.name}-{said.hexdigest()[:8]}"
+            digest.update(id_.encode() + pose.xy.tobytes() + pose.visibility.tobytes())
+            digest.update(np.array([*instance.box, instance.area]).tobytes())
+        return f"{self.name}-{digest.hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class Run:
 
     Attributes:
         trial: the row.
-        seed: of the labelled instances and of the network's start.
-        settings: the benchmark's, with what the row changes.
-        labelled: the instances that give their locations.
-        record: all that decides what comes out, for whoever looks into the folder.
-        folder: of the network; rows that train the same share it.
-        scores: file of what the network is worth on this truth, read in this way.
+        seed: of the labelled instances and of the initial weights.
+        settings: the benchmark's, with the changes of the row.
+        labelled: the instances whose locations are used.
+        record: everything that determines the result, for people who open the folder.
+        folder: of the network; rows with the same training share it.
+        scores: file of the scores on this test set with this way of reading.
     """
 
     trial: Trial
@@ -80,14 +80,14 @@ class Run:
     scores: Path
 
     def known(self, pictures: bool) -> dict[str, Any] | None:
-        """The scores, where they have been taken (and pictures drawn, where those are wanted)."""
+        """The scores if they exist (and with `pictures`, only if the pictures exist too)."""
         if not self.scores.is_file() or (pictures and not (self.folder / "maps.png").is_file()):
             return None
         return dict(json.loads(self.scores.read_text(encoding="utf-8")))
 
 
 def planned(bench: Bench, trial: Trial, seed: int) -> Run:
-    """What a trial and a seed come to, before anything is trained."""
+    """The run of a trial with a seed, before anything is trained."""
     settings = {**bench.settings, "changes": trial.changes}
     if trial.backbone:
         settings["backbone"] = trial.backbone
@@ -95,7 +95,7 @@ def planned(bench: Bench, trial: Trial, seed: int) -> Run:
     labelled = labelled_set(trainable, len(trainable), trial.percent, (), seed)
     what = {
         "kind": trial.kind,
-        "preset": preset_of(settings),  # the same name may mean something else tomorrow
+        "preset": preset_of(settings),  # a preset may change under the same name
         "labelled": labelled,
         "others": trial.others,
         "settings": settings,
@@ -113,14 +113,14 @@ def planned(bench: Bench, trial: Trial, seed: int) -> Run:
 def scored(
     bench: Bench, run: Run, progress: Progress, place: str, pictures: bool
 ) -> Mapping[str, Any]:
-    """The scores of a run, which is trained and scored once.
+    """The scores of a run, which is trained and scored only once.
 
     Args:
-        bench: what it has in common with the others.
+        bench: what it shares with the others.
         run: see `planned`.
-        progress: told while it trains and looks.
-        place: of its training among those that are asked for, in words.
-        pictures: also draw response maps and how alike part features are.
+        progress: of training and prediction.
+        place: of its training among those requested, such as "1 of 3".
+        pictures: also draw response maps and the similarity of part features.
     """
     from labelkit.models.presets import build_reader
 
@@ -129,7 +129,7 @@ def scored(
         return known
     trial, settings = run.trial, run.settings
     examples = examples_of(bench.labels, run.labelled)
-    crops = len(examples)  # of every row: the number of steps is the same
+    crops = len(examples)  # the same for every row, and so is the number of steps
     examples = _taken(examples, trial)
     model = run.folder / "model.safetensors"
     if not model.is_file():
@@ -167,7 +167,7 @@ def scored(
 
 
 def _taken(examples: list[Example], trial: Trial) -> list[Example]:
-    """What a trial learns from: the other instances as it takes them."""
+    """The examples of a trial, with the other instances as it uses them."""
     if trial.others == LEFT_OUT or trial.kind == SIMPLE:
         return [example for example in examples if example.pose is not None]
     if trial.others == UNANSWERED:

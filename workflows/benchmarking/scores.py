@@ -1,4 +1,4 @@
-"""What one trained network of a benchmark is worth: accuracy, honesty of its scores, responses."""
+"""Scores of one trained network: accuracy, calibration of its confidence, response maps."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from labelkit.workflows.rounds.run_round import mean_error
 if TYPE_CHECKING:
     from labelkit.workflows.network.inference import PredictionWithMaps
 
-#: A keypoint is right within this share of the box's long side, as pck@0.1 counts.
-RIGHT = 0.1
-#: Instances whose response maps are drawn.
+#: A keypoint is correct within this share of the box's long side, as in pck@0.1.
+CORRECT = 0.1
+#: Number of instances whose response maps are drawn.
 DRAWN = 4
 
 
@@ -49,10 +49,10 @@ def scores_of(
     Args:
         project: of the training instances.
         network: see `load_network`.
-        settings: it was trained with.
+        settings: of its training.
         labels: of the project, for its dev set.
-        test: what is scored.
-        progress: told while it looks.
+        test: the test set.
+        progress: shows a bar.
         pictures: a folder for pictures; None for none.
 
     Returns:
@@ -64,12 +64,12 @@ def scores_of(
     responses: list[NDArray[np.float64]] = []
     predictions: dict[str, Prediction] = {}
     drawn: list[PredictionWithMaps] = []
-    for seen in predict_instances(test.project, network, settings, test.instances, progress):
-        id_ = seen.prediction.instance_id
-        predictions[id_] = seen.prediction
-        responses.append(response_at(seen, test.truth[id_]))
+    for item in predict_instances(test.project, network, settings, test.instances, progress):
+        id_ = item.prediction.instance_id
+        predictions[id_] = item.prediction
+        responses.append(response_at(item, test.truth[id_]))
         if len(drawn) < DRAWN:
-            drawn.append(seen)
+            drawn.append(item)
     result = _scores(predictions, test.truth, test.instances, skeleton)
     dev = {item: labels.instances[item] for item in sorted(labels.dev) if item in labels.poses}
     if test.project is project:
@@ -78,8 +78,8 @@ def scores_of(
         parts = [(even, odd), (odd, even)]
     else:
         on_dev = {
-            seen.prediction.instance_id: seen.prediction
-            for seen in predict_instances(project, network, settings, dev, progress)
+            item.prediction.instance_id: item.prediction
+            for item in predict_instances(project, network, settings, dev, progress)
         }
         parts = [
             (
@@ -88,34 +88,34 @@ def scores_of(
             )
         ]
     calibrated = [Calibration.fit(*known).apply(new[0]) for known, new in parts]
-    right = np.concatenate([new[1] for _, new in parts])
-    result["ece_calibrated"] = expected_calibration_error(np.concatenate(calibrated), right)
+    correct = np.concatenate([new[1] for _, new in parts])
+    result["ece_calibrated"] = expected_calibration_error(np.concatenate(calibrated), correct)
     at_joint = np.stack(responses)  # (N, K)
-    there = ~np.isnan(at_joint)
-    mean = np.nansum(at_joint, axis=0) / np.where(there.any(axis=0), there.sum(axis=0), np.nan)
+    known = ~np.isnan(at_joint)
+    mean = np.nansum(at_joint, axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     result["response"] = dict(zip(skeleton.keypoints, map(float, mean), strict=True))
     if pictures is not None:
         draw(test.project, network, drawn, test, pictures)
     return _json(result)
 
 
-def blind_scores(
+def prior_scores(
     predictions: Mapping[str, Prediction], test: EvaluationSet, skeleton: Skeleton
 ) -> dict[str, Any]:
-    """Scores of poses that nobody looked up in the picture; they have no confidence."""
+    """Scores of poses made without the image; they have no confidence."""
     row = evaluate_row("", None, predictions, test.truth, test.instances, skeleton)
     return {key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")}
 
 
-def response_at(seen: PredictionWithMaps, truth: Pose) -> NDArray[np.float64]:
-    """(K,) response at the true keypoints, 0 ... 1 of each map's peak; NaN where there is none."""
-    height, width = seen.response.shape[1:]
-    column, row = np.floor(apply_affine(seen.to_cells, truth.xy)).astype(int).T
+def response_at(item: PredictionWithMaps, truth: Pose) -> NDArray[np.float64]:
+    """(K,) response at the true keypoints, as a share of each map's peak; NaN where absent."""
+    height, width = item.response.shape[1:]
+    column, row = np.floor(apply_affine(item.to_cells, truth.xy)).astype(int).T
     inside = truth.present & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     result = np.where(truth.present, 0.0, np.nan)
     index = np.flatnonzero(inside)
-    peak = seen.response.max(axis=(1, 2)).clip(1e-12)  # heatmaps are as high as they are sure
-    result[index] = seen.response[index, row[index], column[index]] / peak[index]
+    peak = item.response.max(axis=(1, 2)).clip(1e-12)  # heatmaps differ in height
+    result[index] = item.response[index, row[index], column[index]] / peak[index]
     return result
 
 
@@ -126,13 +126,13 @@ def _scores(
     skeleton: Skeleton,
 ) -> dict[str, Any]:
     row = evaluate_row("", None, predictions, truth, instances, skeleton)
-    seen = [item for item in truth if truth[item].present.any()]
-    error = [mean_error(predictions[item], truth[item], instances[item]) for item in seen]
-    confidence, right = _confidence(predictions, truth, instances, list(truth))
+    located = [item for item in truth if truth[item].present.any()]
+    error = [mean_error(predictions[item], truth[item], instances[item]) for item in located]
+    confidence, correct = _confidence(predictions, truth, instances, list(truth))
     return {
         **{key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")},
-        "spearman": spearman([predictions[item].score for item in seen], error),
-        "ece": expected_calibration_error(confidence, right),
+        "spearman": spearman([predictions[item].score for item in located], error),
+        "ece": expected_calibration_error(confidence, correct),
     }
 
 
@@ -142,15 +142,15 @@ def _confidence(
     instances: Mapping[str, Instance],
     ids: list[str],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(N,) scores of present keypoints, and whether each is right."""
+    """(N,) confidence of present keypoints, and whether each is correct."""
     scores: list[NDArray[np.float64]] = [np.zeros(0)]
-    right: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)]
+    correct: list[NDArray[np.bool_]] = [np.zeros(0, dtype=bool)]
     for id_ in ids:
         pose, found = truth[id_], predictions[id_].pose
         distance = np.linalg.norm(found.xy - pose.xy, axis=1)[pose.present]
         scores.append(found.score[pose.present])
-        right.append(distance <= RIGHT * instances[id_].box.long_side)
-    return np.concatenate(scores), np.concatenate(right)
+        correct.append(distance <= CORRECT * instances[id_].box.long_side)
+    return np.concatenate(scores), np.concatenate(correct)
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tables that `labelkit benchmark` runs: which trainings stand beside each other, and why."""
+"""The tables that `labelkit benchmark` runs: which trainings are compared, and why."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: What the paper chose, at any size of network; see `PRESETS` for the sizes.
+#: The choices of the paper for any size of network; see `PRESETS` for the sizes.
 PAPER: Mapping[str, Mapping[str, Any]] = {
     "lofr": {
         "cam_stride": 16,
@@ -29,31 +29,31 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
     "training": {"pseudo_labels_at": (), "lr_unlocated": 1.0},
 }
 
-#: Of these, the ones about how keypoints are read off heatmaps, whatever network drew them.
+#: Choices about reading keypoints off heatmaps, for any network.
 READING = ("rotation_tta", "kinematics")
-#: Of these, the ones that change nothing any more once somebody has given a location.
+#: Choices without effect once anything has a location.
 UNLOCATED = ("pose_prior", "lr_unlocated")
 
 SIMPLE, TWIN, DETR, LOFR = "simple", "twin", "detr", "lofr"
 SEMI_WEAK_PERCENT = (1.0, 5.0, 10.0, 25.0, 100.0)
 
-#: How a row takes the instances that do not give their locations: with their visibility answers,
-#: without them as pictures of which nothing is known, or not at all.
+#: How a row uses the instances whose locations it does not use: with their visibility answers, as
+#: images without any label, or not at all.
 ANSWERED, UNANSWERED, LEFT_OUT = "answered", "unanswered", "left out"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One row of a table; equal trainings are shared between rows and tables.
+    """One row of a table; rows and tables share equal trainings.
 
     Attributes:
         name: of its row.
         kind: of the network, see `build_model`.
-        percent: of the training instances that give their locations.
+        percent: of the training instances whose locations are used, 0 ... 100.
         others: `ANSWERED`, `UNANSWERED` or `LEFT_OUT`. The simple baseline leaves them out.
-        changes: what differs from the preset, table by table.
+        changes: differences from the preset, table by table.
         backbone: a timm model; "" for the preset's.
-        reading: how the trained network's heatmaps are read; empty for what its preset says.
+        reading: how the trained network's heatmaps are read; empty for the preset's way.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Trials that are compared.
+    """Trials to compare.
 
     Attributes:
-        title: what they answer.
+        title: the question they answer.
         trials: its rows.
-        published: what the paper has for the same question, for people to read.
-        pictures: also draw response maps and how alike part features are.
+        published: the paper's numbers for the same question, for people to read.
+        pictures: also draw response maps and the similarity of part features.
     """
 
     title: str
@@ -114,7 +114,7 @@ def _semi_weak(percent: float, preset: Mapping[str, Any], larger: str) -> list[T
 
 
 def _modules() -> tuple[Trial, ...]:
-    """What is taken away: the encoding, the scales, the prototypes, the diversity of parts."""
+    """LOFR with some modules: the encoding, the scales, the prototypes, the part diversity."""
     without: dict[str, dict[str, dict[str, Any]]] = {
         "SPE": {"lofr": {"spe": "sine"}},
         "MS": {"lofr": {"read_scale": "16"}},
@@ -149,7 +149,7 @@ def _depths() -> tuple[Trial, ...]:
 
 
 def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
-    """The preset with one of its departures from the paper taken back at a time."""
+    """The preset, with one departure from the paper undone at a time."""
     rows = [Trial("LOFR", percent=percent)]
     for table in PAPER:
         for key, value in PAPER[table].items():
@@ -163,10 +163,10 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
 
 
 def tables(preset: Mapping[str, Any], larger: str) -> dict[str, Table]:
-    """Every table by the name that people type.
+    """Every table, by the name that people type.
 
     Args:
-        preset: one of `PRESETS`, whose departures from the paper are looked at.
+        preset: one of `PRESETS`, whose departures from the paper become rows.
         larger: the second backbone of "semi-weak", HRNet-W32 in the paper; "" for none.
     """
     located = (
@@ -189,7 +189,7 @@ def tables(preset: Mapping[str, Any], larger: str) -> dict[str, Table]:
             "PCKh at 5 / 10 / 25 %: SemiPose 71.3 / 76.3 / 82.5, LOFR 74.6 / 79.8 / 88.1.",
         ),
         "modules": Table(
-            "What each module brings, presence alone (Table 5)",
+            "The effect of each module, presence alone (Table 5)",
             _modules(),
             "COCO val AP: baseline 39.1, SPE 42.5, MS 40.9, RePPG 44.9, PDC 41.1, SPE + MS 44.3, "
             "RePPG + PDC 46.9, all 54.9.",
@@ -209,12 +209,12 @@ def tables(preset: Mapping[str, Any], larger: str) -> dict[str, Table]:
             pictures=True,
         ),
         "plus": Table(
-            "Each departure from the paper taken back, at 10 %",
+            "Each departure from the paper undone, at 10 %",
             _departures(10.0, preset),
             "These departures are ours.",
         ),
         "plus-location-free": Table(
-            "Each departure from the paper taken back, presence alone",
+            "Each departure from the paper undone, presence alone",
             _departures(0.0, preset),
             "These departures are ours.",
         ),

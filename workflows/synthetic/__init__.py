@@ -1,1 +1,1 @@
-"""Generated figures and an annotator who knows the truth, for the demo and for tests."""
+"""Generated figures and a simulated annotator, for the demo and for tests."""

@@ -19,7 +19,7 @@ SKELETON = load_skeleton("lsp14")
 #: Row of each joint in every (14, 2) array.
 AT = {name: index for index, name in enumerate(SKELETON.keypoints)}
 
-#: Which way a figure seen from the front points on each side; x grows to the right.
+#: Direction along x of each side of a figure seen from the front; x grows to the right.
 SIDES = {"left": 1.0, "right": -1.0}
 
 #: Radius of a joint's badge; the figure's torso is about 1 long.
@@ -49,7 +49,7 @@ _BADGES = {
 
 
 class Outfit(NamedTuple):
-    """The colours of one figure; each takes its hue from the side that it is on."""
+    """The colours of one figure; the side determines the hue of each."""
 
     hue_shift: float
     saturation: float
@@ -61,7 +61,7 @@ class Outfit(NamedTuple):
 
 
 def dress(rng: Generator) -> Outfit:
-    """Choose colours; in some figures only the badges tell left from right."""
+    """Choose colours; in some figures only the badges differ between left and right."""
     shift, saturation, value = rng.normal(0, 0.012), rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0)
     uniform = any_colour(rng) if rng.random() < 0.3 else None
     limbs = {
@@ -149,7 +149,7 @@ def _badge(
     unit: float,
     outfit: Outfit,
 ) -> None:
-    """The mark that a joint wears; its corners turn with the limb it sits on."""
+    """The mark on a joint; its corners rotate with the limb."""
     side, _, joint = name.partition("_")
     towards = xy["neck"] if name != "neck" else xy["head_top"]
     if side in SIDES:

@@ -1,13 +1,13 @@
 """A generated data set: articulated figures whose keypoints are known exactly.
 
-Each figure is one person-like object of the lsp14 skeleton. It is turned by any angle, bent in
-every joint, drawn at any place and scale, seen from the front or from behind, so that the average
-pose says little. Left limbs are of warm colours and right ones of cold colours, under a colour
-cast; each joint wears a badge of its own shape. A keypoint is hidden on its own by an occluder,
-or because the limb ends before it; then it is absent from the truth.
+Each figure is one person-like object of the lsp14 skeleton. It is rotated by any angle, bent at
+every joint, drawn at any place and scale, from the front or from behind, so the average pose is a
+poor prediction. Left limbs have warm colours and right ones cold colours, under a colour cast; each
+joint has a badge of a shape of its own. Each keypoint is hidden independently, by an occluder or
+because the limb ends before it; then it is absent from the truth.
 
-Colour tells the sides here, not the arrangement: a mirrored figure is again a valid figure, with
-the same sides. Training that mirrors these images has to leave left and right as they are.
+Colour marks the sides here, not the arrangement: a mirrored figure is again a valid figure with
+the same sides. Training that mirrors these images must not swap left and right.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from labelkit.workflows.synthetic.figure_drawing import (
 )
 from labelkit.workflows.synthetic.textures import any_colour, texture
 
-#: Probability that one keypoint is hidden, whatever the others are.
+#: Probability that a keypoint is hidden, independently of the others.
 HIDDEN_SHARE = 0.2
 
-#: Spread of the logarithm of the light's red, green and blue: how colourful it is.
+#: Standard deviation of the logarithm of the light's red, green and blue: its colour cast.
 LIGHT = 0.1
 
-#: Joints that a limb may end before; a tuple, because its order uses up chance.
+#: Joints that a limb may end before; a tuple, because their order consumes random numbers.
 _ENDS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head_top")
 
 
@@ -53,7 +53,7 @@ class Figure(NamedTuple):
     Attributes:
         image: RGB, square.
         pose: in image pixels; hidden and cut-off keypoints are absent.
-        box: around the whole figure, what is hidden of it too, cut at the image's border.
+        box: around the whole figure, including hidden parts, clipped to the image.
         area: square pixels that the figure itself covers inside the image.
     """
 
@@ -67,7 +67,7 @@ def figure(rng: Generator, size: int = 160) -> Figure:
     """Draw one figure; the same generator state gives the same figure.
 
     Args:
-        rng: all chance comes from here.
+        rng: source of all randomness.
         size: width and height of the picture in pixels.
     """
     joints, unit, seen_from_front = _place(_bend(rng), rng, size)
@@ -102,9 +102,9 @@ def generate(
     Args:
         folder: made if it does not exist.
         count: how many pictures, one figure each.
-        seed: another one gives other figures.
+        seed: of the figures.
         size: width and height of the pictures in pixels.
-        on_progress: told after each picture how many there are.
+        on_progress: called after each picture with their number.
 
     Returns:
         The path of keypoints.json, in COCO's format.
@@ -188,16 +188,16 @@ def _bone(length: float, angle: float, side: float) -> NDArray[np.float64]:
 def _place(
     joints: NDArray[np.float64], rng: Generator, size: int
 ) -> tuple[NDArray[np.float64], float, bool]:
-    """Turn, mirror, scale and shift a figure into the picture.
+    """Rotate, mirror, scale and shift a figure into the picture.
 
     Returns:
         joints: (14, 2) in image pixels.
         unit: pixels of one figure unit.
-        seen_from_front: else from behind, so that left and right change places.
+        seen_from_front: else from behind, with left and right swapped.
     """
     seen_from_front = bool(rng.random() < 0.5)
-    turn = rng.uniform(0, 2 * math.pi)
-    cos, sin = math.cos(turn), math.sin(turn)
+    angle = rng.uniform(0, 2 * math.pi)
+    cos, sin = math.cos(angle), math.sin(angle)
     if not seen_from_front:
         joints = joints * (-1.0, 1.0)
     joints = joints @ np.array([[cos, sin], [-sin, cos]])
@@ -210,7 +210,7 @@ def _place(
 
 
 def _box(rng: Generator, joints: NDArray[np.float64], unit: float, size: int) -> Box:
-    """The figure's box with a margin of its own on each side, cut at the picture's border."""
+    """The figure's box with a random margin on each side, clipped to the picture."""
     margin = unit * rng.uniform(1.1 * BADGE, 1.9 * BADGE, 4)
     left, top = np.maximum(joints.min(axis=0) - margin[:2], 0)
     right, bottom = np.minimum(joints.max(axis=0) + margin[2:], size)
@@ -224,7 +224,7 @@ def _under_a_badge(joints: NDArray[np.float64], unit: float) -> NDArray[np.bool_
 
 
 def _background(rng: Generator, size: int, unit: float) -> Pictures.Image:
-    """A texture with patches of another one and stray limbs that belong to nobody."""
+    """A texture with patches of another one, and limbs without a figure."""
     image = texture(rng, size)
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(0, 5))):
@@ -248,7 +248,7 @@ def _occlude(
     """Cover every hidden joint whose limb does not end early.
 
     Returns:
-        (14,) True where a joint's centre is under a patch, meant for it or for a neighbour.
+        (14,) True where a joint's centre is under a patch, its own or a neighbour's.
     """
     covered = np.zeros(len(joints), dtype=bool)
     cloth = texture(rng, image.width)
@@ -265,7 +265,7 @@ def _occlude(
 
 
 def _develop(rng: Generator, image: Pictures.Image) -> Pictures.Image:
-    """The camera's part: colour of the light, exposure and grain."""
+    """Effects of light and camera: colour cast, exposure and grain."""
     gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.7, 1.1)
     pixels = np.asarray(image, dtype=np.float32) * gain.astype(np.float32)
     grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 10))

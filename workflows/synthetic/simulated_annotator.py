@@ -1,4 +1,4 @@
-"""An annotator who knows the truth: stands in for people in the demo, and says so."""
+"""A simulated annotator that knows the truth; it replaces people in the demo and is named there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from labelkit.formats.label_studio.tasks import correction_task
 
 NAME = "simulated annotator"
 
-#: Pixels below which the annotator leaves a keypoint where it is.
+#: Up to this error, in pixels, a keypoint is left where it is.
 GOOD_ENOUGH_PX = 1.0
 
 
@@ -23,10 +23,10 @@ def correct(
     truth: Mapping[str, Pose],
     skeleton: Skeleton,
 ) -> list[dict[str, Any]]:
-    """Correct every task and give the project back as Label Studio exports it.
+    """Correct every task and return the project as Label Studio exports it.
 
-    Keypoints that are right to a pixel stay untouched, others are dragged to the truth, missing
-    ones are added, and what is not there is deleted. No working time is invented.
+    Keypoints within a pixel of the truth stay untouched, others are moved there, missing ones are
+    added, and absent ones are deleted. No working time is recorded.
 
     Args:
         tasks: correction tasks as labelkit writes them.
@@ -70,7 +70,7 @@ def correct(
 
 
 def _corrected(right: Mapping[str, Any], shown: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A region as it comes back: as shown if that is good enough, else as it should be."""
+    """A region of the export: as shown if that is good enough, else the true one."""
     if shown is None:
         return {**right, "origin": "manual"}
     dx = (shown["value"]["x"] - right["value"]["x"]) * right["original_width"] / 100

@@ -1,4 +1,4 @@
-"""Backgrounds and occluders of the generated data set: cheap pictures of many kinds."""
+"""Backgrounds and occluders of the generated data set: many kinds of simple textures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hsv(hue: float, saturation: float, value: float) -> RGB:
 
 
 def any_colour(rng: Generator) -> RGB:
-    """A colour of any hue, dull ones as likely as bright ones."""
+    """A colour of any hue, dull or bright."""
     return hsv(rng.random(), rng.uniform(0.0, 0.9), rng.uniform(0.15, 1.0))
 
 
@@ -61,7 +61,7 @@ def stripes(rng: Generator, size: int) -> Pictures.Image:
 
 
 def checks(rng: Generator, size: int) -> Pictures.Image:
-    """A turned chessboard, or rather a tartan."""
+    """A chessboard or tartan in a random direction."""
     period = rng.uniform(20, 60)
     wave = np.sign(np.sin(_ramp(rng, size) * period) * np.sin(_ramp(rng, size) * period))
     return _blend(rng, wave * 0.5 + 0.5)

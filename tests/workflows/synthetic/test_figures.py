@@ -1,4 +1,4 @@
-"""The generated data set: exact truth, repeatable, and hard for a mean pose."""
+"""The generated data set: exact truth, reproducible, and hard for a mean pose."""
 
 import json
 
@@ -31,12 +31,12 @@ def test_another_seed_draws_another_figure():
 
 
 @pytest.mark.parametrize("size", [64, 160, 333])
-def test_pictures_have_the_size_that_was_asked_for(size):
+def test_pictures_have_the_requested_size(size):
     drawn = figure(np.random.default_rng(0), size)
     assert (drawn.image.size, drawn.image.mode) == ((size, size), "RGB")
 
 
-def test_boxes_lie_inside_the_picture_and_hold_every_present_keypoint(figures):
+def test_boxes_lie_inside_the_picture_and_contain_every_present_keypoint(figures):
     for drawn in figures:
         left, top, width, height = drawn.box
         assert 0 <= left < left + width <= 160
@@ -70,14 +70,14 @@ def test_a_mean_pose_in_the_box_finds_fewer_than_45_percent(figures):
     assert (error / box[:, 2:].max(axis=1)[:, None] <= 0.2)[present].mean() < 0.45
 
 
-def test_figures_are_turned_by_any_angle(figures):
+def test_figures_are_rotated_by_any_angle(figures):
     neck, hip = SKELETON.index("neck"), SKELETON.index("left_hip")
-    way = [
+    directions = [
         drawn.pose.xy[hip] - drawn.pose.xy[neck]
         for drawn in figures
         if drawn.pose.present[[neck, hip]].all()
     ]
-    quadrants = {(dx > 0, dy > 0) for dx, dy in way}
+    quadrants = {(dx > 0, dy > 0) for dx, dy in directions}
     assert len(quadrants) == 4
 
 
@@ -130,9 +130,9 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path):
 
 
 def test_generate_reports_its_progress(tmp_path):
-    told = []
-    generate(tmp_path, 3, seed=0, on_progress=told.append)
-    assert told == [1, 2, 3]
+    counts = []
+    generate(tmp_path, 3, seed=0, on_progress=counts.append)
+    assert counts == [1, 2, 3]
 
 
 def test_an_empty_set_is_written_too(tmp_path):

@@ -13,7 +13,7 @@ TRUE_XY = ((50.25, 10.5), (20.0, 40.0), (80.0, 40.0), (50.0, 70.125))
 
 
 def served(pose: Pose | None, truth: Pose):
-    """What comes back of one instance that was shown as `pose`."""
+    """The annotation of one instance whose pre-annotation was `pose`."""
     task = correction_task(
         INSTANCE.image,
         [(INSTANCE, pose)],
@@ -33,7 +33,7 @@ def test_a_point_within_a_pixel_is_left_where_it_is():
     assert back.pose.xy == pytest.approx(shown.xy, abs=1e-6)
 
 
-def test_a_point_further_off_is_dragged_to_the_truth():
+def test_a_point_further_off_is_moved_to_the_truth():
     shown = make_pose([(x + 1.5, y) for x, y in TRUE_XY])
     _, back = served(shown, make_pose(TRUE_XY))
     assert back.origins == ("changed",) * 4
@@ -58,7 +58,7 @@ def test_without_pre_annotation_every_point_is_placed_by_hand():
     assert back.pose.xy == pytest.approx(np.array(TRUE_XY), abs=1e-6)
 
 
-def test_it_says_who_it_is_and_invents_no_working_time():
+def test_its_name_is_recorded_but_no_working_time():
     annotation, _ = served(make_pose(TRUE_XY), make_pose(TRUE_XY))
     assert annotation.annotator == NAME == "simulated annotator"
     assert annotation.lead_time_s is None

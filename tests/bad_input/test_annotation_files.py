@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,28 +13,23 @@ from labelkit.store.label_store import LabelStore
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"image_id": 5}, "belongs to image 5, which the file does not list"),
-        ({"category_id": 9}, "has category 9, which the file does not list"),
-    ],
+    ("changes", "value"), [({"image_id": 5}, "image 5"), ({"category_id": 9}, "category 9")]
 )
-def test_coco_with_dangling_ids_is_refused(team, changes, said):
+def test_coco_with_dangling_ids_is_refused(team, changes, value):
     labels = team.write("labels.json", coco(annotation(77, **changes)))
     assert_refused(
         team.bootstrap("--labels", labels),
-        f"annotation 77 {said}",
-        next_step="or remove the annotation",
+        "annotation 77",
+        value,
+        next_step="remove the annotation",
     )
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "stick.toml"])
-def test_a_skeleton_is_no_label_file(team, name):
+def test_a_skeleton_is_refused_as_a_label_file(team, name):
     labels = team.write(name, "bodyparts: [nose]")
     assert_refused(
-        team.bootstrap("--labels", labels),
-        f"{name} describes a skeleton; it holds no labels.",
-        next_step=f"{name}, and labels as --labels FILE.csv",
+        team.bootstrap("--labels", labels), name, "skeleton", next_step="--labels FILE.csv"
     )
 
 
@@ -50,21 +46,15 @@ def test_csv_with_another_order_of_columns_is_read_by_name(team):
 
 @pytest.mark.parametrize("name", ["labels.json", "labels.csv"])
 @pytest.mark.parametrize("content", ["", "\n  \n"])
-def test_an_empty_annotation_file_is_said_to_be_one(team, name, content):
+def test_an_empty_annotation_file_is_refused(team, name, content):
     labels = team.write(name, content)
-    assert_refused(
-        team.bootstrap("--labels", labels),
-        f"{labels} is empty",
-        next_step="Export the annotations again",
-    )
+    assert_refused(team.bootstrap("--labels", labels), str(labels), "empty", next_step="again")
 
 
 def test_a_coco_file_without_annotations_is_refused(team):
     labels = team.write("labels.json", coco() | {"annotations": []})
     assert_refused(
-        team.bootstrap("--labels", labels),
-        "annotations is empty",
-        next_step="Export the annotations again",
+        team.bootstrap("--labels", labels), "labels.json", "annotations", next_step="again"
     )
 
 
@@ -72,18 +62,16 @@ def test_an_empty_export_is_refused(team):
     export = team.write("export.json", "")
     assert_refused(
         labelkit("pull", "--file", export, "--project", team.project),
-        f"{export} is empty",
-        next_step="Export the annotations again",
+        str(export),
+        "empty",
+        next_step="again",
     )
 
 
-def test_a_file_that_was_cut_off_is_refused_with_the_place(team):
+def test_an_incomplete_file_is_refused_with_the_place(team):
     labels = team.write("labels.json", json.dumps(coco())[:100])
     assert_refused(
-        team.bootstrap("--labels", labels),
-        f"{labels} is not JSON",
-        "line 1, column",
-        next_step="export it again",
+        team.bootstrap("--labels", labels), str(labels), "line 1, column", next_step="again"
     )
 
 
@@ -97,7 +85,7 @@ def test_two_gigabytes_of_json_are_refused_before_they_fill_the_memory(team, com
         if command == "bootstrap"
         else labelkit("pull", "--file", huge, "--project", team.project)
     )
-    assert_refused(outcome, f"{huge} has 2.0 GB", next_step="Split it by image")
+    assert_refused(outcome, str(huge), "2.0 GB", next_step="Split it")
 
 
 @pytest.mark.slow
@@ -109,12 +97,12 @@ def test_labels_of_images_that_are_not_there_are_refused_or_skipped_on_request(t
     labels = team.write("labels.json", document)
     assert_refused(
         team.bootstrap("--labels", labels),
-        "labels gone.png, which is not among the images",
+        "gone.png",
         next_step="--skip-missing",
     )
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
-    assert "Skipped 1, as you asked: gone.png." in outcome.out
+    assert re.search(r"Skipped 1\b.*: gone\.png", outcome.out)
 
 
 def two_cameras(team, *names):
@@ -143,17 +131,18 @@ def labelled(team):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "data/", "/mnt/data/"])
-def test_labels_of_another_folder_are_no_labels_of_a_file_of_the_same_name(team, before):
+def test_labels_of_another_folder_do_not_belong_to_a_file_of_the_same_name(team, before):
     labels = two_cameras(team, f"{before}cam1/0.png", f"{before}cam2/0.png", f"{before}cam2/1.png")
     assert_refused(
         team.bootstrap("--labels", labels),
-        f"labels {before}cam2/0.png, which is not among the images (2 such images)",
+        f"{before}cam2/0.png",
+        "2 ",
         next_step="--skip-missing",
     )
     assert labelled(team) == []
     outcome = team.bootstrap("--labels", labels, "--skip-missing", "--labeled", "0%")
     assert outcome.code == 0
-    assert f"Skipped 2, as you asked: {before}cam2/0.png, {before}cam2/1.png." in outcome.out
+    assert re.search(rf"Skipped 2\b.*: {before}cam2/0\.png, {before}cam2/1\.png", outcome.out)
     assert labelled(team) == [("cam1/0.png", "1")]
 
 
@@ -165,7 +154,7 @@ def test_a_label_file_may_write_less_or_more_of_a_path(team, name):
     assert labelled(team) == [("cam1/0.png", "1"), ("cam1/1.png", "2")]
 
 
-def test_folders_that_the_images_do_not_tell_apart_are_refused(team):
+def test_folders_that_the_images_folder_does_not_have_are_refused(team):
     document = coco(annotation(1), annotation(2, image_id=2))
     document["images"] = [
         {"id": 1, "file_name": "cam1/0.png", "width": SIZE[0], "height": SIZE[1]},
@@ -174,30 +163,19 @@ def test_folders_that_the_images_do_not_tell_apart_are_refused(team):
     labels = team.write("labels.json", document)
     assert_refused(
         team.bootstrap("--labels", labels),
-        "labels cam1/0.png and cam2/1.png, but the images folder does not tell cam1 and cam2 apart",
+        "cam1/0.png and cam2/1.png",
         next_step="--images",
     )
 
 
 @pytest.mark.parametrize(
-    ("names", "said", "next_step"),
-    [
-        (
-            ["cam2/0.png"],
-            "labels cam2/0.png, but no image it names is in the images folder",
-            "--images",
-        ),
-        (
-            ["0.png", "cam1/0.png"],
-            "labels 0.png and cam1/0.png, which would both be cam1/0.png",
-            "below the images folder",
-        ),
-    ],
+    ("names", "next_step"),
+    [(["cam2/0.png"], "--images"), (["0.png", "cam1/0.png"], "images folder")],
     ids=["another folder alone", "two paths of one image"],
 )
-def test_paths_that_mean_no_image_or_one_twice_are_refused(team, names, said, next_step):
+def test_paths_that_mean_no_image_or_one_twice_are_refused(team, names, next_step):
     labels = two_cameras(team, *names)
-    assert_refused(team.bootstrap("--labels", labels), said, next_step=next_step)
+    assert_refused(team.bootstrap("--labels", labels), *names, next_step=next_step)
 
 
 @pytest.mark.slow
@@ -211,7 +189,7 @@ def test_a_label_file_may_name_an_image_and_its_copy(team):
 
 
 @pytest.mark.slow
-def test_a_label_file_never_overrides_a_correction_in_silence(team):
+def test_a_label_file_never_overrides_a_correction_silently(team):
     def bootstrap(name, *rows):
         document = coco(*rows)
         document["images"].append(
@@ -236,7 +214,8 @@ def test_a_label_file_never_overrides_a_correction_in_silence(team):
         moved = annotation(8, xyv=[9, 4, 2, 4, 10, 2, 15, 10, 2, 10, 20, 2])
         outcome = bootstrap("labels_v3.json", moved)
         assert "1 new label (0 known before)" in outcome.out
-        assert "1 of the new labels contradict what people have said since" in outcome.out
+        assert "1 of the new labels" in outcome.out
+        assert len(find_conflicts(store)) == 1
         assert x_of_nose() == 7.0
         assert settle(store, "theirs") == 1
         assert x_of_nose() == 9.0

@@ -45,22 +45,22 @@ def of_another_skeleton(path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "reason"),
     [
-        (without_header, "was not written by labelkit"),
-        (of_another_version, "has format 99; this labelkit reads format 2"),
-        (a_pickle, "is not a readable safetensors file"),
-        (cut_off, "is not a readable safetensors file"),
-        (of_another_skeleton, "was trained for the skeleton 'animal', not for 'lsp14'"),
-        (Path.unlink, "There is no checkpoint"),
+        (without_header, "labelkit"),
+        (of_another_version, "format 99"),
+        (a_pickle, "safetensors"),
+        (cut_off, "safetensors"),
+        (of_another_skeleton, "'animal'"),
+        (Path.unlink, "no checkpoint"),
     ],
 )
-def test_a_checkpoint_of_another_kind_is_refused(trained: Trained, spoil, said):
+def test_a_checkpoint_of_another_kind_is_refused(trained: Trained, spoil, reason):
     pulled = labelkit("pull", "--file", trained.corrections(), "--project", trained.project.root)
     assert pulled.code == 0
     before = journal(trained.project.root)
     path = trained.project.rounds_root / "000" / "model.safetensors"
     spoil(path)
     outcome = labelkit("evaluate", "--project", trained.project.root)
-    assert_refused(outcome, str(path), said, next_step=f"move {path.parent} away")
+    assert_refused(outcome, str(path), reason, next_step=str(path.parent))
     assert journal(trained.project.root) == before

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -56,13 +57,13 @@ def named_pipe(folder):
 
 
 BAD_IMAGES = [
-    (truncated, "truncated file"),
-    (wrong_suffix, "not a picture that labelkit can read"),
-    (web_page, "a web page, not a picture"),
-    (empty, "the file is empty, 0 bytes"),
-    (bomb, "more than 200 megapixels"),
-    (link_out, "a link that leads out of the images folder"),
-    (link_to_folder_out, "a link that leads out of the images folder"),
+    (truncated, "truncated"),
+    (wrong_suffix, "not an image format"),
+    (web_page, "web page"),
+    (empty, "0 bytes"),
+    (bomb, "200 megapixels"),
+    (link_out, "link"),
+    (link_to_folder_out, "link"),
     (named_pipe, "not a regular file"),
 ]
 
@@ -71,11 +72,7 @@ BAD_IMAGES = [
 def test_an_image_that_cannot_be_used_is_named_with_the_reason(team, make_bad, reason):
     make_bad(team.frames)
     outcome = team.bootstrap("--labeled", "0%")
-    assert_refused(
-        outcome,
-        f"1 file cannot be used: bad.png ({reason}).",
-        next_step="Leave them out: add to the command --skip-unreadable",
-    )
+    assert_refused(outcome, "1 file", "bad.png (", reason, next_step="--skip-unreadable")
 
 
 @pytest.mark.parametrize(("make_bad", "reason"), BAD_IMAGES)
@@ -93,11 +90,11 @@ def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path
     )
     assert outcome.code == 3
     assert "1 image, 1 instance, 0 new labels" in outcome.out
-    assert "Skipped 1, as you asked: bad.png." in outcome.out
+    assert re.search(r"Skipped 1\b.*: bad\.png", outcome.out)
 
 
 @pytest.mark.slow
-def test_a_good_picture_with_the_wrong_extension_is_taken(team):
+def test_a_good_image_with_the_wrong_extension_is_taken(team):
     Picture.new("RGB", SIZE, "red").save(team.folder / "x.jpg", format="PNG")
     (team.folder / "x.jpg").rename(team.frames / "x.jpg")
     outcome = team.bootstrap("--labeled", "0%", "--json")
@@ -118,59 +115,56 @@ def test_two_images_with_the_same_content_are_named_and_one_is_kept_on_request(t
     shutil.copy(team.frames / "1.png", team.frames / "copy.png")
     assert_refused(
         team.bootstrap("--labeled", "0%"),
-        "1 is a copy of another: copy.png (of 1.png).",
+        "copy.png (of 1.png)",
         next_step="--skip-duplicates",
     )
     outcome = team.bootstrap("--labeled", "0%", "--skip-duplicates")
     assert outcome.code == 0
     assert "3 images, 3 instances" in outcome.out
-    assert "Skipped 1, as you asked: copy.png." in outcome.out
+    assert re.search(r"Skipped 1\b.*: copy\.png", outcome.out)
 
 
 @pytest.mark.slow
-def test_all_that_keeps_images_out_is_said_at_once_with_what_to_add(team):
+def test_one_error_names_everything_that_keeps_images_out_and_what_to_add(team):
     for number in range(6):
         (team.frames / f"bad{number}.png").touch()
     shutil.copy(team.frames / "1.png", team.frames / "copy.png")
-    empty = "(the file is empty, 0 bytes)"
-    names = ", ".join(f"bad{number}.png {empty}" for number in range(5))
+    names = [f"bad{number}.png" for number in range(5)]
     assert_refused(
         team.bootstrap("--labeled", "0%"),
-        f"6 files cannot be used: {names} and 1 more; 1 is a copy of another: copy.png (of 1.png).",
-        next_step="Leave them out: add to the command --skip-unreadable --skip-duplicates",
+        "6 files",
+        *(f"{name} (" for name in names),
+        "and 1 more",
+        "copy.png (of 1.png)",
+        next_step="--skip-unreadable --skip-duplicates",
     )
     outcome = team.bootstrap("--labeled", "0%", "--skip-unreadable", "--skip-duplicates")
     assert outcome.code == 0
-    names = ", ".join(f"bad{number}.png" for number in range(5))
-    assert f"Skipped 7, as you asked: {names} and 2 more." in outcome.out
+    assert re.search(rf"Skipped 7\b.*: {', '.join(names)} and 2 more", outcome.out)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("others", "said"),
-    [
-        (["a.pdf"], "1 x .pdf (not an image format that labelkit reads)."),
-        (
-            ["b.HEIC", "c.heic", "a.pdf"],
-            "2 x .heic, 1 x .pdf (not an image format that labelkit reads; convert HEIC to JPEG).",
-        ),
-    ],
+    ("others", "counts"),
+    [(["a.pdf"], ["1 x .pdf"]), (["b.HEIC", "c.heic", "a.pdf"], ["2 x .heic, 1 x .pdf", "JPEG"])],
 )
-def test_files_of_other_kinds_are_counted_aloud(team, others, said):
-    assert "Left alone" not in team.bootstrap("--labeled", "0%").out
+def test_files_of_other_kinds_are_counted(team, others, counts):
+    assert " x ." not in team.bootstrap("--labeled", "0%").out
     for name in others:
         (team.frames / name).touch()
-    assert f"Left alone: {said}\n" in team.bootstrap("--labeled", "0%").out
+    outcome = team.bootstrap("--labeled", "0%")
+    for words in counts:
+        assert words in outcome.out
 
 
 @pytest.mark.parametrize("content", [None, "notes.txt"])
-def test_a_folder_without_images_is_said_to_be_one(tmp_path, content):
+def test_a_folder_without_images_is_refused(tmp_path, content):
     folder = tmp_path / "empty"
     folder.mkdir()
     if content:
         (folder / content).touch()
     outcome = labelkit("bootstrap", "--images", folder)
-    assert_refused(outcome, f"{folder} holds no images", next_step="Images end in")
+    assert_refused(outcome, str(folder), next_step=".jpg")
 
 
 def test_after_a_first_try_that_failed_another_skeleton_can_be_named(tmp_path):
@@ -185,14 +179,10 @@ def test_after_a_first_try_that_failed_another_skeleton_can_be_named(tmp_path):
 
 def test_a_folder_that_is_not_there_leaves_no_project_behind(tmp_path):
     outcome = labelkit("bootstrap", "--images", tmp_path / "nowhere")
-    assert_refused(outcome, f"{tmp_path / 'nowhere'} is not a folder", next_step="Give the folder")
+    assert_refused(outcome, str(tmp_path / "nowhere"), next_step="folder")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_labelled_image_that_became_another_picture_is_not_taken_for_it(team):
+def test_another_image_under_the_name_of_a_labelled_one_is_refused(team):
     write_picture(team.frames / "1.png", SIZE, seed=77)
-    assert_refused(
-        team.bootstrap("--labeled", "0%"),
-        "1.png holds another picture than when it was labelled",
-        next_step="Put the former file back",
-    )
+    assert_refused(team.bootstrap("--labeled", "0%"), "1.png", next_step="former file")

@@ -1,4 +1,4 @@
-"""No key, password or cookie is printed, logged or written anywhere but where it belongs."""
+"""No key, password or cookie is printed or logged, or written anywhere but where it belongs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATABASES = ("label_studio.sqlite3", "label_studio.sqlite3-wal", "label_studio.s
 
 
 class Place(NamedTuple):
-    """A project, a server behind a proxy that hands out a cookie, and all that must stay secret."""
+    """A project, a server behind a proxy that sets a cookie, and everything that must stay secret."""
 
     trained: Trained
     live: Live
@@ -89,7 +89,7 @@ def place(
 
 
 def files_with(secrets: tuple[str, ...], *folders: Path) -> list[Path]:
-    """Files that hold a secret, looked at byte by byte."""
+    """Files that hold a secret, compared byte by byte."""
     return [
         path
         for folder in folders
@@ -134,7 +134,7 @@ def test_a_refused_key_is_not_repeated(place, key):
     assert files_with(place.secrets, place.trained.folder) == []
 
 
-def test_a_server_that_fails_brings_no_secret_to_light(place):
+def test_a_server_that_fails_reveals_no_secret(place):
     place.run("push", "--image-url", ELSEWHERE)
     ways = ("401", "echo", "html", "other", "nonsense", "redirect", "500")
     for how, command, where in product(ways, ("push", "pull", "doctor"), ("", "tasks")):
@@ -148,7 +148,7 @@ def test_a_server_that_fails_brings_no_secret_to_light(place):
     assert files_with(place.secrets, place.trained.folder) == []
 
 
-def test_a_server_that_is_down_and_an_address_with_a_password_bring_no_secret_to_light(place):
+def test_a_server_that_is_down_and_an_address_with_a_password_reveal_no_secret(place):
     with flaky(place.live.url) as gone:
         down = {"LABEL_STUDIO_URL": gone.url}
         place.run("push", "--image-url", ELSEWHERE, **down)
@@ -189,7 +189,7 @@ def test_serve_keeps_its_password_and_what_label_studio_sends_along(place):
     assert files_with(place.secrets, place.trained.folder) == []
 
 
-def test_the_log_in_files_are_the_only_place_of_what_studio_made(place):
+def test_only_the_log_in_files_hold_what_studio_made(place):
     place.run("push", "--image-url", ELSEWHERE)
     place.run("push", key=KEY)  # a refused key, for the server's log
     log_in = place.live.log_in
@@ -203,7 +203,7 @@ def test_the_log_in_files_are_the_only_place_of_what_studio_made(place):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_the_password_of_the_database_is_not_said(
+def test_the_password_of_the_database_is_not_repeated(
     trained_once: Trained, warm: Warm, postgres: Postgres, tmp_path: Path, monkeypatch
 ):
     postgres.say(f"CREATE USER ann PASSWORD '{DATABASE_PASSWORD}' SUPERUSER")

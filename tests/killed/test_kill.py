@@ -1,6 +1,6 @@
-"""Killing a command at any moment loses no label, and the same command then finishes.
+"""A command killed at any moment loses no label, and finishes when it is run again.
 
-Every command runs in a process of its own and dies by SIGKILL; see `warm`.
+Every command runs in its own process and dies by SIGKILL; see `warm`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from labelkit.store.label_store import LabelStore
 
 pytestmark = pytest.mark.slow
 
-#: Three epochs, so that the state of a training is kept and gone on from.
+#: Three epochs, so that the state of a training is saved and continued from.
 TRAINING = (*TINY[:-1], "3")
-#: How often each command is killed, and what draws the moments.
+#: How often each command is killed, and the seed of the moments.
 KILLS, SEED = 20, 20261120
 #: How often a busy team has saved each task of the large export.
 SAVES = 60
@@ -49,7 +49,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture(scope="module")
 def corrected(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A project whose first corrections are pulled, with a large export that is not."""
+    """A project whose first corrections are pulled, with a large export that is not yet."""
     folder = tmp_path_factory.mktemp("corrected")
     trained = copy_trained(trained_once, folder)
     export = trained.corrections()
@@ -67,7 +67,7 @@ def _saved_often(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def commands(folder: Path) -> dict[str, list[str | Path]]:
-    """What is killed, in a copy of `corrected`; each has something left to do."""
+    """The commands to kill, in a copy of `corrected`; each has something left to do."""
     project = ("--project", folder / "project")
     labels = ("--labels", folder / "keypoints.json", "--labeled", "0%")
     return {
@@ -78,7 +78,7 @@ def commands(folder: Path) -> dict[str, list[str | Path]]:
 
 
 def journal(folder: Path) -> list[tuple[Any, ...]]:
-    """Every row of the journal as it lies in the file, which has to be sound."""
+    """Every row of the journal in the database file, which must be intact."""
     path = folder / "project" / "labels.db"
     if not path.exists():
         return []
@@ -94,7 +94,7 @@ def journal(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def check_rounds(folder: Path) -> None:
-    """Every round can be read, and what a complete one promises is there."""
+    """Every round can be read, and a complete one has its predictions and maps."""
     project = open_project(folder / "project")
     for found in rounds(project):
         if found.status == COMPLETE:
@@ -104,7 +104,7 @@ def check_rounds(folder: Path) -> None:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that a finished command leaves, apart from times and trained numbers."""
+    """Everything that a finished command leaves, without times and trained numbers."""
     project = open_project(folder / "project")
     assert unfinished(project) is None
     with LabelStore.open(project.store_url) as store:
@@ -120,7 +120,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "files": sorted(
             str(path.relative_to(folder))
             for path in (folder / "project").rglob("*")
-            # Parts of files that a killed command was writing are removed after an hour.
+            # Files that a killed command was writing are removed after an hour.
             if path.is_file() and ".tmp" not in path.name and "labels.db" not in path.name
         ),
         "predicted": [
@@ -135,7 +135,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 def test_a_command_killed_at_20_random_moments_keeps_every_label_and_then_finishes(
     warm, corrected, tmp_path, name
 ):
-    """One project is killed again and again; where it got done in between, the next begins anew.
+    """The command is killed repeatedly in one project; once it finishes, in a new copy of it.
 
     The moments cover the time that the undisturbed command takes: one in each twentieth of it.
     """
@@ -158,18 +158,18 @@ def test_a_command_killed_at_20_random_moments_keeps_every_label_and_then_finish
         time.sleep(moment)
         running.kill()
         stopped = running.wait()
-        said = f"seed {SEED}, attempt {attempt}, killed after {moment:.3f} s: {stopped.text}"
+        when = f"seed {SEED}, attempt {attempt}, killed after {moment:.3f} s: {stopped.text}"
         rows = journal(folder)
-        assert rows[: len(kept)] == kept, said
-        assert len(rows) in (len(before), after), said  # new labels come all together
+        assert rows[: len(kept)] == kept, when
+        assert len(rows) in (len(before), after), when  # all new labels, or none
         kept = rows
         check_rounds(folder)
         killed += stopped.code == KILLED
         if killed == KILLS:
             break
         if stopped.code != KILLED:  # it was faster
-            assert stopped.code == 0, said
-            assert outcome(folder) == expected, said
+            assert stopped.code == 0, when
+            assert outcome(folder) == expected, when
             shutil.rmtree(folder)
             folder, kept = tmp_path / str(attempt), before
             shutil.copytree(corrected.folder, folder)
@@ -180,7 +180,7 @@ def test_a_command_killed_at_20_random_moments_keeps_every_label_and_then_finish
     assert outcome(folder) == expected, f"seed {SEED}"
 
 
-def test_bootstrap_killed_before_each_file_it_makes_goes_on_where_it_was(warm, trained, tmp_path):
+def test_bootstrap_killed_before_each_file_it_makes_continues_where_it_was(warm, trained, tmp_path):
     folder = tmp_path / "fresh"
     for name in ("images", "keypoints.json", "visibility.csv"):
         source = trained.folder / name
@@ -190,7 +190,7 @@ def test_bootstrap_killed_before_each_file_it_makes_goes_on_where_it_was(warm, t
         *("--skeleton", "lsp14", "--boxes", folder / "keypoints.json"),
         *("--labels", folder / "visibility.csv", *TRAINING),
     ]
-    seen = 0
+    answers = 0
     for name, nth in (
         ("labelkit.toml", 1),
         ("labelled.json", 1),
@@ -208,8 +208,8 @@ def test_bootstrap_killed_before_each_file_it_makes_goes_on_where_it_was(warm, t
         ended = warm.run(command, die_at=(name, nth))
         assert ended.code == KILLED, f"{name}: {ended.text}"
         rows = journal(folder)
-        assert len(rows) in (seen, 24)
-        seen = len(rows)
+        assert len(rows) in (answers, 24)
+        answers = len(rows)
         if name != "labelkit.toml":
             check_rounds(folder)
     ended = warm.run(command)
@@ -221,7 +221,7 @@ def test_bootstrap_killed_before_each_file_it_makes_goes_on_where_it_was(warm, t
     assert not [name for name in found["files"] if "unfinished" in name]
 
 
-def test_a_training_goes_on_after_the_last_epoch_that_was_kept(warm, corrected, tmp_path):
+def test_a_training_continues_after_the_last_saved_epoch(warm, corrected, tmp_path):
     shutil.copytree(corrected.folder, tmp_path / "w")
     command = commands(tmp_path / "w")["retrain"]
     ended = warm.run(command, die_at=("model-unfinished.safetensors", 2))
@@ -244,7 +244,7 @@ def test_a_command_that_changes_the_project_keeps_others_out_until_it_ends(
     second = labelkit(*command["retrain"])
     assert second.code == 1
     assert "Another labelkit command is at work" in second.err
-    # People's answers need not wait for a training.
+    # Answers need not wait for a training.
     assert labelkit("status", "--project", tmp_path / "w" / "project").code == 0
     before = journal(tmp_path / "w")
     assert labelkit(*command["pull"]).code == 0
@@ -253,7 +253,7 @@ def test_a_command_that_changes_the_project_keeps_others_out_until_it_ends(
     assert running.wait().code == KILLED
 
 
-def test_the_lock_ends_with_a_killed_command_though_its_loading_processes_live_on(trained):
+def test_the_lock_ends_with_a_killed_command_although_its_image_loaders_live_on(trained):
     script = """
 import os, sys, time
 from pathlib import Path
@@ -276,7 +276,7 @@ with lock_project(open_project(Path(sys.argv[1]))):
             process.kill()
             process.wait()
             with lock_project(trained.project):
-                os.kill(helper, 0)  # it is there still
+                os.kill(helper, 0)  # still alive
         finally:
             os.kill(helper, signal.SIGKILL)
 
@@ -294,7 +294,7 @@ def test_pulling_twice_adds_nothing(corrected, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["retrain", "pull"])
-def test_a_command_that_may_write_no_more_says_so_and_finishes_once_there_is_room(
+def test_a_command_that_can_no_longer_write_fails_and_finishes_once_there_is_space(
     warm, corrected, tmp_path, name
 ):
     shutil.copytree(corrected.folder, tmp_path / "w")

@@ -1,4 +1,4 @@
-"""Killing a push, a pull or the server at any moment loses no label and doubles no task.
+"""A push, pull or server killed at any moment loses no label and doubles no task.
 
 Commands die by SIGKILL as in `test_kill`; the server is the real one.
 """
@@ -45,7 +45,7 @@ from labelkit.workflows.sync.push_server import CHUNK
 
 pytestmark = pytest.mark.slow
 
-#: How often each command is killed, and what draws the moments.
+#: How often each command is killed, and the seed of the moments.
 KILLS, SEED = 30, 20261121
 #: Objects in each of the 24 pictures: several requests a push, several pages a pull.
 OBJECTS = 30
@@ -61,7 +61,7 @@ ALSO = (
 
 @pytest.fixture(scope="module")
 def crowded(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Hundreds of instances wait for correction; not to be changed."""
+    """Hundreds of instances to correct; not to be changed."""
     trained = copy_trained(trained_once, tmp_path_factory.mktemp("crowded"))
     trained.store.add_instances(
         NewInstance(image, Box(number, number, 9.0, 9.0), "given", 81.0)
@@ -76,7 +76,7 @@ def crowded(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class Site(NamedTuple):
-    """A running server, and where commands that talk to it are started."""
+    """A running server, and what starts the commands that use it."""
 
     live: Live
     warm: Warm
@@ -104,14 +104,14 @@ class Copies:
         self._made: list[Synced] = []
 
     def of(self, trained: Trained, live: Live | None = None) -> Synced:
-        """The same project in the eyes of servers."""
+        """A copy that servers take for the same project."""
         live = live or self._live
         copied = copy_trained(trained, self._folder / str(len(self._made)))
         self._made.append(Synced(copied, live, StudioApi(live.url, live.log_in.api_key)))
         return self._made[-1]
 
     def renamed(self, trained: Trained, live: Live | None = None) -> Synced:
-        """Another project, of which no server has heard."""
+        """A copy that is another project, unknown to servers."""
         synced = self.of(trained, live)
         rename(synced.trained)
         return synced
@@ -138,8 +138,8 @@ def pull(synced: Synced) -> list[str | Path]:
     return ["pull", "--project", synced.trained.project.root]
 
 
-def check_server(synced: Synced, said: str) -> None:
-    """Every instance is asked about once, and shows one prediction; there is one project."""
+def check_server(synced: Synced, when: str) -> None:
+    """Every instance is in one task, every task has one prediction, and there is one project."""
     query = {
         "project": synced.project_id,
         "include": "id,data,total_predictions",
@@ -147,34 +147,34 @@ def check_server(synced: Synced, said: str) -> None:
     }
     tasks = synced.live.get("/api/tasks/", params={**query, "fields": "task_only"}).json()["tasks"]
     asked = Counter(id_ for task in tasks for id_ in task["data"]["labelkit"]["instances"])
-    assert asked == dict.fromkeys(synced.trained.store.instances(), 1), said
+    assert asked == dict.fromkeys(synced.trained.store.instances(), 1), when
     shown = Counter(task["total_predictions"] for task in tasks)
-    assert shown == {1: len(tasks)}, said
-    assert synced.api.projects_marked(synced.sent.uid) == [synced.project_id], said
-    assert synced.sent.tasks("correction").keys() == {task["id"] for task in tasks}, said
+    assert shown == {1: len(tasks)}, when
+    assert synced.api.projects_marked(synced.sent.uid) == [synced.project_id], when
+    assert synced.sent.tasks("correction").keys() == {task["id"] for task in tasks}, when
 
 
-def check_labels(synced: Synced, said: str) -> None:
+def check_labels(synced: Synced, when: str) -> None:
     """Every instance has exactly one label."""
     store = synced.trained.store
     placed = Counter(r.entry.instance_id for r in store.entries() if r.entry.kind == KEYPOINTS)
-    assert placed == dict.fromkeys(store.instances(), 1), said
+    assert placed == dict.fromkeys(store.instances(), 1), when
 
 
 def journal(synced: Synced) -> list[tuple[Any, ...]]:
-    """Every row as it lies in the file, which has to be sound."""
+    """Every row of the journal in the database file, which must be intact."""
     with closing(sqlite3.connect(synced.trained.project.root / "labels.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return connection.execute("SELECT * FROM journal ORDER BY seq").fetchall()
 
 
-def kill_again_and_again(
+def kill_repeatedly(
     site: Site,
     new: Callable[[], Synced],
     command: Callable[[Synced], list[str | Path]],
     check: Callable[[Synced, str], None],
 ) -> None:
-    """Kill a command, each time in the same project; where it got done, the next begins anew.
+    """Kill a command repeatedly in one project; once it finishes, in a new one.
 
     The moments cover the time that the undisturbed command takes: one in each thirtieth of it.
     """
@@ -193,16 +193,16 @@ def kill_again_and_again(
         time.sleep(moment)
         running.kill()
         stopped = running.wait()
-        said = f"seed {SEED}, attempt {attempt}, killed after {moment:.3f} s: {stopped.text}"
+        when = f"seed {SEED}, attempt {attempt}, killed after {moment:.3f} s: {stopped.text}"
         rows = journal(synced)
-        assert rows[: len(kept)] == kept, said
+        assert rows[: len(kept)] == kept, when
         kept = rows
         killed += stopped.code == KILLED
         if killed == KILLS:
             break
         if stopped.code != KILLED:  # it was faster
-            assert stopped.code == 0, said
-            check(synced, said)
+            assert stopped.code == 0, when
+            check(synced, when)
             synced = new()
             kept = journal(synced)
     assert killed == KILLS, f"seed {SEED}"
@@ -213,7 +213,7 @@ def kill_again_and_again(
 
 
 def test_a_push_killed_at_30_random_moments_sends_every_instance_once(site, copies, crowded):
-    kill_again_and_again(site, lambda: copies.renamed(crowded), push, check_server)
+    kill_repeatedly(site, lambda: copies.renamed(crowded), push, check_server)
 
 
 @pytest.fixture(scope="module")
@@ -250,11 +250,11 @@ def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
 
 
 def test_a_pull_killed_at_30_random_moments_brings_every_label_once(site, copies, labelled):
-    kill_again_and_again(site, lambda: copies.of(labelled.trained), pull, check_labels)
+    kill_repeatedly(site, lambda: copies.of(labelled.trained), pull, check_labels)
 
 
 @pytest.mark.parametrize("command", [push, pull])
-def test_of_two_at_the_same_time_one_finishes_and_the_other_says_so_or_finishes_too(
+def test_of_two_at_the_same_time_one_finishes_and_the_other_is_refused_or_finishes_too(
     site, copies, crowded, labelled, command
 ):
     if command is push:
@@ -274,7 +274,7 @@ def test_of_two_at_the_same_time_one_finishes_and_the_other_says_so_or_finishes_
 
 
 def wait_until(data: Path, query: str, number: int) -> None:
-    """Until the server's database answers a query with more than a number."""
+    """Wait until the server's database answers a query with more than a number."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with closing(sqlite3.connect(f"file:{data / DATABASE}?mode=ro", uri=True)) as connection:
@@ -284,14 +284,14 @@ def wait_until(data: Path, query: str, number: int) -> None:
     pytest.fail(f"{query} is still {number}")
 
 
-def test_a_server_killed_in_the_middle_of_a_push_costs_a_message_and_a_second_push(
+def test_a_server_killed_during_a_push_costs_an_error_and_a_second_push(
     site, copies, crowded, tmp_path
 ):
     data, port = copied_database(site.live, tmp_path / "data"), free_port()
     served, mortal = copies.of(crowded).trained.project.root, replace(site.live, port=port)
     there = {"LABEL_STUDIO_URL": mortal.url}
     interrupted = None
-    # Killed when the project is made, when the first tasks are on their way, when they are there.
+    # Killed when the project is made, while the first tasks are imported, when they are there.
     for query, later in (
         ("SELECT coalesce(max(id), 0) FROM project", 0.0),
         ("SELECT coalesce(max(id), 0) FROM project", 0.5),

@@ -55,7 +55,7 @@ def keypoints(project: Project, store: LabelStore) -> pd.DataFrame:
         {
             "image": repeated(lambda id_: labels.instances[id_].image.path),
             "instance": repeated(str),
-            "keypoint": pd.Categorical.from_codes(np.tile(np.arange(count), len(ids)), list(names)),
+            "keypoint": pd.Categorical([*names] * len(ids), names),
             "x": xy[..., 0].ravel(),
             "y": xy[..., 1].ravel(),
             "visibility": _nullable(visibility),
@@ -142,7 +142,7 @@ FRAMES = {"keypoints": keypoints, "answers": answers, "history": history, "queue
 
 def _counting_entries(store: LabelStore) -> dict[str, Entry]:
     """The entry that each label comes from: keypoints, or else a visibility answer."""
-    found = {}
+    found: dict[str, Entry] = {}
     for kinds in ((VISIBILITY, KEYPOINTS, WITHDRAWN), (KEYPOINTS, WITHDRAWN)):
         found |= {e.instance_id: e for e in store.latest(kinds) if e.kind != WITHDRAWN}
     return found

@@ -32,7 +32,7 @@ DATABASES = ("label_studio.sqlite3", "label_studio.sqlite3-wal", "label_studio.s
 
 
 class Place(NamedTuple):
-    """A project, a server behind a proxy that sets a cookie, and everything that must stay secret."""
+    """A project, a server behind a proxy that sets a cookie, and everything that is secret."""
 
     trained: Trained
     live: Live

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 
 import torch
-from machine import machine, table
+from machine import machine
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from labelkit.domain.skeleton import load_skeleton
+from labelkit.metrics.table import markdown
 from labelkit.models.parts.backbone import Backbone
 from labelkit.models.presets import PRESETS, build_model
 
@@ -39,12 +40,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--turns", type=int, default=5, help="of which the best counts")
     parser.add_argument("--backbone", action="append")
-    said = parser.parse_args()
+    options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"{machine()}; {torch.get_num_threads()} threads, batches of {said.batch}\n")
-    rows = [row(name, said.batch, said.turns, device) for name in said.backbone or BACKBONES]
+    print(f"{machine()}; {torch.get_num_threads()} threads, batches of {options.batch}\n")
+    rows = [
+        row(name, options.batch, options.turns, device) for name in options.backbone or BACKBONES
+    ]
     header = ("backbone", "M parameters", "GMAC", "crops/s", "in LOFR: M", "GMAC", "crops/s")
-    print(table(header, rows))
+    print(markdown((header, *rows)))
 
 
 def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """`labelkit demo` with seeds 0, 1 and 2: the mean and the spread of each row of its table.
 
-Each seed has its own folder; run again, a seed that was interrupted goes on where it was.
+Each seed has its own folder; run again, an interrupted seed continues where it stopped.
 
     python benchmarks/demo_seeds.py [--folder scratch/demo_seeds] [--seeds 0 1 2] [--epochs N]
 """
@@ -13,8 +13,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from machine import machine, table
+from machine import machine
 
+from labelkit.metrics.table import markdown
 from labelkit.progress import Console
 from labelkit.workflows.demo import TEST_FIGURES, TRAIN_FIGURES, demo
 
@@ -25,20 +26,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("scratch/demo_seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="of each training; the preset's unless given")
+    parser.add_argument("--epochs", type=int, help="of each training; default: the preset's")
     parser.add_argument("--figures", type=int, default=TRAIN_FIGURES)
     parser.add_argument("--test-figures", type=int, default=TEST_FIGURES)
-    said = parser.parse_args()
-    tables = [rows_of(said.folder / str(seed), seed, said) for seed in said.seeds]
+    options = parser.parse_args()
+    tables = [rows_of(options.folder / str(seed), seed, options) for seed in options.seeds]
     print(f"{machine()}\n\nMean ± standard deviation of {len(tables)} seeds:\n")
     lines = []
     for same in zip(*tables, strict=True):
         name = f"{same[0]['name']} {same[0]['labeled'] or ''}".strip()
         lines.append((name, *(spread([row[column] for row in same]) for column in COLUMNS)))
-    print(table(("row", *COLUMNS), lines))
+    print(markdown((("row", *COLUMNS), *lines)))
 
 
-def rows_of(folder: Path, seed: int, said: argparse.Namespace) -> list[dict[str, Any]]:
+def rows_of(folder: Path, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The table of one seed, from its file where the demo has finished."""
     finished = folder / "table.json"
     if not finished.is_file():
@@ -46,9 +47,9 @@ def rows_of(folder: Path, seed: int, said: argparse.Namespace) -> list[dict[str,
             folder,
             Console(),
             seed=seed,
-            epochs=said.epochs,
-            figures=said.figures,
-            test_figures=said.test_figures,
+            epochs=options.epochs,
+            figures=options.figures,
+            test_figures=options.test_figures,
         )
         finished.write_text(json.dumps(report.data() | {"seconds": report.seconds}))
     document = json.loads(finished.read_text())
@@ -57,7 +58,7 @@ def rows_of(folder: Path, seed: int, said: argparse.Namespace) -> list[dict[str,
 
 
 def spread(values: list[float | None]) -> str:
-    """Mean and standard deviation; a dash where a row has no such number."""
+    """Mean and standard deviation; a dash where a row lacks the number."""
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return "-"

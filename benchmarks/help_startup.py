@@ -1,4 +1,4 @@
-"""How long `labelkit --help` takes, beside a Python that does nothing.
+"""How long `labelkit --help` takes, compared with a Python that does nothing.
 
 python benchmarks/help_startup.py
 """
@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from machine import machine, table
+from machine import machine
+
+from labelkit.metrics.table import markdown
 
 TURNS = 15
 
@@ -34,7 +36,7 @@ def main() -> None:
         (f"`{name}`", f"{min(took):.2f}", f"{statistics.median(took):.2f}")
         for name, took in seconds.items()
     ]
-    print(table(("command", "best, s", "median, s"), rows))
+    print(markdown((("command", "best, s", "median, s"), *rows)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The loop on photographs of people doing sports (Leeds Sports Pose, extended).
 
-Bootstrap without any location, retrain at 10 %, evaluate on images that nothing was trained on.
-The data is a folder `lspet` with train/ and val/, each of images/ and keypoints.json (COCO), below
-the folder named by LABELKIT_DATA (../shared/data unless set). It is not fetched; without it this
-script says so and ends. Run again, it goes on where it was.
+Bootstrap without locations, retrain at 10 %, evaluate on images that no training used. The data is
+a folder `lspet` with train/ and val/, each with images/ and keypoints.json (COCO), in the folder
+LABELKIT_DATA (default: ../shared/data). It is not downloaded; without it this script ends with a
+note. Run again, it continues where it stopped.
 
     python benchmarks/lspet.py [--folder scratch/lspet] [--preset tiny] [--epochs N]
 """
@@ -29,14 +29,18 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--pretrained", action="store_true", help="start from ImageNet weights")
-    said = parser.parse_args()
-    train, val = said.data / "train", said.data / "val"
+    options = parser.parse_args()
+    train, val = options.data / "train", options.data / "val"
     if not (train / "keypoints.json").is_file():
-        print(f"Not run: there is no {train / 'keypoints.json'}. Set LABELKIT_DATA.")
+        print(f"Not run: {train / 'keypoints.json'} does not exist. Set LABELKIT_DATA.")
         return
-    training = ["--preset", said.preset, "--pretrained" if said.pretrained else "--no-pretrained"]
-    training += ["--epochs", str(said.epochs)] if said.epochs else []
-    project = ["--project", str(said.folder)]
+    training = [
+        "--preset",
+        options.preset,
+        "--pretrained" if options.pretrained else "--no-pretrained",
+    ]
+    training += ["--epochs", str(options.epochs)] if options.epochs else []
+    project = ["--project", str(options.folder)]
     started = time.monotonic()
     run(
         *(
@@ -58,7 +62,7 @@ def main() -> None:
 
 
 def run(*arguments: str) -> None:
-    """A command of labelkit in this process; ends the process if it fails."""
+    """Run a labelkit command in this process; a failure ends the process."""
     try:
         labelkit(arguments)
     except SystemExit as stop:

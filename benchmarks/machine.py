@@ -1,4 +1,4 @@
-"""What a measurement was taken on, as a line of Markdown."""
+"""The machine of a measurement, as a line of Markdown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ def machine() -> str:
         f"{_processor()}, {os.cpu_count()} cores, {_gpu()}; Python {platform.python_version()}, "
         f"torch {version('torch')}; {date.today().isoformat()}"
     )
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Markdown rows under a header; the first column is text, the others are numbers."""
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """Peak memory of registering and pre-annotating 1,000 against 10,000 generated images.
 
-Each step is a process of its own. Pre-annotating is what a round does once its network is trained:
-look at every instance, write predictions and maps, score the dev set.
+Each step is a process of its own. Pre-annotating is what a round does after training: predict every
+instance, write predictions and maps, score the dev set.
 
     python benchmarks/memory.py [--images 1000 10000]
 """
@@ -16,7 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import machine, table
+from machine import machine
+
+from labelkit.metrics.table import markdown
 
 STEPS = ("import", "register", "pre-annotate")
 
@@ -26,14 +28,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    said = parser.parse_args()
-    if said.step:
-        do(said.step, said.folder)
+    options = parser.parse_args()
+    if options.step:
+        do(options.step, options.folder)
         return
     print(f"{machine()}\n")
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        for count in said.images:
+        for count in options.images:
             folder = Path(name) / str(count)
             from labelkit.workflows.synthetic.figures import generate
 
@@ -44,7 +46,8 @@ def main() -> None:
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 took = time.perf_counter() - started
                 rows.append((step, f"{count:,}", f"{float(done.stdout):.0f}", f"{took:.0f}"))
-    print(table(("step", "images", "peak RSS, MB", "s with start"), sorted(rows)))
+    header = ("step", "images", "peak RSS, MB", "s with start")
+    print(markdown((header, *sorted(rows))))
 
 
 def do(step: str, folder: Path) -> None:
@@ -75,8 +78,8 @@ def do(step: str, folder: Path) -> None:
                 NewInstance(image, Box(0.0, 0.0, 128.0, 128.0), "whole-image", 128.0**2)
                 for image in images
             )
-            seen = visibility_content(skeleton, [True] * len(skeleton))
-            store.record(Entry(i.id, VISIBILITY, seen, "file:a.csv", i.id, "1") for i in made)
+            answer = visibility_content(skeleton, [True] * len(skeleton))
+            store.record(Entry(i.id, VISIBILITY, answer, "file:a.csv", i.id, "1") for i in made)
     elif step == "pre-annotate":
         project = open_project(folder / "project")
         settings = resolve(TrainingOptions(preset="tiny", pretrained=False), {})

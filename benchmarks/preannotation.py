@@ -1,11 +1,11 @@
-"""Pre-annotating, as a round does it, against the bare network on the same batches.
+"""Pre-annotating as a round does it, compared with the bare network on the same batches.
 
-Pre-annotating reads and cuts the pictures, runs the network, reads poses from its maps and writes
-Parquet files of predictions and maps. The bare network runs on batches that lie in memory, cut and
-normalised already. Both run in this process, in turns, and the best turn of each counts: whatever
-else the machine does only slows them down. Pre-annotating has three threads: one cuts the next
-crops, one runs the network, one writes. With --threads 1 that asks for a second free core: the
-last column says how many cores other programs had during the turn that counts.
+Pre-annotating reads and cuts the pictures, runs the network, reads poses off its maps and writes
+Parquet files of predictions and maps. The bare network runs on batches in memory, already cut and
+normalised. Both run in this process, in turns, and the best turn of each counts: other load on the
+machine only slows them down. Pre-annotating has three threads: one cuts the next crops, one runs
+the network, one writes. With --threads 1 this needs a second free core: the last column is the
+number of cores that other programs used during the turn that counts.
 
     python benchmarks/preannotation.py [--preset tiny] [--pictures 512] [--turns 10]
 """
@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from machine import machine, table
+from machine import machine
 
 from labelkit.domain.instance import Box, Instance
+from labelkit.metrics.table import markdown
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.response_maps import MapWriter
@@ -34,30 +35,27 @@ from labelkit.workflows.network.precision import faster_in_bf16
 from labelkit.workflows.rounds.networks import build_network
 from labelkit.workflows.rounds.run_round import keep_maps
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
-from labelkit.workflows.synthetic.figure_drawing import SKELETON
-from labelkit.workflows.synthetic.figures import generate
+from labelkit.workflows.synthetic.figures import SKELETON, generate
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--preset", action="append", help="tiny unless given; the others want a GPU"
-    )
+    parser.add_argument("--preset", action="append", help="default: tiny; the others need a GPU")
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--turns", type=int, default=10, help="of which the best counts")
     parser.add_argument("--threads", type=int, default=1, help="of the network")
-    said = parser.parse_args()
-    torch.set_num_threads(said.threads)
-    print(f"{machine()}; {said.threads} threads of the network\n")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{machine()}; {options.threads} threads of the network\n")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate(folder, said.pictures, seed=0)
-        for preset in said.preset or ("tiny",):
+        generate(folder, options.pictures, seed=0)
+        for preset in options.preset or ("tiny",):
             for flip_test in (False, True):
-                rows.append(measure(folder, preset, flip_test, said.pictures, said.turns))
+                rows.append(measure(folder, preset, flip_test, options.pictures, options.turns))
     header = ("preset", "bare, 1/s", "pre-annotating, 1/s", "ratio", "cores of others")
-    print(table(header, rows))
+    print(markdown((header, *rows)))
 
 
 def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) -> tuple[str, ...]:
@@ -114,14 +112,14 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
 
 
 class Turn(NamedTuple):
-    """How long something took, and how many cores other programs had meanwhile (NaN: unknown)."""
+    """Duration, and the cores that other programs used meanwhile (NaN: unknown)."""
 
     seconds: float
     others: float
 
 
 def timed(work: Callable[[], None]) -> Turn:
-    """Do it once."""
+    """Run it once."""
     started, ours, all_of_us = time.perf_counter(), time.process_time(), _busy()
     work()
     seconds = time.perf_counter() - started

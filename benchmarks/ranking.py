@@ -1,9 +1,9 @@
 """Whether the score of an instance falls as its error grows, for every round of a project.
 
-Rank correlation (Spearman) with the mean distance from the true keypoints, on images that nothing
-was trained on: of the instance score, of the mean height of the peaks beside it, and of keypoint
-scores with keypoint errors. Without arguments it looks at what `demo_seeds.py` and `lspet.py` have
-left, where they have. A project's dev set serves where no images are given.
+Rank correlation (Spearman) with the mean distance from the true keypoints, on images that no
+training used: of the instance score, of the mean height of the peaks, and of keypoint scores with
+keypoint errors. Without arguments it measures the projects of `demo_seeds.py` and `lspet.py`, if
+they exist. Without images it uses the project's dev set.
 
     python benchmarks/ranking.py [PROJECT [--images DIR --labels FILE] [--most N]]
 """
@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 from lspet import DATA
-from machine import machine, table
+from machine import machine
 
 from labelkit.metrics.quality import spearman
+from labelkit.metrics.table import markdown
 from labelkit.progress import Console
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.project import Project, open_project
@@ -47,17 +48,17 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--most", type=int, default=1000, help="instances of each project")
-    said = parser.parse_args()
-    chosen = [(said.project, said.images, said.labels)]
-    if said.project is None:
+    options = parser.parse_args()
+    chosen = [(options.project, options.images, options.labels)]
+    if options.project is None:
         chosen = [
             (project, folder / "images", folder / "keypoints.json")
             for project, folder in USUAL
             if (project / "labelkit.toml").is_file() and (folder / "keypoints.json").is_file()
         ]
     print(f"{machine()}\n", flush=True)
-    lines = [row for item in chosen for row in rows_of(*item, said.most)]
-    print(table(("round", *COLUMNS), lines) if lines else "Not run: there is no project yet.")
+    lines = [row for item in chosen for row in rows_of(*item, options.most)]
+    print(markdown((("round", *COLUMNS), *lines)) if lines else "Not run: no project exists yet.")
 
 
 def rows_of(
@@ -76,13 +77,15 @@ def rows_of(
 
 
 def numbers_of(found: Round, project: Project, data: EvaluationSet, most: int) -> tuple[str, ...]:
-    """What `COLUMNS` says."""
+    """The numbers of `COLUMNS`."""
     network, _ = load_network(found.path / "model.safetensors", project.skeleton)
     instances = dict(islice(data.instances.items(), most))
-    seen = predict_instances(data.project, network, found.plan.settings, instances, Console())
+    predictions = predict_instances(
+        data.project, network, found.plan.settings, instances, Console()
+    )
     scores, peaks, errors = [], [], []
     keypoint_scores, keypoint_errors = [], []
-    for item in seen:
+    for item in predictions:
         prediction = item.prediction
         instance, truth = instances[prediction.instance_id], data.truth[prediction.instance_id]
         if not truth.present.any():

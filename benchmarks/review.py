@@ -1,12 +1,12 @@
-"""Building FiftyOne datasets: against FiftyOne's own writing, and against a file for every map.
+"""Building FiftyOne datasets, compared with FiftyOne's own writing and with a file for every map.
 
-1. Instances of Leeds Sports Pose (below LABELKIT_DATA, ../shared/data unless set; made-up ones
-   without it), without maps: all of `labelkit review --no-app --no-maps` against nothing but
-   `Dataset.add_samples` of the same samples, which lie ready in memory.
-2. Made-up instances with 14 response maps each: `labelkit review --no-app` and looking at 100 of
-   them, against a PNG file for every map.
+1. Instances of Leeds Sports Pose (in LABELKIT_DATA, default: ../shared/data; made-up ones without
+   it), without maps: all of `labelkit review --no-app --no-maps`, compared with just
+   `Dataset.add_samples` of the same samples, ready in memory.
+2. Made-up instances with 14 response maps each: `labelkit review --no-app` and viewing 100 of them,
+   compared with a PNG file for every map.
 
-Both on a MongoDB of their own; the predictions and maps are made up.
+Both use a temporary MongoDB; the predictions and maps are made up.
 
     python benchmarks/review.py [--lspet 5000] [--instances 10000]
 """
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from machine import machine, table
+from machine import machine
 
 from labelkit.bridges.fiftyone.mongod import own_mongod
 from labelkit.domain.instance import Box, Image, Instance
@@ -33,6 +33,7 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
+from labelkit.metrics.table import markdown
 from labelkit.progress import Silent
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
@@ -43,7 +44,7 @@ from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.review import review
 
-SIDE, LOOKED_AT = 200, 100
+SIDE, VIEWED = 200, 100
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def main() -> None:
 
 @contextmanager
 def database(folder: Path) -> Iterator[None]:
-    """FiftyOne on a MongoDB of its own."""
+    """FiftyOne on a temporary MongoDB."""
     with own_mongod(folder) as uri:
         os.environ.update(
             FIFTYONE_DATABASE_URI=uri,
@@ -74,8 +75,8 @@ def database(folder: Path) -> Iterator[None]:
         import fiftyone as fo
         from fiftyone.core.odm import database as connection
 
-        fo.list_datasets()  # connect before anything is timed
-        # FiftyOne says goodbye when Python ends, and would wait for a database that is gone.
+        fo.list_datasets()  # connect before timing
+        # FiftyOne cleans up when Python ends, and would wait for a database that is gone.
         atexit.unregister(connection._delete_non_persistent_datasets_if_allowed)
         yield
         connection._disconnect()
@@ -106,12 +107,12 @@ def against_add_samples(folder: Path, count: int) -> str:
         (what, f"{seconds:.1f}", f"{len(samples) / seconds:,.0f}", f"{bare / seconds:.2f}")
         for what, seconds in (
             ("add_samples, samples ready in memory", bare),
-            ("the same with dynamic=True, as per-point attributes want it", dynamic),
+            ("the same with dynamic=True, as per-point attributes need", dynamic),
             ("labelkit review --no-app --no-maps", ours),
             ("the same again, nothing changed", second),
         )
     ]
-    return table((f"{len(samples):,} samples", "s", "samples/s", "speed / bare"), rows)
+    return markdown(((f"{len(samples):,} samples", "s", "samples/s", "speed / bare"), *rows))
 
 
 def against_files(folder: Path, count: int) -> str:
@@ -125,14 +126,14 @@ def against_files(folder: Path, count: int) -> str:
         instances = list(store.instances().values())
     assert report.added == count
     pictures = MapPictures(maps, instances)
-    chosen = np.random.default_rng(0).permutation(count)[:LOOKED_AT]
+    chosen = np.random.default_rng(0).permutation(count)[:VIEWED]
     started = time.perf_counter()
     for index in chosen:
         for keypoint in range(len(project.skeleton)):
             pictures.get(RESPONSE, keypoint, instances[index].image.id)
-    looked = time.perf_counter() - started
+    viewed = time.perf_counter() - started
 
-    print(f"built in {built:.1f} s, looked at {LOOKED_AT} in {looked:.1f} s", file=sys.stderr)
+    print(f"built in {built:.1f} s, viewed {VIEWED} in {viewed:.1f} s", file=sys.stderr)
 
     everything = folder / "files"
     everything.mkdir()
@@ -147,19 +148,19 @@ def against_files(folder: Path, count: int) -> str:
     files = sum(1 for _ in everything.iterdir())
     rows = [
         ("labelkit review --no-app", f"{built:.1f}", "0", "0"),
-        (f"looking at {LOOKED_AT} instances, all maps", f"{looked:.1f}", "0", "0"),
+        (f"viewing {VIEWED} instances, all maps", f"{viewed:.1f}", "0", "0"),
         ("writing a PNG for every map", f"{written:.1f}", f"{files:,}", f"{size / 1e6:,.0f}"),
         ("(the round's one map file)", "-", "1", f"{maps.stat().st_size / 1e6:,.0f}"),
     ]
     header = (f"{count:,} instances x {len(project.skeleton)} maps", "s", "files", "MB on disk")
-    return table(header, rows)
+    return markdown((header, *rows))
 
 
 def lspet_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
-    """People of the training images, as far as there are any."""
+    """People in the training images; empty without them."""
     root = Path(os.environ.get("LABELKIT_DATA", "../shared/data")) / "lspet" / "train"
     if not (root / "keypoints.json").is_file():
-        print(f"{root} is not there: made-up instances instead.")
+        print(f"{root} does not exist: using made-up instances.")
         return []
     file = read_coco(load_json(root / "keypoints.json"), "keypoints.json")
     order = [file.skeleton.index(name) for name in load_skeleton("lsp14").keypoints]
@@ -184,7 +185,7 @@ def made_up_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
 def make_project(
     folder: Path, people: list[tuple[Image, Box, Pose | None]]
 ) -> tuple[Project, LabelStore]:
-    """A project whose first round has predicted everybody somewhere."""
+    """A project whose first round has made-up predictions."""
     (folder / "images").mkdir(parents=True)
     skeleton = load_skeleton("lsp14")
     project = create_project(folder / "project", folder / "images", skeleton)
@@ -211,7 +212,7 @@ def make_project(
 
 
 def predict(instance: Instance, count: int, random: np.random.Generator) -> Prediction:
-    """Keypoints anywhere in the box."""
+    """Random keypoints in the box."""
     box = instance.box
     xy = (box.x, box.y) + random.random((count, 2)) * (box.w, box.h)
     score = random.random(count)
@@ -220,7 +221,7 @@ def predict(instance: Instance, count: int, random: np.random.Generator) -> Pred
 
 
 def write_maps(project: Project, store: LabelStore) -> Path:
-    """Maps of the sizes that the preset `tiny` gives: one blob each, somewhere."""
+    """Maps of the sizes of the preset `tiny`, each with one random blob."""
     path = project.rounds_root / "000" / "maps" / "maps.parquet"
     random, count = np.random.default_rng(0), len(project.skeleton)
     rows, columns = np.mgrid[:24, :24]

@@ -1,7 +1,7 @@
-"""Recording 10,000 poses in the label store, against a bare `executemany` of the same rows.
+"""Recording 10,000 poses in the label store, compared with a bare `executemany` of the same rows.
 
-The store checks every answer, knows which it has already, and reports it; the bare insert does
-none of that. Both are one durable transaction of a new SQLite file with the same settings.
+The store checks every answer, recognises those it already has, and reports them; the bare insert
+does not. Both are one durable transaction on a new SQLite file with the same settings.
 
     python benchmarks/store.py
 """
@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from machine import machine, table
+from machine import machine
 
 from labelkit.domain.instance import Box, Image
 from labelkit.domain.pose import human_pose
 from labelkit.domain.skeleton import load_skeleton
+from labelkit.metrics.table import markdown
 from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.rows import row_of_entry
@@ -42,11 +43,11 @@ def main() -> None:
             ("read every pose", read),
         )
     ]
-    print(table((f"{POSES:,} poses of 17 keypoints", "s", "poses/s", "times bare"), rows))
+    print(markdown(((f"{POSES:,} poses of 17 keypoints", "s", "poses/s", "times bare"), *rows)))
 
 
 def one_turn() -> tuple[float, float, float, float]:
-    """Seconds of the bare insert, of recording, of recording again, and of reading."""
+    """Seconds for the bare insert, for recording, for recording again, and for reading."""
     skeleton = load_skeleton("coco17")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -89,7 +90,7 @@ def _entries(store: LabelStore, count: int) -> list[Entry]:
 
 
 def _bare(path: Path, entries: list[Entry]) -> float:
-    """Seconds to insert the finished rows into the same table of another file."""
+    """Seconds to insert the finished rows into the same table in another file."""
     with LabelStore.open(f"sqlite:///{path}") as store:
         for _ in _entries(store, 17):
             pass  # registers the instances

@@ -1,8 +1,8 @@
-"""Syncing with a real Label Studio: against the bare bulk import, and when little or nothing came.
+"""Syncing with a real Label Studio: compared with a bare bulk import, and with few or no changes.
 
-Tasks of one object with 14 keypoints. The bare import sends the very same tasks, which lie ready in
-memory, through the SDK; both go to the same server, one after the other. Commands run in processes
-of their own, so that their start and their memory count.
+Tasks of one object with 14 keypoints. The bare import sends the same tasks, ready in memory,
+through the SDK; both go to the same server, one after the other. Commands run in processes of their
+own, so that their start-up and memory count.
 
     python benchmarks/sync.py [--tasks 10000]
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from machine import machine, table
+from machine import machine
 
 from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.environment import (
@@ -37,6 +37,7 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.domain.skeleton import load_skeleton
+from labelkit.metrics.table import markdown
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
@@ -48,9 +49,9 @@ from labelkit.workflows.rounds.queue_file import write_queue
 from labelkit.workflows.sync.questions import next_questions
 
 SIDE, CHANGED, SMALL = 200, 5, 1000
-#: Where the made-up pictures would be; nobody looks at them.
+#: Address of the made-up pictures, which are never opened.
 BASE = "http://127.0.0.1:9/frames"
-#: Tasks a request of the bare import.
+#: Tasks per request of the bare import.
 BARE_CHUNK = 1000
 
 
@@ -110,11 +111,11 @@ def measure(folder: Path, server: StudioServer, count: int) -> str:
         f"Peak memory of push: {small_rss:,.0f} MB for {min(SMALL, count):,} tasks, "
         f"{rss:,.0f} MB for {count:,}."
     )
-    return f"{table((f'{count:,} tasks', 's', 'times bare'), rows)}\n\n{memory}"
+    return f"{markdown(((f'{count:,} tasks', 's', 'times bare'), *rows))}\n\n{memory}"
 
 
 def make_project(root: Path, frames: Path, count: int) -> Project:
-    """A project with a round and everything queued; its pictures exist nowhere."""
+    """A project with a round and everything queued; its pictures do not exist."""
     project = create_project(root, frames, load_skeleton("lsp14"))
     images = [
         Image(f"{n:05d}.jpg", sha256(b"%d" % n).hexdigest(), SIDE, SIDE) for n in range(count)
@@ -124,15 +125,15 @@ def make_project(root: Path, frames: Path, count: int) -> Project:
         store.add_images(images)
         box = Box(10.0, 10.0, 180.0, 180.0)
         instances = store.add_instances(NewInstance(i, box, "given", 180.0**2) for i in images)
-        seen = visibility_content(project.skeleton, [True] * k)
-        store.record(Entry(i.id, VISIBILITY, seen, "file:seen.csv", i.id, "1") for i in instances)
+        answer = visibility_content(project.skeleton, [True] * k)
+        store.record(Entry(i.id, VISIBILITY, answer, "file:seen.csv", i.id, "1") for i in instances)
     add_round(project, 0)
     write_queue(project, (QueueItem(item.id, "unsure", False) for item in instances))
     return project
 
 
 def add_round(project: Project, number: int) -> None:
-    """A round that puts keypoints anywhere."""
+    """A round with random keypoints."""
     random, k = np.random.default_rng(number), len(project.skeleton)
     with LabelStore.open(project.store_url) as store:
         instances = list(store.instances())
@@ -155,7 +156,7 @@ def add_round(project: Project, number: int) -> None:
 
 
 def bare_import(project: Project, server: StudioServer) -> float:
-    """Seconds for the same tasks through the SDK alone."""
+    """Seconds to import the same tasks through the SDK alone."""
     from label_studio_sdk import LabelStudio
 
     with LabelStore.open(project.store_url) as store:
@@ -172,7 +173,7 @@ def bare_import(project: Project, server: StudioServer) -> float:
 
 
 def label(project: Project, server: StudioServer, count: int) -> None:
-    """Somebody accepts a few pre-annotations."""
+    """Accept a few pre-annotations, as an annotator would."""
     with (
         LabelStore.open(project.store_url) as store,
         StudioApi(server.url, server.log_in.api_key) as api,
@@ -184,9 +185,9 @@ def label(project: Project, server: StudioServer, count: int) -> None:
     for fact in facts[:: len(facts) // count][:count]:
         task = httpx.get(f"{server.url}/api/tasks/{fact['id']}/", headers=headers).json()
         (prediction,) = task["predictions"]
-        said = {"result": prediction["result"], "parent_prediction": prediction["id"]}
+        annotation = {"result": prediction["result"], "parent_prediction": prediction["id"]}
         where = f"{server.url}/api/tasks/{fact['id']}/annotations/"
-        httpx.post(where, headers=headers, json=said).raise_for_status()
+        httpx.post(where, headers=headers, json=annotation).raise_for_status()
 
 
 def command(project: Project, *arguments: str) -> tuple[float, float]:
@@ -200,7 +201,7 @@ def command(project: Project, *arguments: str) -> tuple[float, float]:
         "    peak = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())\n"
         "    print(peak[1], file=sys.stderr)"
     )
-    # Compiled modules are kept, as in any ordinary installation.
+    # Compiled modules are kept, as in an ordinary installation.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     done = subprocess.run(

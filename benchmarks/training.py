@@ -1,7 +1,7 @@
-"""Training as `retrain` does it, against the same network fed from memory and the simple baseline.
+"""Training as `retrain` does it, compared with training from memory and with the simple baseline.
 
-Each is the seconds of one step, the best of several. From memory: the batches are cut already and
-the loop is nothing but forward, loss, backward and step.
+Each is the duration of one step, the best of several. From memory, the batches are already cut and
+the loop is just forward, loss, backward and step.
 
     python benchmarks/training.py [--preset tiny] [--pictures 256] [--steps 16] [--turns 3]
 """
@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from machine import machine, table
+from machine import machine
 
 from labelkit.domain.instance import Instance
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
+from labelkit.metrics.table import markdown
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
@@ -33,8 +34,7 @@ from labelkit.workflows.network.data import (
 )
 from labelkit.workflows.network.precision import faster_in_bf16
 from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
-from labelkit.workflows.synthetic.figure_drawing import SKELETON
-from labelkit.workflows.synthetic.figures import generate
+from labelkit.workflows.synthetic.figures import SKELETON, generate
 
 
 def main() -> None:
@@ -43,12 +43,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3, help="of which the best counts")
-    said = parser.parse_args()
-    print(f"{machine()}; {torch.get_num_threads()} threads, preset {said.preset}\n")
+    options = parser.parse_args()
+    print(f"{machine()}; {torch.get_num_threads()} threads, preset {options.preset}\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate(folder, said.pictures, seed=0)
-        turns = [measure(folder, said.preset, said.steps, turn) for turn in range(said.turns)]
+        generate(folder, options.pictures, seed=0)
+        turns = [
+            measure(folder, options.preset, options.steps, turn) for turn in range(options.turns)
+        ]
     whole, memory, simple, simple_memory = (min(each) for each in zip(*turns, strict=True))
     rows = [
         ("LOFR, as retrain trains it", f"{1 / whole:.1f}", f"{memory / whole:.2f}"),
@@ -56,13 +58,13 @@ def main() -> None:
         ("simple baseline, as retrain trains it", f"{1 / simple:.1f}", f"{simple / whole:.2f}"),
         ("simple baseline, fed from memory", f"{1 / simple_memory:.1f}", ""),
     ]
-    print(table(("", "crops/s", "LOFR / this"), rows))
+    print(markdown((("", "crops/s", "LOFR / this"), *rows)))
     if torch.cuda.is_available():
         print(f"\nPeak memory of the GPU: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB.")
 
 
 def measure(folder: Path, preset_name: str, steps: int, turn: int) -> tuple[float, ...]:
-    """Seconds a crop of the four rows."""
+    """Seconds per crop of the four rows."""
     coco = read_coco(load_json(folder / "keypoints.json"), "")
     images = {image.path: image for image in scan_images(folder / "images").images}
     examples = [
@@ -81,16 +83,16 @@ def measure(folder: Path, preset_name: str, steps: int, turn: int) -> tuple[floa
         if kind == "simple":
             recipe = replace(recipe, weights=(0.0, 0.0, 0.0, 0.0))
         found += [
-            in_earnest(kind, preset, recipe, examples, folder),
+            as_retrain(kind, preset, recipe, examples, folder),
             from_memory(kind, preset, recipe, examples, folder),
         ]
     return tuple(found)
 
 
-def in_earnest(
+def as_retrain(
     kind: str, preset: dict, recipe: Recipe, examples: list[Example], folder: Path
 ) -> float:
-    """Seconds a crop of `train`, without what a run costs once."""
+    """Seconds per crop of `train`, without its start-up."""
     seconds = []
     for steps in (2, recipe.steps + 2):
         network = build_model(kind, len(SKELETON), SKELETON.links, preset, False)
@@ -106,7 +108,7 @@ def in_earnest(
 def from_memory(
     kind: str, preset: dict, recipe: Recipe, examples: list[Example], folder: Path
 ) -> float:
-    """Seconds a crop of the bare loop."""
+    """Seconds per crop of the bare loop."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     answered = [i for i, e in enumerate(examples) if e.pose is None]

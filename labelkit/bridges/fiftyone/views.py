@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from labelkit.bridges.fiftyone.samples import BOXES, EXCLUDE, HUMAN, LABEL_NEXT, map_fields
-from labelkit.domain.colours import keypoint_colours
+from labelkit.domain.colours import keypoint_colours, rgb_of
 from labelkit.domain.skeleton import Skeleton
 from labelkit.project.response_pictures import CAM, RESPONSE
 
@@ -162,5 +162,5 @@ def _colour_fields(scheme: Any, schema: Iterable[str], rounds: Sequence[str]) ->
 
 
 def _rgb(colour: str) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = rgb_of(colour)
     return f"rgb({red}, {green}, {blue})"

@@ -59,11 +59,11 @@ class Backbone(nn.Module):
             raise ValueError(f"{name} has maps at strides {reductions}, none at {missing[0]}.")
         # the last map of a stride is the deepest one
         last = {reduction: index for index, reduction in enumerate(reductions)}
-        wanted = [last[stride] for stride in strides]
+        indices = [last[stride] for stride in strides]
         self.strides = tuple(strides)
-        self.channels = tuple(info.channels()[index] for index in wanted)
+        self.channels = tuple(info.channels()[index] for index in indices)
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            self.net = _create(name, sorted(wanted), pretrained)
+            self.net = _create(name, sorted(indices), pretrained)
             self._drop_unused_parts()
         # depthwise convolutions train ten times faster in this layout on CPUs
         self.net.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""OKS AP and AR in plain loops, written from the definition: what two implementations agree on."""
+"""OKS AP and AR in plain loops, written from the definition, to check the real ones against."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-# As the official code spaces them: some levels lie a rounding error above n / 100, where a
-# recall of exactly n / 100 does not reach.
+# Spaced as in the official code: some levels are a rounding error above n / 100, out of reach of
+# a recall of exactly n / 100.
 THRESHOLDS = np.linspace(0.5, 0.95, 10).tolist()
 LEVELS = np.linspace(0.0, 1.0, 101).tolist()
 
 
 def similarity(person: dict[str, Any], found: dict[str, Any], sigmas, area: float) -> float:
-    """OKS; where no keypoint is labelled, how near the result is to twice the person's box."""
+    """OKS; without labelled keypoints, how close the result is to twice the person's box."""
     truth, places = person["keypoints"], found["keypoints"]
     terms = []
     labelled = [k for k in range(len(sigmas)) if truth[3 * k + 2] > 0]
@@ -31,7 +31,7 @@ def similarity(person: dict[str, Any], found: dict[str, Any], sigmas, area: floa
 
 
 def matches(people, found, sigmas, area_of, threshold: float) -> list[tuple[float, str]]:
-    """Of one image: the score of each result, and whether it is "right", "wrong" or "ignored"."""
+    """The score of each result in an image, and whether it is "right", "wrong" or "ignored"."""
     ranked = sorted(found, key=lambda row: -row["score"])[:20]
     free = list(range(len(people)))
     outcome = []
@@ -56,7 +56,7 @@ def matches(people, found, sigmas, area_of, threshold: float) -> list[tuple[floa
 
 
 def ap_and_ar(document, results, sigmas, area_of, image_ids=None):
-    """[AP, AP50, AP75, AR, AR50, AR75] of some images; NaN where nobody is to be found."""
+    """[AP, AP50, AP75, AR, AR50, AR75] of some images; NaN where there are no people."""
     keys = sorted(image["id"] for image in document["images"])
     keys = [key for key in keys if image_ids is None or key in image_ids]
     by_image = {
@@ -66,12 +66,12 @@ def ap_and_ar(document, results, sigmas, area_of, image_ids=None):
         )
         for key in keys
     }
-    wanted = sum(
+    expected = sum(
         bool(person["num_keypoints"] and not person["iscrowd"])
         for people, _ in by_image.values()
         for person in people
     )
-    if not wanted:
+    if not expected:
         return [math.nan] * 6
     precisions, recalls = [], []
     for threshold in THRESHOLDS:
@@ -84,10 +84,10 @@ def ap_and_ar(document, results, sigmas, area_of, image_ids=None):
         for _, kind in pooled:
             right += kind == "right"
             wrong += kind == "wrong"
-            curve.append((right / wanted, right / (right + wrong) if right + wrong else 0.0))
+            curve.append((right / expected, right / (right + wrong) if right + wrong else 0.0))
         at_levels = [max((p for r, p in curve if r >= level), default=0.0) for level in LEVELS]
         precisions.append(sum(at_levels) / 101)
-        recalls.append(right / wanted)
+        recalls.append(right / expected)
     return [
         *(sum(precisions) / 10, precisions[0], precisions[5]),
         *(sum(recalls) / 10, recalls[0], recalls[5]),

@@ -51,8 +51,10 @@ def crops(
     opened: tuple[str, Pictures.Image] | None = None
     with MapReader(maps) if maps is not None else nullcontext() as reader:
         for instance in instances:
-            has_maps = reader is not None and instance.id in reader
-            affine, size_hw = crop_of(instance, reader.get(instance.id) if has_maps else None)
+            found = None
+            if reader is not None and instance.id in reader:
+                found = reader.get(instance.id)
+            affine, size_hw = crop_of(instance, found)
             size_wh = size_hw[::-1]
             frame = tuple(scale_affine(affine, [1 / side for side in size_wh]).ravel().tolist())
             name = hashlib.sha256(repr((frame, size_wh)).encode()).hexdigest()[:8]

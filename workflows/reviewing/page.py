@@ -171,8 +171,7 @@ def _card(
     pictures: MapPictures | None,
 ) -> Card:
     instance, skeleton = item.instance, project.skeleton
-    has_maps = reader is not None and instance.id in reader
-    found = reader.get(instance.id) if has_maps else None
+    found = reader.get(instance.id) if reader is not None and instance.id in reader else None
     affine, size_hw = crop_of(instance, found)
     crop = cut(open_upright(image_file(project.images_root, instance.image.path)), affine, size_hw)
     stream = io.BytesIO()

@@ -190,9 +190,13 @@ def test_bad_evaluation_images_are_named_without_options_that_only_bootstrap_has
     assert "--" not in caught.value.next_step
     (others["images"] / "bad.png").unlink()
     (others["images"] / "000002.jpg").unlink()
-    with pytest.raises(FormatError, match=r"000002\.jpg") as caught:
-        run(trained, **others)
-    assert "--" not in caught.value.next_step
+    answers = others["images"].parent / "answers.csv"
+    rows = "".join(f"00000{number}.jpg" + ",1" * 14 + "\n" for number in range(3))
+    answers.write_text("image," + ",".join(trained.project.skeleton.keypoints) + "\n" + rows)
+    for labels in (others["labels"], answers):
+        with pytest.raises(FormatError, match=r"000002\.jpg") as caught:
+            run(trained, others["images"], labels)
+        assert "--" not in caught.value.next_step
 
 
 def test_images_and_labels_come_together(trained, others):

@@ -112,7 +112,7 @@ def register(
     if bare:
         store.add_instances(_boxes(bare, boxes, finder, project, progress))
     if labels is not None and labels.answers:
-        answers, missing = _match_answers(labels, finder, store, skip_missing)
+        answers, missing = _match_answers(labels, finder, store, skip_missing, can_skip)
         skipped += missing
         entries += answers
     fresh, to_record = beside_what_is_known(store, entries)
@@ -226,7 +226,7 @@ def _match(
 
 
 def _refuse_missing(
-    missing: Counter[str], path: Path, skip: bool, any_found: bool, can_skip: bool = True
+    missing: Counter[str], path: Path, skip: bool, any_found: bool, can_skip: bool
 ) -> None:
     if not missing:
         return
@@ -308,7 +308,7 @@ def _file_entry(
 
 
 def _match_answers(
-    labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool
+    labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool, can_skip: bool
 ) -> tuple[list[Entry], list[str]]:
     """Journal entries of visibility answers, and the paths of missing images."""
     of_image: dict[str, list[Instance]] = defaultdict(list)
@@ -326,7 +326,7 @@ def _match_answers(
         content = visibility_content(labels.skeleton, np.asarray(answer.presence))
         reference = f"{answer.image_path}#{answer.reference}"
         entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
-    _refuse_missing(missing, labels.path, skip_missing, bool(entries))
+    _refuse_missing(missing, labels.path, skip_missing, bool(entries), can_skip)
     return entries, list(missing.elements())
 
 

@@ -20,5 +20,5 @@ class Report:
         """For machines, as the command prints it with `--json`."""
         return asdict(self)  # type: ignore[call-overload]
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(self.text())
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": self.text()}

@@ -459,6 +459,7 @@ def bootstrap(
         },
         options=_options(preset, backbone, epochs, pretrained, rotation, mirror, seed),
     )
+    progress.line(report.text())  # a notebook shows what is returned, and that is the project
     return Project(report.project, progress, report)
 
 

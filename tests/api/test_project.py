@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,9 +95,8 @@ def test_export_and_review_write_where_they_are_told(project, trained: Trained, 
 
 
 def test_ipython_shows_a_report_as_the_command_prints_it(project):
-    report, shown = project.status(), []
-    report._repr_pretty_(SimpleNamespace(text=shown.append), False)
-    assert shown == [report.text()]
+    report = project.status()
+    assert report._repr_mimebundle_(include=None, exclude=None) == {"text/plain": report.text()}
     assert report.data()["instances"] == 24
 
 
@@ -177,7 +175,8 @@ def test_progress_is_shown_where_it_is_asked_for(trained: Trained, capsys):
         def line(self, text: str) -> None:
             lines.append(text)
 
-    project = lk.open(root, progress=Lines())
+    project = lk.bootstrap(images, project=root, labeled=0, progress=Lines())
+    assert lines[-1] == project.bootstrap_report.text()
     project.pull(file=trained.corrections())
     project.retrain(now=True)
     assert any("epoch 1/1" in line for line in lines)

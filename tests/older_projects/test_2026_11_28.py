@@ -78,7 +78,7 @@ def test_the_network_predicts_what_it_predicted(project: lk.Project):
     path = folder.rounds_root / "001" / "model.safetensors"
     _, header = load_checkpoint(path)
     preset = header["network"]["preset"]
-    assert {"textbook", "turned"} <= preset["lofr"].keys()  # the names of then
+    assert {"textbook", "turned"} <= preset["lofr"].keys()  # their names then
     assert {"guess_at", "sure"} <= preset["training"].keys()
     kept = {p.instance.id: p for p in project.predictions(round=1)}
     assert len(kept) == 24
@@ -149,7 +149,7 @@ def test_retrain_makes_the_next_round(project: lk.Project, folder: Path):
 def test_an_interrupted_training_continues_with_its_pseudo_labels(
     project: lk.Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Three of six epochs were done; the state holds zeros, but for what were called guesses."""
+    """Three of six epochs were done; its state holds zeros and the pseudo-labels."""
     unpack(INTERRUPTED, folder)
     assert "round 002" in project.status().next_step
     taken: list[Any] = []

@@ -16,7 +16,7 @@ from typing import Any
 from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.server import served_images
 from labelkit.domain.instance import Box
-from labelkit.domain.text import counted
+from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, ServiceError
 from labelkit.formats.label_studio.project import lacks, marker, project_fields
 from labelkit.progress import Progress
@@ -211,7 +211,7 @@ class Push:
             self._base_before = known.image_url
             facts = self.api.project(known.project_id)
             if facts is None:
-                self._note(f"The project {known.project_id} had been deleted on the server.")
+                self._note(f"The project {known.project_id} was deleted on the server.")
                 if not self.report.dry_run:
                     self.ledger.forget_project(self.questions.kind)
         if known is None or facts is None:
@@ -228,13 +228,13 @@ class Push:
                 self.questions.kind, facts["id"], known.image_url if known else ""
             )
         self._facts = facts
-        wanted = known if base is None else replace(known, image_url=base)
+        target = known if base is None else replace(known, image_url=base)
         if not self.report.dry_run:
-            self.ledger.keep_project(wanted)
+            self.ledger.keep_project(target)
             self._check_interface(facts)
-            if not (wanted.image_url or per_instance):
+            if not (target.image_url or per_instance):
                 self._share_images(facts["id"])
-        return wanted
+        return target
 
     def _create(self) -> dict[str, Any]:
         project, kind = self.questions.project, self.questions.kind
@@ -248,7 +248,7 @@ class Push:
         theirs, ours = str(facts.get("label_config") or ""), self.questions.interface
         missing = lacks(theirs, ours)
         if missing:
-            what = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            what = named(missing)
             try:
                 self.api.change_project(facts["id"], label_config=ours)
             except ServiceError as error:
@@ -262,7 +262,7 @@ class Push:
             self._note("Kept the changed labelling interface: it lacks nothing that tasks need.")
         if not facts.get("show_collab_predictions"):
             self.api.change_project(facts["id"], show_collab_predictions=True)
-            self._note("Switched predictions on again.")
+            self._note("Switched the display of predictions on again.")
 
     def _share_images(self, project_id: int) -> None:
         """Add the local storage through which Label Studio reads images from its own disk."""

@@ -17,7 +17,7 @@ from machine import machine
 
 from labelkit.metrics.table import markdown
 from labelkit.progress import Console
-from labelkit.workflows.demo import TEST_FIGURES, TRAIN_FIGURES, demo
+from labelkit.workflows.help.demo import TEST_FIGURES, TRAIN_FIGURES, demo
 
 COLUMNS = ("pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map")
 

@@ -42,7 +42,7 @@ from labelkit.project.response_pictures import RESPONSE, MapPictures
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore, NewInstance
-from labelkit.workflows.review import review
+from labelkit.workflows.review_and_label.review import review
 
 SIDE, VIEWED = 200, 100
 

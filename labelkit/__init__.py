@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from labelkit.domain.pose import Pose
     from labelkit.domain.skeleton import Skeleton
     from labelkit.project.response_maps import ResponseMaps
-    from labelkit.workflows.bootstrap import BootstrapReport
-    from labelkit.workflows.evaluate import EvaluateReport
-    from labelkit.workflows.export import ExportReport
-    from labelkit.workflows.queue import QueueReport
-    from labelkit.workflows.retrain import RoundReport
+    from labelkit.workflows.loop.bootstrap import BootstrapReport
+    from labelkit.workflows.loop.export import ExportReport
+    from labelkit.workflows.loop.retrain import RoundReport
+    from labelkit.workflows.loop.status import StatusReport
+    from labelkit.workflows.measure.evaluate import EvaluateReport
+    from labelkit.workflows.review_and_label.queue import QueueReport
     from labelkit.workflows.reviewing.page import PageReport
     from labelkit.workflows.reviewing.report import ReviewReport
-    from labelkit.workflows.status import StatusReport
     from labelkit.workflows.sync.pull_report import PullReport
     from labelkit.workflows.sync.push_files import FilePushReport
     from labelkit.workflows.sync.push_server import ServerPushReport
@@ -108,14 +108,14 @@ _LAZY = {
     "Pose": "labelkit.domain.pose",
     "Skeleton": "labelkit.domain.skeleton",
     "ResponseMaps": "labelkit.project.response_maps",
-    "BootstrapReport": "labelkit.workflows.bootstrap",
-    "EvaluateReport": "labelkit.workflows.evaluate",
-    "ExportReport": "labelkit.workflows.export",
-    "QueueReport": "labelkit.workflows.queue",
-    "RoundReport": "labelkit.workflows.retrain",
+    "BootstrapReport": "labelkit.workflows.loop.bootstrap",
+    "EvaluateReport": "labelkit.workflows.measure.evaluate",
+    "ExportReport": "labelkit.workflows.loop.export",
+    "QueueReport": "labelkit.workflows.review_and_label.queue",
+    "RoundReport": "labelkit.workflows.loop.retrain",
     "PageReport": "labelkit.workflows.reviewing.page",
     "ReviewReport": "labelkit.workflows.reviewing.report",
-    "StatusReport": "labelkit.workflows.status",
+    "StatusReport": "labelkit.workflows.loop.status",
     "PullReport": "labelkit.workflows.sync.pull_report",
     "FilePushReport": "labelkit.workflows.sync.push_files",
     "ServerPushReport": "labelkit.workflows.sync.push_server",

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -266,10 +267,21 @@ def test_help_and_completion_import_nothing_heavy(arguments, environment, printe
     assert loaded & (HEAVY | OPTIONAL | {"pandas", "pyarrow", "sqlalchemy", "matplotlib"}) == set()
 
 
-def test_a_command_is_called_like_the_workflow_file_behind_it():
-    files = {path.stem for path in (ROOT / "workflows").glob("*.py")}
-    names = [command.__name__ for commands in GROUPS.values() for command in commands]
-    assert [name for name in names if name not in files] == []
+def test_a_command_has_a_workflow_file_of_its_name_in_the_room_of_its_group():
+    groups = import_module("labelkit.cli.app").GROUPS
+    expected = {
+        f"{command.__module__.rpartition('.')[2]}/{command.__name__}.py"
+        for commands in groups.values()
+        for command in commands
+    }
+    rooms = {place.partition("/")[0] for place in expected}
+    found = {
+        str(path.relative_to(ROOT / "workflows"))
+        for room in rooms
+        for path in (ROOT / "workflows" / room).glob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert found == expected
 
 
 def test_a_group_of_commands_is_called_like_the_module_that_holds_it():

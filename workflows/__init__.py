@@ -1,1 +1,1 @@
-"""The loop: one module a command, and the data, training and inference they share."""
+"""The commands, in rooms as `labelkit --help` groups them, and the rooms that they share."""

@@ -18,25 +18,25 @@ from labelkit.project.project import Project as ProjectFolder
 from labelkit.project.project import find_project, lock_project, open_project
 from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.bootstrap import BootstrapReport
-from labelkit.workflows.bootstrap import bootstrap as run_bootstrap
-from labelkit.workflows.evaluate import EvaluateReport
-from labelkit.workflows.evaluate import evaluate as run_evaluate
-from labelkit.workflows.export import ExportReport
-from labelkit.workflows.export import export as run_export
-from labelkit.workflows.pull import PullReport
-from labelkit.workflows.pull import pull as run_pull
-from labelkit.workflows.push import push as run_push
-from labelkit.workflows.queue import QueueReport
-from labelkit.workflows.queue import queue as run_queue
-from labelkit.workflows.retrain import RoundReport
-from labelkit.workflows.retrain import retrain as run_retrain
-from labelkit.workflows.review import review as run_review
+from labelkit.workflows.loop.bootstrap import BootstrapReport
+from labelkit.workflows.loop.bootstrap import bootstrap as run_bootstrap
+from labelkit.workflows.loop.export import ExportReport
+from labelkit.workflows.loop.export import export as run_export
+from labelkit.workflows.loop.pull import PullReport
+from labelkit.workflows.loop.pull import pull as run_pull
+from labelkit.workflows.loop.push import push as run_push
+from labelkit.workflows.loop.retrain import RoundReport
+from labelkit.workflows.loop.retrain import retrain as run_retrain
+from labelkit.workflows.loop.status import StatusReport
+from labelkit.workflows.loop.status import status as run_status
+from labelkit.workflows.measure.evaluate import EvaluateReport
+from labelkit.workflows.measure.evaluate import evaluate as run_evaluate
+from labelkit.workflows.review_and_label.queue import QueueReport
+from labelkit.workflows.review_and_label.queue import queue as run_queue
+from labelkit.workflows.review_and_label.review import review as run_review
 from labelkit.workflows.reviewing.page import PageReport, review_html
 from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.settings import TrainingOptions
-from labelkit.workflows.status import StatusReport
-from labelkit.workflows.status import status as run_status
 from labelkit.workflows.sync.push_files import FilePushReport
 from labelkit.workflows.sync.push_server import ServerPushReport
 

@@ -32,7 +32,7 @@ def demo(
     Example:
       labelkit demo
     """
-    from labelkit.workflows.demo import demo as run
+    from labelkit.workflows.help.demo import demo as run
 
     finish(run(folder, Console(), seed=seed or 0, epochs=epochs), as_json)
 
@@ -46,6 +46,6 @@ def doctor(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     Example:
       labelkit doctor
     """
-    from labelkit.workflows.doctor import doctor as run
+    from labelkit.workflows.help.doctor import doctor as run
 
     finish(run(project), as_json)

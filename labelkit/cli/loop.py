@@ -143,7 +143,7 @@ def bootstrap(
       labelkit bootstrap --images frames --labels keypoints.json --labeled 0%
     """
     from labelkit.domain.selection import parse_percent
-    from labelkit.workflows.bootstrap import bootstrap as run
+    from labelkit.workflows.loop.bootstrap import bootstrap as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
     options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
@@ -183,7 +183,7 @@ def push(
       labelkit push
       labelkit push --files
     """
-    from labelkit.workflows.push import push as run
+    from labelkit.workflows.loop.push import push as run
 
     found, store = open_both(project)
     with store:
@@ -215,7 +215,7 @@ def pull(
       labelkit pull
       labelkit pull --file export.json
     """
-    from labelkit.workflows.pull import pull as run
+    from labelkit.workflows.loop.pull import pull as run
 
     found, store = open_both(project)
     with store:
@@ -248,7 +248,7 @@ def retrain(
     """
     from labelkit.domain.selection import parse_percent
     from labelkit.project.project import lock_project
-    from labelkit.workflows.retrain import retrain as run
+    from labelkit.workflows.loop.retrain import retrain as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
     percent = parse_percent(labeled) if labeled else None
@@ -266,7 +266,7 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     Example:
       labelkit status
     """
-    from labelkit.workflows.status import status as run
+    from labelkit.workflows.loop.status import status as run
 
     found, store = open_both(project)
     with store:
@@ -292,7 +292,7 @@ def export(
     Example:
       labelkit export --format coco --output corrected.json
     """
-    from labelkit.workflows.export import export as run
+    from labelkit.workflows.loop.export import export as run
 
     found, store = open_both(project)
     with store:

@@ -144,7 +144,7 @@ def evaluate(
       labelkit evaluate --images val/images --labels val/keypoints.json
     """
     from labelkit.project.project import lock_project
-    from labelkit.workflows.evaluate import evaluate as run
+    from labelkit.workflows.measure.evaluate import evaluate as run
 
     found, store = open_both(project)
     with lock_project(found), store:
@@ -197,7 +197,7 @@ def score(
       labelkit score --predictions results.json \\
         --truth crowdpose_test.json --metric crowdpose
     """
-    from labelkit.workflows.score import score as run
+    from labelkit.workflows.measure.score import score as run
 
     report = run(
         predictions,
@@ -252,7 +252,7 @@ def benchmark(
         --labels keypoints.json --labeled 10%
     """
     from labelkit.domain.selection import parse_percent
-    from labelkit.workflows.benchmark import benchmark as run
+    from labelkit.workflows.measure.benchmark import benchmark as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
     options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror)

@@ -69,7 +69,7 @@ def review(
       labelkit review --html review.html
     """
     from labelkit.project.project import lock_project
-    from labelkit.workflows.review import review as run
+    from labelkit.workflows.review_and_label.review import review as run
     from labelkit.workflows.reviewing.app import show as show_app
     from labelkit.workflows.reviewing.page import review_html
 
@@ -111,7 +111,7 @@ def queue(
       labelkit queue --from-review
     """
     from labelkit.project.project import lock_project
-    from labelkit.workflows.queue import queue as run
+    from labelkit.workflows.review_and_label.queue import queue as run
 
     found, store = open_both(project)
     with lock_project(found), store:

@@ -51,8 +51,8 @@ def studio(
     Example:
       labelkit studio --port 8081
     """
-    from labelkit.workflows.studio import install
-    from labelkit.workflows.studio import studio as run
+    from labelkit.workflows.servers.studio import install
+    from labelkit.workflows.servers.studio import studio as run
 
     if install_only:
         print(install(Console()))
@@ -82,7 +82,7 @@ def serve(
     Example:
       labelkit serve --port 9090
     """
-    from labelkit.workflows.serve import serve as run
+    from labelkit.workflows.servers.serve import serve as run
 
     found, store = open_both(project)
     try:

@@ -37,7 +37,9 @@ def _selection_form(context: Any, label: str, what: str) -> Any:
     if count := len(_chosen(context)):
         inputs.view("what", types.Notice(label=f"{count} instances {what}"))
     else:
-        warning = types.Warning(label="Select samples or boxes first. To choose a whole view, tag it.")
+        warning = types.Warning(
+            label="Select samples or boxes first. To choose a whole view, tag it."
+        )
         inputs.view("what", warning, invalid=True)
     return types.Property(inputs, view=types.View(label=label))
 
@@ -67,7 +69,7 @@ def _labelkit(context: Any, *arguments: str) -> dict[str, Any]:
 def _decide(context: Any, *, exclude: bool) -> dict[str, int]:
     from labelkit.project.project import lock_project, open_project
     from labelkit.store.label_store import LabelStore
-    from labelkit.workflows.queue import decide
+    from labelkit.workflows.review_and_label.queue import decide
 
     project = open_project(_project_root(context))
     with lock_project(project), LabelStore.open(project.store_url) as store:

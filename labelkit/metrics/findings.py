@@ -182,7 +182,6 @@ def assess(
     )
 
 
-
 def _named(names: Sequence[str], mask: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(names[k] for k in np.flatnonzero(mask))
 

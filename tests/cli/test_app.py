@@ -12,8 +12,8 @@ from labelkit import __version__
 from labelkit.errors import UsageError
 from labelkit.progress import Silent
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.export import export
-from labelkit.workflows.pull import pull
+from labelkit.workflows.loop.export import export
+from labelkit.workflows.loop.pull import pull
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 
 EVALUATION = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap"]
@@ -137,7 +137,7 @@ def test_a_bug_of_ours_keeps_its_traceback(trained, monkeypatch):
     def broken(*args):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("labelkit.workflows.status.status", broken)
+    monkeypatch.setattr("labelkit.workflows.loop.status.status", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         labelkit("status", *at(trained))
 
@@ -146,7 +146,7 @@ def test_a_full_disk_is_an_error_that_names_the_place(trained, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
 
-    monkeypatch.setattr("labelkit.workflows.status.status", full)
+    monkeypatch.setattr("labelkit.workflows.loop.status.status", full)
     outcome = labelkit("status", *at(trained))
     assert (outcome.code, outcome.out) == (1, "")
     assert "The disk is full at /data/x." in outcome.err

@@ -7,8 +7,8 @@ from labelkit.domain.skeleton import BUILTIN
 from labelkit.models.presets import PRESETS
 from labelkit.store.conflicts import OURS, THEIRS
 from labelkit.workflows.benchmarking.tables import tables
-from labelkit.workflows.export import FORMATS
-from labelkit.workflows.score import METRICS
+from labelkit.workflows.loop.export import FORMATS
+from labelkit.workflows.measure.score import METRICS
 
 
 @pytest.fixture

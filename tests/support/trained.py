@@ -20,7 +20,7 @@ from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.project.project import Project, create_project, open_project
 from labelkit.store.label_store import LabelStore, NewInstance
-from labelkit.workflows.bootstrap import BootstrapReport, bootstrap
+from labelkit.workflows.loop.bootstrap import BootstrapReport, bootstrap
 from labelkit.workflows.rounds.label_snapshot import DEV_SHARE
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.push_files import push_files

@@ -26,8 +26,8 @@ KILLED = -signal.SIGKILL
 #: What commands import when they need it.
 IMPORTED = (
     "labelkit.project.response_maps",
-    "labelkit.workflows.demo",
-    "labelkit.workflows.status",
+    "labelkit.workflows.help.demo",
+    "labelkit.workflows.loop.status",
     "labelkit.workflows.network.training",
     "pandas",
     "pycocotools.cocoeval",

@@ -72,7 +72,7 @@ def _matrix(similarity: np.ndarray, skeleton: Skeleton, path: Path) -> None:
     image = axes.imshow(similarity, vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set_xticks(range(len(skeleton)), skeleton.keypoints, rotation=90)
     axes.set_yticks(range(len(skeleton)), skeleton.keypoints)
-    axes.set_title("Cosine similarity of part features, mean of the crops")
+    axes.set_title("Cosine similarity of part features")
     axes.figure.colorbar(image, ax=axes)
     save(path)
 

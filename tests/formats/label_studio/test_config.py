@@ -7,13 +7,20 @@ from labelkit.domain.colours import keypoint_colours
 from labelkit.domain.skeleton import load_skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.label_studio.config import (
+    CORRECTING,
     NOTHING_CHOICE,
     VISIBILITY_HOTKEYS,
     correction_config,
     sides,
     visibility_config,
 )
-from labelkit.formats.label_studio.project import instructions, lacks
+from labelkit.formats.label_studio.project import (
+    TITLE_CHARACTERS,
+    instructions,
+    lacks,
+    marker,
+    project_fields,
+)
 
 MOUSE = make_skeleton("mouse", ("nose", "left_ear", "right_ear"))
 HOSTILE = make_skeleton("x", ('<Label value="a"/>', "&amp;'", "näse 鼻", "two\nlines", "a, b"))
@@ -123,6 +130,22 @@ def test_missing_parts_of_an_interface_are_found_however_it_is_arranged(config):
     broken = ours.replace('value="nose"', 'value="beak"')
     assert [part.rpartition(" ")[2] for part in lacks(broken, ours)] == ["nose"]
     assert len(lacks("no XML", ours)) > 4
+
+
+def test_a_project_that_an_earlier_version_made_is_recognised():
+    fields = project_fields("frames" * 20, "0f3a", "correction", MOUSE)
+    assert marker("0f3a", "correction") == "[labelkit 0f3a correction]"
+    assert marker("0f3a", "correction") in fields["description"]
+    assert len(fields["title"]) == TITLE_CHARACTERS
+    assert (NOTHING_CHOICE, *VISIBILITY_HOTKEYS) == (
+        "(none of them)",
+        "Visible",
+        "Occluded",
+        "Absent",
+    )
+    ours = correction_config(MOUSE)
+    assert CORRECTING in ours
+    assert lacks(ours.replace(CORRECTING, "Other instructions"), ours) == []
 
 
 @pytest.mark.parametrize("config", [visibility_config, correction_config])

@@ -26,8 +26,8 @@ from labelkit.bridges.ports import free_port
 from labelkit.errors import UsageError
 from labelkit.progress import Silent
 from labelkit.project.rounds import COMPLETE, rounds
-from labelkit.workflows.queue import queue
-from labelkit.workflows.review import review
+from labelkit.workflows.review_and_label.queue import queue
+from labelkit.workflows.review_and_label.review import review
 from labelkit.workflows.reviewing.app import App, install_plugin, open_app
 from labelkit.workflows.rounds.queue_file import read_choices, read_queue
 

@@ -21,8 +21,8 @@ from labelkit.errors import ProjectError
 from labelkit.store.conflicts import settle
 from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.store.label_store import NewInstance
+from labelkit.workflows.loop.status import status
 from labelkit.workflows.rounds.queue_file import write_queue
-from labelkit.workflows.status import status
 
 Region = dict[str, Any]
 

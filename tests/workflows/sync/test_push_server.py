@@ -19,7 +19,7 @@ from labelkit.domain.selection import QueueItem
 from labelkit.errors import ServiceError, UsageError
 from labelkit.formats.label_studio.project import lacks
 from labelkit.progress import Silent
-from labelkit.workflows.retrain import retrain
+from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
 from labelkit.workflows.rounds.run_round import latest_predictions
 

@@ -17,8 +17,8 @@ from labelkit.errors import StoreError
 from labelkit.store.conflicts import settle
 from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.loop.status import status
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
-from labelkit.workflows.status import status
 
 on_postgresql = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 

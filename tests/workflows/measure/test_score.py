@@ -12,7 +12,7 @@ from scipy.io import savemat
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.errors import UsageError
 from labelkit.progress import Console
-from labelkit.workflows import score as workflow
+from labelkit.workflows.measure import score as workflow
 
 DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 LSPET = DATA / "lspet" / "val" / "keypoints.json"

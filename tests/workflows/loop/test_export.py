@@ -11,7 +11,7 @@ from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
 from labelkit.store.journal import SKIP, Entry
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.export import export
+from labelkit.workflows.loop.export import export
 from labelkit.workflows.sync.pull_file import pull_file
 
 

@@ -3,7 +3,7 @@ from builders import make_project
 
 from labelkit.project.images import scan_images
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.doctor import doctor
+from labelkit.workflows.help.doctor import doctor
 
 
 def by_name(report):
@@ -75,7 +75,7 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(monkeypatch, 
     def version(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("labelkit.workflows.doctor.version", version)
+    monkeypatch.setattr("labelkit.workflows.help.doctor.version", version)
     monkeypatch.chdir(tmp_path)
     report = doctor(None)
     checks = by_name(report)

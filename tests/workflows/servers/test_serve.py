@@ -28,7 +28,7 @@ from labelkit.progress import Silent
 from labelkit.project.rounds import begin_round, finish_round, latest_complete
 from labelkit.store.label_store import NewInstance
 from labelkit.workflows.rounds.queue_file import write_queue
-from labelkit.workflows.serve import serve
+from labelkit.workflows.servers.serve import serve
 from labelkit.workflows.serving import ml_backend, task_predictor
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER, read_secret
 from labelkit.workflows.sync.push_files import push_files

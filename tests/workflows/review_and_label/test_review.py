@@ -17,9 +17,9 @@ from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.progress import Silent
 from labelkit.project.response_pictures import MapPictures
 from labelkit.store.conflicts import find_conflicts, settle
-from labelkit.workflows.queue import queue
-from labelkit.workflows.retrain import retrain
-from labelkit.workflows.review import review
+from labelkit.workflows.loop.retrain import retrain
+from labelkit.workflows.review_and_label.queue import queue
+from labelkit.workflows.review_and_label.review import review
 from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.queue_file import Choices, read_choices, read_queue, write_choices
 from labelkit.workflows.sync.pull_file import pull_file

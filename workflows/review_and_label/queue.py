@@ -16,6 +16,7 @@ from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.loop.status import status
 from labelkit.workflows.reviewing.app import SELECTION_FILE
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import (
@@ -27,7 +28,6 @@ from labelkit.workflows.rounds.queue_file import (
     write_choices,
     write_queue,
 )
-from labelkit.workflows.status import status
 
 
 @dataclass(frozen=True, slots=True)

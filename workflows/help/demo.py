@@ -24,9 +24,9 @@ from labelkit.project.project import Project, open_project
 from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.bootstrap import bootstrap
-from labelkit.workflows.evaluate import evaluate
-from labelkit.workflows.retrain import retrain
+from labelkit.workflows.loop.bootstrap import bootstrap
+from labelkit.workflows.loop.retrain import retrain
+from labelkit.workflows.measure.evaluate import evaluate
 from labelkit.workflows.reviewing.contact_sheet import contact_sheet, sheet_items
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.pull_file import pull_file

@@ -7,12 +7,12 @@ from trained import FIGURES
 from labelkit.progress import Silent
 from labelkit.project.rounds import begin_round, rounds
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.queue import queue
-from labelkit.workflows.retrain import retrain
+from labelkit.workflows.loop.retrain import retrain
+from labelkit.workflows.loop.status import status
+from labelkit.workflows.review_and_label.queue import queue
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
 from labelkit.workflows.rounds.settings import TrainingOptions
-from labelkit.workflows.status import status
 from labelkit.workflows.sync.pull_file import pull_file
 
 

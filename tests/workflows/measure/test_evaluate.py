@@ -21,8 +21,8 @@ from labelkit.project.predictions import read_predictions
 from labelkit.project.rounds import latest_complete
 from labelkit.store.journal import KEYPOINTS, WITHDRAWN, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.evaluate import EvaluateReport, evaluate
-from labelkit.workflows.retrain import retrain
+from labelkit.workflows.loop.retrain import retrain
+from labelkit.workflows.measure.evaluate import EvaluateReport, evaluate
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.pull_file import pull_file

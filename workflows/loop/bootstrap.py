@@ -27,7 +27,7 @@ from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
 from labelkit.workflows.intake.register import Registered, register
-from labelkit.workflows.retrain import RoundReport, report_round, round_at
+from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options
 from labelkit.workflows.sync.push_files import write_files

@@ -8,7 +8,7 @@ from labelkit.errors import ProjectError, UsageError
 from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.demo import demo
+from labelkit.workflows.help.demo import demo
 from labelkit.workflows.synthetic.simulated_annotator import NAME
 
 pytestmark = pytest.mark.slow

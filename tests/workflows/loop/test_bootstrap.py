@@ -18,7 +18,7 @@ from labelkit.project.project import open_project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete, rounds
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.bootstrap import bootstrap
+from labelkit.workflows.loop.bootstrap import bootstrap
 from labelkit.workflows.rounds.networks import load_network
 from labelkit.workflows.rounds.queue_file import read_queue
 

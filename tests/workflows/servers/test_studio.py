@@ -23,9 +23,9 @@ from labelkit.bridges.ports import check_port, free_port
 from labelkit.errors import ProjectError
 from labelkit.formats.label_studio.config import correction_config
 from labelkit.progress import Silent
-from labelkit.workflows.serve import serve
+from labelkit.workflows.servers.serve import serve
+from labelkit.workflows.servers.studio import Studio
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER
-from labelkit.workflows.studio import Studio
 from labelkit.workflows.sync.questions import image_url
 
 

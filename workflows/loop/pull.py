@@ -11,7 +11,7 @@ from labelkit.progress import Progress
 from labelkit.project.project import Project, lock_project
 from labelkit.store.conflicts import OURS, THEIRS, settle
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.status import status
+from labelkit.workflows.loop.status import status
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.pull_server import pull_server

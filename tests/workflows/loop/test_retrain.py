@@ -28,7 +28,7 @@ from labelkit.store.journal import (
     visibility_content,
 )
 from labelkit.store.label_store import LabelStore, NewInstance
-from labelkit.workflows.retrain import COMPARABLE, RoundReport, report_round, retrain
+from labelkit.workflows.loop.retrain import COMPARABLE, RoundReport, report_round, retrain
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import read_queue
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -129,7 +129,7 @@ def test_presence_is_measured_beside_one_score_for_all(trained):
 def test_where_presence_alone_taught_little_few_are_queued(
     trained, monkeypatch, presence_map, percent
 ):
-    monkeypatch.setattr("labelkit.workflows.retrain.FEW", 1)  # of 24
+    monkeypatch.setattr("labelkit.workflows.loop.retrain.FEW", 1)  # of 24
     newest = latest_complete(trained.project)
     assert newest is not None
     dev = {"presence_map": presence_map, "presence_map_chance": 0.6}

@@ -21,9 +21,9 @@ from labelkit.models.presets import PRESETS
 from labelkit.progress import Progress, Silent
 from labelkit.project.project import BENCHMARK_FILE, find_project, open_project
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.benchmark import benchmark
 from labelkit.workflows.benchmarking.scores import response_at
 from labelkit.workflows.benchmarking.tables import tables
+from labelkit.workflows.measure.benchmark import benchmark
 from labelkit.workflows.network.inference import PredictionWithMaps, make_prediction
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of

@@ -1,0 +1,1 @@
+"""The commands for reviewing and choosing what to label, one module each."""

@@ -199,6 +199,25 @@ def test_every_package_folder_is_in_the_wheel():
     assert sorted(listed) == sorted(folders)
 
 
+def test_every_data_file_is_in_the_wheel():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    inside = settings["setuptools"]["package-dir"]
+    packed: set[Path] = set()
+    for package, patterns in settings["setuptools"]["package-data"].items():
+        top, _, rest = package.removeprefix("labelkit.").partition(".")
+        folder = ROOT / inside.get(f"labelkit.{top}", package.replace(".", "/")) / rest
+        for pattern in patterns:
+            packed |= set(folder.glob(pattern))
+    data = {
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+        if not any(parent.is_symlink() for parent in path.parents)
+    }
+    assert packed == data
+
+
 def test_every_folder_with_python_files_is_a_package():
     without = {path.parent for path in sources(*FOLDERS)} - {
         path.parent for path in sources(*FOLDERS) if path.name == "__init__.py"

@@ -1,4 +1,4 @@
-"""From a box in an image to the crop around it: for networks, reviewers and annotators."""
+"""From a box in an image to the crop around it, for networks and for reviewers."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ class Annotation:
         pose: in upright image pixels; every keypoint is absent where the file locates none, and
             there are no keypoints at all where the file holds boxes only.
         iscrowd: the box covers a group of objects that are not separated.
+        category: of the object, by name; "" where the file gives none.
+        individual: who it is, in files that tell animals apart; "" elsewhere.
     """
 
     image_path: str
@@ -35,6 +37,8 @@ class Annotation:
     area: float | None
     pose: Pose
     iscrowd: bool
+    category: str = ""
+    individual: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

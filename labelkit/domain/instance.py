@@ -22,6 +22,29 @@ class Box(NamedTuple):
         """The longer of width and height, in pixels; PCK thresholds are fractions of it."""
         return max(self.w, self.h)
 
+    @property
+    def has_area(self) -> bool:
+        """False for a line or a point, and where width or height is negative."""
+        return self.w > 0 and self.h > 0
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.x, self.y, self.x + self.w, self.y + self.h
+
+    def overlap(self, other: Box) -> float:
+        """0 apart ... 1 equal: the area that both cover, as a share of what either covers."""
+        w = min(self.x + self.w, other.x + other.w) - max(self.x, other.x)
+        h = min(self.y + self.h, other.y + other.h) - max(self.y, other.y)
+        both = max(w, 0.0) * max(h, 0.0)
+        either = self.w * self.h + other.w * other.h - both
+        return both / either if either > 0 else 0.0
+
+    def is_nearly(self, other: Box) -> bool:
+        """Whether no number of them differs by more than a millionth of their longest side."""
+        tolerance = 1e-6 * max(self.long_side, other.long_side)
+        return all(abs(a - b) <= tolerance for a, b in zip(self, other, strict=True))
+
 
 def check_box(box: Box, image: Image) -> Box:
     """Clip a box to its image.
@@ -75,9 +98,11 @@ class Instance:
         image: the image it is in.
         ordinal: 0, 1, ... in the order in which the image's boxes were registered.
         box: in upright image pixels.
-        box_source: "given", "whole-image", "detected" or "human".
+        box_source: "given", "keypoints" (around them), "whole-image", "detected" or "human".
         area: of the object's segment in square pixels, the scale of OKS; the box's where no
             segment is known.
+        category: its name; "" where no label file gave one.
+        individual: who it is, where a label file tells animals apart; "" elsewhere.
     """
 
     image: Image
@@ -85,6 +110,8 @@ class Instance:
     box: Box
     box_source: str
     area: float
+    category: str = ""
+    individual: str = ""
 
     @property
     def id(self) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import URL, Connection, Row, Select, delete, func, insert, select, update
 
-from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.instance import Image, Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.selection import DevDraw
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import StoreError
 from labelkit.project.images import FileStamp
@@ -32,32 +32,26 @@ from labelkit.store.journal import (
     pose_of,
     presence_of,
 )
+from labelkit.store.objects import (
+    NewInstance,
+    forget_objects,
+    read_instances,
+    register_objects,
+)
 from labelkit.store.rows import (
     entry_of_row,
     exact_json,
     image_of_row,
-    instance_of_row,
     row_of_entry,
     row_of_image,
-    row_of_instance,
 )
-from labelkit.store.schema import file_stamp, image, instance, journal
+from labelkit.store.schema import file_stamp, image, instance, journal, meta
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
 
-
-class NewInstance(NamedTuple):
-    """An object to register; the store assigns its ordinal and thereby its id.
-
-    Attributes:
-        image, box, box_source, area: as in `Instance`.
-    """
-
-    image: Image
-    box: Box
-    box_source: str
-    area: float
+#: Key of `meta`.
+_DEV_DRAW = "dev_set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +172,38 @@ class LabelStore:
                 rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
 
+    # The dev set
+
+    def dev_draw(self) -> DevDraw | None:
+        """Which images are in the dev set; None in a store of an earlier version."""
+        with self.database.reading() as connection:
+            text = connection.scalar(select(meta.c.value).where(meta.c.key == _DEV_DRAW))
+        if text is None:
+            return None
+        kept = json.loads(text)
+        return DevDraw(kept["share"], frozenset(kept["added"]), frozenset(kept["left_out"]))
+
+    def keep_dev_draw(self, draw: DevDraw) -> None:
+        """Record which images are in the dev set."""
+        content = {
+            "share": draw.share,
+            "added": sorted(draw.added),
+            "left_out": sorted(draw.left_out),
+        }
+        with self.database.writing() as connection:
+            connection.execute(delete(meta).where(meta.c.key == _DEV_DRAW))
+            row = {"key": _DEV_DRAW, "value": exact_json(content)}
+            connection.execute(insert(meta).values(row))
+
     # Instances
 
     def add_instances(self, candidates: Iterable[NewInstance]) -> list[Instance]:
         """Register objects, all boxes of an image in one call.
 
-        A box that the image already has (to a millionth of its long side) is the same instance,
-        which takes over a segment area if only the area of its box was known. Two equal boxes in
-        one call are two objects.
+        A candidate that the image has already (see `same_objects`) is the same instance, which
+        takes over what a label file says of it now: box, area, category, individual. Two equal
+        boxes in one call are two objects. A whole image that stood in for an object, and has no
+        answers, gives way to boxes.
 
         Returns:
             the instance of each candidate, in their order.
@@ -194,34 +212,12 @@ class LabelStore:
             StoreError: if an image is not registered.
         """
         with self.database.writing() as connection:
-            images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
-            free = defaultdict(list)  # image id -> instances that no candidate has claimed
-            for found in _instances(connection):
-                free[found.image.id].append(found)
-            following = {id_: found[-1].ordinal + 1 for id_, found in free.items()}
-            result, new = [], []
-            for image_, box, box_source, area in candidates:
-                if image_.id not in images:
-                    raise StoreError(f"The image {image_.path} is not registered.")
-                same = next((i for i in free[image_.id] if _same_box(i.box, box)), None)
-                if same is not None:
-                    free[image_.id].remove(same)
-                    same = _with_segment_area(connection, same, area)
-                else:
-                    ordinal = following.get(image_.id, 0)
-                    following[image_.id] = ordinal + 1
-                    box = Box(*map(float, box))
-                    same = Instance(images[image_.id], ordinal, box, box_source, float(area))
-                    new.append(same)
-                result.append(same)
-            for chunk in _chunks(new):
-                connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
-        return result
+            return register_objects(connection, list(candidates))
 
     def instances(self) -> dict[str, Instance]:
         """Every instance by id, ordered by image path and ordinal."""
         with self.database.reading() as connection:
-            return {item.id: item for item in _instances(connection)}
+            return {item.id: item for item in read_instances(connection)}
 
     # The journal
 
@@ -360,28 +356,8 @@ def _forget_unlabelled(connection: Connection, image_id: str, path: str) -> None
             f"{path} is not the image that was labelled under this name.",
             "Put the former file back, or give the new image another name.",
         )
-    connection.execute(delete(instance).where(instance.c.image_id == image_id))
+    forget_objects(connection, list(connection.scalars(mine)))
     connection.execute(delete(image).where(image.c.id == image_id))
-
-
-def _same_box(one: Box, other: Box) -> bool:
-    tolerance = 1e-6 * max(one.long_side, other[2], other[3])
-    return all(abs(a - b) <= tolerance for a, b in zip(one, other, strict=True))
-
-
-def _with_segment_area(connection: Connection, known: Instance, area: float) -> Instance:
-    of_box = known.box.w * known.box.h
-    if abs(known.area - of_box) > 1e-6 * of_box or abs(area - of_box) <= 1e-6 * of_box:
-        return known
-    connection.execute(update(instance).where(instance.c.id == known.id).values(area=area))
-    return replace(known, area=float(area))
-
-
-def _instances(connection: Connection) -> list[Instance]:
-    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
-    rows = connection.execute(select(instance))
-    found = [instance_of_row(row, images[row.image_id]) for row in rows]
-    return sorted(found, key=lambda item: (item.image.path, item.ordinal))
 
 
 def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:

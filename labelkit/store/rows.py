@@ -37,13 +37,15 @@ def row_of_instance(item: Instance) -> dict[str, Any]:
         **dict(zip("xywh", item.box, strict=True)),
         "box_source": item.box_source,
         "area": item.area,
+        "category": item.category,
+        "individual": item.individual,
     }
 
 
 def instance_of_row(row: Row[Any], image: Image) -> Instance:
     """An instance from its row and its image."""
     box = Box(row.x, row.y, row.w, row.h)
-    return Instance(image, row.ordinal, box, row.box_source, row.area)
+    return Instance(image, row.ordinal, box, row.box_source, row.area, row.category, row.individual)
 
 
 def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from labelkit.errors import INSTALL_NEWER, StoreError
 
 #: Version of the tables below. Raise it together with a step in MIGRATIONS.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 tables = MetaData()
 
@@ -74,7 +74,18 @@ instance = Table(
     Column("h", Double, nullable=False),
     Column("box_source", String(32), nullable=False),
     Column("area", Double, nullable=False),
+    Column("category", Text, nullable=False, server_default=""),
+    Column("individual", Text, nullable=False, server_default=""),
     UniqueConstraint("image_id", "ordinal"),
+)
+
+#: The annotations of label files that described an object: it is recognised by them.
+origin = Table(
+    "origin",
+    tables,
+    Column("instance_id", String(32), ForeignKey("instance.id"), primary_key=True),
+    Column("source", Text, primary_key=True),  # as in the journal: "file:keypoints.json"
+    Column("reference", Text, primary_key=True),
 )
 
 journal = Table(
@@ -154,8 +165,27 @@ def _add_sync_state(connection: Connection) -> None:
     connection.execute(insert(meta).values(key="project_uid", value=secrets.token_hex(8)))
 
 
+def _add_categories_and_origins(connection: Connection) -> None:
+    """2 -> 3: what label files say of an object besides its keypoints, and where they say it."""
+    for column in ("category", "individual"):
+        connection.execute(
+            DDL(f"ALTER TABLE instance ADD COLUMN {column} TEXT DEFAULT '' NOT NULL")
+        )
+    tables.create_all(connection, tables=[origin])
+    columns = (journal.c.instance_id, journal.c.source, journal.c.reference)
+    of_files = (
+        select(*columns)
+        .distinct()
+        .where(journal.c.source.startswith("file:"), journal.c.kind == "keypoints")
+    )
+    connection.execute(insert(origin).from_select([column.name for column in columns], of_files))
+
+
 #: From each version to the next; a step runs in the transaction that records it.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _add_sync_state}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
+    1: _add_sync_state,
+    2: _add_categories_and_origins,
+}
 
 
 def read_version(connection: Connection) -> int | None:

@@ -1,0 +1,190 @@
+"""Objects of images: registered, recognised when a label file brings them again, kept true."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from labelkit.domain.identity import Candidate, same_objects
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.errors import StoreError
+from labelkit.store.journal import KEYPOINTS, WITHDRAWN
+from labelkit.store.rows import image_of_row, instance_of_row, row_of_instance
+from labelkit.store.schema import image, instance, journal, origin
+
+#: Where boxes come from; one takes the place of another if it stands in the same place or later.
+SOURCES = ("whole-image", "keypoints", "detected", "human", "given")
+
+#: Rows a statement; SQLite allows 32,766 values in one.
+_CHUNK = 500
+
+
+class NewInstance(NamedTuple):
+    """An object to register; the store assigns its ordinal and thereby its id.
+
+    Attributes:
+        image, box, box_source, area, category, individual: as in `Instance`.
+        origin: (source, reference) of its annotation in a label file; None for an object that was
+            detected, drawn, or made of a whole image.
+        keypoints: of that annotation, [x, y, v] by name; empty without any.
+    """
+
+    image: Image
+    box: Box
+    box_source: str
+    area: float
+    category: str = ""
+    individual: str = ""
+    origin: tuple[str, str] | None = None
+    keypoints: Mapping[str, Sequence[float]] = MappingProxyType({})
+
+
+def read_instances(connection: Connection) -> list[Instance]:
+    """Every instance, ordered by image path and ordinal."""
+    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
+    rows = connection.execute(select(instance))
+    found = [instance_of_row(row, images[row.image_id]) for row in rows]
+    return sorted(found, key=lambda item: (item.image.path, item.ordinal))
+
+
+def register_objects(connection: Connection, found: Sequence[NewInstance]) -> list[Instance]:
+    """Register objects in the caller's transaction; see `LabelStore.add_instances`."""
+    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
+    of_image: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(found):
+        if item.image.id not in images:
+            raise StoreError(f"The image {item.image.path} is not registered.")
+        of_image[item.image.id].append(index)
+    known: dict[str, list[Instance]] = defaultdict(list)
+    for instance_ in read_instances(connection):
+        if instance_.image.id in of_image:
+            known[instance_.image.id].append(instance_)
+    candidates = _known_candidates(connection, chain(*known.values())) if known else {}
+    made: dict[int, Instance] = {}
+    new: list[Instance] = []
+    stand_ins: list[str] = []
+    for id_, indices in of_image.items():
+        before = known[id_]
+        same = same_objects(
+            [candidates[item.id] for item in before], [_candidate(found[i]) for i in indices]
+        )
+        ordinal = before[-1].ordinal + 1 if before else 0
+        for index, place in zip(indices, same, strict=True):
+            item = found[index]
+            if place is not None:
+                made[index] = _brought_up_to_date(connection, before[place], item)
+                continue
+            box = Box(*map(float, item.box))
+            made[index] = Instance(
+                images[id_],
+                ordinal,
+                box,
+                item.box_source,
+                float(item.area),
+                item.category,
+                item.individual,
+            )
+            ordinal += 1
+            new.append(made[index])
+        if any(found[index].box_source not in ("whole-image", "human") for index in indices):
+            stand_ins += [
+                item.id
+                for place, item in enumerate(before)
+                if place not in same and item.box_source == "whole-image"
+            ]
+    for chunk in _chunks(new):
+        connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
+    _keep_origins(connection, [(made[i].id, item.origin) for i, item in enumerate(found)])
+    forget_objects(connection, _unlabelled(connection, stand_ins))
+    return [made[index] for index in range(len(found))]
+
+
+def forget_objects(connection: Connection, ids: Sequence[str]) -> None:
+    """Drop objects without answers."""
+    for chunk in _chunks(ids):
+        connection.execute(delete(origin).where(origin.c.instance_id.in_(chunk)))
+        connection.execute(delete(instance).where(instance.c.id.in_(chunk)))
+
+
+def _unlabelled(connection: Connection, ids: Sequence[str]) -> list[str]:
+    labelled: set[str] = set()
+    for chunk in _chunks(ids):
+        query = select(journal.c.instance_id).where(journal.c.instance_id.in_(chunk))
+        labelled.update(connection.scalars(query))
+    return [id_ for id_ in ids if id_ not in labelled]
+
+
+def _known_candidates(
+    connection: Connection, instances: Iterable[Instance]
+) -> dict[str, Candidate]:
+    """What the store knows of objects, by id."""
+    origins: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in connection.execute(select(origin)):
+        origins[row.instance_id].add((row.source, row.reference))
+    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_((KEYPOINTS, WITHDRAWN)))
+    latest = select(journal.c.instance_id, journal.c.content).where(
+        journal.c.seq.in_(newest.group_by(journal.c.instance_id))
+    )
+    contents = {row.instance_id: row.content for row in connection.execute(latest)}
+    return {
+        item.id: Candidate(
+            item.box,
+            item.individual,
+            frozenset(origins[item.id]),
+            json.loads(contents.get(item.id, "{}")),
+        )
+        for item in instances
+    }
+
+
+def _candidate(item: NewInstance) -> Candidate:
+    origins = frozenset() if item.origin is None else frozenset([item.origin])
+    return Candidate(Box(*item.box), item.individual, origins, item.keypoints)
+
+
+def _brought_up_to_date(connection: Connection, known: Instance, found: NewInstance) -> Instance:
+    """A known object as a label file describes it now, in the store too."""
+    now = _with_segment_area(known, found.area)
+    box = Box(*map(float, found.box))
+    tells_more = SOURCES.index(found.box_source) >= SOURCES.index(known.box_source)
+    if found.origin and tells_more and not known.box.is_nearly(box):
+        now = replace(now, box=box, box_source=found.box_source, area=float(found.area))
+    now = replace(
+        now,
+        category=found.category or known.category,
+        individual=found.individual or known.individual,
+    )
+    if now != known:
+        mine = instance.c.id == known.id
+        connection.execute(update(instance).where(mine).values(row_of_instance(now)))
+    return now
+
+
+def _with_segment_area(known: Instance, area: float) -> Instance:
+    """A segment's area replaces that of the box."""
+    of_box = known.box.w * known.box.h
+    if abs(known.area - of_box) > 1e-6 * of_box or abs(area - of_box) <= 1e-6 * of_box:
+        return known
+    return replace(known, area=float(area))
+
+
+def _keep_origins(
+    connection: Connection, found: Iterable[tuple[str, tuple[str, str] | None]]
+) -> None:
+    known = {tuple(row) for row in connection.execute(select(origin))}
+    rows = {(id_, *named) for id_, named in found if named is not None} - known
+    for chunk in _chunks(sorted(rows)):
+        columns = ("instance_id", "source", "reference")
+        connection.execute(insert(origin), [dict(zip(columns, row, strict=True)) for row in chunk])
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]

@@ -18,6 +18,7 @@ from labelkit.project.project import Project as ProjectFolder
 from labelkit.project.project import find_project, lock_project, open_project
 from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.bootstrap import BootstrapReport
 from labelkit.workflows.loop.bootstrap import bootstrap as run_bootstrap
 from labelkit.workflows.loop.export import ExportReport
@@ -89,7 +90,7 @@ class Project:
         folder = open_project(self.root)
         with (
             lock_project(folder) if alone else nullcontext(),
-            LabelStore.open(folder.store_url) as store,
+            open_store(folder) as store,
         ):
             yield folder, store
 
@@ -394,6 +395,7 @@ def bootstrap(
     images: AnyPath,
     *,
     skeleton: AnyPath | None = None,
+    pairs: str | None = None,
     boxes: AnyPath | None = None,
     labels: AnyPath | None = None,
     labeled: str | float | None = None,
@@ -419,6 +421,8 @@ def bootstrap(
         images: folder of images; it is only read.
         skeleton: "coco17", "crowdpose14", "mpii16", "lsp14", or a TOML file, DeepLabCut config or
             COCO file; None takes the project's, the label file's, or coco17.
+        pairs: left/right pairs, such as "wingL:wingR,antL:antR", or "none"; None takes those of the
+            skeleton, or finds them by name.
         boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
         labels: a file of labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.
         labeled: percentage of the instances whose keypoints may give locations, such as "10%" or
@@ -458,6 +462,7 @@ def bootstrap(
             "missing": skip_missing,
         },
         options=_options(preset, backbone, epochs, pretrained, rotation, mirror, seed),
+        pairs=pairs,
     )
     progress.line(report.text())  # a notebook shows what is returned, and that is the project
     return Project(report.project, progress, report)

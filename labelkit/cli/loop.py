@@ -56,6 +56,14 @@ SkeletonOption = Annotated[
         autocompletion=lambda: ["coco17", "crowdpose14", "mpii16", "lsp14"],
     ),
 ]
+PairsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        metavar="LEFT:RIGHT,...|none",
+        help="Left/right pairs, which a mirror image swaps. Default: the skeleton's, else by name.",
+    ),
+]
 SkipUnreadableOption = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out unreadable images.")
 ]
@@ -117,6 +125,7 @@ def bootstrap(
     labels: LabelsOption = None,
     boxes: BoxesOption = None,
     skeleton: SkeletonOption = None,
+    pairs: PairsOption = None,
     labeled: LabeledOption = None,
     skip_unreadable: SkipUnreadableOption = False,
     skip_duplicates: SkipDuplicatesOption = False,
@@ -161,6 +170,7 @@ def bootstrap(
             "missing": skip_missing,
         },
         options=options,
+        pairs=pairs,
     )
     finish(report, as_json)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from labelkit.errors import SkeletonError
+from labelkit.domain.sides import find_sides
+from labelkit.domain.text import named
+from labelkit.errors import SkeletonError, UsageError
 
 BUILTIN = ("coco17", "crowdpose14", "mpii16", "lsp14")
 
@@ -96,6 +98,16 @@ class Skeleton:
         return tuple(flip)
 
     @property
+    def unpaired_sides(self) -> tuple[int, ...]:
+        """Keypoints whose names say left or right, but that are in no pair.
+
+        A mirror image shows them on the other side under the same name.
+        """
+        found = find_sides(self.keypoints)
+        sided = {*found.unpaired, *(index for pair in found.pairs for index in pair)}
+        return tuple(sorted(sided.difference(index for pair in self.pairs for index in pair)))
+
+    @property
     def has_layout(self) -> bool:
         """Whether the layout tells keypoints apart; the one that stands in for none does not."""
         return len(set(self.layout)) > 1
@@ -142,16 +154,15 @@ def make_skeleton(
 ) -> Skeleton:
     """Build a skeleton, filling in what is not given.
 
-    Pairs follow from names (left/right), sigmas are .08, links form a chain, and the layout
+    Pairs follow from names (see `find_sides`), sigmas are .08, links form a chain, and the layout
     puts every keypoint in the middle of the box.
 
     Raises:
-        SkeletonError: see `Skeleton`; also if a left or right keypoint has no partner, because
-            mirrored training images would then teach the wrong side.
+        SkeletonError: see `Skeleton`.
     """
     keypoints = tuple(keypoints)
     if pairs is None:
-        pairs = pairs_by_name(name, keypoints)
+        pairs = find_sides(keypoints).pairs
     return Skeleton(
         name=name,
         keypoints=keypoints,
@@ -164,44 +175,35 @@ def make_skeleton(
     )
 
 
-def _other_side(keypoint: str) -> tuple[str, bool] | None:
-    """The mirrored name, and whether `keypoint` is the left one; None if it has no side."""
-    lower = keypoint.lower()
-    for left, right in (("left", "right"), ("l_", "r_"), ("_l", "_r"), ("l-", "r-"), ("-l", "-r")):
-        for mine, other, is_left in ((left, right, True), (right, left, False)):
-            if len(mine) > 2:
-                at = lower.find(mine)
-            elif mine[1] in "_-":
-                at = 0 if lower.startswith(mine) else -1
-            else:
-                at = len(lower) - 2 if lower.endswith(mine) else -1
-            if at >= 0:
-                return lower[:at] + other + lower[at + len(mine) :], is_left
-    return None
+def with_pairs(skeleton: Skeleton, text: str) -> Skeleton:
+    """The skeleton with other left/right pairs.
 
-
-def pairs_by_name(name: str, keypoints: Sequence[str]) -> list[tuple[int, int]]:
-    """(left, right) index pairs by name: left_x/right_x, leftX/rightX, l_x/r_x, x_L/x_R.
+    Args:
+        skeleton: whose pairs are replaced.
+        text: "wingL:wingR,antL:antR", left first, or "none".
 
     Raises:
-        SkeletonError: if a left or right keypoint has no partner.
+        UsageError: if the text is not written like that.
+        SkeletonError: if it names an unknown keypoint, or one of them twice.
     """
-    lower = [k.lower() for k in keypoints]
-    pairs = []
-    for index, keypoint in enumerate(keypoints):
-        side = _other_side(keypoint)
-        if side is None:
-            continue
-        partner, is_left = side
-        if partner not in lower:
-            raise SkeletonError(
-                f"Skeleton {name!r}: {keypoint!r} has no partner named like {partner!r}.",
-                "Add the partner, or write the pairs into a skeleton TOML file "
-                "(pairs = [] where a mirror image swaps none).",
-            )
-        if is_left:
-            pairs.append((index, lower.index(partner)))
-    return pairs
+    rows = [] if text.strip() == "none" else [part.split(":") for part in text.split(",")]
+    if any(len(row) != 2 for row in rows):
+        raise UsageError(
+            f"--pairs {text!r} is not a list of pairs.",
+            "Type for example: --pairs wingL:wingR,antL:antR, or: --pairs none",
+        )
+    pairs = tuple((skeleton.index(a.strip()), skeleton.index(b.strip())) for a, b in rows)
+    return replace(skeleton, pairs=pairs)
+
+
+def pairs_in_words(skeleton: Skeleton) -> str:
+    """Which keypoints a mirror image swaps, and which have a side but no partner."""
+    names = skeleton.keypoints
+    pairs = ", ".join(f"{names[left]}/{names[right]}" for left, right in skeleton.pairs)
+    text = f"Left/right pairs: {pairs or 'none'}."
+    if alone := [names[index] for index in skeleton.unpaired_sides]:
+        text += f" Without a partner: {named(alone)}."
+    return text
 
 
 def load_skeleton(name_or_path: str | Path) -> Skeleton:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,15 @@ from builders import stick_skeleton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.domain.skeleton import BUILTIN, DEFAULT_SIGMA, load_skeleton, make_skeleton
-from labelkit.errors import SkeletonError
+from labelkit.domain.skeleton import (
+    BUILTIN,
+    DEFAULT_SIGMA,
+    load_skeleton,
+    make_skeleton,
+    pairs_in_words,
+    with_pairs,
+)
+from labelkit.errors import SkeletonError, UsageError
 
 LIMBS = (0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089)
 
@@ -52,19 +60,44 @@ def test_what_is_not_given_is_filled_in():
     assert skeleton.pairs == ()
 
 
+def test_pairs_are_found_by_name_and_a_side_without_partner_is_listed():
+    skeleton = make_skeleton("s", ["head", "wingR", "left_leg", "wingL", "bright_spot"])
+    assert skeleton.pairs == ((3, 1),)
+    assert skeleton.unpaired_sides == (2,)
+    assert pairs_in_words(skeleton) == (
+        "Left/right pairs: wingL/wingR. Without a partner: left_leg."
+    )
+
+
+def test_pairs_that_are_given_win_over_names():
+    names = ["wingL", "wingR", "antL", "antR"]
+    skeleton = make_skeleton("s", names, pairs=[(0, 1)])
+    assert (skeleton.pairs, skeleton.unpaired_sides) == (((0, 1),), (2, 3))
+
+
 @pytest.mark.parametrize(
-    ("left", "right"),
-    [("left_ear", "right_ear"), ("earLeft", "earRight"), ("l_ear", "r_ear"), ("ear-L", "ear-R")],
+    ("text", "pairs"),
+    [
+        ("none", ()),
+        ("a:b", ((0, 1),)),
+        (" c : a , d:b", ((2, 0), (3, 1))),
+    ],
 )
-def test_sides_are_read_from_names(left, right):
-    assert make_skeleton("s", ["nose", right, left]).pairs == ((2, 1),)
+def test_pairs_are_typed_as_names_left_first(text, pairs):
+    assert with_pairs(make_skeleton("s", ["a", "b", "c", "d"]), text).pairs == pairs
 
 
-def test_a_side_without_its_partner_is_refused_unless_pairs_are_given():
-    with pytest.raises(SkeletonError, match=r"'left_ear'.*'right_ear'") as caught:
-        make_skeleton("s", ["nose", "left_ear"])
-    assert "pairs = []" in caught.value.next_step
-    assert make_skeleton("s", ["nose", "left_ear"], pairs=[]).pairs == ()
+@pytest.mark.parametrize("text", ["a", "a:b:c", "", "a:b,"])
+def test_pairs_that_are_not_pairs_are_refused(text):
+    with pytest.raises(UsageError, match=re.escape(repr(text))) as caught:
+        with_pairs(make_skeleton("s", ["a", "b", "c"]), text)
+    assert "--pairs none" in caught.value.next_step
+
+
+@pytest.mark.parametrize("text", ["a:z", "a:b,a:c", "a:a"])
+def test_pairs_of_unknown_or_repeated_keypoints_are_refused(text):
+    with pytest.raises(SkeletonError, match=r"'z'|'a'|pair"):
+        with_pairs(make_skeleton("s", ["a", "b", "c"]), text)
 
 
 @pytest.mark.parametrize(

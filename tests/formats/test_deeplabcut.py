@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelkit.domain.pose import human_pose
-from labelkit.errors import FormatError, SkeletonError
+from labelkit.errors import FormatError
 from labelkit.files.documents import load_text
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
 
@@ -118,9 +118,10 @@ def test_a_wrong_config_says_what_is_wrong(text, named):
     assert named in caught.value.problem
 
 
-def test_a_config_with_one_ear_is_refused():
-    with pytest.raises(SkeletonError, match="leftear"):
-        skeleton_from_config("bodyparts: [leftear, tail]", "config.yaml")
+def test_a_config_has_the_pairs_that_its_names_tell_and_one_ear_is_unpaired():
+    assert skeleton_from_config("bodyparts: [earL, tail, earR]", "config.yaml").pairs == ((0, 2),)
+    one = skeleton_from_config("bodyparts: [left_ear, tail]", "config.yaml")
+    assert (one.pairs, one.unpaired_sides) == ((), (0,))
 
 
 @pytest.mark.skipif(not MOUSE.is_dir(), reason="no openfield-mouse under LABELKIT_DATA")

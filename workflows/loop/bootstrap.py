@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelkit.domain.skeleton import Skeleton, load_skeleton
+from labelkit.domain.sides import find_sides
+from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, with_pairs
 from labelkit.domain.text import counted, named
 from labelkit.errors import LabelkitError, ProjectError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.project import (
     PROJECT_FILE,
     Project,
-    change_skeleton,
+    change_project,
     create_project,
     default_project_root,
     find_project,
@@ -24,7 +25,7 @@ from labelkit.project.project import (
 )
 from labelkit.project.rounds import latest_complete
 from labelkit.report import Report
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
 from labelkit.workflows.intake.register import Registered, register
 from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
@@ -105,6 +106,7 @@ def bootstrap(
     percent: float | None,
     skip: Mapping[str, bool],
     options: TrainingOptions,
+    pairs: str | None = None,
 ) -> BootstrapReport:
     """Register images and labels; train the first round as soon as there are answers.
 
@@ -118,14 +120,17 @@ def bootstrap(
         percent: 0 ... 100, of the instances: how many may give locations; None for all.
         skip: "unreadable", "duplicates" and "missing" -> leave such items out.
         options: how to train.
+        pairs: left/right pairs, see `with_pairs`; None takes the skeleton's.
 
     Raises:
         LabelkitError: if anything given cannot be used.
     """
     check_options(options)
     is_new = _existing(images, project_root) is None
-    project, label_file = _project(images, project_root, skeleton, labels, options.seed, progress)
-    with lock_project(project), LabelStore.open(project.store_url) as store:
+    project, label_file = _project(
+        images, project_root, skeleton, pairs, labels, options.seed, progress
+    )
+    with lock_project(project), open_store(project) as store:
         try:
             registered = register(
                 project,
@@ -166,6 +171,7 @@ def _project(
     images: Path,
     root: Path | None,
     skeleton: str | None,
+    pairs: str | None,
     labels: Path | None,
     seed: int | None,
     progress: Progress,
@@ -181,14 +187,18 @@ def _project(
             )
         if wanted is not None and wanted != found.skeleton:
             found = _with_skeleton(found, wanted, progress)
+        if pairs is not None:
+            found = _with_pairs(found, pairs, progress)
         return found, read_label_file(labels, found.skeleton) if labels else None
     label_file = read_label_file(labels, wanted) if labels else None
     chosen: Skeleton | None = label_file.skeleton if label_file else wanted
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)
         progress.line(f"Taking the skeleton {DEFAULT_SKELETON}; choose another with --skeleton.")
+    if pairs is not None:
+        chosen = with_pairs(chosen, pairs)
     made = create_project(root or default_project_root(images), images, chosen, seed or 0)
-    progress.line(f"Made the project {made.root}.")
+    progress.line(f"Made the project {made.root}. {pairs_in_words(chosen)}")
     return made, label_file
 
 
@@ -200,17 +210,32 @@ def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Pr
     Raises:
         UsageError: if labels name other keypoints.
     """
-    with lock_project(project), LabelStore.open(project.store_url) as store:
+    same = wanted.keypoints == project.skeleton.keypoints
+    if same and wanted.pairs == find_sides(wanted.keypoints).pairs:  # the file may leave them open
+        wanted = replace(wanted, pairs=project.skeleton.pairs)
+        if wanted == project.skeleton:
+            return project
+    with lock_project(project), open_store(project) as store:
         if store.head() == 0:
             progress.line(f"The project {project.root} now has the skeleton {wanted.name!r}.")
-            return change_skeleton(project, wanted)
-    if wanted.keypoints != project.skeleton.keypoints:
+            return change_project(project, skeleton=wanted)
+    if not same:
         raise UsageError(
             f"The project {project.root} has the skeleton {project.skeleton.name!r}, "
             f"not {wanted.name!r}.",
             "Its labels need that skeleton. Make another project: --project DIR",
         )
     return project
+
+
+def _with_pairs(project: Project, pairs: str, progress: Progress) -> Project:
+    """The project with other left/right pairs, which no label depends on."""
+    changed = with_pairs(project.skeleton, pairs)
+    if changed == project.skeleton:
+        return project
+    with lock_project(project):
+        progress.line(pairs_in_words(changed))
+        return change_project(project, skeleton=changed)
 
 
 def _existing(images: Path, root: Path | None) -> Project | None:

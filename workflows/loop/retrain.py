@@ -14,6 +14,7 @@ from labelkit.domain.selection import format_percent, labelled_count, labelled_s
 from labelkit.domain.text import counted
 from labelkit.errors import WaitingForLabels
 from labelkit.metrics.quality import hardly_learned
+from labelkit.metrics.table import describe
 from labelkit.progress import Progress
 from labelkit.project.predictions import iter_predictions
 from labelkit.project.project import Project, is_main_process
@@ -89,11 +90,11 @@ class RoundReport(Report):
             f"Round {self.round:03d} ({self.kind}) {state}: "
             f"{self.labelled} of {counted(self.instances, 'instance')} gave locations."
         ]
-        numbers = [f"{k} {v:.3f}" for k, v in self.dev.items() if isinstance(v, float)]
-        if numbers:
+        measures = describe(self.dev)
+        if measures:
             located = self.dev.get("located", 0)
             few = ", too few to compare rounds" if 0 < located < COMPARABLE else ""
-            lines.append(f"On the dev set ({located} with keypoints{few}): {', '.join(numbers)}.")
+            lines.append(f"On the dev set ({located} with keypoints{few}): {measures}.")
         if self.note:
             lines.append(f"note: {self.note}")
         lines += [f"Queued for correction: {counted(self.queued, 'instance')}.", self.next_step]
@@ -174,7 +175,7 @@ def round_at(
     """
     begun = unfinished(project)
     last = begun or latest_complete(project)
-    settings = resolve(options, last.plan.settings if last else {})
+    settings = resolve(options, last.plan.settings if last else {}, project.skeleton)
     seed = options.seed
     if seed is None:
         seed = begun.plan.seed if begun else project.seed

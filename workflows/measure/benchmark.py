@@ -10,6 +10,7 @@ from typing import Any
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.domain.selection import labelled_set
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
@@ -21,7 +22,7 @@ from labelkit.project.project import (
     lock_project,
     open_project,
 )
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.benchmarking.report import BenchmarkReport, Line, finished
 from labelkit.workflows.benchmarking.runs import Bench, planned, scored
 from labelkit.workflows.benchmarking.scores import prior_scores
@@ -73,7 +74,8 @@ def benchmark(
     """
     if (test_images is None) != (test_labels is None):
         raise UsageError("A test set needs both --test-images DIR and --test-labels FILE.")
-    settings = resolve(options, _kept(root))
+    skeleton = _skeleton(root, images, labels)
+    settings = resolve(options, _kept(root), skeleton)
     known = tables(preset_of(settings), LARGER[settings["preset"]] if larger is None else larger)
     if table not in known:
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
@@ -89,8 +91,8 @@ def benchmark(
         raise UsageError(
             f"--only and --labeled leave no row of {table!r}.", "Leave out --only or --labeled."
         )
-    project = _project(root, images, labels, progress)
-    with lock_project(project), LabelStore.open(project.store_url) as store:
+    project = _project(root, images, skeleton, progress)
+    with lock_project(project), open_store(project) as store:
         write_json(root / BENCHMARK_FILE, settings)
         if images is not None and labels is not None:
             register_labelled(project, store, progress, labels)
@@ -108,15 +110,21 @@ def _kept(root: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def _project(root: Path, images: Path | None, labels: Path | None, progress: Progress) -> Project:
+def _skeleton(root: Path, images: Path | None, labels: Path | None) -> Skeleton:
     if (root / PROJECT_FILE).is_file():
-        return open_project(root)
+        return open_project(root).skeleton
     if images is None or labels is None:
         raise UsageError(
             f"{root} is not a benchmark yet.", "Name what to learn from: --images DIR --labels FILE"
         )
+    return read_label_file(labels, None).skeleton
+
+
+def _project(root: Path, images: Path | None, skeleton: Skeleton, progress: Progress) -> Project:
+    if images is None or (root / PROJECT_FILE).is_file():
+        return open_project(root)
     progress.line(f"Made the benchmark {root}.")
-    return create_project(root, images, read_label_file(labels, None).skeleton)
+    return create_project(root, images, skeleton)
 
 
 def _lines(

@@ -17,7 +17,7 @@ from labelkit.files.atomic import write_json
 from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
-from labelkit.metrics.table import evaluate_row
+from labelkit.metrics.table import evaluate_row, json_measures
 from labelkit.progress import Progress
 from labelkit.project.predictions import iter_predictions, read_predictions, write_predictions
 from labelkit.project.project import Project, is_main_process
@@ -38,6 +38,7 @@ from labelkit.workflows.rounds.networks import (
     train_network,
     training_state,
 )
+from labelkit.workflows.rounds.settings import note_on_mirroring
 
 if TYPE_CHECKING:
     from labelkit.project.response_maps import MapWriter
@@ -77,6 +78,8 @@ def run_round(
             progress.line(f"note: {warning}")
         if len(warnings) > LISTED:
             progress.line(f"note: ... and {len(warnings) - LISTED} more of that kind.")
+        if note := note_on_mirroring(plan.settings, project.skeleton):
+            progress.line(f"note: {note}")
         try:
             training = train_network(
                 "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
@@ -146,7 +149,7 @@ def _measure(
             result[name] = None if np.isnan(value) else value
     if located:
         row = evaluate_row("dev", None, predictions, located, snapshot.instances, skeleton)
-        result |= {key: value for key, value in row.as_dict().items() if "@" in key}
+        result |= json_measures({k: v for k, v in row.measures.items() if k != "presence_map"})
         present = [item for item, pose in located.items() if pose.present.any()]
         error = [mean_error(predictions[i], located[i], snapshot.instances[i]) for i in present]
         rank = spearman([predictions[i].score for i in present], error)

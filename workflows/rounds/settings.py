@@ -7,6 +7,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from labelkit.domain.skeleton import Skeleton, skeleton_from_table
+from labelkit.domain.text import named
 from labelkit.errors import UsageError
 
 
@@ -72,12 +74,18 @@ def _check_backbone(name: str) -> None:
         )
 
 
-def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(
+    options: TrainingOptions, earlier: Mapping[str, Any], skeleton: Skeleton
+) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
+
+    Crops are mirrored as the preset says, but not if keypoints on one side have no partner: a
+    mirror image would teach them on the other side.
 
     Args:
         options: of this command.
         earlier: settings of the last round, kept where there is no option; may be empty.
+        skeleton: of the project.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -100,16 +108,35 @@ def resolve(options: TrainingOptions, earlier: Mapping[str, Any]) -> dict[str, A
         option = getattr(options, key)
         return earlier.get(key, default) if option is None else option
 
+    def mirrors(of: Skeleton | None) -> bool:
+        return preset["training"]["mirror"] and not (of and of.unpaired_sides)
+
+    table = earlier.get("skeleton")
+    before = skeleton_from_table(table, "the last round") if table else None
+    if earlier.get("mirror") == mirrors(before):  # by default, not by choice
+        earlier = {**earlier, "mirror": mirrors(skeleton)}
     settings = {
         "preset": name,
         "backbone": chosen("backbone", preset["backbone"]),
         "epochs": chosen("epochs", preset["training"]["epochs"]),
         "pretrained": chosen("pretrained", True),
         "rotation": chosen("rotation", preset["training"]["rotation"]),
-        "mirror": chosen("mirror", preset["training"]["mirror"]),
+        "mirror": chosen("mirror", mirrors(skeleton)),
     }
     _check_backbone(settings["backbone"])
     return settings
+
+
+def note_on_mirroring(settings: Mapping[str, Any], skeleton: Skeleton) -> str:
+    """Why training crops are not mirrored, and how they would be; "" where nothing is wrong."""
+    alone = [skeleton.keypoints[index] for index in skeleton.unpaired_sides]
+    if settings["mirror"] or not alone:
+        return ""
+    return (
+        f"training crops are not mirrored, because these names say left or right but have no "
+        f"partner: {named(alone)}. Name pairs with labelkit skeleton edit --pairs LEFT:RIGHT,..., "
+        "or add --mirror if mirror images are right as they are."
+    )
 
 
 def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import Any
 
 from machine import machine
 
-from labelkit.metrics.table import markdown
+from labelkit.metrics.table import METRICS, markdown
 from labelkit.progress import Console
 from labelkit.workflows.help.demo import TEST_FIGURES, TRAIN_FIGURES, demo
 
-COLUMNS = ("pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map")
+COLUMNS = tuple(METRICS)
 
 
 def main() -> None:

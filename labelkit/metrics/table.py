@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
@@ -17,14 +18,23 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError, MissingDependencyError
 from labelkit.metrics.accuracy import oks_ap, pck, pck_lr_agnostic, presence_map
 
-#: Key in the JSON document -> attribute of `ResultRow`, in the order of the columns.
+#: Shares of the reference length at which PCK is taken, finest first.
+THRESHOLDS = (0.02, 0.05, 0.1, 0.2)
+_AGNOSTIC = "pck@0.2_lr_agnostic"
+
+#: Measures by their key in JSON documents, in the order of the columns, and their headings.
 METRICS = {
-    "pck@0.2": "pck_02",
-    "pck@0.1": "pck_01",
-    "pck@0.2_lr_agnostic": "pck_02_lr_agnostic",
+    "median_px": "median px",
+    "p90_px": "p90 px",
+    "median": "median",
+    "p90": "p90",
+    **{f"pck@{share}": f"pck@{share}" for share in THRESHOLDS},
+    _AGNOSTIC: "@0.2 l/r",
     "oks_ap": "oks_ap",
     "presence_map": "presence_map",
 }
+#: Decimals of the measures in text; three elsewhere.
+DECIMALS = {"median_px": 1, "p90_px": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +45,53 @@ class ResultRow:
         name: of the source, such as "mean pose".
         labeled: percentage of instances whose keypoints it used, such as "10%"; None if it uses
             no labels.
-        pck_02, pck_01: 0 ... 1, share of keypoints within .2 and .1 of the box's long side.
-        pck_02_lr_agnostic: 0 ... 1, the same at .2 if left and right may be exchanged.
-        oks_ap: 0 ... 1, COCO's keypoint AP; NaN if pycocotools is not installed.
-        presence_map: 0 ... 1, mean average precision of keypoint presence.
+        measures: by the keys of `METRICS`; NaN where undefined.
+            median_px, p90_px: median and 90th percentile of the error of a keypoint, in pixels.
+            median, p90: the same as shares of the reference length, see `reference_lengths`.
+            pck@T: 0 ... 1, share of keypoints within T reference lengths.
+            pck@0.2_lr_agnostic: 0 ... 1, the same at .2 if left and right may be exchanged; only
+                where the skeleton has pairs.
+            oks_ap: 0 ... 1, COCO's keypoint AP; NaN if pycocotools is not installed.
+            presence_map: 0 ... 1, mean average precision of keypoint presence.
     """
 
     name: str
     labeled: str | None
-    pck_02: float
-    pck_01: float
-    pck_02_lr_agnostic: float
-    oks_ap: float
-    presence_map: float
+    measures: Mapping[str, float]
+
+    def __getitem__(self, key: str) -> float:
+        return self.measures[key]
 
     def as_dict(self) -> dict[str, Any]:
         """The row for the JSON document; NaN (undefined) becomes None."""
-        numbers = {key: getattr(self, attribute) for key, attribute in METRICS.items()}
-        return {
-            "name": self.name,
-            "labeled": self.labeled,
-            **{key: None if math.isnan(value) else value for key, value in numbers.items()},
-        }
+        return {"name": self.name, "labeled": self.labeled, **json_measures(self.measures)}
+
+
+def json_measures(measures: Mapping[str, float]) -> dict[str, float | None]:
+    """Measures for a JSON document; NaN (undefined) and infinity become None."""
+    return {key: value if math.isfinite(value) else None for key, value in measures.items()}
+
+
+def describe(measures: Mapping[str, Any]) -> str:
+    """The measures of one row in a line, for people; "" without any error measured.
+
+    Rounds of earlier versions have fewer measures: those are described that are there.
+
+    Args:
+        measures: as `json_measures` gives them.
+    """
+    parts = []
+    if measures.get("median_px") is not None:
+        parts.append(
+            f"error {measures['median_px']:.1f} px (median), {measures['p90_px']:.1f} px (90th "
+            f"percentile), {measures['median']:.1%} and {measures['p90']:.1%} of the object"
+        )
+    for key in (*(f"pck@{share}" for share in THRESHOLDS), _AGNOSTIC, "oks_ap", "presence_map"):
+        if measures.get(key) is not None:
+            parts.append(f"{key} {measures[key]:.3f}")
+            if key == "presence_map" and measures.get("presence_map_chance") is not None:
+                parts[-1] += f" (chance {measures['presence_map_chance']:.3f})"
+    return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +113,16 @@ class ResultTable:
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The heading and every row as text, with three decimals and "-" for undefined."""
-        heading = ("name", "labeled", *METRICS)
-        return (heading, *(tuple(map(_text, row.as_dict().values())) for row in self.rows))
+        """The heading and every row as text, with "-" for undefined; columns that any row has."""
+        keys = [key for key in METRICS if any(key in row.measures for row in self.rows)]
+        heading = ("name", "labeled", *(METRICS[key] for key in keys))
+        return (
+            heading,
+            *(
+                (row.name, row.labeled or "-", *(format_measure(key, row[key]) for key in keys))
+                for row in self.rows
+            ),
+        )
 
     def to_markdown(self) -> str:
         """The table in Markdown, columns aligned."""
@@ -103,10 +145,43 @@ def markdown(cells: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _text(value: str | float | None) -> str:
-    if value is None:
+def format_measure(key: str, value: float) -> str:
+    """A measure as text: pixels with one decimal, others with three, "-" for NaN."""
+    if math.isnan(value):
         return "-"
-    return value if isinstance(value, str) else f"{value:.3f}"
+    return f"{value:.{DECIMALS.get(key, 3)}f}"
+
+
+def reference_lengths(
+    truth: Sequence[Pose], instances: Sequence[Instance]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) lengths in pixels that errors are measured against, and (N,) OKS areas.
+
+    They are the box's long side and the object's area. A whole-image box says nothing about the
+    size of its object: there the extent of the labelled keypoints counts, the long side of the
+    smallest upright box around them. An extent below half the median of such objects (one or
+    two keypoints present) counts as half the median; an area is .53 times the box's (CrowdPose's
+    rule), whose sides count as at least a quarter of the length.
+
+    Args:
+        truth: N human poses.
+        instances: N, in the same order.
+    """
+    length = np.array([instance.box.long_side for instance in instances])
+    area = np.array([instance.area for instance in instances])
+    sides = np.zeros((len(truth), 2))
+    for number, pose in enumerate(truth):
+        if pose.present.sum() > 1:
+            sides[number] = np.ptp(pose.xy[pose.present], axis=0)
+    whole = np.array([instance.box_source == "whole-image" for instance in instances], dtype=bool)
+    extent = sides.max(axis=1)
+    known = extent[whole & (extent > 0)]
+    if known.size:
+        extent = np.maximum(extent, np.median(known) / 2)
+        length = np.where(whole, extent, length)
+        shown = np.maximum(sides, extent[:, None] / 4)
+        area = np.where(whole, 0.53 * shown[:, 0] * shown[:, 1], area)
+    return length, area
 
 
 def evaluate_row(
@@ -140,19 +215,21 @@ def evaluate_row(
             "Predict the evaluation set again before you score it.",
         )
     if not ids:
-        return ResultRow(name, labeled, *[math.nan] * len(METRICS))
+        keys = [key for key in METRICS if skeleton.pairs or key != _AGNOSTIC]
+        return ResultRow(name, labeled, dict.fromkeys(keys, math.nan))
     chosen = [predictions[item] for item in ids]
     found = np.stack([item.xy for item in chosen])
     xy = np.stack([truth[item].xy for item in ids])
     present = np.stack([truth[item].present for item in ids])
-    long_side = np.array([instances[item].box.long_side for item in ids])
+    length, area = reference_lengths([truth[i] for i in ids], [instances[i] for i in ids])
     presence = np.stack([item.presence for item in chosen])
+    error = np.linalg.norm(found - xy, axis=2)
     try:
         similarity = oks_ap(
             found,
             xy,
             present,
-            area=[instances[item].area for item in ids],
+            area=area,
             box_xywh=[instances[item].box for item in ids],
             image_ids=[instances[item].image.id for item in ids],
             score=[item.score for item in chosen],
@@ -160,12 +237,24 @@ def evaluate_row(
         )
     except MissingDependencyError:  # training must work without pycocotools
         similarity = math.nan
-    return ResultRow(
-        name,
-        labeled,
-        pck_02=pck(found, xy, present, long_side, 0.2),
-        pck_01=pck(found, xy, present, long_side, 0.1),
-        pck_02_lr_agnostic=pck_lr_agnostic(found, xy, present, long_side, 0.2, skeleton.pairs),
-        oks_ap=similarity,
-        presence_map=math.nan if np.isnan(presence).any() else presence_map(presence, present),
-    )
+    in_px, in_lengths = error[present], (error / length[:, None])[present]
+    measures = {
+        "median_px": _percentile(in_px, 50),
+        "p90_px": _percentile(in_px, 90),
+        "median": _percentile(in_lengths, 50),
+        "p90": _percentile(in_lengths, 90),
+        **{f"pck@{share}": pck(found, xy, present, length, share) for share in THRESHOLDS},
+    }
+    if skeleton.pairs:
+        measures[_AGNOSTIC] = pck_lr_agnostic(found, xy, present, length, 0.2, skeleton.pairs)
+    measures["oks_ap"] = similarity
+    unknown = np.isnan(presence).any()
+    measures["presence_map"] = math.nan if unknown else presence_map(presence, present)
+    return ResultRow(name, labeled, measures)
+
+
+def _percentile(error: NDArray[np.float64], percent: float) -> float:
+    """NaN without any keypoint; a keypoint without a prediction is infinitely far away."""
+    error = np.where(np.isnan(error), np.inf, error)
+    method: Literal["linear", "lower"] = "linear" if np.isfinite(error).all() else "lower"
+    return float(np.percentile(error, percent, method=method)) if error.size else math.nan

@@ -10,7 +10,7 @@ from typing import Any
 
 from labelkit.domain.selection import format_percent
 from labelkit.files.atomic import write_json, write_text
-from labelkit.metrics.table import METRICS, markdown
+from labelkit.metrics.table import DECIMALS, METRICS, markdown
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.workflows.benchmarking.tables import Table
@@ -76,7 +76,11 @@ def finished(
 
     folder = project.root / "reports"
     stem = f"{name}-{scored_on}"
-    columns = (*METRICS, *CONFIDENCE)
+    columns = [
+        key
+        for key in (*METRICS, *CONFIDENCE)
+        if any(line.values(key) for line in lines)  # older runs have fewer measures
+    ]
     rows: list[dict[str, Any]] = [
         {
             "name": line.name,
@@ -145,13 +149,13 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
         f"{', '.join(document['devices']) or 'nothing was trained'}.\n",
         markdown(
             [
-                ("row", "labeled", "seeds", *columns, "minutes"),
+                ("row", "labeled", "seeds", *(METRICS.get(key, key) for key in columns), "minutes"),
                 *(
                     (
                         row["name"],
                         row["labeled"] or "-",
                         str(row["seeds"]),
-                        *(_cell(row[column], row["seeds"]) for column in columns),
+                        *(_cell(row[key], row["seeds"], DECIMALS.get(key, 3)) for key in columns),
                         _cell(row["minutes"], row["seeds"], 1),
                     )
                     for row in rows

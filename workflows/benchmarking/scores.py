@@ -16,7 +16,7 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.calibration import Calibration
 from labelkit.metrics.quality import expected_calibration_error, spearman
-from labelkit.metrics.table import evaluate_row
+from labelkit.metrics.table import evaluate_row, json_measures
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
@@ -104,7 +104,7 @@ def prior_scores(
 ) -> dict[str, Any]:
     """Scores of poses made without the image; they have no confidence."""
     row = evaluate_row("", None, predictions, test.truth, test.instances, skeleton)
-    return {key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")}
+    return json_measures(row.measures)
 
 
 def response_at(item: PredictionWithMaps, truth: Pose) -> NDArray[np.float64]:
@@ -130,7 +130,7 @@ def _scores(
     error = [mean_error(predictions[item], truth[item], instances[item]) for item in located]
     confidence, correct = _confidence(predictions, truth, instances, list(truth))
     return {
-        **{key: value for key, value in row.as_dict().items() if key not in ("name", "labeled")},
+        **json_measures(row.measures),
         "spearman": spearman([predictions[item].score for item in located], error),
         "ece": expected_calibration_error(confidence, correct),
     }

@@ -10,11 +10,13 @@ from typing import Any
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
+from labelkit.metrics.table import describe
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds, unfinished
 from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.gain import advice
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import waiting
 
@@ -35,6 +37,7 @@ class StatusReport(Report):
         queued: instances that wait for correction.
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
         rounds: number, kind, status and dev measures of each.
+        gain: what the last round gained on the dev set; "" where that is unknown.
         next_step: what to type.
     """
 
@@ -52,6 +55,7 @@ class StatusReport(Report):
     queued: int
     conflicts: tuple[Mapping[str, Any], ...]
     rounds: tuple[Mapping[str, Any], ...]
+    gain: str
     next_step: str
     exit_code: int = 0
 
@@ -70,10 +74,10 @@ class StatusReport(Report):
             f"Queue      {counted(self.queued, 'instance')}",
         ]
         for item in self.rounds:
-            numbers = [f"{k} {v:.3f}" for k, v in item["dev"].items() if isinstance(v, float)]
+            measures = describe(item["dev"])
             lines.append(
                 f"Round {item['round']:03d}  {item['kind']} at {item['labeled']}, {item['status']}"
-                + (f"; dev: {', '.join(numbers)}" if numbers else "")
+                + (f"; dev: {measures}" if measures else "")
             )
         for item in self.conflicts[:LISTED]:
             lines.append(
@@ -85,6 +89,8 @@ class StatusReport(Report):
             lines.append(f"           ... and {len(self.conflicts) - LISTED} more (--json: all)")
         if self.conflicts:
             lines.append("Ours still counts. Settle: labelkit pull --take theirs (or ours)")
+        if self.gain:
+            lines.append(self.gain)
         return "\n".join([*lines, self.next_step])
 
 
@@ -155,5 +161,6 @@ def status(project: Project, store: LabelStore) -> StatusReport:
             }
             for item in history
         ),
+        gain=advice(project, snapshot),
         next_step=step,
     )

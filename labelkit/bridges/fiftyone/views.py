@@ -38,7 +38,8 @@ def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterat
     yield UNCERTAIN, dataset.exists("uncertainty").sort_by("uncertainty", reverse=True)
     yield "largest errors", largest("error")
     yield "largest corrections", largest("correction")
-    yield "suspected left-right swaps", some("swaps")
+    if skeleton.pairs:
+        yield "suspected left-right swaps", some("swaps")
     yield "map and prediction disagree", some("map_disagrees")
     yield "present but not found", some("not_found")
     yield "found but answered absent", some("answered_absent")

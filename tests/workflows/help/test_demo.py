@@ -39,7 +39,7 @@ def test_the_table_has_a_row_for_every_way_of_getting_poses(shown):
         ("LOFR semi-weak", "8.3%"),
     ]
     for row in shown[2].table.rows:
-        assert 0 <= row.pck_02 <= row.pck_02_lr_agnostic <= 1
+        assert 0 <= row["pck@0.2"] <= row["pck@0.2_lr_agnostic"] <= 1
 
 
 def test_the_same_table_lies_in_the_folder_as_json(shown):

@@ -15,6 +15,7 @@ from labelkit.errors import (
     UsageError,
     WaitingForLabels,
 )
+from labelkit.metrics.table import METRICS
 from labelkit.models.checkpoint import load_model
 from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions
@@ -28,7 +29,7 @@ from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.synthetic.figures import generate
 
-KEYS = ["name", "labeled", "pck@0.2", "pck@0.1", "pck@0.2_lr_agnostic", "oks_ap", "presence_map"]
+KEYS = ["name", "labeled", *METRICS]
 
 
 def run(trained: Trained, images=None, labels=None, supervised=False, output=None):

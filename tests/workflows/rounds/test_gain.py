@@ -1,0 +1,57 @@
+"""What a round gained: the finest accuracy that clearly changed."""
+
+import math
+
+import numpy as np
+from builders import make_image, make_instance, make_pose
+
+from labelkit.domain.prediction import prior_predictions
+from labelkit.workflows.rounds.gain import gain_between
+
+XY = [(12, 25), (22, 25), (32, 25), (42, 25)]
+
+
+def dev_set(count):
+    """Objects in boxes with a long side of 40 pixels, and their true poses."""
+    instances = {
+        item.id: item for item in (make_instance(make_image(f"{n}.png")) for n in range(count))
+    }
+    return instances, {item: make_pose(XY) for item in instances}
+
+
+def shifted(truth, pixels):
+    """Predictions that are as many pixels off as the list says, object by object."""
+    xy = np.stack([pose.xy for pose in truth.values()]) + np.reshape(pixels, (-1, 1, 1)) * (1, 0)
+    return prior_predictions(list(truth), xy, [math.nan] * 4)
+
+
+def test_the_finest_accuracy_that_clearly_changed_is_named():
+    instances, truth = dev_set(10)
+    # Of 40 pixels, .02 is 0.8 and .05 is 2: all objects come from 3 to 1.5 pixels.
+    gain = gain_between(shifted(truth, [3.0] * 10), shifted(truth, [1.5] * 10), truth, instances)
+    assert (gain.threshold, gain.difference, gain.standard_error) == (0.05, 1.0, 0.0)
+    assert gain.objects == 10
+    assert gain.is_clear
+
+
+def test_a_change_within_its_uncertainty_is_not_clear():
+    instances, truth = dev_set(4)
+    # One object of four comes into reach of .2 (8 pixels): 1/4, with a standard error of
+    # sqrt(3 (4 x 1/4)^2 + (4 x 3/4)^2) x sqrt(4/3) / 16 = sqrt(12 x 4/3) / 16 = 1/4.
+    gain = gain_between(
+        shifted(truth, [9.0] * 4), shifted(truth, [9.0] * 3 + [7.0]), truth, instances
+    )
+    assert (gain.threshold, gain.difference, gain.standard_error) == (0.2, 0.25, 0.25)
+    assert not gain.is_clear
+
+
+def test_one_object_tells_nothing():
+    instances, truth = dev_set(1)
+    assert gain_between(shifted(truth, [9.0]), shifted(truth, [1.0]), truth, instances) is None
+
+
+def test_objects_that_a_round_did_not_predict_do_not_count():
+    instances, truth = dev_set(3)
+    before = shifted(truth, [3.0] * 3)
+    del before[next(iter(before))]
+    assert gain_between(before, shifted(truth, [1.0] * 3), truth, instances).objects == 2

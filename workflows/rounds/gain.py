@@ -1,0 +1,112 @@
+"""What the last round gained on the dev set, at the finest accuracy that still moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
+from labelkit.metrics.table import THRESHOLDS, reference_lengths
+from labelkit.project.predictions import find_predictions
+from labelkit.project.project import Project
+from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+
+#: A difference counts from so many standard errors on.
+CLEAR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much one PCK changed between two rounds.
+
+    Attributes:
+        threshold: of the PCK, in reference lengths.
+        difference: of the later round from the earlier one, -1 ... 1.
+        standard_error: of the difference, over objects.
+        objects: of the dev set that both were scored on.
+    """
+
+    threshold: float
+    difference: float
+    standard_error: float
+    objects: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference exceeds its uncertainty."""
+        return abs(self.difference) > CLEAR * self.standard_error
+
+
+def gain_between(
+    before: Mapping[str, Prediction],
+    after: Mapping[str, Prediction],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+) -> Gain | None:
+    """The change of the finest PCK that changed clearly; of the coarsest where none did.
+
+    Args:
+        before, after: predictions of two rounds by instance id.
+        truth: human poses of the dev set by instance id; those that both rounds predicted count.
+        instances: by id.
+
+    Returns:
+        None with fewer than two objects: their spread is unknown.
+    """
+    ids = [
+        item
+        for item, pose in truth.items()
+        if item in before and item in after and pose.present.any()
+    ]
+    if len(ids) < 2:
+        return None
+    length, _ = reference_lengths([truth[item] for item in ids], [instances[i] for i in ids])
+    count = np.array([truth[item].present.sum() for item in ids])
+    errors = [_errors(found, truth, ids) / length[:, None] for found in (before, after)]
+    found = []
+    for threshold in THRESHOLDS:
+        hits = [(error <= threshold).sum(axis=1) for error in errors]
+        change = hits[1] - hits[0]
+        difference = float(change.sum() / count.sum())
+        spread = np.square(change - difference * count).sum() * len(ids) / (len(ids) - 1)
+        found.append(Gain(threshold, difference, math.sqrt(spread) / float(count.sum()), len(ids)))
+    return next((gain for gain in found if gain.is_clear), found[-1])
+
+
+def _errors(
+    predictions: Mapping[str, Prediction], truth: Mapping[str, Pose], ids: Sequence[str]
+) -> NDArray[np.float64]:
+    """(N, K) pixels, infinite where the keypoint is absent."""
+    xy = np.stack([predictions[item].xy - truth[item].xy for item in ids])
+    present = np.stack([truth[item].present for item in ids])
+    return np.where(present, np.linalg.norm(xy, axis=2), np.inf)
+
+
+def advice(project: Project, snapshot: LabelSnapshot) -> str:
+    """Whether more corrections pay, by the last two rounds; "" where that cannot be measured."""
+    done = [item for item in rounds(project) if item.status == COMPLETE][-2:]
+    truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
+    if len(done) < 2 or not truth:
+        return ""
+    before, after = (
+        find_predictions(item.path / "predictions.parquet", project.skeleton, truth.keys())
+        for item in done
+    )
+    gain = gain_between(before, after, truth, snapshot.instances)
+    if gain is None:
+        return ""
+    numbers = f"{gain.difference:+.3f} ± {CLEAR * gain.standard_error:.3f}"
+    names = f"from round {done[0].plan.number:03d} to {done[1].plan.number:03d}"
+    scored = f"pck@{gain.threshold:g} changed by {numbers} {names} on {gain.objects} dev objects"
+    if not gain.is_clear:
+        return f"No accuracy changed clearly ({scored}): more corrections may no longer pay."
+    if gain.difference > 0:
+        return f"The last round gained ({scored}): more corrections still pay."
+    return f"The last round lost ({scored}): check its labels with labelkit review."

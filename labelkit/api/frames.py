@@ -74,7 +74,8 @@ def keypoints(project: Project, store: LabelStore) -> pd.DataFrame:
 
 def answers(project: Project, store: LabelStore) -> pd.DataFrame:
     """One row for each entry of the journal, oldest first."""
-    paths = {id_: instance.image.path for id_, instance in store.instances().items()}
+    known = store.instances(with_removed=True)
+    paths = {id_: instance.image.path for id_, instance in known.items()}
     rows = [
         (
             seq,

@@ -17,10 +17,10 @@ def open_both(root: Path | None) -> tuple[Any, Any]:
         root: the project folder; None finds it from the current folder.
     """
     from labelkit.project.project import find_project, open_project
-    from labelkit.store.label_store import LabelStore
+    from labelkit.store.ownership import open_store
 
     project = open_project(root) if root else find_project(Path.cwd())
-    return project, LabelStore.open(project.store_url)
+    return project, open_store(project)
 
 
 def fail(problem: str, next_step: str, code: int) -> NoReturn:

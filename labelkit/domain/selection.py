@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,19 +33,77 @@ def stable_order(ids: Iterable[str], seed: int) -> tuple[str, ...]:
     return tuple(sorted(set(ids), key=lambda item: (_draw("order", item, seed), item)))
 
 
-def dev_set(instances: Iterable[Instance], seed: int, share: float) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class DevDraw:
+    """Which images are in the dev set, also of those that a project does not hold yet.
+
+    Attributes:
+        share: 0 ... 1, of the images that are drawn.
+        added: ids of images that are in it without being drawn, so that it is large enough.
+        left_out: ids of images that are not in it although they are drawn: they gave locations to
+            a round, or it is large enough without them.
+    """
+
+    share: float
+    added: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+
+    def holds(self, image_id: str, seed: int) -> bool:
+        """Whether an image is in the dev set."""
+        drawn = _drawn("dev", image_id, seed, self.share)
+        return image_id in self.added or (drawn and image_id not in self.left_out)
+
+
+def dev_set(instances: Iterable[Instance], seed: int, draw: DevDraw) -> tuple[str, ...]:
     """Ids of the instances for model selection, never trained on, in a random order.
 
-    Whole images are drawn, with all their instances: about `share` of the images, in a small
+    Whole images are drawn, with all their instances: about `draw.share` of the images, in a small
     project possibly none. Adding images later moves none in or out.
 
     Args:
         instances: of the project.
         seed: of the project.
-        share: of the images, 0 ... 1.
+        draw: which images.
     """
-    chosen = (item.id for item in instances if _drawn("dev", item.image.id, seed, share))
-    return stable_order(chosen, seed)
+    return stable_order((i.id for i in instances if draw.holds(i.image.id, seed)), seed)
+
+
+def grow_dev_set(
+    instances: Iterable[Instance],
+    seed: int,
+    before: DevDraw,
+    share: float,
+    size: int,
+    trained_on: Collection[str],
+    *,
+    exactly: bool,
+) -> DevDraw:
+    """The dev set with more images; those that were in it stay.
+
+    Images enter in the order of their random numbers, so that a larger dev set holds a smaller one.
+
+    Args:
+        instances: of the project.
+        seed: of the project.
+        before: the dev set until now.
+        share: of the images that come later, 0 ... 1; at least that of `before`.
+        size: number of instances to reach, as far as there are enough.
+        trained_on: ids of images that gave locations to a round; they never enter, not even if
+            they are removed from the project now and come back later.
+        exactly: stop at `size`, even where more images are drawn.
+    """
+    objects = Counter(item.image.id for item in instances)
+    inside = {image for image in objects if before.holds(image, seed)}
+    count = sum(objects[image] for image in inside)
+    for image in sorted(objects, key=lambda image: _draw("dev", image, seed)):
+        is_drawn = _drawn("dev", image, seed, share) and not exactly
+        if image not in inside and image not in trained_on and (count < size or is_drawn):
+            inside.add(image)
+            count += objects[image]
+    drawn = {image for image in objects if _drawn("dev", image, seed, share)}
+    added = before.added.difference(objects) | (inside - drawn)
+    left_out = before.left_out.union(trained_on).difference(objects) | (drawn - inside)
+    return DevDraw(share, added, left_out)
 
 
 def control_arm(ids: Iterable[str], seed: int, share: float) -> frozenset[str]:
@@ -77,7 +136,7 @@ def parse_percent(text: str) -> float:
     if not 0 <= percent <= 100:
         raise UsageError(
             f"{text!r} is not a percentage from 0% to 100%.",
-            "For example: --labeled 10% or --labeled 0.5%",
+            "Type for example 10% or 0.5%.",
         )
     return percent
 

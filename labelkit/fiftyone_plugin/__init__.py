@@ -68,11 +68,11 @@ def _labelkit(context: Any, *arguments: str) -> dict[str, Any]:
 
 def _decide(context: Any, *, exclude: bool) -> dict[str, int]:
     from labelkit.project.project import lock_project, open_project
-    from labelkit.store.label_store import LabelStore
+    from labelkit.store.ownership import open_store
     from labelkit.workflows.review_and_label.queue import decide
 
     project = open_project(_project_root(context))
-    with lock_project(project), LabelStore.open(project.store_url) as store:
+    with lock_project(project), open_store(project) as store:
         report = decide(project, store, _chosen(context), exclude=exclude)
     context.ops.reload_dataset()
     return {

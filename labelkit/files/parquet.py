@@ -63,6 +63,22 @@ def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]
     return file, header
 
 
+def parts(path: Path) -> list[Path]:
+    """A file, and those beside it that hold what came later: a.parquet, a-2.parquet, ..."""
+    later = path.parent.glob(f"{path.stem}-*{path.suffix}")
+    return [path, *sorted(later, key=_number)]
+
+
+def next_part(path: Path) -> Path:
+    """Where the next rows that come later belong; see `parts`."""
+    return path.with_name(f"{path.stem}-{_number(parts(path)[-1]) + 1}{path.suffix}")
+
+
+def _number(part: Path) -> int:
+    number = part.stem.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 1
+
+
 def fixed_lists(values: Any, arrow_type: pa.DataType) -> pa.FixedSizeListArray:
     """An (N, M) array as an Arrow column of N lists of M numbers, of type `arrow_type`."""
     flat = pa.array(values.reshape(-1), type=arrow_type.value_type)

@@ -1,4 +1,4 @@
-"""The Parquet file of a round's predictions."""
+"""The Parquet files of a round's predictions: of its own instances, and of those added later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError, SkeletonError
-from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer
+from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
 
 FORM = "labelkit-predictions-1"
 _ROWS_PER_GROUP = 1024
@@ -80,6 +80,8 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], skeleton: S
 def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
     """Read predictions in the order they were written, a row group at a time.
 
+    Those of instances that were added later, in files beside `path`, come last.
+
     Raises:
         FormatError: if the file is missing, damaged or holds something else.
         SkeletonError: if it was written for other keypoints.
@@ -106,7 +108,25 @@ def find_predictions(
     return found
 
 
+def later_ids(path: Path) -> set[str]:
+    """Ids of the instances that were predicted after the round of a file was complete.
+
+    Raises:
+        FormatError: see `iter_predictions`.
+    """
+    ids: set[str] = set()
+    for part in parts(path)[1:]:
+        with open_parquet(part, FORM)[0] as file:
+            ids.update(file.read(["instance_id"])["instance_id"].to_pylist())
+    return ids
+
+
 def _batches(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
+    for part in parts(path):
+        yield from _batches_of_part(part, skeleton)
+
+
+def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
     file, header = open_parquet(path, FORM)
     with file:
         if header["keypoints"] != list(skeleton.keypoints):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shlex
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,23 @@ BENCHMARK_FILE = "benchmark.json"
 
 #: Version of `PROJECT_FILE`; a newer labelkit may raise it.
 PROJECT_FORMAT = 1
+
+#: The options of commands that decide a project, and so are remembered, with their types.
+REMEMBERED: Mapping[str, type] = {
+    "start": str,
+    "boxes": str,
+    "labeled": float,
+    "skip": list,
+    "preset": str,
+    "backbone": str,
+    "epochs": int,
+    "pretrained": bool,
+    "rotation": float,
+    "mirror": bool,
+}
+
+#: The label store in the project folder.
+STORE_FILE = "labels.db"
 
 _COMMENT = "# A labelkit project. Paths are relative to this file: move it with its images."
 
@@ -42,6 +60,10 @@ class Project:
         images_root: the images folder, absolute here and relative to `root` on disk.
         skeleton: the keypoints of every instance.
         seed: of every random choice that must be the same in all commands.
+        id: 16 hex digits that its label store carries too; "" in a project of an earlier version
+            that has not been written to since.
+        has_own_store: its label store is in its folder, whatever LABELKIT_DB says.
+        options: what the user chose in commands, by the names of `REMEMBERED`.
     """
 
     root: Path
@@ -49,15 +71,23 @@ class Project:
     images_root: Path
     skeleton: Skeleton
     seed: int
+    id: str = ""
+    has_own_store: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the label store: LABELKIT_DB, or labels.db in the project."""
-        if url := os.environ.get("LABELKIT_DB"):
+        if not self.has_own_store and (url := os.environ.get("LABELKIT_DB")):
             return url
+        return self.own_store_url
+
+    @property
+    def own_store_url(self) -> str:
+        """SQLAlchemy URL of labels.db in the project."""
         from sqlalchemy import URL  # quotes folder names such as "what?"; slow to import
 
-        return URL.create("sqlite", database=str(self.root / "labels.db")).render_as_string()
+        return URL.create("sqlite", database=str(self.root / STORE_FILE)).render_as_string()
 
     @property
     def rounds_root(self) -> Path:
@@ -65,14 +95,21 @@ class Project:
         return self.root / "rounds"
 
 
-def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int = 0) -> Project:
+def create_project(
+    root: Path,
+    images_root: Path,
+    skeleton: Skeleton,
+    seed: int = 0,
+    *,
+    has_own_store: bool = False,
+) -> Project:
     """Make a project folder with its labelkit.toml.
 
     Args:
         root: the new project's folder.
         images_root: the images folder.
         skeleton: the keypoints of every instance.
-        seed: see `Project`.
+        seed, has_own_store: see `Project`.
 
     Raises:
         ProjectError: if `root` is a project already, or the images folder cannot be used.
@@ -96,25 +133,68 @@ def create_project(root: Path, images_root: Path, skeleton: Skeleton, seed: int 
             f"The name of {str(images_root)!a} or {str(root)!a} is not UTF-8.",
             "Rename the folder.",
         ) from None
-    project = Project(root, images_root.name or "images", images_root, skeleton, int(seed))
+    name, id_ = images_root.name or "images", secrets.token_hex(8)
+    project = Project(root, name, images_root, skeleton, int(seed), id_, has_own_store)
     write_text(root / PROJECT_FILE, _to_toml(project))
     return project
 
 
+def project_with_own_store(
+    root: Path, images_root: Path, skeleton: Skeleton, seed: int = 0
+) -> Project:
+    """Open or make a project whose label store is in its folder, whatever LABELKIT_DB says.
+
+    Args:
+        root, images_root, skeleton, seed: see `create_project`; only `root` counts if it is a
+            project.
+    """
+    if not (root / PROJECT_FILE).is_file():
+        return create_project(root, images_root, skeleton, seed, has_own_store=True)
+    found = open_project(root)
+    return found if found.has_own_store else change_project(found, has_own_store=True)
+
+
 def take_back_project(project: Project) -> None:
     """Undo `create_project` and the creation of its label store, which holds no answers."""
-    (project.root / PROJECT_FILE).unlink()
-    for path in (*project.root.glob("labels.db*"), project.root / ".lock"):
+    for path in (*project.root.glob(f"{STORE_FILE}*"), project.root / ".lock"):
         path.unlink(missing_ok=True)
+    # Last: a project can be found again after a kill, a store without one could not be used.
+    (project.root / PROJECT_FILE).unlink()
     with contextlib.suppress(OSError):  # the user keeps something there
         project.root.rmdir()
 
 
 def change_skeleton(project: Project, skeleton: Skeleton) -> Project:
     """Give a project another skeleton, on disk too; the caller checks that labels fit it."""
-    changed = replace(project, skeleton=skeleton)
+    return change_project(project, skeleton=skeleton)
+
+
+def change_project(project: Project, **changes: Any) -> Project:
+    """Change attributes of a project, on disk too.
+
+    Args:
+        project: to change.
+        changes: by the names of `Project`.
+    """
+    changed = replace(open_project(project.root), **changes)
     write_text(project.root / PROJECT_FILE, _to_toml(changed))
     return changed
+
+
+def remember(project: Project, **given: Any) -> Project:
+    """Keep the options that decide a project, so that they need not be given again.
+
+    Args:
+        project: that was given the options.
+        given: values by the names of `REMEMBERED`; None where the user gave none. Another preset
+            brings its own backbone and epochs.
+    """
+    options = dict(project.options)
+    if given.get("preset") not in (None, options.get("preset")):
+        options.pop("backbone", None)
+        options.pop("epochs", None)
+    options |= {name: value for name, value in given.items() if value is not None}
+    return project if options == project.options else change_project(project, options=options)
 
 
 def open_project(root: Path) -> Project:
@@ -150,6 +230,7 @@ def open_project(root: Path) -> Project:
             f"{path}: images is the absolute path {images}.",
             "Write it relative to the project folder, for example: ../frames",
         )
+    options = _value(table, "options", dict, path, {})
     try:
         skeleton = skeleton_from_table(_value(table, "skeleton", dict, path), f"{path} [skeleton]")
     except SkeletonError as error:
@@ -160,6 +241,13 @@ def open_project(root: Path) -> Project:
         images_root=(root / images).resolve(),
         skeleton=skeleton,
         seed=_value(table, "seed", int, path),
+        id=_value(table, "id", str, path, ""),
+        has_own_store=_has_own_store(table, path),
+        options={
+            name: _value(options, name, kind, path)
+            for name, kind in REMEMBERED.items()
+            if name in options
+        },
     )
 
 
@@ -264,17 +352,36 @@ def _to_toml(project: Project) -> str:
 
     settings = {
         "format": PROJECT_FORMAT,
+        **({"id": project.id} if project.id else {}),
         "name": project.name,
         "images": Path(os.path.relpath(project.images_root, project.root)).as_posix(),
         "seed": project.seed,
+        **({"store": STORE_FILE} if project.has_own_store else {}),
+        **({"options": dict(project.options)} if project.options else {}),
     }
     skeleton = project.skeleton.to_toml()
     return f"{_COMMENT}\n{tomli_w.dumps(settings)}\n[skeleton]\n{skeleton}"
 
 
-def _value(table: dict[str, Any], key: str, kind: type, path: Path) -> Any:
+def _has_own_store(table: dict[str, Any], path: Path) -> bool:
+    store = _value(table, "store", str, path, "")
+    if store not in ("", STORE_FILE):
+        raise ProjectError(
+            f"{path}: store = {store!r} is not {STORE_FILE!r}, the store in the project folder.",
+            "Name any other store in LABELKIT_DB, and delete this line.",
+        )
+    return bool(store)
+
+
+def _value(table: dict[str, Any], key: str, kind: type, path: Path, default: Any = None) -> Any:
+    """A value of a table; without a default it must be there."""
+    if key not in table and default is not None:
+        return default
     if key not in table:
         raise ProjectError(f"{path} has no {key!r}.", "Fix it by hand.")
-    if not isinstance(table[key], kind) or isinstance(table[key], bool):
-        raise ProjectError(f"{path}: {key} = {table[key]!r} has the wrong type.", "Fix it by hand.")
-    return table[key]
+    value = table[key]
+    if kind is float and type(value) is int:
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ProjectError(f"{path}: {key} = {value!r} has the wrong type.", "Fix it by hand.")
+    return value

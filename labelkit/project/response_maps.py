@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from labelkit.errors import FormatError
-from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer
+from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
 
 FORM = "labelkit-maps-1"
 #: Rows that are read together; 64 crops of 256x192 with 17 keypoints are 4 MB.
@@ -155,7 +155,8 @@ class MapReader:
     """Response maps by instance id; only the row group with the instance is read.
 
     Args:
-        path: a file that `MapWriter` wrote.
+        path: a file that `MapWriter` wrote. Those beside it, of instances that were added later, are
+            read too.
 
     Raises:
         FormatError: if it is missing, damaged or holds something else.
@@ -163,20 +164,24 @@ class MapReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file, header = open_parquet(path, FORM)
-        self.keypoints: tuple[str, ...] = tuple(header["keypoints"])
-        self._place: dict[str, tuple[int, int]] = {}  # id -> row group, row in it
-        for group in range(self._file.num_row_groups):
-            ids = self._read(group, ["instance_id"]).column("instance_id").to_pylist()
-            self._place.update({name: (group, row) for row, name in enumerate(ids)})
-        self._group = -1
+        self._files = []
+        self._place: dict[str, tuple[int, int, int]] = {}  # id -> file, row group, row in it
+        for number, part in enumerate(parts(path)):
+            file, header = open_parquet(part, FORM)
+            self._files.append(file)
+            self.keypoints: tuple[str, ...] = tuple(header["keypoints"])
+            for group in range(file.num_row_groups):
+                ids = self._read(number, group, ["instance_id"])["instance_id"].to_pylist()
+                self._place.update({name: (number, group, row) for row, name in enumerate(ids)})
+        self._group = (-1, -1)
         self._table: pa.Table | None = None
 
     def __enter__(self) -> MapReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        for file in self._files:
+            file.close()
 
     def __len__(self) -> int:
         return len(self._place)
@@ -199,9 +204,9 @@ class MapReader:
                 f"{self._path} has no response maps of instance {instance_id}.",
                 "It was added after this round. Type: labelkit retrain",
             )
-        group, index = self._place[instance_id]
-        if self._table is None or group != self._group:
-            self._table, self._group = self._read(group, None), group
+        number, group, index = self._place[instance_id]
+        if self._table is None or (number, group) != self._group:
+            self._table, self._group = self._read(number, group, None), (number, group)
         row = self._table.slice(index, 1).to_pylist()[0]
         return ResponseMaps(
             instance_id,
@@ -210,9 +215,9 @@ class MapReader:
             _restore(row["cam"], row["cam_scale"], row["cam_size"]),
         )
 
-    def _read(self, group: int, columns: list[str] | None) -> pa.Table:
+    def _read(self, number: int, group: int, columns: list[str] | None) -> pa.Table:
         try:
-            return self._file.read_row_group(group, columns=columns)
+            return self._files[number].read_row_group(group, columns=columns)
         except (pa.ArrowInvalid, OSError) as error:
             raise FormatError(
                 f"{self._path} is damaged: its rows cannot be read.",

@@ -5,10 +5,20 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError
 
 from labelkit.errors import DISTRIBUTION, INSTALL, MissingDependencyError, StoreError
@@ -17,7 +27,7 @@ from labelkit.store import schema
 #: How long to wait for another process that writes; `?timeout=` in the URL overrides it.
 BUSY_SECONDS = 60.0
 
-#: Number of the PostgreSQL advisory lock that writers queue for.
+#: Number of the PostgreSQL advisory lock that writers queue for; see `_lock`.
 WRITER_LOCK = 0x6C61_6265_6C
 
 #: Number of the advisory lock that a command holds while it syncs with a labelling server.
@@ -72,10 +82,15 @@ class Database:
     Args:
         url: SQLAlchemy URL.
 
+    Attributes:
+        before_first_write: called once, in the first writing transaction.
+
     Raises:
         StoreError: if the URL is invalid.
         MissingDependencyError: if the database's driver is not installed.
     """
+
+    before_first_write: Callable[[Connection], None] | None = None
 
     def __init__(self, url: str | URL) -> None:
         try:
@@ -126,8 +141,11 @@ class Database:
                 if not self._is_sqlite:
                     busy_ms = int(BUSY_SECONDS * 1000)
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {busy_ms}")
-                    connection.execute(select(func.pg_advisory_xact_lock(WRITER_LOCK)))
+                    connection.execute(select(func.pg_advisory_xact_lock(_lock(WRITER_LOCK))))
+                if self.before_first_write is not None:
+                    self.before_first_write(connection)
                 yield connection
+        self.before_first_write = None
 
     @contextlib.contextmanager
     def syncing(self) -> Iterator[None]:
@@ -142,7 +160,7 @@ class Database:
             yield
             return
         with self._plain_words(), self._engine.connect() as connection:
-            free = connection.scalar(select(func.pg_try_advisory_lock(SYNC_LOCK)))
+            free = connection.scalar(select(func.pg_try_advisory_lock(_lock(SYNC_LOCK))))
             connection.commit()  # the lock belongs to the connection, not to the transaction
             if not free:
                 raise StoreError(
@@ -153,7 +171,7 @@ class Database:
                 yield
             finally:
                 with contextlib.suppress(DBAPIError):  # a lost connection holds no lock
-                    connection.scalar(select(func.pg_advisory_unlock(SYNC_LOCK)))
+                    connection.scalar(select(func.pg_advisory_unlock(_lock(SYNC_LOCK))))
 
     def prepare(self) -> None:
         """Make the tables if there are none, and migrate them if they are old.
@@ -165,6 +183,8 @@ class Database:
             if schema.read_version(connection) == schema.SCHEMA_VERSION:
                 return
         with self.writing() as connection:
+            if not self._is_sqlite:
+                _make_schema(connection)
             version = schema.read_version(connection)  # another process may have been first
             if version is None:
                 schema.create_tables(connection)
@@ -197,6 +217,20 @@ class Database:
                 f"The label store {self.name} cannot be reached ({reason}).",
                 f"Check that the database server runs, {_AGAIN}",
             ) from None
+
+
+def _lock(number: int) -> ColumnElement[int]:
+    """Number of a PostgreSQL advisory lock, of its own in each schema of a database."""
+    return func.hashtextextended(func.coalesce(func.current_schema(), ""), number)
+
+
+def _make_schema(connection: Connection) -> None:
+    """Make the PostgreSQL schema that `?options=-csearch_path=NAME` in the URL names."""
+    if connection.scalar(select(func.current_schema())) is None:
+        path = str(connection.scalar(select(func.current_setting("search_path"))))
+        names = [name.strip() for name in path.split(",")]
+        first = next(name for name in [*names, "public"] if name != '"$user"')
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {first}")
 
 
 def _engine(url: URL) -> Engine:

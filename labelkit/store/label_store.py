@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,15 @@ from labelkit.store.rows import (
     row_of_entry,
     row_of_image,
 )
-from labelkit.store.schema import file_stamp, image, instance, journal, meta
+from labelkit.store.schema import (
+    empty_image,
+    file_stamp,
+    image,
+    instance,
+    journal,
+    meta,
+    removed_image,
+)
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
@@ -139,8 +148,9 @@ class LabelStore:
                     new[item.id] = item
             moved = [(id_, path) for id_, path in paths.items() if known.get(id_, path) != path]
             arrived = {path: id_ for id_, path in moved} | {i.path: i.id for i in new.values()}
+            removed = set(connection.scalars(_removed()))
             for id_, path in paths.items():
-                if arrived.get(path, id_) != id_:
+                if arrived.get(path, id_) != id_ and id_ not in removed:
                     _forget_unlabelled(connection, id_, path)
             for id_, path in moved:
                 connection.execute(update(image).where(image.c.id == id_).values(path=path))
@@ -149,11 +159,50 @@ class LabelStore:
                 connection.execute(insert(image), rows)
         return len(rows)
 
-    def images(self) -> list[Image]:
-        """Every registered image, by path."""
+    def images(self, *, with_removed: bool = False) -> list[Image]:
+        """Every image of the project, by path.
+
+        Args:
+            with_removed: also those that were taken out of it.
+        """
+        query = select(image)
+        return self._images(query if with_removed else query.where(image.c.id.not_in(_removed())))
+
+    def removed_images(self) -> list[Image]:
+        """Every image that was taken out of the project, by path."""
+        return self._images(select(image).where(image.c.id.in_(_removed())))
+
+    def _images(self, query: Select[Any]) -> list[Image]:
         with self.database.reading() as connection:
-            found = [image_of_row(row) for row in connection.execute(select(image))]
+            found = [image_of_row(row) for row in connection.execute(query)]
         return sorted(found, key=lambda item: item.path)
+
+    def remove_images(self, images: Iterable[Image]) -> None:
+        """Take images out of the project; their objects and labels stay in the store."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = [{"image_id": item.id, "removed_at": now} for item in images]
+        with self.database.writing() as connection:
+            _restore(connection, [row["image_id"] for row in rows])
+            if rows:
+                connection.execute(insert(removed_image), rows)
+
+    def restore_images(self, images: Iterable[Image]) -> None:
+        """Take removed images back into the project, with their objects and labels."""
+        with self.database.writing() as connection:
+            _restore(connection, [item.id for item in images])
+
+    def keep_empty(self, images: Iterable[Image]) -> None:
+        """Register that there is no object in some images, as far as label files know."""
+        with self.database.writing() as connection:
+            known = set(connection.scalars(select(empty_image.c.image_id)))
+            rows = [{"image_id": id_} for id_ in sorted({item.id for item in images} - known)]
+            if rows:
+                connection.execute(insert(empty_image), rows)
+
+    def empty_images(self) -> set[str]:
+        """Ids of images that label files list without objects; they may have got some since."""
+        with self.database.reading() as connection:
+            return set(connection.scalars(select(empty_image.c.image_id)))
 
     def stamps(self) -> dict[str, FileStamp]:
         """The stamps of the last scan, by path."""
@@ -214,10 +263,16 @@ class LabelStore:
         with self.database.writing() as connection:
             return register_objects(connection, list(candidates))
 
-    def instances(self) -> dict[str, Instance]:
-        """Every instance by id, ordered by image path and ordinal."""
+    def instances(self, *, with_removed: bool = False) -> dict[str, Instance]:
+        """Every instance by id, ordered by image path and ordinal.
+
+        Args:
+            with_removed: also those of images that were taken out of the project.
+        """
         with self.database.reading() as connection:
-            return {item.id: item for item in read_instances(connection)}
+            found = read_instances(connection)
+            removed = set() if with_removed else set(connection.scalars(_removed()))
+        return {item.id: item for item in found if item.image.id not in removed}
 
     # The journal
 
@@ -311,13 +366,22 @@ class LabelStore:
 
         with self.database.reading() as connection:
             images, instances, entries = (
-                connection.scalar(select(func.count()).select_from(table)) or 0
-                for table in (image, instance, journal)
+                connection.scalar(query) or 0
+                for query in (
+                    select(func.count()).where(image.c.id.not_in(_removed())),
+                    select(func.count()).where(instance.c.image_id.not_in(_removed())),
+                    select(func.count()).select_from(journal),
+                )
             )
             with_presence, with_keypoints = having(VISIBILITY, KEYPOINTS), having(KEYPOINTS)
         return StoreCounts(
             images, instances, entries, with_presence, with_keypoints, len(self.skipped())
         )
+
+    def sources(self) -> set[str]:
+        """Where answers have come from, such as "label-studio" and "file:keypoints.json"."""
+        with self.database.reading() as connection:
+            return set(connection.scalars(select(journal.c.source).distinct()))
 
     def latest(self, kinds: Sequence[str], as_of: int | None = None) -> Iterator[Entry]:
         """The newest entry of each instance among those of some kinds, oldest first."""
@@ -335,8 +399,22 @@ class LabelStore:
                 yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
 
 
+def _removed() -> Select[tuple[str]]:
+    """Ids of the images that were taken out of the project."""
+    return select(removed_image.c.image_id)
+
+
+def _restore(connection: Connection, ids: Sequence[str]) -> None:
+    for chunk in _chunks(ids):
+        connection.execute(delete(removed_image).where(removed_image.c.image_id.in_(chunk)))
+
+
 def _latest(kinds: Sequence[str], as_of: int | None = None) -> Select[Any]:
-    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
+    """The newest entry of each instance of the project among those of some kinds."""
+    out = select(instance.c.id).where(instance.c.image_id.in_(_removed()))
+    newest = select(func.max(journal.c.seq)).where(
+        journal.c.kind.in_(kinds), journal.c.instance_id.not_in(out)
+    )
     if as_of is not None:
         newest = newest.where(journal.c.seq <= as_of)
     return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
@@ -354,9 +432,11 @@ def _forget_unlabelled(connection: Connection, image_id: str, path: str) -> None
     if connection.scalar(select(journal.c.seq).where(journal.c.instance_id.in_(mine)).limit(1)):
         raise StoreError(
             f"{path} is not the image that was labelled under this name.",
-            "Put the former file back, or give the new image another name.",
+            "Put the former file back, give the new image another name, or take the former one out "
+            f"of the project: labelkit images remove {shlex.quote(path)}",
         )
     forget_objects(connection, list(connection.scalars(mine)))
+    connection.execute(delete(empty_image).where(empty_image.c.image_id == image_id))
     connection.execute(delete(image).where(image.c.id == image_id))
 
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from labelkit.errors import INSTALL_NEWER, StoreError
 
 #: Version of the tables below. Raise it together with a step in MIGRATIONS.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 
 tables = MetaData()
 
@@ -60,6 +60,21 @@ image = Table(
     Column("path", Text, nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
+)
+
+#: Images that the user took out of the project; their objects and labels stay in the store.
+removed_image = Table(
+    "removed_image",
+    tables,
+    Column("image_id", String(16), ForeignKey("image.id"), primary_key=True),
+    Column("removed_at", Text, nullable=False),  # ISO 8601
+)
+
+#: Images that a label file lists without objects: no box is looked for in them.
+empty_image = Table(
+    "empty_image",
+    tables,
+    Column("image_id", String(16), ForeignKey("image.id"), primary_key=True),
 )
 
 instance = Table(
@@ -137,6 +152,7 @@ studio_task = Table(
     Column("control", Text, nullable=False),  # JSON: those served without pre-annotation
     Column("model_version", Text, nullable=False),  # of the latest prediction sent with it
     Column("crop", Text, nullable=False),  # JSON: x, y, w, h of the part it shows, or null
+    Column("url", Text, nullable=False, server_default=""),  # of its image; "" for crops
 )
 
 _APPEND_ONLY = "the journal is append-only: answers are never changed or deleted"
@@ -181,10 +197,26 @@ def _add_categories_and_origins(connection: Connection) -> None:
     connection.execute(insert(origin).from_select([column.name for column in columns], of_files))
 
 
+def _add_removals_and_addresses(connection: Connection) -> None:
+    """3 -> 4: images that were taken out, and the address that each task gives for its image."""
+    tables.create_all(connection, tables=[removed_image])
+    # A store of the first version got the table of tasks as it is now.
+    columns = inspect(connection).get_columns(studio_task.name)
+    if "url" not in (column["name"] for column in columns):
+        connection.execute(DDL("ALTER TABLE studio_task ADD COLUMN url TEXT DEFAULT '' NOT NULL"))
+
+
+def _add_empty_images(connection: Connection) -> None:
+    """4 -> 5: images without objects."""
+    tables.create_all(connection, tables=[empty_image])
+
+
 #: From each version to the next; a step runs in the transaction that records it.
 MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
     1: _add_sync_state,
     2: _add_categories_and_origins,
+    3: _add_removals_and_addresses,
+    4: _add_empty_images,
 }
 
 

@@ -43,7 +43,9 @@ def project(tmp_path) -> Iterator[Project]:
     """Keypoints and ticks of 0, ticks of 1, a skip of 2, nothing of 3, keypoints of 48 (dev)."""
     made = make_project(tmp_path)
     images = [make_image(path) for path in PATHS]
-    drawn = [image.path for image in images if dev_set([make_instance(image)], 7, DEV_SHARE)]
+    drawn = [
+        image.path for image in images if dev_set([make_instance(image)], 7, DevDraw(DEV_SHARE))
+    ]
     assert drawn == ["48.png"]
     with LabelStore.open(made.store_url) as store:
         store.add_images(images)

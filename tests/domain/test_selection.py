@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelkit.domain.selection import (
+    DevDraw,
     QueueItem,
     control_arm,
     dev_set,
     format_percent,
+    grow_dev_set,
     labelled_count,
     labelled_set,
     parse_percent,
@@ -95,21 +97,75 @@ def test_the_order_ignores_input_order_and_duplicates_and_survives_additions(
 
 def test_the_dev_set_takes_whole_images_and_about_its_share():
     instances = [make_instance(f"{n}.png", ordinal) for n in range(500) for ordinal in range(2)]
-    chosen = set(dev_set(instances, seed=0, share=0.2))
+    chosen = set(dev_set(instances, 0, DevDraw(0.2)))
     assert 140 < len(chosen) < 260
     assert {item.image.id for item in instances if item.id in chosen}.isdisjoint(
         item.image.id for item in instances if item.id not in chosen
     )
-    assert dev_set(instances, 0, 0.0) == ()
-    assert len(dev_set(instances, 0, 1.0)) == 1000
+    assert dev_set(instances, 0, DevDraw(0.0)) == ()
+    assert len(dev_set(instances, 0, DevDraw(1.0))) == 1000
 
 
 def test_added_images_move_nothing_in_or_out_of_the_dev_set():
     instances = [make_instance(f"{number}.png") for number in range(200)]
-    before = dev_set(instances[:100], seed=3, share=0.2)
-    after = dev_set(reversed(instances), seed=3, share=0.2)
+    before = dev_set(instances[:100], 3, DevDraw(0.2))
+    after = dev_set(reversed(instances), 3, DevDraw(0.2))
     old = {item.id for item in instances[:100]}
     assert tuple(item for item in after if item in old) == before
+
+
+FEW = [make_instance(f"{number}.png") for number in range(100)]
+IMAGES = {item.image.id for item in FEW}
+
+
+def images_of(draw: DevDraw) -> set[str]:
+    inside = set(dev_set(FEW, 3, draw))
+    return {item.image.id for item in FEW if item.id in inside}
+
+
+def grown(before: DevDraw, share: float, size: int, trained_on=(), exactly=True) -> DevDraw:
+    return grow_dev_set(FEW, 3, before, share, size, trained_on, exactly=exactly)
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 37, 100])
+def test_a_dev_set_has_exactly_the_size_that_was_asked_for(size):
+    assert len(images_of(grown(DevDraw(0.0), size / 100, size))) == size
+
+
+def test_a_larger_dev_set_holds_a_smaller_one():
+    small = grown(DevDraw(0.0), 0.1, 10)
+    assert images_of(small) < images_of(grown(small, 0.2, 20))
+    assert images_of(grown(small, 0.2, 20)) == images_of(grown(DevDraw(0.0), 0.2, 20))
+
+
+def test_a_dev_set_that_is_large_enough_keeps_what_is_drawn_anyway():
+    drawn = images_of(DevDraw(0.2))
+    assert len(drawn) > 10
+    assert grown(DevDraw(0.2), 0.2, 10, exactly=False) == DevDraw(0.2)
+    assert images_of(grown(DevDraw(0.0), 0.2, 10, exactly=False)) == drawn
+
+
+def test_what_was_trained_on_never_enters_the_dev_set():
+    small = grown(DevDraw(0.0), 0.1, 10)
+    trained_on = IMAGES - images_of(small) - set(sorted(IMAGES - images_of(small))[:5])
+    large = grown(small, 0.5, 50, trained_on)
+    assert len(images_of(large)) == 15
+    assert images_of(large) == IMAGES - trained_on
+    assert images_of(grown(large, 1.0, 100, trained_on)) == IMAGES - trained_on
+
+
+def test_what_was_trained_on_stays_out_when_it_is_removed_and_comes_back():
+    trained_on = sorted(IMAGES)[:50]
+    without = [item for item in FEW if item.image.id not in trained_on]
+    draw = grow_dev_set(without, 3, DevDraw(0.05), 1.0, 50, trained_on, exactly=True)
+    assert images_of(draw) == IMAGES - set(trained_on)
+
+
+def test_images_that_come_later_are_drawn_at_the_share_of_the_dev_set():
+    more = [make_instance(f"later-{number}.png") for number in range(1000)]
+    draw = grown(DevDraw(0.0), 0.1, 10)
+    assert 60 < len(dev_set(more, 3, draw)) < 140
+    assert dev_set(more, 3, draw) == dev_set(more, 3, DevDraw(0.1))
 
 
 def test_a_larger_control_arm_contains_a_smaller_one():

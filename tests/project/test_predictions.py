@@ -15,9 +15,11 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError, SkeletonError
+from labelkit.files.parquet import next_part
 from labelkit.project.predictions import (
     find_predictions,
     iter_predictions,
+    later_ids,
     read_predictions,
     write_predictions,
 )
@@ -149,3 +151,18 @@ def test_damaged_rows_are_an_error_and_not_wrong_numbers(tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(FormatError, match="damaged"):
         read_predictions(path, stick_skeleton())
+
+
+def test_predictions_of_instances_that_came_later_lie_beside_the_file_and_are_read_with_it(
+    tmp_path: Path,
+):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [make_prediction("a-0"), make_prediction("b-0")], stick_skeleton())
+    before = path.read_bytes()
+    assert later_ids(path) == set()
+    for name in "cdefghijkl":
+        write_predictions(next_part(path), [make_prediction(f"{name}-0")], stick_skeleton())
+    assert path.read_bytes() == before
+    assert [p.instance_id[0] for p in iter_predictions(path, stick_skeleton())] == [*"abcdefghijkl"]
+    assert later_ids(path) == {f"{name}-0" for name in "cdefghijkl"}
+    assert find_predictions(path, stick_skeleton(), {"b-0", "k-0"}).keys() == {"b-0", "k-0"}

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from labelkit.project.project import (
     find_project,
     lock_project,
     open_project,
+    project_with_own_store,
+    remember,
+    take_back_project,
 )
 
 
@@ -66,7 +70,73 @@ def test_a_project_file_of_an_earlier_version_reads_the_same(tmp_path):
     path = project.root / "labelkit.toml"
     assert path.read_text().splitlines()[0] == EARLIER.splitlines()[0]
     path.write_text(EARLIER)
+    assert open_project(project.root) == replace(project, id="")
+
+
+def test_what_the_user_chose_is_remembered_until_something_else_is_chosen(tmp_path):
+    project = make_project(tmp_path)
+    chosen = {"boxes": "whole-image", "preset": "tiny", "epochs": 3, "rotation": 5.0}
+    project = remember(project, **chosen, pretrained=False, labeled=None)
     assert open_project(project.root) == project
+    assert project.options == {**chosen, "pretrained": False}
+    project = remember(project, epochs=4)
+    assert open_project(project.root).options == {**chosen, "pretrained": False, "epochs": 4}
+
+
+def test_another_preset_brings_its_own_backbone_and_epochs(tmp_path):
+    project = remember(make_project(tmp_path), preset="tiny", backbone="resnet18", epochs=3)
+    same = remember(project, preset="tiny", pretrained=False)
+    assert same.options["epochs"] == 3
+    other = remember(same, preset="plus")
+    assert other.options == {"preset": "plus", "pretrained": False}
+    assert remember(same, preset="plus", epochs=9).options["epochs"] == 9
+
+
+def test_remembering_keeps_the_skeleton_and_what_a_person_wrote_into_the_file(tmp_path):
+    project = make_project(tmp_path)
+    path = project.root / "labelkit.toml"
+    path.write_text(path.read_text().replace('name = "frames"', 'name = "salmon"'))
+    assert remember(project, epochs=4).name == "salmon"
+    assert open_project(project.root).skeleton == stick_skeleton()
+
+
+@pytest.mark.parametrize(
+    ("line", "item"),
+    [
+        ("[options]\nepochs = 'ten'", "epochs = 'ten'"),
+        ("[options]\npretrained = 1", "pretrained = 1"),
+        ("[options]\nepochs = true", "epochs = True"),
+        ("options = 3", "options = 3"),
+        ("store = 'elsewhere.db'", "elsewhere.db"),
+        ("id = 7", "id = 7"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named(tmp_path, line, item):
+    path = make_project(tmp_path).root / "labelkit.toml"
+    lines = [text for text in path.read_text().splitlines() if not text.startswith("id")]
+    path.write_text("\n".join(lines).replace("[skeleton]", f"{line}\n\n[skeleton]"))
+    with pytest.raises(ProjectError, match=item) as caught:
+        open_project(path.parent)
+    assert str(path) in caught.value.problem
+
+
+def test_a_project_that_is_taken_back_can_be_made_again(tmp_path):
+    project = make_project(tmp_path)
+    (project.root / "labels.db").write_text("")
+    take_back_project(project)
+    assert not project.root.exists()
+    assert make_project(tmp_path).root == project.root
+
+
+def test_a_project_with_its_own_store_stays_one_and_another_becomes_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABELKIT_DB", "postgresql+psycopg://h/d")
+    project = make_project(tmp_path)
+    assert project.store_url == "postgresql+psycopg://h/d"
+    for _ in range(2):
+        own = project_with_own_store(project.root, project.images_root, project.skeleton)
+        assert (own.id, own.store_url) == (project.id, own.own_store_url)
+    made = project_with_own_store(tmp_path / "new", project.images_root, project.skeleton)
+    assert open_project(made.root).store_url == made.own_store_url
 
 
 def test_hostile_names_survive(tmp_path):

@@ -142,3 +142,14 @@ def test_maps_are_small(tmp_path: Path):
         for number in range(64):
             writer.add(f"{number}-0", CROP, response, np.zeros(0))
     assert path.stat().st_size < 64 * 16 * 24 * 24 / 4
+
+
+def test_maps_of_instances_that_came_later_lie_beside_the_file_and_are_read_with_it(tmp_path: Path):
+    write(tmp_path / "maps.parquet", 2)
+    with MapWriter(tmp_path / "maps-2.parquet", NAMES) as writer:
+        writer.add("later-0", CROP, random_maps(9), np.zeros(0))
+    with MapReader(tmp_path / "maps.parquet") as reader:
+        assert list(reader) == ["0-0", "1-0", "later-0"]
+        for name, seed in (("later-0", 9), ("1-0", 1), ("later-0", 9)):
+            peak = random_maps(seed).max(axis=(1, 2))
+            assert np.array_equal(reader.get(name).response.max(axis=(1, 2)), peak)

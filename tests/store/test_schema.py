@@ -26,6 +26,11 @@ def database(store_url):
 
 def back_to(connection, version):
     """Undo the migrations after a version; rows of tables that it had stay."""
+    if version < 5:
+        connection.exec_driver_sql("DROP TABLE empty_image")
+    if version < 4:
+        connection.exec_driver_sql("DROP TABLE removed_image")
+        connection.exec_driver_sql("ALTER TABLE studio_task DROP COLUMN url")
     if version < 3:
         connection.exec_driver_sql("DROP TABLE origin")
         for column in ("category", "individual"):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.selection import dev_set
+from labelkit.domain.selection import DevDraw, dev_set
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
@@ -124,7 +124,7 @@ def seed_with_a_dev_set(images: Path) -> int:
     """The first project seed that draws 2 to 4 of these images into the dev set."""
     box = Box(0.0, 0.0, 1.0, 1.0)
     found = [Instance(image, 0, box, "given", 1.0) for image in scan_images(images).images]
-    return next(s for s in range(1000) if 2 <= len(dev_set(found, s, DEV_SHARE)) <= 4)
+    return next(s for s in range(1000) if 2 <= len(dev_set(found, s, DevDraw(DEV_SHARE))) <= 4)
 
 
 def true_poses(keypoints: Path, instances: Mapping[str, Instance]) -> dict[str, Pose]:

@@ -12,6 +12,7 @@ from typing import Any
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.skeleton import load_skeleton
 from labelkit.domain.text import duration
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json, write_text
@@ -20,10 +21,11 @@ from labelkit.formats.coco import CocoFile, read_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.metrics.table import ResultTable
 from labelkit.progress import Progress
-from labelkit.project.project import Project, open_project
+from labelkit.project.project import Project, project_with_own_store
 from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.bootstrap import bootstrap
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.measure.evaluate import evaluate
@@ -119,19 +121,20 @@ def demo(
         "same 5 % and 10 %."
     )
     progress.line("Bootstrap: no locations, only visibility answers.")
+    images = folder / "train" / "images"
+    project = project_with_own_store(folder / "project", images, load_skeleton("lsp14"), seed)
     bootstrap(
-        folder / "train" / "images",
+        images,
         progress,
-        project_root=folder / "project",
-        skeleton="lsp14",
+        project_root=project.root,
+        skeleton=None,
         labels=answers,
         boxes=str(folder / "train" / "keypoints.json"),
         percent=0.0,
         skip=dict.fromkeys(("unreadable", "duplicates", "missing"), False),
         options=replace(options, epochs=first),
     )
-    project = open_project(folder / "project")
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         for percent in PERCENTAGES:
             report = retrain(project, store, progress, percent=percent, now=False, options=options)
             if report.missing:

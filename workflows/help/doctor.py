@@ -18,7 +18,7 @@ from labelkit.project.images import image_file
 from labelkit.project.project import Project, find_project, open_project
 from labelkit.project.rounds import rounds
 from labelkit.report import Report
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 
 NEEDED = (
     *("torch", "torchvision", "timm", "lightning"),
@@ -127,7 +127,7 @@ def _project(project: Project) -> Iterator[Check]:
     yield Check("disk", free > LITTLE_SPACE, f"{free / 1e9:.0f} GB free")
     yield Check("skeleton", True, f"{project.skeleton.name}, {len(project.skeleton)} keypoints")
     try:
-        with LabelStore.open(project.store_url) as store:
+        with open_store(project) as store:
             counts = store.counts()
             store.poses(project.skeleton)
             missing = []

@@ -175,7 +175,7 @@ def _prior_rows(
         return evaluate_row(name, labeled, priors, data.truth, data.instances, skeleton)
 
     yield row("skeleton in box", None, skeleton_in_box(boxes, skeleton), nothing)
-    labelled = labelled or snapshot.trainable
+    labelled = [item for item in labelled if item in snapshot.poses] or snapshot.trainable
     if labelled:
         mean = MeanPose.fit(
             [snapshot.poses[item] for item in labelled],

@@ -25,7 +25,7 @@ from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.project.response_pictures import MapPictures
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.reviewing.report import ReviewReport
 
 APP_PORT = 5151
@@ -63,7 +63,7 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
         )
     fo = quiet_fiftyone()
     install_plugin(Path(fo.config.plugins_dir))
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         known = store.instances()
 
     def open_round(number: int) -> MapPictures:

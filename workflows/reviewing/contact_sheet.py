@@ -22,7 +22,7 @@ from labelkit.project.predictions import read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import Round
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.workflows.network.crops import cut
 
 RGB = tuple[int, int, int]
@@ -94,10 +94,10 @@ def sheet_items(
         truth: true poses by instance id, where they are known.
     """
     predictions = read_predictions(found.path / "predictions.parquet", project.skeleton)
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         instances = store.instances()
         answers = store.presences(project.skeleton, found.plan.journal_head)
-    chosen = [item for item in predictions if item not in found.plan.labelled][:count]
+    chosen = [i for i in predictions if i in instances and i not in found.plan.labelled][:count]
     with MapReader(found.path / "maps" / "maps.parquet") as reader:
         for id_ in chosen:
             image, maps = instances[id_].image, reader.get(id_)

@@ -9,11 +9,12 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.selection import dev_set
+from labelkit.domain.selection import DevDraw, dev_set
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 
-#: Share of the images whose instances are the dev set. They compare rounds and train none.
+#: Share of the images whose instances are the dev set, unless it was chosen. They compare rounds
+#: and train none.
 DEV_SHARE = 0.05
 
 
@@ -54,11 +55,11 @@ def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None)
         store: its label store.
         as_of: journal entry after which answers do not count; None for all answers.
     """
-    instances = store.instances()
+    instances, draw = store.instances(), store.dev_draw() or DevDraw(DEV_SHARE)
     return LabelSnapshot(
         instances,
         store.presences(project.skeleton, as_of),
         store.poses(project.skeleton, as_of),
-        frozenset(dev_set(instances.values(), project.seed, DEV_SHARE)),
+        frozenset(dev_set(instances.values(), project.seed, draw)),
         frozenset(store.skipped(as_of)),
     )

@@ -35,11 +35,13 @@ class Recorder:
 
     def __init__(self, project: Project, store: LabelStore) -> None:
         self.project, self.store = project, store
-        self.images = {image.id: image for image in store.images()}
-        self._by_path = {image.path: image for image in self.images.values()}
+        # Answers about images that were taken out of the project are kept too.
+        self.images = {image.id: image for image in store.images(with_removed=True)}
+        images = (*self.images.values(), *store.images())  # removed ones do not hide others
+        self._by_path = {image.path: image for image in images}
         self._known: dict[str, Instance] = {}
         self._of_image: dict[str, list[str]] = defaultdict(list)
-        for instance in store.instances().values():
+        for instance in store.instances(with_removed=True).values():
             self._add(instance)
 
     @cached_property

@@ -17,7 +17,7 @@ from labelkit.bridges.fiftyone.samples import BOXES, HUMAN, STATE_TAGS, map_fiel
 from labelkit.domain.skeleton import Skeleton
 from labelkit.project.project import PROJECT_FILE, Project
 from labelkit.project.response_pictures import KINDS
-from labelkit.store.label_store import LabelStore
+from labelkit.store.ownership import open_store
 from labelkit.store.task_ledger import TaskLedger
 
 #: Key of labelkit's part of a dataset's info.
@@ -76,7 +76,7 @@ def _is_ours(dataset: Any, project: Project) -> bool:
 
 
 def _uid(project: Project) -> str:
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         return TaskLedger(store.database, "").uid
 
 

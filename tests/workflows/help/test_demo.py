@@ -23,7 +23,15 @@ def shown(tmp_path_factory):
     """The demo of 24 figures: its folder, the lines it reported, and its report."""
     folder = tmp_path_factory.mktemp("demo")
     lines = Lines()
-    return folder, lines, run(folder, lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABELKIT_DB", f"sqlite:///{folder / 'of-a-team.db'}")
+        return folder, lines, run(folder, lines)
+
+
+def test_it_keeps_its_own_label_store_whatever_the_environment_names(shown):
+    folder, _, _ = shown
+    assert not (folder / "of-a-team.db").exists()
+    assert (folder / "project" / "labels.db").is_file()
 
 
 def test_the_table_has_a_row_for_every_way_of_getting_poses(shown):

@@ -1,0 +1,88 @@
+"""The size of the dev set: chosen once, and enlarged without objects that were trained on."""
+
+from __future__ import annotations
+
+from labelkit.domain.selection import (
+    DevDraw,
+    dev_set,
+    format_percent,
+    grow_dev_set,
+    labelled_count,
+)
+from labelkit.domain.text import counted
+from labelkit.errors import UsageError
+from labelkit.project.project import Project
+from labelkit.project.rounds import rounds
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import DEV_SHARE
+
+#: A project of so many instances has at least so many in its dev set: with fewer, chance moves a
+#: score more than a round does.
+LARGE, ENOUGH = 200, 20
+
+
+def begin_dev_set(store: LabelStore) -> None:
+    """Note that a new project's dev set may be settled; that of an earlier version stays as it is.
+
+    Args:
+        store: of the project, before its first images are registered.
+    """
+    if store.dev_draw() is None and not store.images():
+        store.keep_dev_draw(DevDraw(DEV_SHARE))
+
+
+def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -> str:
+    """Enlarge the dev set to what was asked for, or to the least that a project of its size needs.
+
+    What gave locations to a round never enters. Until the first answer it may also become smaller.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        percent: 0 ... 100, of the instances; None if the user gave none.
+
+    Returns:
+        what to know about it, or "".
+
+    Raises:
+        UsageError: if the dev set would become smaller.
+    """
+    draw, instances = store.dev_draw(), store.instances()
+    if not instances or (draw is None and percent is None):
+        return ""
+    before = draw or DevDraw(DEV_SHARE)
+    has = len(dev_set(instances.values(), project.seed, before))
+    history = rounds(project)
+    if percent is None:
+        share, size = before.share, ENOUGH if len(instances) >= LARGE else 0
+    else:
+        share, size = percent / 100, labelled_count(len(instances), percent)
+        if not history and store.head() == 0:
+            before = DevDraw(0.0)
+        elif size < has and share < before.share:
+            raise UsageError(
+                f"The dev set holds {has} of {len(instances)} instances; {format_percent(percent)} "
+                f"would be {size}.",
+                "It compares rounds, so it can only grow: give a larger --dev, or leave it out.",
+            )
+    labelled = {id_ for item in history for id_ in item.plan.labelled}
+    grown = grow_dev_set(
+        instances.values(),
+        project.seed,
+        before,
+        max(share, before.share),
+        size,
+        {id_.rpartition("-")[0] for id_ in labelled},
+        exactly=percent is not None,
+    )
+    if grown != draw:
+        store.keep_dev_draw(grown)
+    now = len(dev_set(instances.values(), project.seed, grown))
+    if now < size:
+        return (
+            f"The dev set has {counted(now, 'instance')} instead of {size}: all others gave "
+            "locations to a round, and would be scored on what was learned from them."
+        )
+    if percent is not None and now != has:
+        return f"The dev set has {counted(now, 'instance')} of {len(instances)} now."
+    return ""

@@ -36,7 +36,7 @@ class MeanPose:
 
     Attributes:
         unit_xy: (K, 2) where (0, 0) is the box's top-left and (1, 1) its bottom-right corner.
-        share: (K,) in 0 ... 1, how often each keypoint was present; .5 without any poses.
+        share: (K,) in 0 ... 1, how often each keypoint was present; .5 where no pose tells.
     """
 
     unit_xy: Floats
@@ -63,7 +63,9 @@ class MeanPose:
         count = present.sum(axis=0)[:, None]
         total = np.where(present[..., None], unit, 0.0).sum(axis=0)
         mean = np.where(count > 0, total / np.maximum(count, 1), layout)
-        return cls(mean, present.mean(axis=0))
+        known = np.stack([pose.known for pose in poses]).sum(axis=0)
+        share = np.where(known > 0, present.sum(axis=0) / np.maximum(known, 1), 0.5)
+        return cls(mean, share)
 
     def apply(self, boxes_xywh: ArrayLike) -> Floats:
         """(N, K, 2) image pixels: the mean pose stretched over (N, 4) boxes."""

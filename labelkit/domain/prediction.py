@@ -19,8 +19,8 @@ class Prediction:
     Attributes:
         instance_id: of the instance.
         pose: the best location of *every* keypoint, in upright image pixels, with a confidence
-            each. A keypoint of visibility 0 has no location and counts as missed; uncertainty
-            about whether it is there belongs in `presence`.
+            each. A keypoint of visibility 0 or -1 (the model has not learned it) has no location
+            and counts as missed; uncertainty about whether it is there belongs in `presence`.
         presence: (K,) float64, 0 absent ... 1 present; NaN where the model does not predict it.
         score: 0 lost ... 1 certain, of the whole instance: the mean confidence of the keypoints
             that are predicted as present. The queue is sorted by it; it is not a probability.
@@ -50,6 +50,12 @@ class Prediction:
     def xy(self) -> NDArray[np.float64]:
         """(K, 2) locations in image pixels, NaN where the pose has none."""
         return np.where(self.pose.present[:, None], self.pose.xy, np.nan)
+
+    def take(self, columns: Sequence[int]) -> Prediction:
+        """The prediction of other keypoints; see `Pose.take`."""
+        index = np.asarray(columns)
+        presence = np.where(index >= 0, self.presence[index], np.nan)
+        return Prediction(self.instance_id, self.pose.take(index), presence, self.score)
 
 
 def prior_predictions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from itertools import pairwise
@@ -16,6 +16,9 @@ from labelkit.domain.text import named
 from labelkit.errors import SkeletonError, UsageError
 
 BUILTIN = ("coco17", "crowdpose14", "mpii16", "lsp14")
+
+#: What a skeleton's TOML table may hold.
+KEYS = ("name", "keypoints", "links", "pairs", "sigmas", "layout", "renamed")
 
 #: OKS falloff where a skeleton gives none: between COCO's shoulder (.079) and hip (.107).
 DEFAULT_SIGMA = 0.08
@@ -35,10 +38,12 @@ class Skeleton:
         pairs: (left, right) index pairs that a mirror image swaps.
         sigmas: K OKS sigmas (per-keypoint standard deviation relative to object scale).
         layout: K (x, y) in the unit box, a pose prior that needs no labels; y points down.
+        renamed: (former, present) names: labels, networks and files keep the former ones.
 
     Raises:
         SkeletonError: on duplicate or empty names, indices out of range, a keypoint in two
-            pairs, or sigmas or layout of the wrong length or out of range.
+            pairs, sigmas or layout of the wrong length or out of range, or a former name that is
+            in use.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Skeleton:
     pairs: tuple[tuple[int, int], ...]
     sigmas: tuple[float, ...]
     layout: tuple[tuple[float, float], ...]
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)
@@ -84,6 +90,13 @@ class Skeleton:
             if paired.count(index) > 1:
                 raise SkeletonError(
                     f"Skeleton {self.name!r}: {self.keypoints[index]!r} is in two left/right pairs."
+                )
+        former = [name for name, _ in self.renamed]
+        for name in former:
+            if name in self.keypoints or former.count(name) > 1:
+                raise SkeletonError(
+                    f"Skeleton {self.name!r}: {name!r} is the former name of another keypoint.",
+                    "Labels that name it would be ambiguous. Choose another name.",
                 )
 
     def __len__(self) -> int:
@@ -126,22 +139,57 @@ class Skeleton:
                 f"It has: {', '.join(self.keypoints)}.",
             ) from None
 
+    def present_name(self, keypoint: str) -> str:
+        """What a keypoint is called now, by its present or a former name."""
+        return dict(self.renamed).get(keypoint, keypoint)
+
+    def columns_in(self, names: Iterable[str]) -> tuple[int, ...]:
+        """K places of the keypoints among names of any time; -1 for one that is not there."""
+        places = {self.present_name(name): place for place, name in enumerate(names)}
+        return tuple(places.get(keypoint, -1) for keypoint in self.keypoints)
+
+    def subset(self, keypoints: Sequence[int]) -> Skeleton:
+        """The skeleton of some keypoints, by their indices and in that order."""
+        place = {index: new for new, index in enumerate(keypoints)}
+
+        def kept(table: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+            return tuple((place[a], place[b]) for a, b in table if a in place and b in place)
+
+        return Skeleton(
+            self.name,
+            tuple(self.keypoints[index] for index in keypoints),
+            kept(self.links),
+            kept(self.pairs),
+            tuple(self.sigmas[index] for index in keypoints),
+            tuple(self.layout[index] for index in keypoints),
+            self.renamed,
+        )
+
+    def to_table(self) -> dict[str, Any]:
+        """The skeleton as JSON values, which `skeleton_from_table` reads back unchanged."""
+
+        def names(table: Sequence[tuple[int, int]]) -> list[list[str]]:
+            return [[self.keypoints[a], self.keypoints[b]] for a, b in table]
+
+        table = {
+            "name": self.name,
+            "keypoints": list(self.keypoints),
+            "links": names(self.links),
+            "pairs": names(self.pairs),
+            "sigmas": list(self.sigmas),
+            "layout": [list(point) for point in self.layout],
+        }
+        if self.renamed:
+            table["renamed"] = [list(names) for names in self.renamed]
+        return table
+
     def to_toml(self) -> str:
         """The skeleton as a TOML document that `load_skeleton` reads back unchanged."""
         import tomli_w
 
-        def names(table: Sequence[tuple[int, int]]) -> list[tuple[str, str]]:
-            return [(self.keypoints[a], self.keypoints[b]) for a, b in table]
-
-        table = {
-            "name": self.name,
-            "keypoints": self.keypoints,
-            "links": names(self.links),
-            "pairs": names(self.pairs),
-            "sigmas": self.sigmas,
-            "layout": self.layout,
-        }
-        return _TWO_ITEMS.sub(r"[\1, \2]", tomli_w.dumps(table))  # one pair, or point, a line
+        return _TWO_ITEMS.sub(
+            r"[\1, \2]", tomli_w.dumps(self.to_table())
+        )  # one pair, or point, a line
 
 
 def make_skeleton(
@@ -151,6 +199,7 @@ def make_skeleton(
     pairs: Sequence[tuple[int, int]] | None = None,
     sigmas: Sequence[float] | None = None,
     layout: Sequence[tuple[float, float]] | None = None,
+    renamed: Sequence[tuple[str, str]] = (),
 ) -> Skeleton:
     """Build a skeleton, filling in what is not given.
 
@@ -172,6 +221,7 @@ def make_skeleton(
         layout=tuple((float(x), float(y)) for x, y in layout)
         if layout
         else ((0.5, 0.5),) * len(keypoints),
+        renamed=tuple((str(former), str(present)) for former, present in renamed),
     )
 
 
@@ -235,29 +285,24 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
     Raises:
         SkeletonError: on unknown keys, unknown keypoint names, or wrong types.
     """
-    unknown = set(table) - {"name", "keypoints", "links", "pairs", "sigmas", "layout"}
+    unknown = set(table).difference(KEYS)
     if unknown:
         raise SkeletonError(
-            f"{origin}: unknown key {sorted(unknown)[0]!r}.",
-            "Known keys: name, keypoints, links, pairs, sigmas, layout.",
+            f"{origin}: unknown key {sorted(unknown)[0]!r}.", f"Known keys: {', '.join(KEYS)}."
         )
     keypoints = table.get("keypoints")
     if not isinstance(keypoints, list) or not all(isinstance(k, str) for k in keypoints):
         raise SkeletonError(f"{origin}: keypoints must be a list of names.")
 
     def indices(key: str) -> list[tuple[int, int]]:
-        rows = []
-        for row in table.get(key, []):
-            if not isinstance(row, list) or len(row) != 2:
-                raise SkeletonError(f"{origin}: {key} must be pairs of names, not {row!r}.")
-            for item in row:
-                if item not in keypoints:
-                    raise SkeletonError(
-                        f"{origin}: {key} names the unknown keypoint {item!r}.",
-                        f"Known: {', '.join(keypoints)}.",
-                    )
-            rows.append((keypoints.index(row[0]), keypoints.index(row[1])))
-        return rows
+        rows = pairs_of_names(table, key, origin)
+        for item in (name for row in rows for name in row):
+            if item not in keypoints:
+                raise SkeletonError(
+                    f"{origin}: {key} names the unknown keypoint {item!r}.",
+                    f"Known: {', '.join(keypoints)}.",
+                )
+        return [(keypoints.index(a), keypoints.index(b)) for a, b in rows]
 
     try:
         return make_skeleton(
@@ -267,6 +312,24 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
             indices("pairs") if "pairs" in table else None,
             table.get("sigmas"),
             table.get("layout"),
+            pairs_of_names(table, "renamed", origin),
         )
     except (TypeError, ValueError) as error:
         raise SkeletonError(f"{origin}: {error}.") from error
+
+
+def pairs_of_names(table: Mapping[str, Any], key: str, origin: str) -> list[tuple[str, str]]:
+    """The pairs of names under a key of a skeleton's table; none if it is left out.
+
+    Raises:
+        SkeletonError: if there is anything else.
+    """
+    rows = table.get(key, [])
+    for row in rows if isinstance(rows, list) else [rows]:
+        names = isinstance(row, list) and all(isinstance(name, str) for name in row)
+        if not names or len(row) != 2:
+            raise SkeletonError(
+                f"{origin}: {key} must be pairs of names, not {row!r}.",
+                f'Write for example: {key} = [["a", "b"], ["c", "d"]]',
+            )
+    return [(first, second) for first, second in rows]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.errors import InputError
 
 
@@ -55,3 +55,18 @@ def test_a_pose_may_have_no_keypoints():
 def test_wrong_arrays_are_refused_with_their_value(xy, visibility, value):
     with pytest.raises(InputError, match=value):
         human_pose(xy, visibility)
+
+
+def test_an_unknown_keypoint_is_neither_present_nor_absent_and_has_no_place():
+    pose = human_pose([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [UNKNOWN, 0, 1])
+    assert pose.present.tolist() == [False, False, True]
+    assert pose.known.tolist() == [False, True, True]
+    assert pose.presence.tolist() == [-1, 0, 1]
+    assert pose.xy.tolist() == [[0.0, 0.0], [0.0, 0.0], [5.0, 6.0]]
+
+
+def test_a_pose_of_other_keypoints_has_its_own_and_leaves_the_rest_unknown():
+    pose = human_pose([[1.0, 2.0], [3.0, 4.0]], [2, 1]).take([1, -1, 0])
+    assert pose.visibility.tolist() == [1, UNKNOWN, 2]
+    assert pose.xy.tolist() == [[3.0, 4.0], [0.0, 0.0], [1.0, 2.0]]
+    assert pose.score.tolist() == [1.0, 0.0, 1.0]

@@ -41,3 +41,14 @@ def test_the_mean_of_no_poses_is_the_skeleton_in_the_box():
 def test_every_pose_needs_a_box():
     with pytest.raises(ValueError, match=r"\(1, 4\), not \(2, 4\)"):
         MeanPose.fit([make_pose()], np.ones((2, 4)), stick_skeleton())
+
+
+def test_a_pose_that_leaves_a_keypoint_unknown_says_nothing_about_how_often_it_is_present():
+    boxes = [(0, 0, 10, 10)] * 3
+    poses = [
+        make_pose([(5, 5)] * 4, [2, 0, -1, -1]),
+        make_pose([(5, 5)] * 4, [2, 2, 2, -1]),
+        make_pose([(5, 5)] * 4, [0, 2, 0, -1]),
+    ]
+    share = MeanPose.fit(poses, boxes, stick_skeleton()).share
+    assert share == pytest.approx([2 / 3, 2 / 3, 1 / 2, 1 / 2])

@@ -26,3 +26,11 @@ def test_prior_predictions_rank_nothing():
     assert np.array_equal(rows["b-0"].xy, xy[1])
     assert [row.score for row in rows.values()] == [1.0, 1.0]
     assert np.isnan(rows["a-0"].presence).all()
+
+
+def test_a_prediction_of_other_keypoints_knows_nothing_of_new_ones():
+    pose = make_pose([(1, 2), (3, 4), (5, 6), (7, 8)], [2, 2, 2, 2])
+    found = Prediction("a-0", pose, np.array([0.1, 0.2, 0.3, 0.4]), 0.75).take([3, -1])
+    assert np.array_equal(found.xy, [[7, 8], [np.nan, np.nan]], equal_nan=True)
+    assert np.array_equal(found.presence, [0.4, np.nan], equal_nan=True)
+    assert (found.instance_id, found.score) == ("a-0", 0.75)

@@ -6,7 +6,7 @@ paper leaves a step open, the default is our reading of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "spe": ("embed", "gate", "gather", "conv", "sine", "learned", "none"),
     "enc_tokens": ("per_scale", "joint", "cap"),
     "proto_init": ("cam_learned", "cam", "learned"),
+    "memory": ("all", "4", "8", "16"),
     "read_scale": ("fuse", "4", "8", "16"),
     "sup_map": ("attn_scaled", "dot", "deconv", "pyramid"),
     "top_down": (False, True),
@@ -50,12 +51,12 @@ class LOFR(nn.Module):
     """CNN branch, context encoder, pose prototypes and part decoder in one network.
 
     Args:
-        backbone: with maps at `lofr_strides(cam_stride)`.
+        backbone: with maps at `lofr_strides(cam_stride, memory)`.
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
         dim: channels of tokens and queries, d.
         heads: attention heads.
-        encoder_layers, decoder_layers, graph_layers: depths.
+        encoder_layers, decoder_layers, graph_layers: depths; 0 graph layers leave RePPG out.
         ffn: hidden channels of the feed-forward blocks.
         dropout: in the transformer.
         cam_stride: of the map that the CNN branch classifies.
@@ -63,6 +64,8 @@ class LOFR(nn.Module):
         spe: see `SpatialEncoding`.
         enc_tokens: see `ContextEncoder`.
         proto_init: see `PosePrototypes`.
+        memory: scales that encoder and decoder read: "all" three, or the one of this stride, which
+            is the paper's network without its multi-scale strategy (MS).
         read_scale: see `fuse_scales`.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
@@ -98,6 +101,7 @@ class LOFR(nn.Module):
         spe: str = "embed",
         enc_tokens: str = "per_scale",
         proto_init: str = "cam_learned",
+        memory: str = "all",
         read_scale: str = "fuse",
         sup_map: str = "attn_scaled",
         top_down: bool = False,
@@ -110,21 +114,31 @@ class LOFR(nn.Module):
         for name, allowed in ABLATIONS.items():
             if chosen[name] not in allowed:
                 raise ValueError(f"{name} {chosen[name]!r} is not one of {allowed}.")
-        if backbone.strides != lofr_strides(cam_stride):
+        strides = lofr_strides(cam_stride, memory)
+        if backbone.strides != strides:
             raise ValueError(
-                f"cam_stride {cam_stride} needs backbone maps at strides "
-                f"{lofr_strides(cam_stride)}, not {backbone.strides}."
+                f"cam_stride {cam_stride} and memory {memory!r} need backbone maps at strides "
+                f"{strides}, not {backbone.strides}."
+            )
+        if memory != "all" and (
+            sup_map != "attn_scaled" or enc_tokens == "cap" or read_scale not in ("fuse", memory)
+        ):
+            raise ValueError(
+                f"Memory {memory!r} is one scale, but sup_map {sup_map!r}, enc_tokens "
+                f"{enc_tokens!r} or read_scale {read_scale!r} needs another."
             )
         self.backbone = backbone
-        self.cam_index = backbone.strides.index(cam_stride)
+        self.memory_strides = MEMORY_STRIDES if memory == "all" else (int(memory),)
+        self.cam_stride = cam_stride
         self.read_scale = read_scale
         self.top_down = top_down
-        self.cam_reads_merged = cam_input == "merged" and cam_stride in MEMORY_STRIDES
+        self.cam_reads_merged = cam_input == "merged" and cam_stride in self.memory_strides
+        channels = dict(zip(strides, backbone.channels, strict=True))
         self.project = nn.ModuleList(
-            nn.Conv2d(channels, dim, 1) for channels in backbone.channels[: len(MEMORY_STRIDES)]
+            nn.Conv2d(channels[stride], dim, 1) for stride in self.memory_strides
         )
         self.cam = CamBranch(
-            dim if self.cam_reads_merged else backbone.channels[self.cam_index],
+            dim if self.cam_reads_merged else channels[cam_stride],
             num_keypoints,
             dim if proto_init != "learned" else 0,
             cam_pool,
@@ -134,7 +148,7 @@ class LOFR(nn.Module):
             dim, heads, encoder_layers, ffn, dropout, num_keypoints, enc_tokens, cam_pool
         )
         by_cam, by_evidence = guide in ("cam", "both"), guide in ("evidence", "both")
-        self.guide_cam = nn.Parameter(torch.ones(len(MEMORY_STRIDES))) if by_cam else None
+        self.guide_cam = nn.Parameter(torch.ones(len(self.memory_strides))) if by_cam else None
         self.guide_evidence = nn.Parameter(torch.ones(())) if by_evidence else None
         mask = adjacency(num_keypoints, links)
         self.prototypes = PosePrototypes(dim, mask, graph_layers, proto_init)
@@ -150,9 +164,7 @@ class LOFR(nn.Module):
         elif sup_map == "pyramid":
             self.heatmap = PyramidHead(dim, backbone.channels[: len(MEMORY_STRIDES)], num_keypoints)
         else:
-            self.heatmap = DeconvHead(
-                backbone.channels[2], num_keypoints, doublings=2, channels=dim
-            )
+            self.heatmap = DeconvHead(channels[16], num_keypoints, doublings=2, channels=dim)
         self.heat_presence = HeatmapPresence(num_keypoints) if heat_presence else None
 
     def transformer_parameters(self) -> list[nn.Parameter]:
@@ -177,15 +189,16 @@ class LOFR(nn.Module):
             raise ValueError(
                 f"LOFR needs crop sides that are multiples of 32, not {tuple(images.shape[2:])}."
             )
-        maps = self.backbone(images)
-        levels = self._levels(maps)  # (B, d, H/s, W/s) for s in 4, 8, 16
+        maps = dict(zip(self.backbone.strides, self.backbone(images), strict=True))
+        levels = self._levels(maps)  # (B, d, H/s, W/s) for each stride s of the memory
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
 
-        cam_input = (levels if self.cam_reads_merged else maps)[self.cam_index]
+        merged = dict(zip(self.memory_strides, levels, strict=True))
+        cam_input = (merged if self.cam_reads_merged else maps)[self.cam_stride]
         cnn_logits, cams, vectors, scores = self.cam(cam_input)
 
         scales = []
-        for level, size, stride in zip(levels, sizes, MEMORY_STRIDES, strict=True):
+        for level, size, stride in zip(levels, sizes, self.memory_strides, strict=True):
             keys = None
             if self.spe.needs_keys:
                 keys = key_maps(cams, cnn_logits.sigmoid(), size, stride)
@@ -197,7 +210,7 @@ class LOFR(nn.Module):
         queries = self.prototypes(vectors, len(images))  # (B, K, d)
         guide = self._guide(scores, memory, sizes)  # (B, K, L)
         features, attention, queries = self.decoder(queries, memory, guide)
-        response = fuse_scales(attention, sizes, MEMORY_STRIDES, self.read_scale)
+        response = fuse_scales(attention, sizes, self.memory_strides, self.read_scale)
         heatmaps = self._heatmaps(response, queries, scales, sizes, maps).float()
         aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
         if self.heat_presence is not None:
@@ -227,8 +240,9 @@ class LOFR(nn.Module):
             guide = evidence if guide is None else guide + evidence
         return guide
 
-    def _levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        levels = [project(level) for project, level in zip(self.project, maps, strict=False)]
+    def _levels(self, maps: Mapping[int, Tensor]) -> list[Tensor]:
+        pairs = zip(self.project, self.memory_strides, strict=True)
+        levels = [project(maps[stride]) for project, stride in pairs]
         if self.top_down:
             for index in reversed(range(len(levels) - 1)):
                 coarse = F.interpolate(levels[index + 1], scale_factor=2.0, mode="nearest")
@@ -241,7 +255,7 @@ class LOFR(nn.Module):
         queries: Tensor,
         scales: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
-        maps: Sequence[Tensor],
+        maps: Mapping[int, Tensor],
     ) -> Tensor:
         if isinstance(self.heatmap, AttentionHeatmap):
             return self.heatmap(response)
@@ -250,10 +264,11 @@ class LOFR(nn.Module):
         if isinstance(self.heatmap, PyramidHead):
             tokens = zip(scales, sizes, strict=True)
             levels = [t.transpose(1, 2).unflatten(2, size) for t, size in tokens]
-            return self.heatmap(levels, maps[: len(MEMORY_STRIDES)])
-        return self.heatmap(maps[2])
+            return self.heatmap(levels, [maps[stride] for stride in MEMORY_STRIDES])
+        return self.heatmap(maps[16])
 
 
-def lofr_strides(cam_stride: int) -> tuple[int, ...]:
-    """The backbone maps that LOFR reads for a given `cam_stride`."""
-    return MEMORY_STRIDES if cam_stride in MEMORY_STRIDES else (*MEMORY_STRIDES, cam_stride)
+def lofr_strides(cam_stride: int, memory: str = "all") -> tuple[int, ...]:
+    """Strides of the backbone maps that LOFR reads, finest first; see its `Args`."""
+    scales = MEMORY_STRIDES if memory == "all" else (int(memory),)
+    return tuple(sorted({*scales, cam_stride}))

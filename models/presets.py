@@ -38,7 +38,8 @@ _PAPER: dict[str, Any] = {
         "dropout": 0.1,
         "stride": 16,
     },
-    "simple": {"channels": 256, "stride": 32},  # also of each half of a "twin"
+    # Also of each half of a "twin"; the stages of the backbone that the others have, and no more.
+    "simple": {"channels": 256, "stride": 16},
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),  # CNN, encoder, final classifier, part diversity
         "lambda_mse": 1.0,
@@ -54,11 +55,11 @@ _PAPER: dict[str, Any] = {
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
-        "located_share": 0.25,  # least share of a batch, where only some crops have locations
+        "located_share": 0.0,  # least share of a batch, where only some crops have locations
         "located_odds": 1.0,  # least odds of drawing one of them rather than another crop
         "pseudo_labels_at": (),  # fractions of the training after which they are made
         "keep_fraction": 0.5,  # of the pseudo-labels, the most confident first
-        "rotation": 30.0,  # largest random rotation of a training crop, degrees either way
+        "rotation": 0.0,  # largest random rotation of a training crop, degrees either way
         "mirror": True,  # mirror training crops, left and right renamed
     },
 }
@@ -95,6 +96,7 @@ _PLUS = _changed(
         "located_share": 0.6,
         "located_odds": 17.0,  # .65 of a batch where a tenth have locations, .85 of a quarter
         "pseudo_labels_at": (0.33, 0.67),
+        "rotation": 30.0,
     },
 )
 
@@ -121,7 +123,7 @@ _TINY = _changed(
         "dropout": 0.0,
         "stride": 16,
     },
-    simple={"channels": 64, "stride": 16},
+    simple={"channels": 64},
     loss={"sigma": 1.5, "weights": (0.5, 0.1, 0.5, 0.05)},
     training={
         "lr": 3e-3,
@@ -239,7 +241,7 @@ def _build(
     pretrained: bool,
 ) -> LOFR | DetrBaseline | SimpleBaseline:
     if kind == "lofr":
-        strides = lofr_strides(settings.get("cam_stride", 16))
+        strides = lofr_strides(settings.get("cam_stride", 16), settings.get("memory", "all"))
         backbone = Backbone(backbone_name, strides, pretrained)
         return LOFR(backbone, num_keypoints, links, **settings)
     others = {key: value for key, value in settings.items() if key != "stride"}

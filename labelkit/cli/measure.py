@@ -49,8 +49,19 @@ TruthOption = Annotated[
     Path, typer.Option("--truth", metavar="FILE", help="The data set's own label file.")
 ]
 MetricOption = Annotated[
-    Literal["coco", "crowdpose", "mpii", "lsp"],
-    typer.Option("--metric", help="Data set whose official metric is computed."),
+    Literal["coco", "crowdpose", "mpii", "lsp", "oks"],
+    typer.Option(
+        "--metric",
+        help="Data set whose official metric is computed; oks is COCO's for any keypoints.",
+    ),
+]
+SigmasOption = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        metavar="NAME|FILE",
+        help="Skeleton whose sigmas are used (oks only). Default: those of the truth, else equal.",
+    ),
 ]
 RescoreOption = Annotated[
     bool,
@@ -114,10 +125,6 @@ OnlyOption = Annotated[
     typer.Option(
         "--only", metavar="TEXT", help="Run the row of this name, or all rows that contain it."
     ),
-]
-LargerOption = Annotated[
-    str | None,
-    typer.Option("--larger", metavar="NAME", help="timm model of semi-weak's larger backbone."),
 ]
 SeedsOption = Annotated[
     int, typer.Option("--seeds", metavar="N", min=1, help="Number of seeds: 0 to N - 1.")
@@ -183,19 +190,22 @@ def score(
     metric: MetricOption,
     rescore: RescoreOption = False,
     crowd_bins: CrowdBinsOption = None,
+    skeleton: SigmasOption = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a result file with the official metric of a data set.
 
-    It needs no project. Results are COCO results for coco and crowdpose, and a MATLAB or JSON
+    It needs no project. Results are COCO results for coco, oks and crowdpose, and a MATLAB or JSON
     list of poses for mpii and lsp.
 
     \b
     Example:
       labelkit score --predictions results.json \\
         --truth crowdpose_test.json --metric crowdpose
+      labelkit score --predictions results.json \\
+        --truth keypoints.json --metric oks --skeleton mouse.toml
     """
     from labelkit.workflows.measure.score import score as run
 
@@ -206,6 +216,7 @@ def score(
         Console(),
         rescore=rescore,
         crowd_bins=crowd_bins,
+        skeleton=skeleton,
         output=output,
         overwrite=overwrite,
     )
@@ -221,7 +232,6 @@ def benchmark(
     labeled: PercentOption = None,
     only: OnlyOption = "",
     seeds: SeedsOption = 3,
-    larger: LargerOption = None,
     project: BenchmarkOption = Path("benchmark"),
     preset: PresetOption = None,
     backbone: BackboneOption = None,
@@ -266,7 +276,6 @@ def benchmark(
         test_labels=test_labels,
         percent=[parse_percent(text) for text in labeled or ()],
         only=only,
-        larger=larger,
         seeds=seeds,
         options=options,
     )

@@ -15,7 +15,7 @@ from labelkit.models.parts.spe import sine_position
 
 
 class DetrBaseline(nn.Module):
-    """Learned queries, sine positions, one scale; each decoded query is classified.
+    """Learned queries, sine positions, one scale; each decoded query is normalised and classified.
 
     What LOFR adds is missing on purpose: no activation maps, no relations between keypoints, and
     the classifier reads the query as well as what it attended to.
@@ -52,12 +52,13 @@ class DetrBaseline(nn.Module):
         self.decoder = nn.ModuleList(
             DecoderLayer(dim, heads, ffn, dropout) for _ in range(decoder_layers)
         )
+        self.norm = nn.LayerNorm(dim)
         self.classify = PartClassifier(num_keypoints, dim)
         self.heatmap = AttentionHeatmap(num_keypoints)
 
     def transformer_parameters(self) -> list[nn.Parameter]:
         """Parameters of the transformer, which has its own learning rate."""
-        parts = (self.encoder, self.decoder, self.classify)
+        parts = (self.encoder, self.decoder, self.norm, self.classify)
         return [self.query_position, *(p for part in parts for p in part.parameters())]
 
     def forward(self, images: Tensor) -> PoseOutput:
@@ -87,6 +88,7 @@ class DetrBaseline(nn.Module):
                 return_weights=index == len(self.decoder) - 1,
             )
         assert attention is not None
+        queries = self.norm(queries)
         logits = self.classify(queries)  # (B, K)
         response = fuse_scales(attention, [(height, width)], self.backbone.strides[-1:])
         return PoseOutput(

@@ -12,8 +12,12 @@ LINKS = [(0, 1), (1, 2), (2, 3)]
 
 def make_lofr(num_keypoints=4, **changes):
     torch.manual_seed(0)
-    cam_stride = changes.get("cam_stride", 16)
-    strides = lofr_strides(cam_stride if cam_stride in ABLATIONS["cam_stride"] else 16)
+    known = {
+        name: changes[name]
+        for name in ("cam_stride", "memory")
+        if changes.get(name) in ABLATIONS[name]
+    }
+    strides = lofr_strides(**{"cam_stride": 16, **known})
     backbone = Backbone("mobilenetv3_small_100", strides, pretrained=False)
     settings = {
         "dim": 16,
@@ -91,6 +95,27 @@ def test_presence_can_be_read_off_heatmaps_too():
     model = make_lofr(heat_presence=True)
     output = model.eval()(torch.randn(2, 3, 64, 64))
     assert [logits.shape for logits in output.aux_logits] == [(2, 4)] * 3
+
+
+@pytest.mark.parametrize(("memory", "tokens"), [("4", 256), ("8", 64), ("16", 16)])
+def test_without_the_multi_scale_strategy_encoder_and_decoder_read_one_scale(memory, tokens):
+    model = make_lofr(memory=memory).eval()
+    read = []
+    model.encoder.layers[0].register_forward_pre_hook(lambda _, a: read.append(a[0].shape[1]))
+    model.decoder.layers[0].cross.register_forward_pre_hook(lambda _, a: read.append(a[1].shape[1]))
+    output = model(torch.randn(2, 3, 64, 64))
+    assert read == [tokens, tokens]
+    assert output.scale_mass.shape == (2, 4, 1)
+    assert output.response.shape == (2, 4, 16, 16)
+    assert len(model.project) == 1
+
+
+@pytest.mark.parametrize(
+    "choice", [{"sup_map": "pyramid"}, {"enc_tokens": "cap"}, {"read_scale": "4"}]
+)
+def test_what_needs_several_scales_is_refused_where_there_is_one(choice):
+    with pytest.raises(ValueError, match="Memory '16'"):
+        make_lofr(memory="16", **choice)
 
 
 def test_without_graph_layers_queries_are_the_prototypes_themselves():

@@ -101,6 +101,7 @@ def finished(
             {run["device"] for line in lines for run in line.runs if "device" in run}
         ),
         "published": table.published,
+        "note": " ".join(table.note.split()),
         "rows": rows,
     }
     markdown = _markdown(document, columns)
@@ -145,7 +146,7 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
         f"# {document['title']}\n",
         f"Scored on {document['scored_on']}; preset {settings['preset']}, {settings['backbone']} "
         f"from {start}, {settings['epochs']} epochs, crops rotated by up to "
-        f"{settings['rotation']:g} degrees; {spread}; "
+        f"{settings['rotation']:g} degrees (as in the paper: 0); {spread}; "
         f"{', '.join(document['devices']) or 'nothing was trained'}.\n",
         markdown(
             [
@@ -163,6 +164,7 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
             ],
         ),
         f"Published: {document['published']}\n",
+        f"{document['note']}\n",
     ]
     responding = [row for row in rows if row["response"]]
     if responding:

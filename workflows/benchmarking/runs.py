@@ -89,8 +89,6 @@ class Run:
 def planned(bench: Bench, trial: Trial, seed: int) -> Run:
     """The run of a trial with a seed, before anything is trained."""
     settings = {**bench.settings, "changes": trial.changes}
-    if trial.backbone:
-        settings["backbone"] = trial.backbone
     trainable = bench.labels.trainable
     labelled = labelled_set(trainable, len(trainable), trial.percent, (), seed)
     what = {

@@ -18,9 +18,9 @@ from labelkit.project.project import (
     BENCHMARK_FILE,
     PROJECT_FILE,
     Project,
-    create_project,
     lock_project,
     open_project,
+    project_with_own_store,
 )
 from labelkit.store.ownership import open_store
 from labelkit.workflows.benchmarking.report import BenchmarkReport, Line, finished
@@ -32,9 +32,6 @@ from labelkit.workflows.intake.label_files import read_label_file
 from labelkit.workflows.intake.register import register_labelled
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
-
-#: The larger backbone of each preset, unless the user names one: the paper's. None for CPUs.
-LARGER = {"paper": "hrnet_w32", "plus": "hrnet_w32", "tiny": ""}
 
 
 def benchmark(
@@ -48,7 +45,6 @@ def benchmark(
     test_labels: Path | None,
     percent: Sequence[float],
     only: str,
-    larger: str | None,
     seeds: int,
     options: TrainingOptions,
 ) -> BenchmarkReport:
@@ -64,7 +60,6 @@ def benchmark(
         test_images, test_labels: to score on; None for both scores on the dev set.
         percent: labelled percentages to run, 0 ... 100; empty for all of the table.
         only: name of the rows to run, or a part of their names; "" for all.
-        larger: timm model of the rows with a larger backbone; None takes the preset's.
         seeds: number of seeds, from 0; each draws its own labelled instances and first weights.
         options: how to train; what they leave out stays as in the last run. `seed` is ignored.
 
@@ -76,7 +71,7 @@ def benchmark(
         raise UsageError("A test set needs both --test-images DIR and --test-labels FILE.")
     skeleton = _skeleton(root, images, labels)
     settings = resolve(options, _kept(root), skeleton)
-    known = tables(preset_of(settings), LARGER[settings["preset"]] if larger is None else larger)
+    known = tables(preset_of(settings))
     if table not in known:
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
     chosen = known[table]
@@ -121,10 +116,15 @@ def _skeleton(root: Path, images: Path | None, labels: Path | None) -> Skeleton:
 
 
 def _project(root: Path, images: Path | None, skeleton: Skeleton, progress: Progress) -> Project:
-    if images is None or (root / PROJECT_FILE).is_file():
-        return open_project(root)
-    progress.line(f"Made the benchmark {root}.")
-    return create_project(root, images, skeleton)
+    is_new = not (root / PROJECT_FILE).is_file()
+    if not (is_new or (root / BENCHMARK_FILE).is_file() or open_project(root).has_own_store):
+        raise UsageError(
+            f"{root} is a project for labelling.", "A benchmark needs a folder of its own."
+        )
+    project = project_with_own_store(root, images or root, skeleton)
+    if is_new:
+        progress.line(f"Made the benchmark {root}.")
+    return project
 
 
 def _lines(

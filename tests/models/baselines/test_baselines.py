@@ -62,6 +62,17 @@ def test_a_baselines_output_does_not_depend_on_the_rest_of_the_batch(make):
     torch.testing.assert_close(together.logits[1:2], alone.logits, rtol=1e-4, atol=1e-4)
 
 
+def test_detr_normalises_its_decoded_queries_once_more_before_it_classifies_them():
+    model = make_detr().eval()
+    with torch.no_grad():
+        model.norm.weight.fill_(2.0)
+        model.norm.bias.fill_(5.0)
+        features = model(torch.randn(2, 3, 64, 64)).part_features
+    torch.testing.assert_close(features.mean(dim=2), torch.full((2, 3), 5.0))
+    spread = features.std(dim=2, correction=0)
+    torch.testing.assert_close(spread, torch.full((2, 3), 2.0), rtol=1e-3, atol=1e-3)
+
+
 def test_presence_of_the_simple_baseline_is_the_height_of_its_peak():
     model = make_simple().eval()
     with torch.no_grad():

@@ -17,14 +17,16 @@ from trained import TINY
 from labelkit.domain.pose import human_pose
 from labelkit.errors import ProjectError, UsageError
 from labelkit.models.checkpoint import load_checkpoint
-from labelkit.models.presets import PRESETS
+from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Progress, Silent
 from labelkit.project.project import BENCHMARK_FILE, find_project, open_project
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.benchmarking.scores import response_at
-from labelkit.workflows.benchmarking.tables import tables
+from labelkit.workflows.benchmarking.tables import Trial, tables
 from labelkit.workflows.measure.benchmark import benchmark
+from labelkit.workflows.network.data import MixedSampler
 from labelkit.workflows.network.inference import PredictionWithMaps, make_prediction
+from labelkit.workflows.network.training import make_recipe
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of
 from labelkit.workflows.synthetic.figures import generate
@@ -68,7 +70,6 @@ def run(
         "test_labels": figures / "test" / "keypoints.json" if test else None,
         "percent": [],
         "only": "",
-        "larger": None,
         "seeds": 1,
         "options": TINY,
     }
@@ -79,8 +80,21 @@ def run(
 def done(tmp_path_factory, figures) -> Path:
     """A quarter of semi-weak, run once."""
     root = tmp_path_factory.mktemp("bench") / "benchmark"
-    run(root, "semi-weak", figures, percent=[25.0], seeds=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABELKIT_DB", f"sqlite:///{root.parent / 'of-a-team.db'}")
+        run(root, "semi-weak", figures, percent=[25.0], seeds=2)
     return root
+
+
+def test_it_keeps_its_own_label_store_whatever_the_environment_names(done):
+    assert not (done.parent / "of-a-team.db").exists()
+    assert (done / "labels.db").is_file()
+
+
+def test_a_project_for_labelling_does_not_become_a_benchmark(trained, figures):
+    with pytest.raises(UsageError, match=str(trained.project.root)):
+        run(trained.project.root, "semi-weak", figures)
+    assert not open_project(trained.project.root).has_own_store
 
 
 def test_the_rows_that_a_result_has_to_beat_come_first(done, figures):
@@ -272,7 +286,7 @@ def test_the_dev_set_is_scored_by_default_and_pictures_are_drawn(done, figures):
 
 
 def test_every_trial_of_every_table_changes_what_its_preset_knows():
-    for table in tables(PRESETS["tiny"], "resnet18").values():
+    for table in tables(PRESETS["tiny"]).values():
         for trial in table.trials:
             changed = preset_of({**SETTINGS, "changes": trial.changes})
             for name, changes in trial.changes.items():
@@ -282,6 +296,70 @@ def test_every_trial_of_every_table_changes_what_its_preset_knows():
                 assert {key: changed[name][key] for key in changes} == dict(changes)
 
 
+def built(trial: Trial, preset: str = "tiny"):
+    settings = {**SETTINGS, "preset": preset, "changes": trial.changes}
+    return build_model(trial.kind, 3, [(0, 1), (1, 2)], preset_of(settings), pretrained=False)
+
+
+def test_each_row_of_the_modules_has_the_modules_it_is_named_after_and_no_other():
+    has = {}
+    for trial in tables(PRESETS["tiny"])["modules"].trials[1:]:
+        network, diversity = built(trial), trial.changes["loss"]["weights"][3]
+        prototypes = network.prototypes
+        assert prototypes.uses_vectors is bool(prototypes.convs), trial.name
+        has[trial.name] = (
+            network.spe.spe == "embed",
+            network.memory_strides,
+            len(prototypes.convs),
+            diversity,
+        )
+    one, all_scales = (16,), (4, 8, 16)
+    assert has == {
+        "SPE": (True, one, 0, 0.0),
+        "MS": (False, all_scales, 0, 0.0),
+        "RePPG": (False, one, 2, 0.0),
+        "PDC": (False, one, 0, 0.1),
+        "SPE + MS": (True, all_scales, 0, 0.0),
+        "RePPG + PDC": (False, one, 2, 0.1),
+        "all": (True, all_scales, 2, 0.1),
+    }
+
+
+def test_the_baseline_has_no_part_diversity():
+    for name in ("modules", "location-free", "response"):
+        baseline = tables(PRESETS["tiny"])[name].trials[0]
+        assert (baseline.kind, baseline.changes["loss"]["weights"]) == ("detr", (0.2, 0.2, 0.5, 0))
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_all_rows_of_a_table_share_a_backbone(preset):
+    for name, table in tables(PRESETS[preset]).items():
+        sizes = set()
+        for kind, changes in {t.kind: t.changes for t in table.trials}.items():
+            network = built(Trial("", kind, changes=changes), preset)
+            part = network.twins[0] if kind == "twin" else network
+            sizes.add(sum(p.numel() for p in part.backbone.net.parameters() if p.requires_grad))
+        assert len(sizes) == 1, name
+
+
+def test_a_row_as_in_the_paper_trains_as_the_paper_says():
+    (trial,) = [t for t in tables(PRESETS["tiny"])["plus"].trials if t.name.startswith("LOFR as")]
+    recipe = make_recipe(preset_of({**SETTINGS, "changes": trial.changes}), 160, 1, 0, located=True)
+    assert (recipe.optimizer, recipe.lr, recipe.transformer_lr) == ("adam", 4e-3, 4e-4)
+    assert (recipe.weight_decay, recipe.rotation, recipe.mirror) == (1e-4, 0.0, True)
+    assert (recipe.lambda_mse, recipe.pseudo_labels_at) == (1.0, ())
+    sampler = MixedSampler(range(40), range(40, 160), 16, 1, recipe.located_share, 1.0, 0)
+    assert sampler.located_per_batch == 4  # a quarter of the crops, a quarter of the batch
+    assert built(trial).encoder.enc_tokens == "per_scale"
+
+
+def test_the_foot_of_a_table_says_where_its_rows_depart_from_the_paper(done, figures):
+    report = run(done, "semi-weak", figures, percent=[25.0], only="as in the paper")
+    for word in ("schedule", "sampling", "rotation", "scale", "All rows share the backbone"):
+        assert word in report.text()
+        assert word in report.data()["note"]
+
+
 def test_what_a_row_changes_counts_more_than_what_was_asked_of_all_rows():
     changed = preset_of({**SETTINGS, "changes": {"training": {"epochs": 7, "rotation": 5.0}}})
     assert (changed["training"]["epochs"], changed["training"]["rotation"]) == (7, 5.0)
@@ -289,13 +367,13 @@ def test_what_a_row_changes_counts_more_than_what_was_asked_of_all_rows():
 
 
 def test_no_row_is_there_twice():
-    for table in tables(PRESETS["tiny"], "").values():
+    for table in tables(PRESETS["tiny"]).values():
         rows = [(trial.name, trial.percent) for trial in table.trials]
         assert len(rows) == len(set(rows))
 
 
 def test_only_what_departs_from_the_paper_is_taken_back():
-    tiny = tables(PRESETS["tiny"], "")
+    tiny = tables(PRESETS["tiny"])
     located = {trial.name for trial in tiny["plus"].trials}
     alone = {trial.name for trial in tiny["plus-location-free"].trials}
     assert "LOFR, cam_input as in the paper" not in located  # it is, in "tiny"
@@ -304,7 +382,9 @@ def test_only_what_departs_from_the_paper_is_taken_back():
     assert both < alone
     only_alone = {"LOFR, pose_prior as in the paper", "LOFR, lr_unlocated as in the paper"}
     assert only_alone == alone - located
-    paper = tables(PRESETS["paper"], "hrnet_w32")
+    assert {"LOFR, sampling as in the paper", "LOFR with consistency"} == located - alone
+    assert {"LOFR, optimizer as in the paper", "LOFR, rotation as in the paper"} < alone
+    paper = tables(PRESETS["paper"])
     assert [trial.name for trial in paper["plus-location-free"].trials] == [
         "LOFR",
         "LOFR as in the paper",

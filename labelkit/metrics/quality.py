@@ -67,6 +67,20 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     return float(gap.sum() / len(values))
 
 
+def answer_bits(presence: ArrayLike) -> float:
+    """0 (each keypoint always or never present) ... 1: the entropy of visibility answers in bits.
+
+    The mean over keypoints of -p log2 p - (1 - p) log2 (1 - p), where p is the share of instances
+    in which the keypoint is present. A keypoint that is present in 97 % of them has 0.19 bits.
+
+    Args:
+        presence: (N, K) bool, at least one row.
+    """
+    share = np.asarray(presence, dtype=np.float64).mean(axis=0)
+    share = np.stack([share, 1 - share])
+    return float(-(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=0).mean())
+
+
 def hardly_learned(presence_map: float | None, chance: float | None) -> bool:
     """Whether a network predicts presence so badly that its locations mean nothing.
 
@@ -129,14 +143,14 @@ def uninformative_keypoints(presence: ArrayLike, skeleton: Skeleton) -> list[Uni
     answered alike, without those in which one of the former occurs.
 
     Args:
-        presence: (N, K) bool, human answers; empty without any.
+        presence: (N, K) human answers, -1 unknown, 0 absent, 1 present; empty without any.
         skeleton: names the K columns.
     """
-    answers = np.asarray(presence, dtype=bool).reshape(-1, len(skeleton))
-    if len(answers) == 0:
-        return []
+    answers = np.asarray(presence, dtype=np.int8).reshape(-1, len(skeleton))
+    known = answers >= 0
     found, telling = [], []
-    for index, share in enumerate(answers.mean(axis=0).tolist()):
+    for index in np.flatnonzero(known.any(axis=0)).tolist():
+        share = float(answers[known[:, index], index].mean())
         if share > ALWAYS_ABOVE or share < NEVER_BELOW:
             kind = "always" if share > ALWAYS_ABOVE else "never"
             found.append(UninformativeKeypoint(skeleton.keypoints[index], kind, share, ""))
@@ -144,7 +158,8 @@ def uninformative_keypoints(presence: ArrayLike, skeleton: Skeleton) -> list[Uni
             telling.append(index)
     for position, a in enumerate(telling):
         for b in telling[position + 1 :]:
-            alike = float((answers[:, a] == answers[:, b]).mean())
+            both = answers[known[:, a] & known[:, b]]
+            alike = float((both[:, a] == both[:, b]).mean()) if len(both) else 0.0
             if alike > SAME_ABOVE:
                 names = skeleton.keypoints[a], skeleton.keypoints[b]
                 found.append(UninformativeKeypoint(names[0], "same", alike, names[1]))

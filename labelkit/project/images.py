@@ -32,6 +32,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 MAX_PIXELS = 200_000_000
 _pillow_limit = threading.Lock()
 
+_MISSING = "there is no such file"
+
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Picture.Transpose.FLIP_LEFT_RIGHT,
@@ -132,6 +134,21 @@ def upright_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from None
 
 
+def exif_orientation(path: Path) -> int:
+    """How EXIF turns the stored picture: 1 (not at all) to 8, from the file's header.
+
+    Raises:
+        ImageError: if the header cannot be read.
+    """
+    try:
+        with _opened(path) as picture:
+            if picture.format == "PNG" and "exif" not in picture.info:
+                return 1  # Pillow would decode all pixels to find it behind them
+            return _orientation(picture)
+    except _UnreadableError as error:
+        raise _unreadable(path, error) from None
+
+
 def image_file(root: Path, path: str) -> Path:
     """The file of the image `path` in the images folder `root`.
 
@@ -202,6 +219,17 @@ def scan_images(
     if not stamps:
         raise _nothing_to_read(root, problems, others)
     return _identify(stamps, known, problems, others)
+
+
+def listed_images(root: Path) -> list[str]:
+    """Paths of the files below a folder that have an image's suffix, sorted; none is opened."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        path
+        for path, reason in _walk(root.resolve())
+        if not reason and PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+    )
 
 
 def _identify(
@@ -351,6 +379,11 @@ def _rgb(picture: Picture.Image) -> Picture.Image:
 
 
 def _unreadable(path: Path, error: _UnreadableError) -> ImageError:
+    if str(error) == _MISSING:
+        return ImageError(
+            f"{path} is not there.",
+            "Renamed or moved: labelkit images relocate. Deleted: labelkit images remove",
+        )
     return ImageError(f"{path} is not a readable image ({error}).", "Replace or remove the file.")
 
 
@@ -363,7 +396,7 @@ def _damage(error: Exception) -> str:
 
 def _system_reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return _MISSING
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
     if error.strerror:

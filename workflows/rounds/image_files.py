@@ -1,0 +1,90 @@
+"""Whether the files of a project's images are there and unchanged, before something needs them."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labelkit.domain.instance import Image
+from labelkit.domain.text import counted, named
+from labelkit.errors import ImageError
+from labelkit.project.images import listed_images
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+
+
+@dataclass(frozen=True, slots=True)
+class LostImages:
+    """Images of a project that cannot be shown or trained on.
+
+    Attributes:
+        gone: their file is not where it was.
+        changed: their file holds another picture now.
+    """
+
+    gone: tuple[Image, ...]
+    changed: tuple[Image, ...]
+
+    @property
+    def all(self) -> tuple[Image, ...]:
+        """Both."""
+        return (*self.gone, *self.changed)
+
+
+def lost_images(project: Project, store: LabelStore) -> LostImages:
+    """Compare a project's images with their files; only those that were touched are read."""
+    stamps = store.stamps()
+    gone, changed = [], []
+    for image in store.images():
+        path = project.images_root / image.path
+        try:
+            status, stamp = path.stat(), stamps.get(image.path)
+            if stamp and (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
+                with path.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                if digest != image.sha256:
+                    changed.append(image)
+        except OSError:
+            gone.append(image)
+    return LostImages(tuple(gone), tuple(changed))
+
+
+def check_image_files(project: Project, store: LabelStore) -> None:
+    """Refuse to begin what needs every image while one is lost.
+
+    Raises:
+        ImageError: naming the images that are gone, or hold another picture now.
+    """
+    lost = lost_images(project, store)
+    if lost.gone and not project.images_root.is_dir():
+        raise ImageError(
+            f"The images folder {project.images_root} is gone.",
+            "If it was renamed or moved: labelkit images relocate NEW_FOLDER --project "
+            f"{shlex.quote(str(project.root))}",
+        )
+    if lost.gone:
+        raise ImageError(
+            f"{counted(len(lost.gone), 'image')} of the project cannot be found: "
+            f"{_names(lost.gone)}.",
+            "Renamed or moved: labelkit images relocate. Deleted: labelkit images remove, which "
+            "keeps their labels.",
+        )
+    if lost.changed:
+        raise ImageError(
+            f"{counted(len(lost.changed), 'image')} of the project changed since the labels were "
+            f"made: {_names(lost.changed)}.",
+            "Put the former files back. Or take the former images out and register the new ones: "
+            "labelkit images remove, then labelkit bootstrap",
+        )
+
+
+def new_files(project: Project, store: LabelStore) -> list[str]:
+    """Paths below the images folder that `labelkit bootstrap` would register."""
+    known = {image.path for image in store.images(with_removed=True)} | store.left_out_files()
+    return [path for path in listed_images(project.images_root) if path not in known]
+
+
+def _names(images: Sequence[Image]) -> str:
+    return named([image.path for image in images])

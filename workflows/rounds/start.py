@@ -1,0 +1,127 @@
+"""How a project begins: with ticks, or with keypoints where ticks cannot teach."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelkit.domain.selection import stable_order
+from labelkit.domain.text import counted
+from labelkit.metrics.quality import answer_bits
+from labelkit.project.project import Project
+from labelkit.store.journal import KEYPOINTS as KEYPOINTS_ENTRY
+from labelkit.store.journal import VISIBILITY
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+
+#: What people give before the first round. Without a choice of the user: ticks, and keypoints as
+#: soon as the first ticks show that they cannot teach.
+TICKS, KEYPOINTS = "ticks", "keypoints"
+
+#: So many instances are ticked before more are asked for.
+FIRST_TICKS = 30
+
+#: Answers with fewer bits a keypoint (see `answer_bits`) cannot teach where keypoints are: nearly
+#: everything is visible in nearly all of them. Faces and fish have 0.00, people in sports 0.52.
+TEACHING_BITS = 0.2
+
+#: With this many corrected instances a round gives pre-annotations worth correcting: 1 % of LSPET
+#: (benchmarks/README.md, Table 4).
+FEW = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What people are asked for before the first round.
+
+    Attributes:
+        asks: "ticks" or "keypoints".
+        ids: of the instances to ask about now.
+        done: instances that have what is asked for; those of the dev set do not count as keypoints.
+        needed: so many of them are enough for the first training.
+        bits: entropy of the ticks, see `answer_bits`; NaN while there are too few to tell.
+    """
+
+    asks: str
+    ids: tuple[str, ...]
+    done: int
+    needed: int
+    bits: float
+
+    @property
+    def note(self) -> str:
+        """Why keypoints are asked for although the user did not choose that; else ""."""
+        if self.asks == TICKS or math.isnan(self.bits):
+            return ""
+        return (
+            "Ticks cannot teach here: nearly every keypoint is answered alike in nearly all "
+            f"objects ({self.bits:.2f} bits a keypoint; {TEACHING_BITS} are needed). Keypoints of "
+            f"some {FEW} objects teach more."
+        )
+
+    @property
+    def missing(self) -> str:
+        """What people have to do before the first training; "" if they have done it."""
+        if self.done >= self.needed:
+            return ""
+        verb = "ticked" if self.asks == TICKS else "labelled with keypoints"
+        return (
+            f"{self.done} of the first {counted(self.needed, 'object')} are {verb}: "
+            "labelkit push, label, labelkit pull."
+        )
+
+
+def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
+    """What people are asked for before the first round of a project, and how far they are."""
+    chosen = project.options.get("start")
+    unanswered = [
+        item
+        for item in snapshot.instances
+        if item not in snapshot.presences and item not in snapshot.skipped
+    ]
+    answered = len(snapshot.presences)
+    bits = math.nan
+    if answered >= FIRST_TICKS and chosen is None:
+        bits = answer_bits(np.stack([*snapshot.presences.values()]))
+    if chosen == KEYPOINTS or bits < TEACHING_BITS:
+        ids = _few(project, snapshot)
+        to_train_on = sum(item not in snapshot.dev for item in ids)
+        done = len(snapshot.trainable)
+        return Start(KEYPOINTS, ids, done, min(FEW, done + to_train_on), bits)
+    needed = min(FIRST_TICKS, answered + len(unanswered))
+    if chosen is None and answered < FIRST_TICKS:
+        unanswered = _of_whole_images(project, snapshot, unanswered, FIRST_TICKS - answered)
+    return Start(TICKS, tuple(unanswered), answered, needed, bits)
+
+
+def labels_are_imported(store: LabelStore) -> bool:
+    """Whether any label that counts came from a file: then the user decides when to train."""
+    entries = store.latest((VISIBILITY, KEYPOINTS_ENTRY))
+    return any(entry.source.startswith("file:") for entry in entries)
+
+
+def _few(project: Project, snapshot: LabelSnapshot) -> tuple[str, ...]:
+    """The dev set, and then instances in random order until `FEW` can be trained on."""
+    waiting = [
+        item
+        for item in stable_order(snapshot.instances, project.seed)
+        if item not in snapshot.poses and item not in snapshot.skipped
+    ]
+    others = [item for item in waiting if item not in snapshot.dev]
+    dev = [item for item in waiting if item in snapshot.dev]
+    return (*dev, *others[: max(0, FEW - len(snapshot.trainable))])
+
+
+def _of_whole_images(
+    project: Project, snapshot: LabelSnapshot, ids: list[str], count: int
+) -> list[str]:
+    """At least `count` of some instances, of images in random order; no image is asked twice."""
+    image_of = {item: snapshot.instances[item].image.id for item in ids}
+    chosen: set[str] = set()
+    for image in stable_order(image_of.values(), project.seed):
+        if sum(image_of[item] in chosen for item in ids) >= count:
+            break
+        chosen.add(image)
+    return [item for item in ids if image_of[item] in chosen]

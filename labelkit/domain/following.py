@@ -1,0 +1,158 @@
+"""Fix one keypoint, the rest follows: maps read again, given what a human placed.
+
+The exact sum-product of `labelkit.models.reading`, in numpy: the labelling page needs no torch.
+What a human placed is certain: it moves its neighbours in the tree, and nothing moves it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labelkit.domain.geometry import apply_affine, invert_affine
+from labelkit.domain.pose import ABSENT, Pose
+
+#: Exponent of the maps, and least height of a cell; those of the network's own reading.
+_EVIDENCE, _LEAST = 2.0, 1e-4
+
+Floats = NDArray[np.float64]
+
+
+class PoseFollower:
+    """Where keypoints are, by their maps, by a kinematic tree, and by the keypoints already placed.
+
+    Args:
+        edges: (K - 1, 2) parent and child of each edge, from keypoint 0 outwards.
+        density: (K - 1, 2 h - 1, 2 w - 1) how likely each displacement of child minus parent is,
+            in cells of (h, w) maps, none in the middle; not negative, about 1 at most.
+    """
+
+    def __init__(self, edges: ArrayLike, density: ArrayLike) -> None:
+        self._edges: list[tuple[int, int]] = [(int(a), int(b)) for a, b in np.asarray(edges)]
+        self._density = np.asarray(density, dtype=np.float64)
+        rows, columns = self.size_hw
+        # No displacement first: what leaves the map on one side wraps into the padding.
+        tables = np.pad(self._density, ((0, 0), (0, 1), (0, 1)))
+        self._spectra = np.fft.rfft2(np.roll(tables, (1 - rows, 1 - columns), axis=(1, 2)))
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Rows and columns of the maps."""
+        return (self._density.shape[1] + 1) // 2, (self._density.shape[2] + 1) // 2
+
+    def __call__(self, maps: ArrayLike, to_cells: ArrayLike, placed: Pose) -> Floats:
+        """Locations of all keypoints.
+
+        Args:
+            maps: (K, h, w) what the network says of one instance.
+            to_cells: (2, 3) map from image pixels to cells, or its six numbers in a row.
+            placed: by a human, in image pixels; unknown where no human placed anything. The map
+                of an absent keypoint says nothing.
+
+        Returns:
+            (K, 2) in image pixels: placed keypoints exactly where they are, absent ones NaN.
+
+        Raises:
+            ValueError: see `beliefs`.
+        """
+        cells = np.where(placed.present[:, None], apply_affine(to_cells, placed.xy), np.nan)
+        found = peaks(self.beliefs(maps, cells, placed.visibility == ABSENT))
+        xy = apply_affine(invert_affine(to_cells), found)
+        xy[placed.known] = np.nan
+        xy[placed.present] = placed.xy[placed.present]
+        return xy
+
+    def beliefs(self, maps: ArrayLike, placed_xy: Floats, silent: NDArray[np.bool_]) -> Floats:
+        """Marginals of all keypoints, each with a peak of 1.
+
+        Args:
+            maps: (K, h, w).
+            placed_xy: (K, 2) in cells, perhaps outside the map; NaN where a keypoint is free.
+            silent: (K,) whether a keypoint's map says nothing.
+
+        Returns:
+            (K, h, w); for a placed keypoint too, what its map and the others say of it.
+
+        Raises:
+            ValueError: if the maps are not of K keypoints and `size_hw`.
+        """
+        shape = (len(self._edges) + 1, *self.size_hw)
+        if np.shape(maps) != shape:
+            raise ValueError(f"The tree needs {shape} maps, not {np.shape(maps)}.")
+        evidence = np.maximum(np.asarray(maps, dtype=np.float64), _LEAST) ** _EVIDENCE
+        evidence[silent] = 1.0
+        evidence /= evidence.max(axis=(1, 2), keepdims=True)
+        heard: list[dict[int, Floats]] = [{} for _ in evidence]  # messages by who sent them
+
+        def send(edge: int, sender: int, receiver: int) -> None:
+            upward = sender == self._edges[edge][1]
+            if np.isfinite(placed_xy[sender]).all():
+                message = self._from_point(edge, placed_xy[sender], upward)
+            else:
+                belief = evidence[sender].copy()
+                for other, said in heard[sender].items():
+                    if other != receiver:
+                        belief *= said
+                message = self._from_map(edge, belief / belief.max(), upward)
+            heard[receiver][sender] = _peak_one(message)
+
+        for edge, (parent, child) in reversed(list(enumerate(self._edges))):
+            send(edge, child, parent)
+        for edge, (parent, child) in enumerate(self._edges):
+            send(edge, parent, child)
+        for belief, messages in zip(evidence, heard, strict=True):
+            for said in messages.values():
+                belief *= said
+        return _peak_one(evidence)
+
+    def _from_map(self, edge: int, belief: Floats, upward: bool) -> Floats:
+        """(h, w) where the far end of an edge may be, given beliefs of the near end."""
+        (rows, columns), spectrum = self.size_hw, self._spectra[edge]
+        size = (2 * rows, 2 * columns)
+        moved = np.fft.rfft2(belief, s=size) * (spectrum.conj() if upward else spectrum)
+        return np.fft.irfft2(moved, s=size)[:rows, :columns]
+
+    def _from_point(self, edge: int, xy: Floats, upward: bool) -> Floats:
+        """(h, w) where the far end of an edge may be, given the (x, y) of the near end."""
+        steps = []
+        for length, start in zip(self.size_hw, xy[::-1], strict=True):
+            away = np.arange(length) + 0.5 - start
+            at = np.clip((-away if upward else away) + length - 1, 0, 2 * length - 2)
+            # Linear between the two nearest cells of the table.
+            steps.append(np.maximum(1 - np.abs(at[:, None] - np.arange(2 * length - 1)), 0.0))
+        down, across = steps
+        return down @ self._density[edge] @ across.T
+
+
+def peaks(maps: Floats) -> Floats:
+    """The peak of each map, between cells, as `labelkit.workflows.network.decode.refine` reads it.
+
+    Args:
+        maps: (K, h, w), not negative.
+
+    Returns:
+        (K, 2) in cells; (0, 0) is the outer corner of the first cell.
+    """
+    count, *size_hw = maps.shape
+    place = np.stack(np.unravel_index(maps.reshape(count, -1).argmax(axis=1), size_hw))  # (2, K)
+    index = np.arange(count)
+
+    def height(row: NDArray[np.intp], column: NDArray[np.intp]) -> Floats:
+        return np.log(np.maximum(maps[index, row, column], 1e-10))
+
+    xy = []
+    for axis in (1, 0):
+        step = np.eye(2, dtype=int)[axis][:, None]
+        last = size_hw[axis] - 1
+        inside = (place[axis] > 0) & (place[axis] < last)
+        before = height(*np.where(inside, place - step, place))
+        after = height(*np.where(inside, place + step, place))
+        curvature = np.minimum(before - 2 * height(*place) + after, -1e-6)
+        shift = np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)
+        xy.append(place[axis] + 0.5 + shift)
+    return np.stack(xy, axis=1)
+
+
+def _peak_one(maps: Floats) -> Floats:
+    peak_one: Floats = np.maximum(maps / maps.max(axis=(-2, -1), keepdims=True), 1e-9)
+    return peak_one

@@ -1,34 +1,40 @@
-"""One colour for each keypoint, the same on every screen, page and picture."""
+"""One colour for each keypoint, the same on every screen, page and picture.
+
+The palette was searched for by exchange, so that its colours are as far apart as 30 can be. Every
+two of them differ by at least 16 in CIEDE2000, and by at least 8 as an eye without red or green
+cones sees them; every left colour differs from every right one by at least 28 for all three eyes.
+`tests/domain/test_colours.py` measures that.
+"""
 
 from __future__ import annotations
 
-import colorsys
-
 from labelkit.domain.skeleton import Skeleton
 
-#: First and last hue, in degrees, of left, right and centre keypoints.
-HUES = {"left": (190, 260), "right": (0, 50), "centre": (90, 140)}
+#: Ten blues and violets, ten reds to yellows, and ten greens and greys, each the most vivid first.
+LEFT, RIGHT, MIDDLE = (
+    tuple(f"#{colour}" for colour in family.split())
+    for family in (
+        "0b91ff 0638f7 9377a3 ecd0f6 6e1098 a9bcfe 5d6dbb 324567 196b86 19a8cd",
+        "fd1b02 fff24e 8b011d f78300 9e3700 feb900 ffbc8d baaa5b bf7656 837c16",
+        "03d4cc 0f695e 88997b a9ffc8 84786b 26998c 575e41 f0f9f6 aca2ab 524242",
+    )
+)
 
 
 def keypoint_colours(skeleton: Skeleton) -> list[str]:
-    """K hex colours: left keypoints blue, right ones red to orange, the others green.
+    """K hex colours: left keypoints blue or violet, right ones red to yellow, others green or grey.
 
-    Both partners of a pair have the same lightness and the same place in their range of hues;
-    neighbours differ in lightness.
+    Both partners of a pair have the same place in their families. A skeleton without pairs takes
+    its colours from the three families in turn, so neighbours in the list differ most.
     """
-    places: dict[int, tuple[str, int]] = {}
+    families = (MIDDLE,) if skeleton.pairs else (LEFT, RIGHT, MIDDLE)
+    turns = [family[place] for place in range(len(MIDDLE)) for family in families]
+    colours = {}
     for place, (left, right) in enumerate(skeleton.pairs):
-        places[left], places[right] = ("left", place), ("right", place)
-    for index in range(len(skeleton)):
-        places.setdefault(index, ("centre", len(places)))
-    colours = []
-    for index in range(len(skeleton)):
-        side, place = places[index]
-        first, last = HUES[side]
-        hue = first + (last - first) * (place * 0.618 % 1)  # golden ratio: hues never coincide
-        rgb = colorsys.hls_to_rgb(hue / 360, (0.42, 0.55, 0.66)[place % 3], 0.9)
-        colours.append("#" + "".join(f"{round(255 * part):02x}" for part in rgb))
-    return colours
+        colours[left], colours[right] = LEFT[place % len(LEFT)], RIGHT[place % len(RIGHT)]
+    middle = [k for k in range(len(skeleton)) if k not in colours]
+    colours |= {k: turns[place % len(turns)] for place, k in enumerate(middle)}
+    return [colours[k] for k in range(len(skeleton))]
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:

@@ -1,0 +1,146 @@
+"""Keypoints read again off the files of a round."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import make_instance, stick_skeleton
+from torch import nn
+from trained import Trained
+
+from labelkit.domain.geometry import apply_affine, invert_affine
+from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, human_pose
+from labelkit.domain.skeleton import make_skeleton
+from labelkit.errors import CheckpointError, FormatError
+from labelkit.models.checkpoint import save_checkpoint
+from labelkit.models.reading import PoseReader
+from labelkit.project.following import TRAINED_PRIOR, RoundFollower
+from labelkit.project.predictions import iter_predictions
+from labelkit.project.response_maps import MapReader, MapWriter
+from labelkit.workflows.network.crops import crop_affine
+from labelkit.workflows.network.data import prior_in_cells
+from labelkit.workflows.network.decode import refine
+
+SKELETON = stick_skeleton()
+INSTANCE = make_instance()
+SIZE = (24, 24)
+TO_CELLS = crop_affine(INSTANCE.box, SIZE)
+NOTHING = human_pose(np.zeros((4, 2)), [UNKNOWN] * 4)
+PRESET = {"lofr": {"pose_prior": 0.16, "kinematics": True}}
+
+
+def reader_of_a_round() -> PoseReader:
+    generator = torch.Generator().manual_seed(0)
+    reader = PoseReader(4, SIZE, kinematics=True, pose_prior=0.16)
+    offsets = torch.tensor([(0.0, 0.0), (-5.0, 4.0), (5.0, 4.0), (0.0, 9.0)])
+    poses = offsets + 12 + torch.randn(50, 4, 2, generator=generator)
+    assert reader.tree is not None
+    reader.tree.fit(poses, torch.ones(50, 4, dtype=torch.bool))
+    return reader
+
+
+def write_round(
+    folder: Path, training: dict, maps: np.ndarray, preset: dict = PRESET
+) -> PoseReader:
+    """The weights and maps of a round with one instance."""
+    network = nn.Module()
+    network.reader = reader_of_a_round()
+    header = {"network": {"kind": "lofr", "preset": preset}, "training": training}
+    save_checkpoint(folder / "model.safetensors", network, header)
+    with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
+        writer.add(INSTANCE.id, TO_CELLS.ravel().tolist(), maps, np.zeros(0))
+    return network.reader
+
+
+def follow(folder: Path, placed=NOTHING, skeleton=SKELETON, prior=TRAINED_PRIOR, item=INSTANCE):
+    with MapReader(folder / "maps.parquet") as maps:
+        follower = RoundFollower(folder / "model.safetensors", maps, skeleton, prior)
+        return follower.follow(item, placed)
+
+
+def in_pixels(beliefs: torch.Tensor) -> np.ndarray:
+    return apply_affine(invert_affine(TO_CELLS), refine(beliefs)[0][0].double().numpy())
+
+
+def some_maps() -> np.ndarray:
+    return np.random.default_rng(1).random((4, *SIZE)).astype(np.float32) ** 4
+
+
+@pytest.mark.parametrize(
+    ("training", "preset", "near_prior"),
+    [
+        ({"read_from": "heatmaps"}, PRESET, False),
+        ({"read_from": "response"}, PRESET, True),
+        ({"located": 3}, PRESET, False),
+        ({"located": 0}, {"lofr": {"textbook": 0.16}}, True),
+        ({"located": 0}, {"lofr": {}}, False),
+    ],
+)
+def test_with_nothing_placed_keypoints_are_where_the_round_read_them(
+    tmp_path, training, preset, near_prior
+):
+    reader = write_round(tmp_path, training, some_maps(), preset)
+    expected = prior_in_cells([INSTANCE], SKELETON, SIZE) if near_prior else None
+    with MapReader(tmp_path / "maps.parquet") as stored:
+        maps = torch.from_numpy(stored.get(INSTANCE.id).response)[None]
+    assert follow(tmp_path) == pytest.approx(in_pixels(reader(maps, expected)), abs=1e-3)
+
+
+def test_the_prior_counts_as_much_as_its_exponent_says(tmp_path):
+    reader = write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
+    with MapReader(tmp_path / "maps.parquet") as stored:
+        maps = torch.from_numpy(stored.get(INSTANCE.id).response)[None]
+    reader.tree.log_density.mul_(2)
+    twice = in_pixels(reader(maps))
+    assert follow(tmp_path, prior=2 * TRAINED_PRIOR) == pytest.approx(twice, abs=1e-3)
+    assert np.abs(follow(tmp_path) - twice).max() > 1
+
+
+def test_keypoints_are_followed_by_name_when_the_skeleton_has_changed(tmp_path):
+    write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
+    changed = make_skeleton(
+        "changed", ["tip", "new", "snout", "left_paw"], renamed=[("tail", "tip"), ("nose", "snout")]
+    )
+    before = human_pose([(20, 25), (0, 0), (0, 0), (0, 0)], [VISIBLE, UNKNOWN, UNKNOWN, UNKNOWN])
+    nose, left_paw, _, tail = follow(tmp_path, before)
+    after = human_pose([(0, 0), (9, 9), (20, 25), (0, 0)], [UNKNOWN, VISIBLE, VISIBLE, UNKNOWN])
+    found = follow(tmp_path, after, changed)
+    assert found == pytest.approx(np.stack((tail, (9, 9), nose, left_paw)))
+    free = human_pose(np.zeros((4, 2)), [UNKNOWN, UNKNOWN, ABSENT, UNKNOWN])
+    assert np.isnan(follow(tmp_path, free, changed)[1:3]).all()
+
+
+def test_a_round_without_a_tree_is_refused_with_the_presets_that_have_one(tmp_path):
+    write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
+    save_checkpoint(tmp_path / "model.safetensors", nn.Linear(1, 1), {})
+    with pytest.raises(CheckpointError) as caught:
+        follow(tmp_path)
+    assert "labelkit retrain" in caught.value.next_step
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(CheckpointError):
+        follow(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError):
+        follow(tmp_path)
+
+
+def test_an_instance_without_maps_is_refused(tmp_path):
+    write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
+    with pytest.raises(FormatError):
+        follow(tmp_path, item=make_instance("another.png"))
+
+
+def test_a_trained_round_is_read_as_it_was_predicted(trained: Trained):
+    folder = trained.project.rounds_root / "000"
+    skeleton, instances = trained.project.skeleton, trained.store.instances()
+    nothing = human_pose(np.zeros((len(skeleton), 2)), [UNKNOWN] * len(skeleton))
+    apart = []
+    with MapReader(folder / "maps" / "maps.parquet") as maps:
+        follower = RoundFollower(folder / "model.safetensors", maps, skeleton, TRAINED_PRIOR)
+        for predicted in iter_predictions(folder / "predictions.parquet", skeleton):
+            instance = instances[predicted.instance_id]
+            away = follower.follow(instance, nothing) - predicted.pose.xy
+            apart.append(np.linalg.norm(away, axis=1) / instance.box.long_side)
+    # Stored maps are bytes: of two places that are equally likely, the other may win.
+    assert np.quantile(apart, 0.95) < 0.01

@@ -41,7 +41,8 @@ def keypoints(project: Project, store: LabelStore) -> pd.DataFrame:
             visibility[row] = pose.visibility
         if id_ in predictions:
             found = predictions[id_]
-            predicted_xy[row], score[row] = found.xy, found.pose.score
+            predicted_xy[row] = found.xy
+            score[row] = np.where(found.pose.known, found.pose.score, np.nan)
             presence[row] = found.presence
     counting = _counting_entries(store)
 

@@ -145,7 +145,8 @@ class Skeleton:
 
     def columns_in(self, names: Iterable[str]) -> tuple[int, ...]:
         """K places of the keypoints among names of any time; -1 for one that is not there."""
-        places = {self.present_name(name): place for place, name in enumerate(names)}
+        now = dict(self.renamed)
+        places = {now.get(name, name): place for place, name in enumerate(names)}
         return tuple(places.get(keypoint, -1) for keypoint in self.keypoints)
 
     def subset(self, keypoints: Sequence[int]) -> Skeleton:

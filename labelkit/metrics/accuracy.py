@@ -173,7 +173,8 @@ def coco_scores(
     people = People(
         image_ids=tuple(places),
         crowd_index=np.full(len(places), np.nan),
-        category=1,
+        category_ids=(1,),
+        category=np.zeros(len(mask), dtype=np.int64),
         image=image,
         keypoints=np.dstack([true, np.where(mask, 2.0, 0.0)]),
         labelled=mask.sum(axis=1),
@@ -181,7 +182,7 @@ def coco_scores(
         area=area,
         crowd=np.zeros(len(mask), dtype=bool),
     )
-    found = Results(image, np.dstack([pred, np.ones(mask.shape)]), confidence, area, area)
+    found = Results(image, people.category, np.dstack([pred, np.ones(mask.shape)]), confidence, area, area)
     all_sizes = {"all": (0.0, LARGEST_AREA)}
     curves = oks_curves(people, found, sigmas, all_sizes, max_results=max_detections)
     return CocoScores(
@@ -240,15 +241,15 @@ def presence_map(scores: ArrayLike, truth: ArrayLike) -> float:
     is no such keypoint.
 
     Args:
-        scores: (N, K) presence scores.
-        truth: (N, K) bool, human answers.
+        scores: (N, K) presence scores; NaN where there is none, which is not scored.
+        truth: (N, K) human answers, -1 unknown (not scored), 0 absent, 1 present.
     """
-    values, answers = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=bool)
+    values, answers = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=np.int8)
     if values.shape != answers.shape or values.ndim != 2:
         raise ValueError(f"scores and truth need (N, K), got {values.shape}, {answers.shape}.")
-    both = answers.any(axis=0) & ~answers.all(axis=0)
-    if not both.any():
-        return float("nan")
-    return float(
-        np.mean([average_precision(values[:, k], answers[:, k]) for k in np.flatnonzero(both)])
-    )
+    each = []
+    for score, answer in zip(values.T, answers.T, strict=True):
+        counts = (answer >= 0) & ~np.isnan(score)
+        if len(set(answer[counts])) == 2:
+            each.append(average_precision(score[counts], answer[counts] > 0))
+    return float(np.mean(each)) if each else float("nan")

@@ -47,7 +47,7 @@ class ReviewItem:
     Attributes:
         instance: of the project.
         human: human keypoints, or None.
-        answer: (K,) bool, the visibility answer, or None.
+        answer: (K,) the visibility answer (-1 unknown, 0 absent, 1 present), or None.
         predictions: by field name ("round_000"), oldest first; the finding is about the last.
         shown: the pre-annotation of each prediction, by the same names.
         finding: see `Finding`.
@@ -56,7 +56,7 @@ class ReviewItem:
 
     instance: Instance
     human: Pose | None
-    answer: NDArray[np.bool_] | None
+    answer: NDArray[np.int8] | None
     predictions: Mapping[str, Prediction]
     shown: Mapping[str, Pose]
     finding: Finding
@@ -123,7 +123,7 @@ def assess(
     prediction: Prediction | None,
     shown: Pose | None,
     human: Pose | None,
-    answer: NDArray[np.bool_] | None,
+    answer: NDArray[np.int8] | None,
     work: Work,
     corrected: Prediction | None = None,
     maps: ResponseMaps | None = None,
@@ -136,7 +136,7 @@ def assess(
         prediction: of the round under review; None before the first round.
         shown: its pre-annotation, see `pre_annotation`.
         human: human keypoints, or None.
-        answer: (K,) bool, the visibility answer, or None.
+        answer: (K,) the visibility answer (-1 unknown, 0 absent, 1 present), or None.
         work: what annotators did.
         corrected: the prediction that `work` started from.
         maps: of the same round as `prediction`.
@@ -149,21 +149,21 @@ def assess(
     nothing: NDArray[np.bool_] = np.zeros(len(skeleton), dtype=bool)
     not_found, answered_absent = nothing, nothing
     if answer is not None:
-        not_found, answered_absent = answer & ~found & known, ~answer & found
+        not_found, answered_absent = (answer > 0) & ~found & known, (answer == 0) & found
     swaps = _exchanged(skeleton, prediction.pose, human, side)
     disagrees: list[str] = []
     if maps is not None and maps.response.size:
         swaps += _ambiguous(skeleton, prediction.pose, shown, maps)
         disagrees = _far_from_peak(skeleton, prediction.pose, shown, maps, side)
     error = similarity = None
-    if human is not None and human.present.any():
-        distance = np.linalg.norm(prediction.pose.xy - human.xy, axis=1)[human.present]
+    if human is not None and (both := human.present & prediction.pose.known).any():
+        distance = np.linalg.norm(prediction.pose.xy - human.xy, axis=1)[both]
         error = float(distance.mean()) / side
         similarity = float(
             oks(
                 prediction.xy[None],
                 human.xy[None],
-                human.present[None],
+                both[None],
                 [instance.area],
                 skeleton.sigmas,
             )[0]
@@ -191,8 +191,9 @@ def _correction(
 ) -> float | None:
     if human is None or corrected is None:
         return None
-    moved = [skeleton.index(name) for name in work.changed if name in skeleton.keypoints]
-    if not moved:
+    named = np.array(skeleton.columns_in(work.changed)) >= 0
+    moved = np.flatnonzero(named & corrected.pose.known & human.known)
+    if not len(moved):
         return 0.0
     distance = np.linalg.norm(human.xy[moved] - corrected.pose.xy[moved], axis=1)
     return float(distance.max()) / side
@@ -208,7 +209,8 @@ def _exchanged(skeleton: Skeleton, pose: Pose, human: Pose | None, side: float) 
         return []
     result = []
     for left, right in skeleton.pairs:
-        if not (human.present[left] and human.present[right]):
+        both = [left, right]
+        if not (human.present[both].all() and pose.present[both].all()):
             continue
         placed, true = pose.xy[[left, right]], human.xy[[left, right]]
         as_is = np.linalg.norm(placed - true, axis=1)

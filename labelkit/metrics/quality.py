@@ -72,13 +72,17 @@ def answer_bits(presence: ArrayLike) -> float:
 
     The mean over keypoints of -p log2 p - (1 - p) log2 (1 - p), where p is the share of instances
     in which the keypoint is present. A keypoint that is present in 97 % of them has 0.19 bits.
+    NaN without answers.
 
     Args:
-        presence: (N, K) bool, at least one row.
+        presence: (N, K) 1 present, 0 absent, negative where no one answered.
     """
-    share = np.asarray(presence, dtype=np.float64).mean(axis=0)
+    answers = np.asarray(presence, dtype=np.int8)
+    answered = (answers >= 0).sum(axis=0)
+    share = (answers > 0).sum(axis=0)[answered > 0] / answered[answered > 0]
     share = np.stack([share, 1 - share])
-    return float(-(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=0).mean())
+    bits = -(share * np.log2(np.where(share > 0, share, 1.0))).sum(axis=0)
+    return float(bits.mean()) if bits.size else float("nan")
 
 
 def hardly_learned(presence_map: float | None, chance: float | None) -> bool:

@@ -248,8 +248,7 @@ def evaluate_row(
     if skeleton.pairs:
         measures[_AGNOSTIC] = pck_lr_agnostic(found, xy, present, length, 0.2, skeleton.pairs)
     measures["oks_ap"] = similarity
-    unknown = np.isnan(presence).any()
-    measures["presence_map"] = math.nan if unknown else presence_map(presence, present)
+    measures["presence_map"] = presence_map(presence, [truth[item].presence for item in ids])
     return ResultRow(name, labeled, measures)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import StoreError
 
@@ -31,7 +31,8 @@ class Entry:
         kind: "visibility", "keypoints", "skip" (the person declined to answer), or "withdrawn"
             (the keypoints were deleted at their source, and the user agreed).
         content: by keypoint name; {"tail": true} for visibility, {"tail": [x, y, v]} for
-            keypoints in upright image pixels, {} for the others.
+            keypoints in upright image pixels, {} for the others. A keypoint that it does not name
+            was not asked about, and what is known of it stays.
         source: where it came from: "label-studio", "file:keypoints.json".
         reference: which item of the source: an annotation id.
         version: which edit of that item: updated_at, or `content_version` for files.
@@ -91,15 +92,19 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def visibility_content(skeleton: Skeleton, presence: ArrayLike) -> dict[str, bool]:
-    """Content of a visibility entry from (K,) bool presence."""
-    flags = np.asarray(presence, dtype=bool)
-    return {k: bool(flag) for k, flag in zip(skeleton.keypoints, flags, strict=True)}
+    """Content of a visibility entry from (K,) presence; an unknown keypoint (-1) is left out."""
+    codes = np.asarray(presence, dtype=np.int8).tolist()
+    pairs = zip(skeleton.keypoints, codes, strict=True)
+    return {keypoint: code > 0 for keypoint, code in pairs if code > UNKNOWN}
 
 
 def keypoints_content(skeleton: Skeleton, pose: Pose) -> dict[str, list[float]]:
-    """Content of a keypoints entry, [x, y, v] by name; absent keypoints are [0, 0, 0]."""
+    """Content of a keypoints entry, [x, y, v] by name.
+
+    Absent keypoints are [0, 0, 0]; unknown ones are left out.
+    """
     rows = zip(skeleton.keypoints, pose.xy.tolist(), pose.visibility.tolist(), strict=True)
-    return {keypoint: [x, y, v] for keypoint, (x, y), v in rows}
+    return {keypoint: [x, y, v] for keypoint, (x, y), v in rows if v > UNKNOWN}
 
 
 def content_version(content: Mapping[str, Any]) -> str:
@@ -108,37 +113,37 @@ def content_version(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def presence_of(entry: Entry, skeleton: Skeleton) -> NDArray[np.bool_]:
-    """(K,) bool, whether each keypoint is present, from a visibility or keypoints entry.
+def presence_of(entries: Iterable[Entry], skeleton: Skeleton) -> NDArray[np.int8]:
+    """(K,) whether each keypoint is present: -1 unknown, 0 absent, 1 present.
 
-    Raises:
-        StoreError: if the entry's keypoints are not the skeleton's.
+    Args:
+        entries: about one instance, oldest first. The newest that names a keypoint, now or before
+            it was renamed, counts for it; withdrawn answers do not count.
+        skeleton: of the project.
     """
-    values = _in_order(entry, skeleton)
-    if entry.kind == KEYPOINTS:
-        return np.array([value[2] > 0 for value in values], dtype=bool)
-    return np.array(values, dtype=bool)
+    told = _told(entries, skeleton)
+    values = [told.get(keypoint, UNKNOWN) for keypoint in skeleton.keypoints]
+    codes = [int(v if isinstance(v, int) else v[2] > 0) for v in values]
+    return np.array(codes, dtype=np.int8)
 
 
-def pose_of(entry: Entry, skeleton: Skeleton) -> Pose:
-    """The pose of a keypoints entry, exactly as it was recorded.
+def pose_of(entries: Iterable[Entry], skeleton: Skeleton) -> Pose:
+    """The pose that keypoints entries give, exactly as it was recorded.
 
-    Raises:
-        StoreError: if the entry's keypoints are not the skeleton's.
+    Args:
+        entries, skeleton: as in `presence_of`. A keypoint that no entry names is unknown.
     """
-    rows = _in_order(entry, skeleton)
+    told = _told(entries, skeleton)
+    rows = [told.get(keypoint, (0.0, 0.0, UNKNOWN)) for keypoint in skeleton.keypoints]
     return human_pose([row[:2] for row in rows], np.array([row[2] for row in rows], dtype=int))
 
 
-def _in_order(entry: Entry, skeleton: Skeleton) -> list[Any]:
-    if set(entry.content) != set(skeleton.keypoints):
-        odd = sorted(set(entry.content) ^ set(skeleton.keypoints))[0]
-        named, skeleton_has = (
-            ("names", "does not have") if odd in entry.content else ("does not name", "has")
-        )
-        raise StoreError(
-            f"The answer {entry.source} {entry.reference} about {entry.instance_id} {named} the "
-            f"keypoint {odd!r}, which the skeleton {skeleton.name!r} {skeleton_has}.",
-            "Labels belong to one skeleton: put the former [skeleton] back into labelkit.toml.",
-        )
-    return [entry.content[keypoint] for keypoint in skeleton.keypoints]
+def _told(entries: Iterable[Entry], skeleton: Skeleton) -> dict[str, Any]:
+    """What is known of each keypoint, by its present name."""
+    now = dict(skeleton.renamed)
+    told: dict[str, Any] = {}
+    for entry in entries:
+        if entry.kind == WITHDRAWN:
+            told.clear()
+        told |= {now.get(name, name): value for name, value in entry.content.items()}
+    return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import URL, Connection, Row, Select, delete, func, insert, select, update
 
-from labelkit.domain.instance import Image, Instance
-from labelkit.domain.pose import Pose
+from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.selection import DevDraw
 from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import named
 from labelkit.errors import StoreError
 from labelkit.project.images import FileStamp
 from labelkit.store.database import Database
@@ -36,6 +38,7 @@ from labelkit.store.journal import (
 from labelkit.store.objects import (
     NewInstance,
     forget_objects,
+    move_box,
     read_instances,
     register_objects,
 )
@@ -59,8 +62,8 @@ from labelkit.store.schema import (
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
 
-#: Key of `meta`.
-_DEV_DRAW = "dev_set"
+#: Keys of `meta`, with JSON values.
+_DEV_DRAW, _LEFT_OUT = "dev_set", "left_out_files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,28 +224,32 @@ class LabelStore:
                 rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
 
+    def left_out_files(self) -> set[str]:
+        """Paths of files that the last registration left out: copies, and what cannot be read."""
+        with self.database.reading() as connection:
+            return set(_fact(connection, _LEFT_OUT) or ())
+
+    def keep_left_out_files(self, paths: Iterable[str]) -> None:
+        """Replace them by those of a new registration."""
+        with self.database.writing() as connection:
+            _keep_fact(connection, _LEFT_OUT, sorted(paths))
+
     # The dev set
 
     def dev_draw(self) -> DevDraw | None:
         """Which images are in the dev set; None in a store of an earlier version."""
         with self.database.reading() as connection:
-            text = connection.scalar(select(meta.c.value).where(meta.c.key == _DEV_DRAW))
-        if text is None:
+            kept = _fact(connection, _DEV_DRAW)
+        if kept is None:
             return None
-        kept = json.loads(text)
         return DevDraw(kept["share"], frozenset(kept["added"]), frozenset(kept["left_out"]))
 
     def keep_dev_draw(self, draw: DevDraw) -> None:
         """Record which images are in the dev set."""
-        content = {
-            "share": draw.share,
-            "added": sorted(draw.added),
-            "left_out": sorted(draw.left_out),
-        }
+        added, left_out = sorted(draw.added), sorted(draw.left_out)
         with self.database.writing() as connection:
-            connection.execute(delete(meta).where(meta.c.key == _DEV_DRAW))
-            row = {"key": _DEV_DRAW, "value": exact_json(content)}
-            connection.execute(insert(meta).values(row))
+            content = {"share": draw.share, "added": added, "left_out": left_out}
+            _keep_fact(connection, _DEV_DRAW, content)
 
     # Instances
 
@@ -262,6 +269,11 @@ class LabelStore:
         """
         with self.database.writing() as connection:
             return register_objects(connection, list(candidates))
+
+    def move_box(self, instance_id: str, box: Box) -> None:
+        """Give an object the box that an annotator drew; its area follows unless a segment's."""
+        with self.database.writing() as connection:
+            move_box(connection, instance_id, box)
 
     def instances(self, *, with_removed: bool = False) -> dict[str, Instance]:
         """Every instance by id, ordered by image path and ordinal.
@@ -319,7 +331,7 @@ class LabelStore:
 
     def presences(
         self, skeleton: Skeleton, as_of: int | None = None
-    ) -> dict[str, NDArray[np.bool_]]:
+    ) -> dict[str, NDArray[np.int8]]:
         """The latest visibility of each instance's keypoints, from answers of either kind.
 
         Args:
@@ -327,17 +339,15 @@ class LabelStore:
             as_of: number of the newest entry to use; None for all.
 
         Returns:
-            (K,) bool by instance id, True where a keypoint is present.
+            (K,) by instance id: -1 unknown, 0 absent, 1 present. Instances of which nothing is
+            known are left out.
 
         Raises:
-            StoreError: if an answer's keypoints are not the skeleton's.
+            StoreError: if no answer names any of the keypoints.
         """
-        latest = self.latest((VISIBILITY, KEYPOINTS, WITHDRAWN), as_of)
-        return {
-            entry.instance_id: presence_of(entry, skeleton)
-            for entry in latest
-            if entry.kind != WITHDRAWN
-        }
+        told = self._told((VISIBILITY, KEYPOINTS, WITHDRAWN), skeleton, as_of)
+        found = {id_: presence_of(entries, skeleton) for id_, entries in told}
+        return {id_: presence for id_, presence in found.items() if (presence > UNKNOWN).any()}
 
     def poses(self, skeleton: Skeleton, as_of: int | None = None) -> dict[str, Pose]:
         """The latest human keypoints of each instance, by instance id.
@@ -346,10 +356,37 @@ class LabelStore:
             skeleton, as_of: as in `presences`.
 
         Raises:
-            StoreError: if an answer's keypoints are not the skeleton's.
+            StoreError: if no answer names any of the keypoints.
         """
-        latest = self.latest((KEYPOINTS, WITHDRAWN), as_of)
-        return {e.instance_id: pose_of(e, skeleton) for e in latest if e.kind == KEYPOINTS}
+        told = self._told((KEYPOINTS, WITHDRAWN), skeleton, as_of)
+        found = {id_: pose_of(entries, skeleton) for id_, entries in told}
+        return {id_: pose for id_, pose in found.items() if pose.known.any()}
+
+    def _told(
+        self, kinds: Sequence[str], skeleton: Skeleton, as_of: int | None
+    ) -> Iterator[tuple[str, Sequence[Entry]]]:
+        """The entries that tell about an instance's keypoints, oldest first, by instance id.
+
+        That is the newest alone, unless the skeleton got keypoints that it does not name.
+        """
+        latest = {entry.instance_id: entry for entry in self.latest(kinds, as_of)}
+        counting = {id_: entry for id_, entry in latest.items() if entry.kind != WITHDRAWN}
+        keypoints = set(skeleton.keypoints)
+        partial = {i: e for i, e in counting.items() if not keypoints <= e.content.keys()}
+        names = {name for entry in partial.values() for name in entry.content}
+        if len(partial) == len(counting) and names and max(skeleton.columns_in(names)) < 0:
+            raise StoreError(
+                f"The labels are about other keypoints than the skeleton {skeleton.name!r} has: "
+                f"{named(sorted(names))}.",
+                "Put the former [skeleton] back into labelkit.toml. Then change it with: labelkit "
+                "skeleton edit",
+            )
+        before: dict[str, list[Entry]] = defaultdict(list)
+        for seq, _, entry in self.history(partial):
+            if entry.kind in kinds and (as_of is None or seq <= as_of):
+                before[entry.instance_id].append(entry)
+        for id_, entry in counting.items():
+            yield id_, before.get(id_, [entry])
 
     def skipped(self, as_of: int | None = None) -> set[str]:
         """Ids of the instances whose latest answer is a skip."""
@@ -397,6 +434,17 @@ class LabelStore:
                 rows = connection.execute(query.order_by(journal.c.seq)).all()
             for row in rows:
                 yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+
+
+def _fact(connection: Connection, key: str) -> Any:
+    """A value of `meta`; None without one."""
+    text = connection.scalar(select(meta.c.value).where(meta.c.key == key))
+    return None if text is None else json.loads(text)
+
+
+def _keep_fact(connection: Connection, key: str, value: Any) -> None:
+    connection.execute(delete(meta).where(meta.c.key == key))
+    connection.execute(insert(meta).values(key=key, value=json.dumps(value, allow_nan=False)))
 
 
 def _removed() -> Select[tuple[str]]:

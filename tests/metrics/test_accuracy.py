@@ -201,3 +201,12 @@ def test_presence_map_is_the_mean_over_keypoints_with_both_answers():
     # The first is always present and is left out; the others score 1 and 5/6.
     assert presence_map(scores, truth) == pytest.approx((1 + 5 / 6) / 2)
     assert math.isnan(presence_map([[0.1], [0.2]], [[True], [True]]))
+
+
+def test_presence_map_leaves_out_what_no_one_answered_or_predicted():
+    nan = float("nan")
+    truth = [[1, -1, 1], [0, 1, 0], [-1, 0, 0]]
+    scores = [[0.9, 0.9, nan], [0.2, 0.1, nan], [0.99, 0.8, nan]]
+    # The first is right where it was answered; the second ranks absent before present: 1/2.
+    assert presence_map(scores, truth) == pytest.approx((1 + 1 / 2) / 2)
+    assert math.isnan(presence_map(np.zeros((2, 1)), [[1], [-1]]))

@@ -6,6 +6,7 @@ from builders import make_instance, make_pose, stick_skeleton
 
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
+from labelkit.domain.skeleton_edit import edited
 from labelkit.metrics.findings import Finding, Work, assess, work_on
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.response_maps import ResponseMaps
@@ -144,3 +145,39 @@ def test_work_names_all_annotators_and_what_the_latest_keypoints_started_from():
     new = entry(5, "keypoints", "ann", model_version="round-001", origins={"tail": "new"})
     assert work_on([new]) == {"x-0": Work(("ann",), "", ())}
     assert work_on([]) == {}
+
+
+def test_a_keypoint_that_the_model_has_not_learned_is_no_error_of_it():
+    learned = predicted().take([0, 1, 2, -1])
+    human = make_pose([(20, 25), (15, 34), (45, 38), (99, 99)], [2, 2, 1, 2])
+    finding = find(learned, human=human, answer=human.presence)
+    assert finding.error == pytest.approx((0 + 4 + 8) / 3 / 40)
+    assert finding.not_found == ()
+    exact = find(learned, human=make_pose([*PLACES[:3], (99, 99)]))
+    assert exact.oks == pytest.approx(1.0)
+
+
+def test_a_keypoint_that_no_one_has_answered_contradicts_nothing():
+    finding = find(
+        predicted(presence=(0.9, 0.2, 0.6, 0.1)),
+        answer=np.array([-1, -1, -1, -1]),
+        human=make_pose(PLACES, [2, 2, -1, -1]),
+    )
+    assert finding.not_found == finding.answered_absent == ()
+    assert finding.error == 0
+
+
+def test_a_correction_is_found_under_the_former_name_of_its_keypoint():
+    renamed = edited(SKELETON, {"renamed": [["tail", "tail_base"]]}, "s.toml")
+    human = make_pose([*PLACES[:3], (30, 53)])
+    finding = assess(
+        make_instance(),
+        renamed,
+        prediction=predicted(),
+        shown=human,
+        human=human,
+        answer=None,
+        work=Work(changed=("tail",)),
+        corrected=predicted(),
+    )
+    assert finding.correction == pytest.approx(8 / 40)

@@ -98,3 +98,14 @@ def test_one_note_names_all_that_is_answered_alike():
     found = [UninformativeKeypoint(one, "same", 0.96, other) for one, other in pairs]
     (note,) = notes_on(found)
     assert ": c = d; a = b = e = f." in note
+
+
+def test_answers_that_are_unknown_count_neither_way():
+    given = answers(98, 50, 46, 50).astype(int)
+    given[:50, 0] = -1  # 48 of the other 50 are present: 96 %, not enough for "always"
+    given[:, 2] = -1
+    given[40:60, 2] = given[40:60, 1]
+    given[:, 3] = -1
+    assert uninformative_keypoints(given, stick_skeleton()) == [
+        UninformativeKeypoint("left_paw", "same", 1.0, "right_paw")
+    ]

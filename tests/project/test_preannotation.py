@@ -1,7 +1,7 @@
 import numpy as np
 from builders import make_image, make_pose
 
-from labelkit.domain.pose import ABSENT, VISIBLE, Pose
+from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.project.preannotation import pre_annotation
 
@@ -35,3 +35,16 @@ def test_confidences_stay_those_of_the_model():
     uncertain = Pose(pose.xy, pose.visibility, np.array([0.1, 0.2, 0.3, 0.4]))
     prediction = Prediction("id", uncertain, np.ones(4), 0.25)
     assert pre_annotation(prediction, None, IMAGE).score.tolist() == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_where_the_answer_leaves_a_keypoint_unknown_the_model_decides():
+    prediction = make_prediction(presence=(0.9, 0.1, 0.9, 0.1))
+    shown = pre_annotation(prediction, np.array([UNKNOWN, UNKNOWN, 0, 1]), IMAGE)
+    assert shown.visibility.tolist() == [VISIBLE, ABSENT, ABSENT, VISIBLE]
+
+
+def test_a_keypoint_that_the_model_has_not_learned_is_unknown_unless_answered_as_absent():
+    learned = make_prediction().take([0, 1, -1, -1])
+    shown = pre_annotation(learned, np.array([1, 0, 1, 0]), IMAGE)
+    assert shown.visibility.tolist() == [VISIBLE, ABSENT, UNKNOWN, ABSENT]
+    assert pre_annotation(learned, None, IMAGE).visibility.tolist() == [2, 2, UNKNOWN, UNKNOWN]

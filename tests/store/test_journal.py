@@ -1,10 +1,9 @@
-import numpy as np
 import pytest
 from builders import make_pose, stick_skeleton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.domain.skeleton import make_skeleton
+from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import StoreError
 from labelkit.store.journal import (
     Entry,
@@ -38,34 +37,56 @@ def test_content_is_written_by_name():
     }
 
 
+def test_unknown_keypoints_are_left_out_of_the_content():
+    pose = make_pose(visibility=(2, 0, -1, -1))
+    assert keypoints_content(STICK, pose) == {"nose": [1.5, 2.25, 2], "left_paw": [0.0, 0.0, 0]}
+    assert visibility_content(STICK, [1, 0, -1, -1]) == {"nose": True, "left_paw": False}
+
+
 def test_content_is_read_by_name_in_any_order():
     entry = make_entry(
         "visibility", {"tail": True, "nose": False, "right_paw": 1 > 0, "left_paw": False}
     )
-    assert presence_of(entry, STICK).tolist() == [False, False, True, True]
+    assert presence_of([entry], STICK).tolist() == [0, 0, 1, 1]
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=4, max_size=4))
 def test_a_pose_comes_back_to_the_last_bit(xy):
     pose = make_pose(xy, (2, 1, 2, 1))
-    assert pose_of(make_entry("keypoints", keypoints_content(STICK, pose)), STICK) == pose
+    assert pose_of([make_entry("keypoints", keypoints_content(STICK, pose))], STICK) == pose
 
 
 def test_placed_keypoints_answer_what_can_be_seen():
     pose = make_pose(visibility=(2, 0, 1, 2))
     entry = make_entry("keypoints", keypoints_content(STICK, pose))
-    assert presence_of(entry, STICK).tolist() == [True, False, True, True]
+    assert presence_of([entry], STICK).tolist() == [1, 0, 1, 1]
 
 
-def test_an_entry_of_another_skeleton_is_refused_by_name():
-    content = visibility_content(STICK, np.ones(4))
-    entry = make_entry("visibility", {**content, "wing": True})
-    with pytest.raises(StoreError, match=r"i-0 .*'wing'.*'stick'") as caught:
-        presence_of(entry, STICK)
-    assert "labelkit.toml" in caught.value.next_step
-    longer = make_skeleton("long", [*STICK.keypoints, "wing"])
-    with pytest.raises(StoreError, match=r"i-0 .*'wing'.*'long'"):
-        presence_of(make_entry("visibility", content), longer)
+def test_a_keypoint_that_the_skeleton_got_later_is_unknown_and_one_that_it_lost_does_not_count():
+    entry = make_entry("keypoints", {"nose": [1, 2, 2], "wing": [3, 4, 1], "tail": [0, 0, 0]})
+    assert presence_of([entry], STICK).tolist() == [1, -1, -1, 0]
+    pose = pose_of([entry], STICK)
+    assert pose.visibility.tolist() == [2, -1, -1, 0]
+    assert pose.xy.tolist() == [[1, 2], [0, 0], [0, 0], [0, 0]]
+
+
+def test_for_each_keypoint_the_newest_entry_that_names_it_counts():
+    entries = [
+        make_entry("visibility", {"nose": False, "tail": True}),
+        make_entry("keypoints", {"nose": [1, 2, 2], "left_paw": [3, 4, 1]}),
+        make_entry("visibility", {"left_paw": False}),
+    ]
+    assert presence_of(entries, STICK).tolist() == [1, 0, -1, 1]
+    withdrawn = [*entries, make_entry("withdrawn", {}), make_entry("visibility", {"tail": False})]
+    assert presence_of(withdrawn, STICK).tolist() == [-1, -1, -1, 0]
+
+
+def test_entries_are_read_by_former_names_too():
+    renamed = edited(STICK, {"renamed": [["tail", "tail_base"]]}, "s.toml")
+    before = make_entry("keypoints", {"tail": [1, 2, 2], "nose": [5, 6, 2]})
+    after = make_entry("keypoints", {"tail_base": [3, 4, 2]})
+    assert pose_of([before], renamed).xy.tolist() == [[5, 6], [0, 0], [0, 0], [1, 2]]
+    assert pose_of([before, after], renamed).xy.tolist() == [[5, 6], [0, 0], [0, 0], [3, 4]]
 
 
 @pytest.mark.parametrize(

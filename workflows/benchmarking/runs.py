@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.selection import format_percent, labelled_set
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
@@ -169,5 +170,8 @@ def _taken(examples: list[Example], trial: Trial) -> list[Example]:
     if trial.others == LEFT_OUT or trial.kind == SIMPLE:
         return [example for example in examples if example.pose is not None]
     if trial.others == UNANSWERED:
-        return [e if e.pose is not None else replace(e, presence=None) for e in examples]
+        return [
+            e if e.pose is not None else replace(e, presence=np.full_like(e.presence, UNKNOWN))
+            for e in examples
+        ]
     return examples

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Instance
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import ABSENT, UNKNOWN, Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.project.images import open_upright
@@ -40,12 +40,12 @@ class Example:
 
     Attributes:
         instance: where it is.
-        presence: (K,) bool, the visibility answer; None without one.
+        presence: (K,) the visibility answer: -1 unknown, 0 absent, 1 present.
         pose: its keypoints; None where only the answer may be used.
     """
 
     instance: Instance
-    presence: NDArray[np.bool_] | None
+    presence: NDArray[np.int8]
     pose: Pose | None
 
 
@@ -95,13 +95,15 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             xy: (K, 2) float, crop pixels; 0 where unknown.
             located: (K,) float, 1 where the supervised term counts: every keypoint of an
                 object with locations or pseudo-labels, present (a peak) or absent (an empty map),
-                except pseudo-labels that are not kept.
+                except those that are unknown and pseudo-labels that are not kept.
         """
         number, seed = index
         example = self.examples[number]
         rng = np.random.default_rng(seed)
         box = example.instance.box
-        if example.pose is None:
+        answer, pose = example.presence, example.pose
+        # What is present without a location is in the crop for sure only if the whole box is.
+        if pose is None or ((answer > ABSENT) & ~pose.known).any():
             view = safe_view(rng, box, self.size_hw, self.augmentation)
         else:
             view = free_view(rng, self.size_hw, self.augmentation)
@@ -111,33 +113,31 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
 
         xy: NDArray = np.zeros((len(self.skeleton), 2))
         located: NDArray = np.zeros(len(self.skeleton))
-        presence, answered = example.presence, True
-        if presence is None:
-            presence, answered = (
-                self.pseudo_labels[number, :, 2].numpy() > 0,
-                example.pose is not None,
-            )
-        if example.pose is not None:
-            xy = apply_affine(affine, example.pose.xy)
+        pseudo_label = self.pseudo_labels[number].numpy().astype(np.float64)
+        answered = answer > UNKNOWN
+        presence = np.where(answered, answer > ABSENT, pseudo_label[:, 2] > 0)
+        if pose is not None:
+            xy = apply_affine(affine, pose.xy)
             inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
-            presence = example.pose.present & inside
-            xy[~presence] = 0.0
-            located[:] = 1.0
-        elif (pseudo_label := self.pseudo_labels[number].numpy().astype(np.float64)).any():
+            answered = answered | pose.known
+            presence = np.where(pose.known, pose.present & inside, presence)
+            located = pose.known.astype(np.float64)
+        elif pseudo_label.any():
             xy = apply_affine(affine, pseudo_label[:, :2])
             inside = ((xy >= 0) & (xy <= self.size_hw[::-1])).all(axis=1)
             # An answer that a keypoint is absent locates it: nowhere, so its map is empty.
-            located = np.where(presence, pseudo_label[:, 2] * inside, float(answered))
-            xy[located * presence == 0] = 0.0
+            located = np.where(presence, pseudo_label[:, 2] * inside, answered)
+        xy[located * presence == 0] = 0.0
+        rows = (presence, answered, xy, located)
         if view.mirrored:
-            rows = (presence, xy, located)
-            presence, xy, located = (mirror_keypoints(each, self.skeleton) for each in rows)
+            rows = tuple(mirror_keypoints(each, self.skeleton) for each in rows)
+        presence, answered, xy, located = (each.astype(np.float32) for each in rows)
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
-            "presence": torch.from_numpy(presence.astype(np.float32)),
-            "answered": torch.full((len(presence),), float(answered)),
-            "xy": torch.from_numpy(xy.astype(np.float32)),
-            "located": torch.from_numpy(located.astype(np.float32)),
+            "presence": torch.from_numpy(presence),
+            "answered": torch.from_numpy(answered),
+            "xy": torch.from_numpy(xy),
+            "located": torch.from_numpy(located),
         }
 
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelkit.domain.pose import ABSENT, UNKNOWN
 from labelkit.domain.prediction import Prediction
 from labelkit.project.preannotation import PRESENT
 from labelkit.workflows.network.data import Example, TrainingCrops
@@ -34,7 +35,7 @@ class PseudoLabels(pl.Callback):
         epochs: of the training.
         keep_fraction: fraction of each keypoint's pseudo-labels that are kept, 0 ... 1, the most
             confident first.
-        flip_test: see `predict`.
+        flip_test, precision: see `predict`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PseudoLabels(pl.Callback):
         epochs: int,
         keep_fraction: float,
         flip_test: bool,
+        precision: str = "full",
     ) -> None:
         self.network = network
         self.crops = crops
@@ -52,32 +54,46 @@ class PseudoLabels(pl.Callback):
         has_prior = network.reader.pose_prior and crops.skeleton.has_layout  # type: ignore[union-attr]
         # Before the first epoch there is nothing to predict from either.
         self.at = {round(part * epochs) for part in at} - {0} if located or has_prior else set()
+        self.made_for = 0
         self.keep_fraction = keep_fraction
         self.flip_test = flip_test
+        self.precision = precision
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.current_epoch in self.at:
-            modes = [(part, part.training) for part in self.network.modules()]
-            self._make(
-                make_pseudo_labels(self.network, self.crops, self.keep_fraction, self.flip_test)
+        self.make_for(trainer.current_epoch)
+
+    def make_for(self, epoch: int) -> None:
+        """Make the pseudo-labels of an epoch, if they are due and not made yet."""
+        if epoch not in self.at or epoch == self.made_for:
+            return
+        modes = [(part, part.training) for part in self.network.modules()]
+        self._keep(
+            make_pseudo_labels(
+                self.network, self.crops, self.keep_fraction, self.flip_test, self.precision
             )
-            for part, training in modes:
-                part.training = training
+        )
+        for part, training in modes:
+            part.training = training
+        self.made_for = epoch
 
     def state_dict(self) -> dict[str, Any]:
         return {"pseudo_labels": self.crops.pseudo_labels}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._make(state_dict["pseudo_labels"])
+        self._keep(state_dict["pseudo_labels"])
 
-    def _make(self, pseudo_labels: Tensor) -> None:
+    def _keep(self, pseudo_labels: Tensor) -> None:
         self.crops.pseudo_labels.copy_(pseudo_labels)
         if pseudo_labels.any():
             self.network.reader.read_from = "heatmaps"  # type: ignore[union-attr]
 
 
 def make_pseudo_labels(
-    network: nn.Module, crops: TrainingCrops, keep_fraction: float, flip_test: bool
+    network: nn.Module,
+    crops: TrainingCrops,
+    keep_fraction: float,
+    flip_test: bool,
+    precision: str = "full",
 ) -> Tensor:
     """Predicted locations of the keypoints that people answered are present.
 
@@ -87,7 +103,7 @@ def make_pseudo_labels(
         network: see `predict`; left in evaluation mode.
         crops: of the training.
         keep_fraction: see `PseudoLabels`.
-        flip_test: see `predict`.
+        flip_test, precision: see `predict`.
 
     Returns:
         (N, K, 3) for the N examples: x and y in image pixels, and 1 where it is kept; all 0 for
@@ -105,6 +121,7 @@ def make_pseudo_labels(
         crops.skeleton,
         crops.size_hw,
         flip_test=flip_test,
+        precision=precision,
     )
     predictions = [item.prediction for item in found]
     xy = np.stack([prediction.pose.xy for prediction in predictions])  # (M, K, 2)
@@ -123,4 +140,5 @@ def make_pseudo_labels(
 
 def _present(example: Example, prediction: Prediction) -> NDArray[np.bool_]:
     """(K,) bool as answered, or else as the network predicts."""
-    return prediction.presence > PRESENT if example.presence is None else example.presence
+    predicted = prediction.presence > PRESENT
+    return np.where(example.presence > UNKNOWN, example.presence > ABSENT, predicted)

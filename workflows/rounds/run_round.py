@@ -14,6 +14,7 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import MissingDependencyError, ProjectError, WaitingForLabels
 from labelkit.files.atomic import write_json
+from labelkit.files.parquet import next_part, parts
 from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
@@ -30,8 +31,10 @@ from labelkit.project.rounds import (
     take_back_round,
 )
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.image_files import check_image_files
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import (
+    build_network,
     examples_of,
     load_network,
     predict_instances,
@@ -42,6 +45,7 @@ from labelkit.workflows.rounds.settings import note_on_mirroring
 
 if TYPE_CHECKING:
     from labelkit.project.response_maps import MapWriter
+    from labelkit.workflows.network.data import Example
     from labelkit.workflows.network.inference import PredictionWithMaps
 
 
@@ -58,21 +62,17 @@ def run_round(
 
     Raises:
         WaitingForLabels: if there are no answers to learn from.
+        ImageError: if the file of an image is gone or changed.
         MissingDependencyError: if pretrained weights cannot be downloaded.
     """
     snapshot = read_snapshot(project, store, plan.journal_head)
-    examples = examples_of(snapshot, plan.labelled)
-    if not examples:
-        raise WaitingForLabels(
-            "No visibility answers to train on yet.",
-            "Type: labelkit push, have the boxes ticked, then labelkit pull",
-        )
+    examples = _examples(project, store, snapshot, plan)
     path = begin_round(project, plan)
     what = f"Round {plan.number:03d}"
     model = path / "model.safetensors"
     training: dict[str, Any] = {}
     if not model.is_file():
-        answers = np.stack([e.presence for e in examples if e.presence is not None])
+        answers = [example.presence for example in examples]
         warnings = notes_on(uninformative_keypoints(answers, project.skeleton))
         for warning in warnings[:LISTED]:
             progress.line(f"note: {warning}")
@@ -104,6 +104,59 @@ def run_round(
     write_json(path / "metrics.json", measures)
     facts = {"training": training or header.get("training", {}), "dev": measures}
     return finish_round(path, facts)
+
+
+def check_plan(project: Project, store: LabelStore, plan: RoundPlan) -> None:
+    """Make sure that a plan can begin, before the round that it replaces is given up.
+
+    Raises:
+        LabelkitError: see `run_round`.
+    """
+    _examples(project, store, read_snapshot(project, store, plan.journal_head), plan)
+    build_network("lofr", project.skeleton, plan.settings)
+
+
+def _examples(
+    project: Project, store: LabelStore, snapshot: LabelSnapshot, plan: RoundPlan
+) -> list[Example]:
+    """What a plan learns from."""
+    examples = examples_of(snapshot, plan.labelled)
+    if not examples:
+        raise WaitingForLabels(
+            "No visibility answers to train on yet.",
+            "Type: labelkit push, have the boxes ticked, then labelkit pull",
+        )
+    check_image_files(project, store)
+    return examples
+
+
+def predict_later(
+    project: Project, found: Round, instances: Mapping[str, Instance], progress: Progress
+) -> int:
+    """Predict the instances that came after a complete round, with its network.
+
+    The round itself does not change: their predictions and maps go into files beside its own.
+
+    Args:
+        project: of the round.
+        found: the round.
+        instances: all of the project, by id.
+        progress: shows a bar.
+
+    Returns:
+        how many came since the last time.
+    """
+    predictions = found.path / "predictions.parquet"
+    maps = found.path / "maps" / "maps.parquet"
+    if len(parts(predictions)) > len(parts(maps)):
+        parts(predictions)[-1].unlink()  # a kill came before their maps were complete
+    known = {item.instance_id for item in iter_predictions(predictions, project.skeleton)}
+    later = {id_: instance for id_, instance in instances.items() if id_ not in known}
+    if later:
+        network, _ = load_network(found.path / "model.safetensors", project.skeleton)
+        files = next_part(predictions), next_part(maps)
+        _predict(project, network, found.plan, later, *files, progress)
+    return len(later)
 
 
 def _predict(

@@ -182,7 +182,8 @@ class Recorder:
             if entry.kind == KEYPOINTS and not any(v for *_, v in entry.content.values())
         ]
         presences = self.store.presences(self.project.skeleton) if empty else {}
-        odd = [e for e in empty if e.instance_id not in presences or presences[e.instance_id].any()]
+        seen = {id_ for id_, presence in presences.items() if (presence > 0).any()}
+        odd = [e for e in empty if e.instance_id in seen or e.instance_id not in presences]
         again = "If that was a slip, correct them there (Update) and pull again."
         notes = []
         if deleted := [e.shown["task"] for e in fresh if e.kind == SKIP and "task" in e.shown]:

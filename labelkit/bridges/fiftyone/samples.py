@@ -209,11 +209,8 @@ def _detection(item: ReviewItem, picture: Picture, skeleton: Skeleton) -> dict[s
         "instance": _link(item),
     }
     if item.answer is not None:
-        names = zip(skeleton.keypoints, item.answer, strict=True)
-        by_answer: dict[bool, list[str]] = {True: [], False: []}
-        for name, present in names:
-            by_answer[bool(present)].append(name)
-        detection |= {"can_be_seen": by_answer[True], "cannot_be_seen": by_answer[False]}
+        for field, code in (("can_be_seen", 1), ("cannot_be_seen", 0)):
+            detection[field] = [skeleton.keypoints[k] for k in np.flatnonzero(item.answer == code)]
     return detection
 
 
@@ -266,7 +263,8 @@ def edited_pose(
 ) -> tuple[Pose, tuple[str, ...]]:
     """A pose that a person edited in FiftyOne, in image pixels, and what happened to each keypoint.
 
-    A point without a place is absent. Untouched points come back to the last bit.
+    A point without a place is absent, or unknown if it was before. Untouched points come back to
+    the last bit.
 
     Args:
         points: K places as shares of the sample's picture; NaN or None if absent.
@@ -280,7 +278,9 @@ def edited_pose(
     shares = np.array([[_number(x), _number(y)] for x, y in points])
     placed = np.isfinite(shares).all(axis=1)
     xy = apply_affine(invert_affine(frame), shares)
-    codes = np.where(placed, np.where(np.asarray(visibility) > ABSENT, visibility, VISIBLE), ABSENT)
+    shown = np.asarray(visibility)
+    # A keypoint that was unknown and got no place is unknown still.
+    codes = np.where(placed, np.where(shown > ABSENT, shown, VISIBLE), np.minimum(shown, ABSENT))
     origins = ["new" if there else "" for there in placed]
     if before is not None:
         written = np.asarray(written_points(before, frame))

@@ -129,3 +129,13 @@ def test_a_digest_changes_with_an_edit_and_treats_null_as_nan():
     assert digest([[0.1, 0.2], [nan, nan]], [2, 0]) == digest([[0.1, 0.2], [None, None]], [2, 0])
     assert digest([[0.1, 0.2]], [2]) != digest([[0.1, 0.3]], [2])
     assert digest([[0.1, 0.2]], [2]) != digest([[0.1, 0.2]], [1])
+
+
+def test_an_unknown_keypoint_without_a_place_stays_unknown_and_with_one_is_visible():
+    frame = whole_picture(IMAGE, "").frame
+    before = make_pose([(5, 5), (0, 0), (0, 0), (0, 0)], [2, -1, -1, 0])
+    points = written_points(before, frame)
+    points[1] = [0.25, 0.25]
+    pose, origins = edited_pose(points, [2, -1, -1, 0], frame, before)
+    assert pose.visibility.tolist() == [2, 2, -1, 0]
+    assert origins == ("untouched", "new", "", "")

@@ -7,6 +7,7 @@ from builders import make_instance, make_pose, stick_skeleton, write_picture
 
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
+from labelkit.domain.pose import UNKNOWN
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import (
     PLAIN,
@@ -148,13 +149,47 @@ def test_an_object_without_locations_gives_its_answer_and_no_location(tmp_path, 
 
 
 def test_an_object_without_an_answer_has_no_targets(tmp_path, picture):
-    item = crops(tmp_path, Example(picture, None, None))[0, 0]
+    unknown = np.full(4, UNKNOWN)
+    item = crops(tmp_path, Example(picture, unknown, None))[0, 0]
     for known in ("presence", "answered", "xy", "located"):
         assert not item[known].any()
     assert crops(tmp_path, Example(picture, np.zeros(4, bool), None))[0, 0]["answered"].all()
     # Locations are an answer too.
     located = make_pose(((40, 40), (0, 0), (40, 42), (40, 38)), [2, 0, 1, 2])
-    assert crops(tmp_path, Example(picture, None, located))[0, 0]["answered"].all()
+    assert crops(tmp_path, Example(picture, unknown, located))[0, 0]["answered"].all()
+
+
+def test_a_keypoint_that_the_skeleton_got_later_has_no_target_and_no_presence(tmp_path, picture):
+    pose = make_pose(((40, 40), (0, 0), (0, 0), (41, 38)), [2, 0, UNKNOWN, 1])
+    item = crops(tmp_path, Example(picture, pose.presence, pose))[0, 0]
+    assert item["answered"].tolist() == [1, 1, 0, 1]
+    assert item["located"].tolist() == [1, 1, 0, 1]
+    assert item["presence"].tolist() == [1, 0, 0, 1]
+    assert item["xy"][2].tolist() == [0, 0]
+    without = Example(picture, np.array([1, 0, UNKNOWN, 1]), None)
+    item = crops(tmp_path, without)[0, 0]
+    assert item["answered"].tolist() == [1, 1, 0, 1]
+    assert item["presence"].tolist() == [1, 0, 0, 1]
+
+
+def test_a_mirror_image_swaps_what_is_known_of_the_sides(tmp_path, picture):
+    example = Example(picture, np.array([1, 1, UNKNOWN, 0]), None)
+    data = crops(tmp_path, example, Augmentation(0.0, True))
+    answered = {tuple(data[0, seed]["answered"].tolist()) for seed in SEEDS}
+    assert answered == {(1, 1, 0, 1), (1, 0, 1, 1)}
+
+
+def test_a_tick_without_a_location_keeps_the_whole_box_in_the_crop(tmp_path, picture):
+    """The box of `picture` is in the crop wherever a keypoint may be, so the tick stays true."""
+    pose = make_pose(((40, 40), (0, 0), (0, 0), (41, 38)), [2, 0, UNKNOWN, 1])
+    ticked = Example(picture, np.array([1, 0, 1, 1]), pose)
+    data = crops(tmp_path, ticked, Augmentation(180.0, True))
+    answers_only = crops(
+        tmp_path, Example(picture, np.array([1, 0, 1, 1]), None), Augmentation(180.0, True)
+    )
+    for seed in SEEDS:
+        assert torch.equal(data[0, seed]["image"], answers_only[0, seed]["image"])
+        assert data[0, seed]["presence"].sum() == 3
 
 
 def test_views_without_locations_keep_the_whole_box_so_that_the_answer_stays_true(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from builders import stick_skeleton
@@ -20,6 +21,7 @@ from labelkit.workflows.network.pseudo_labels import PseudoLabels, make_pseudo_l
 SIZE_HW = (32, 32)
 SKELETON = stick_skeleton()
 STILL = Augmentation(0.0, False)
+UNANSWERED = np.full(4, -1)
 CELLS = torch.tensor([(2.5, 3.5), (4.5, 4.5), (5.5, 1.5), (3.5, 6.5)])
 
 
@@ -139,7 +141,7 @@ def test_a_kept_pseudo_label_is_a_target_and_others_are_ignored(crops):
 
 
 def test_without_an_answer_the_network_must_predict_presence(crops):
-    crops.examples = [replace(example, presence=None) for example in crops.examples]
+    crops.examples = [replace(example, presence=UNANSWERED) for example in crops.examples]
     network = Peaks()
     made = make_pseudo_labels(network, crops, keep_fraction=1.0, flip_test=False)
     assert not made[:, :, 2].any()  # its logits are 0: a coin flip
@@ -150,7 +152,7 @@ def test_without_an_answer_the_network_must_predict_presence(crops):
 
 
 def test_without_an_answer_pseudo_labels_teach_locations_but_not_presence(crops):
-    crops.examples[0] = replace(crops.examples[0], presence=None)
+    crops.examples[0] = replace(crops.examples[0], presence=UNANSWERED)
     crops.pseudo_labels[0] = torch.tensor([(16, 16, 1), (10, 10, 0), (0, 0, 0), (99, 10, 1)])
     item = crops[0, 7]
     assert item["located"].tolist() == [1, 0, 0, 0]  # no empty map: absence was not answered

@@ -106,6 +106,15 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
     return [made[index] for index in range(len(found))]
 
 
+def move_box(connection: Connection, id_: str, box: Box) -> None:
+    """Give an object the box that an annotator drew, in the caller's transaction."""
+    row = connection.execute(select(instance).where(instance.c.id == id_)).one()
+    of_box = row.w * row.h
+    area = box.w * box.h if abs(row.area - of_box) <= 1e-6 * of_box else row.area
+    changed = {**box._asdict(), "box_source": "human", "area": area}
+    connection.execute(update(instance).where(instance.c.id == id_).values(changed))
+
+
 def forget_objects(connection: Connection, ids: Sequence[str]) -> None:
     """Drop objects without answers."""
     for chunk in _chunks(ids):
@@ -151,11 +160,15 @@ def _candidate(item: NewInstance) -> Candidate:
 
 def _brought_up_to_date(connection: Connection, known: Instance, found: NewInstance) -> Instance:
     """A known object as a label file describes it now, in the store too."""
-    now = _with_segment_area(known, found.area)
+    now = known
     box = Box(*map(float, found.box))
     tells_more = SOURCES.index(found.box_source) >= SOURCES.index(known.box_source)
     if found.origin and tells_more and not known.box.is_nearly(box):
         now = replace(now, box=box, box_source=found.box_source, area=float(found.area))
+    elif _is_segments(found.area, box) and (
+        found.origin or not _is_segments(known.area, known.box)
+    ):
+        now = replace(now, area=float(found.area))
     now = replace(
         now,
         category=found.category or known.category,
@@ -167,12 +180,9 @@ def _brought_up_to_date(connection: Connection, known: Instance, found: NewInsta
     return now
 
 
-def _with_segment_area(known: Instance, area: float) -> Instance:
-    """A segment's area replaces that of the box."""
-    of_box = known.box.w * known.box.h
-    if abs(known.area - of_box) > 1e-6 * of_box or abs(area - of_box) <= 1e-6 * of_box:
-        return known
-    return replace(known, area=float(area))
+def _is_segments(area: float, box: Box) -> bool:
+    """Whether an area is not just that of the box."""
+    return abs(area - box.w * box.h) > 1e-6 * box.w * box.h
 
 
 def _keep_origins(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -117,3 +118,16 @@ class Instance:
     def id(self) -> str:
         """The image's id and the ordinal; the same in every service."""
         return f"{self.image.id}-{self.ordinal}"
+
+
+def category_names(instances: Iterable[Instance], otherwise: str) -> dict[str, str]:
+    """Category -> its name in an export, sorted; "" is among them if an object has none.
+
+    An object without category, such as one that an annotator drew, belongs to the only category
+    there is; where there are none or several, to `otherwise`.
+    """
+    found = {instance.category for instance in instances}
+    names = {name: name for name in sorted(found - {""})}
+    if "" in found or not names:
+        names[""] = next(iter(names)) if len(names) == 1 else otherwise
+    return names

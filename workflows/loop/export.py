@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Instance
-from labelkit.domain.pose import Pose
-from labelkit.domain.text import counted
-from labelkit.errors import UsageError, WaitingForLabels
-from labelkit.files.atomic import write_text
+from labelkit.domain.pose import OCCLUDED, Pose
+from labelkit.domain.text import counted, named
+from labelkit.errors import ImageError, UsageError, WaitingForLabels
+from labelkit.files.atomic import atomic_path, write_text
+from labelkit.files.documents import load_text
+from labelkit.formats import deeplabcut_project, yolo
 from labelkit.formats.coco import write_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
-from labelkit.formats.yolo import HEADING, write_yolo
+from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
@@ -24,14 +29,24 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.run_round import latest_predictions
 
-FORMATS = ("coco", "yolo", "visibility")
+#: Format -> its file or folder in exports/.
+FORMATS = {
+    "coco": "keypoints.json",
+    "yolo": "yolo",
+    "dlc": "dlc",
+    "visibility": "visibility.csv",
+}
 
 #: Marks of an earlier export, which may be replaced, unlike other files of the user's.
 MARKS = {
     "coco": '"labelkit_id": ',
-    "yolo": rf"\A{re.escape(HEADING)}",
+    "yolo": rf"\A{re.escape(yolo.HEADING)}",
+    "dlc": rf"\A{re.escape(deeplabcut_project.HEADING)}",
     "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
 }
+
+#: Formats that are folders with copies of the images -> the file with the mark.
+FOLDERS = {"yolo": yolo.SETTINGS, "dlc": deeplabcut_project.MARK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class ExportReport(Report):
         labelled, predicted: instances with human labels, and with predictions only.
         file: the file or folder.
         dry_run: nothing was written.
+        notes: what the format does not hold, and how to go on, a sentence each.
     """
 
     format: str
@@ -50,6 +66,7 @@ class ExportReport(Report):
     predicted: int
     file: Path
     dry_run: bool
+    notes: tuple[str, ...] = ()
     exit_code: int = 0
 
     def text(self) -> str:
@@ -57,12 +74,13 @@ class ExportReport(Report):
         verb = "Would write" if self.dry_run else "Wrote"
         labelled = counted(self.labelled, "human-labelled instance")
         more = f" and {counted(self.predicted, 'predicted one')}" if self.predicted else ""
-        return f"{verb} {labelled}{more} to {self.file}"
+        return "\n".join([f"{verb} {labelled}{more} to {self.file}", *self.notes])
 
 
 def export(
     project: Project,
     store: LabelStore,
+    progress: Progress,
     *,
     form: str,
     predictions: bool,
@@ -75,57 +93,147 @@ def export(
     Args:
         project: see `open_project`.
         store: its label store.
-        form: "coco", "yolo" or "visibility" (a CSV of answers).
+        progress: shows a bar while images are copied.
+        form: "coco", "yolo", "dlc" (a DeepLabCut project) or "visibility" (a CSV of answers).
         predictions: also write instances that only have predictions, with scores; but none that
             was skipped or whose box was deleted.
-        output: file (folder for YOLO); None takes the project's exports/.
+        output: file (folder for yolo and dlc); None takes the project's exports/.
         dry_run: only report what would be written.
         overwrite: also replace a file that is not an export.
 
     Raises:
         UsageError: on an unknown format, or if another file would be replaced.
         WaitingForLabels: if there is nothing to write.
+        FormatError: if the format cannot hold the labels.
+        ImageError: if an image that belongs to the export is gone.
     """
     if form not in FORMATS:
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(FORMATS)}.")
-    names = {"coco": "keypoints.json", "yolo": "yolo", "visibility": "visibility.csv"}
-    target = output or project.root / "exports" / names[form]
+    target = output or project.root / "exports" / FORMATS[form]
     snapshot = read_snapshot(project, store)
-    files: dict[Path, str] = {}
     if form == "visibility":
         answers = [
             VisibilityAnswer(snapshot.instances[item].image.path, item, presence)
             for item, presence in snapshot.presences.items()
         ]
-        labelled, predicted = len(answers), 0
-        if answers:
-            files[target] = write_visibility_csv(answers, project.skeleton)
-    else:
-        items: list[tuple[Instance, Pose]] = [
-            (snapshot.instances[item], pose) for item, pose in snapshot.poses.items()
-        ]
-        labelled = len(items)
-        if predictions:
-            items += _predicted(project, snapshot)
-        predicted = len(items) - labelled
-        if items and form == "coco":
-            document = write_coco(items, project.skeleton, scores=predictions)
-            files[target] = json.dumps(document, ensure_ascii=False)
-        elif items:
-            found = write_yolo(items, project.skeleton)
-            texts = {"data.yaml": found.data_yaml, **found.labels}  # the mark comes first
-            files = {target / name: text for name, text in texts.items()}
-    if not labelled + predicted:
+        if not answers:
+            raise _nothing_to_export(snapshot)
+        texts = {target: write_visibility_csv(answers, project.skeleton)}
+        report = ExportReport(form, len(answers), 0, target, dry_run)
+        return _write(report, project, texts, {}, output, overwrite, progress)
+    items: list[tuple[Instance, Pose]] = [
+        (snapshot.instances[item], pose) for item, pose in snapshot.poses.items()
+    ]
+    labelled = len(items)
+    if predictions:
+        items += _predicted(project, snapshot)
+    if not items:
         raise _nothing_to_export(snapshot)
-    report = ExportReport(form, labelled, predicted, target, dry_run)
+    notes = _left_unlabelled(snapshot, items)
+    pictures: dict[Path, Path] = {}
+    if form == "coco":
+        document = write_coco(items, project.skeleton, scores=predictions)
+        texts = {target: json.dumps(document, ensure_ascii=False)}
+    else:
+        if form == "yolo":
+            val = {snapshot.instances[item].image.id for item in snapshot.dev}
+            found = yolo.write_yolo(items, project.skeleton, val)
+            notes += _of_yolo(items, val)
+        else:
+            config = target / "config.yaml"
+            before = load_text(config) if config.is_file() else ""
+            found = deeplabcut_project.write_deeplabcut(
+                items, project.skeleton, _scorer(store), project.images_root.name, before
+            )
+            notes += _of_deeplabcut(items, config)
+        texts = {target / name: text for name, text in found.texts.items()}
+        pictures = {target / a: project.images_root / b for a, b in found.pictures.items()}
+    report = ExportReport(form, labelled, len(items) - labelled, target, dry_run, tuple(notes))
+    return _write(report, project, texts, pictures, output, overwrite, progress)
+
+
+def _write(
+    report: ExportReport,
+    project: Project,
+    texts: Mapping[Path, str],
+    pictures: Mapping[Path, Path],
+    output: Path | None,
+    overwrite: bool,
+    progress: Progress,
+) -> ExportReport:
+    """Write an export, unless it is a dry run or would replace a file of the user's."""
+    copies = {path: source for path, source in pictures.items() if not _is_there(path, source)}
     if output is not None:
-        marked = target / "data.yaml" if form == "yolo" else target
-        for path in [marked] if marked.exists() else files:
-            check_output(path, MARKS[form], project, overwrite=overwrite)
-    if not dry_run:
-        for path, text in files.items():
-            write_text(path, text)
+        mark = output / FOLDERS[report.format] if report.format in FOLDERS else output
+        for path in [mark] if mark.exists() else [*texts, *copies]:
+            check_output(path, MARKS[report.format], project, overwrite=overwrite)
+    if report.dry_run:
+        return report
+    for path, source in progress.track(copies.items(), "Copying images", len(copies)):
+        if not source.is_file():
+            raise ImageError(
+                f"The image {source} is not there any more.",
+                "Put it back, then run the same command again.",
+            )
+        with atomic_path(path) as temporary:
+            shutil.copy2(source, temporary)
+    for path, text in texts.items():
+        write_text(path, text)
     return report
+
+
+def _is_there(path: Path, source: Path) -> bool:
+    """Whether a copy of an image was made before."""
+    if not path.is_file() or not source.is_file():
+        return False
+    a, b = path.stat(), source.stat()
+    return (a.st_size, int(a.st_mtime)) == (b.st_size, int(b.st_mtime))
+
+
+def _scorer(store: LabelStore) -> str:
+    """Who labelled: the scorer of the DeepLabCut tables that were imported, if it is one."""
+    tables = (re.fullmatch(r"file:CollectedData_(.+)\.csv", source) for source in store.sources())
+    found = {table[1] for table in tables if table}
+    return found.pop() if len(found) == 1 else "labelkit"
+
+
+def _left_unlabelled(snapshot: LabelSnapshot, items: Sequence[tuple[Instance, Pose]]) -> list[str]:
+    images = {instance.image.id for instance, _ in items}
+    written = {instance.id for instance, _ in items} | snapshot.skipped
+    left = sum(i.image.id in images and i.id not in written for i in snapshot.instances.values())
+    if not left:
+        return []
+    return [
+        f"{counted(left, 'object')} in these images without keypoints left out: training code "
+        "takes them for background."
+    ]
+
+
+def _of_yolo(items: Sequence[tuple[Instance, Pose]], val: Collection[str]) -> list[str]:
+    """The dev set validates. Ultralytics wants images for both splits."""
+    validated = {instance.image.id in val for instance, _ in items}
+    if validated == {True, False}:
+        return []
+    what = (
+        "All of them are of the dev set" if True in validated else "None of them is of the dev set"
+    )
+    return [f"{what}: train.txt and val.txt list the same images."]
+
+
+def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list[str]:
+    """What DeepLabCut's tables cannot hold, and how DeepLabCut takes them over."""
+    notes = []
+    if occluded := sum(int((pose.visibility == OCCLUDED).sum()) for _, pose in items):
+        notes.append(
+            f"{counted(occluded, 'occluded keypoint')} written like visible ones: DeepLabCut does "
+            "not tell them apart."
+        )
+    categories = Counter(instance.category for instance, _ in items)
+    if len(categories) > 1:
+        names = named([f"{count} x {name or 'none'}" for name, count in categories.most_common()])
+        notes.append(f"Categories left out, which DeepLabCut does not know: {names}.")
+    command = f"deeplabcut.convertcsv2h5({str(config)!r}, userfeedback=False)"
+    return [*notes, f"Before DeepLabCut trains on the tables, type in Python: {command}"]
 
 
 def _predicted(project: Project, snapshot: LabelSnapshot) -> list[tuple[Instance, Pose]]:

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,11 +8,16 @@ import yaml
 from builders import make_project
 from trained import FIGURES
 
-from labelkit.errors import UsageError, WaitingForLabels
+from labelkit.domain.instance import Box
+from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
-from labelkit.store.journal import SKIP, Entry
+from labelkit.formats.deeplabcut import read_deeplabcut_csv
+from labelkit.progress import Silent
+from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.loop.export import export
+from labelkit.store.objects import NewInstance
+from labelkit.workflows.loop.export import FORMATS, export
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.pull_file import pull_file
 
 
@@ -19,6 +25,7 @@ def run(trained, form="coco", predictions=False, output=None, dry_run=False, ove
     return export(
         trained.project,
         trained.store,
+        Silent(),
         form=form,
         predictions=predictions,
         output=output,
@@ -105,15 +112,94 @@ def test_the_answers_come_as_csv_that_bootstrap_reads(trained):
     assert again.registered.images == FIGURES
 
 
-def test_yolo_is_a_folder_with_one_file_an_image(corrected):
+def test_yolo_is_a_folder_with_the_labelled_images_and_one_file_for_each(corrected):
     report = run(corrected, form="yolo")
     settings = yaml.safe_load((report.file / "data.yaml").read_text())
     assert settings["kpt_shape"] == [14, 3]
-    assert len(list(report.file.rglob("*.txt"))) == report.labelled
+    labelled = set(corrected.store.poses(corrected.project.skeleton))
+    paths = {corrected.store.instances()[id_].image.path for id_ in labelled}
+    assert len(paths) == report.labelled
+    for path in paths:
+        copy = report.file / "images" / path
+        assert copy.read_bytes() == (corrected.images / path).read_bytes()
+        assert (report.file / "labels" / path).with_suffix(".txt").is_file()
+    assert len(list((report.file / "images").rglob("*.*"))) == len(paths)
+
+
+def test_the_dev_set_of_a_project_validates_in_yolo(corrected):
+    report = run(corrected, form="yolo")
+    snapshot = read_snapshot(corrected.project, corrected.store)
+    for split in ("train", "val"):
+        lines = (report.file / f"{split}.txt").read_text().splitlines()
+        wanted = {
+            f"./images/{snapshot.instances[id_].image.path}"
+            for id_ in snapshot.poses
+            if (id_ in snapshot.dev) == (split == "val")
+        }
+        assert set(lines) == wanted
+        assert wanted
+
+
+def test_dlc_is_a_deeplabcut_project_that_comes_back_to_the_digit(corrected):
+    report = run(corrected, form="dlc")
+    (table,) = report.file.glob("labeled-data/*/CollectedData_labelkit.csv")
+    assert table.parent.name == corrected.images.name
+    config = yaml.safe_load((report.file / "config.yaml").read_text())
+    assert config["bodyparts"] == list(corrected.project.skeleton.keypoints)
+    assert f"convertcsv2h5({str(report.file / 'config.yaml')!r}" in report.text()
+    poses = corrected.store.poses(corrected.project.skeleton)
+    by_path = {corrected.store.instances()[id_].image.path: pose for id_, pose in poses.items()}
+    _, annotations = read_deeplabcut_csv(table.read_text(), "it")[:2]
+    assert len(annotations) == report.labelled
+    for item in annotations:
+        pose = by_path[item.image_path.rpartition("/")[2]]
+        assert np.array_equal(item.pose.xy, pose.xy)
+        picture = report.file / item.image_path
+        assert picture.read_bytes() == (corrected.images / picture.name).read_bytes()
+
+
+def test_what_deeplabcut_wrote_into_its_configuration_stays(corrected):
+    path = run(corrected, form="dlc").file / "config.yaml"
+    config = yaml.safe_load(path.read_text()) | {"iteration": 2, "date": "Oct30"}
+    path.write_text(yaml.safe_dump(config))  # as DeepLabCut does: without comments
+    before = path.read_bytes()
+    run(corrected, form="dlc", output=path.parent)
+    assert path.read_bytes() == before
+
+
+def test_the_scorer_of_imported_tables_goes_out_again(corrected):
+    id_ = next(iter(corrected.store.poses(corrected.project.skeleton)))
+    found = next(e for e in corrected.store.latest([KEYPOINTS]) if e.instance_id == id_)
+    corrected.store.record([replace(found, source="file:CollectedData_anna.csv")])
+    report = run(corrected, form="dlc")
+    assert list(report.file.glob("labeled-data/*/CollectedData_anna.csv"))
+
+
+@pytest.mark.parametrize("form", ["yolo", "dlc"])
+def test_images_are_copied_once_and_one_that_is_gone_is_named(corrected, form):
+    report = run(corrected, form=form)
+    copies = {path: path.stat().st_ino for path in report.file.rglob("*.jpg")}
+    assert len(copies) == report.labelled
+    run(corrected, form=form)
+    assert {path: path.stat().st_ino for path in copies} == copies
+    gone = next(iter(copies))
+    (corrected.images / gone.name).unlink()
+    gone.unlink()
+    with pytest.raises(ImageError, match=gone.name):
+        run(corrected, form=form)
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "dlc"])
+def test_objects_without_keypoints_beside_labelled_ones_are_counted(corrected, form):
+    id_ = next(iter(corrected.store.poses(corrected.project.skeleton)))
+    image = corrected.store.instances()[id_].image
+    corrected.store.add_instances([NewInstance(image, Box(1, 1, 9, 9), "given", 81.0)])
+    (note,) = [note for note in run(corrected, form=form).notes if "1 object" in note]
+    assert note in run(corrected, form=form).text()
 
 
 def test_a_dry_run_writes_nothing(corrected):
-    for form in ("coco", "yolo", "visibility"):
+    for form in FORMATS:
         report = run(corrected, form=form, dry_run=True)
         assert report.dry_run
         assert not report.file.exists()
@@ -124,10 +210,7 @@ def test_exporting_twice_writes_the_same(corrected):
     assert run(corrected).file.read_bytes() == first
 
 
-FORMS = ("coco", "yolo", "visibility")
-
-
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_an_export_replaces_an_earlier_one_in_the_file_that_the_user_names(corrected, form):
     target = corrected.folder / "out"
     run(corrected, form=form, output=target)
@@ -136,7 +219,12 @@ def test_an_export_replaces_an_earlier_one_in_the_file_that_the_user_names(corre
 
 @pytest.mark.parametrize(
     ("form", "name"),
-    [("coco", "keypoints.json"), ("yolo", "yolo"), ("visibility", "visibility.csv")],
+    [
+        ("coco", "keypoints.json"),
+        ("yolo", "yolo"),
+        ("dlc", "dlc"),
+        ("visibility", "visibility.csv"),
+    ],
 )
 def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, name):
     target = corrected.folder / name
@@ -147,6 +235,10 @@ def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, nam
         path = (target / "labels" / image).with_suffix(".txt")
         path.parent.mkdir(parents=True)
         path.write_text("0 0.5 0.5 1 1\n")
+    if form == "dlc":
+        path = target / f"labeled-data/{corrected.images.name}/CollectedData_labelkit.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text("scorer,anna\n")
     before = path.read_bytes()
     for dry_run in (True, False):
         with pytest.raises(UsageError, match=f"{path}(?s:.*)--overwrite"):
@@ -173,7 +265,7 @@ def test_without_human_labels_there_is_nothing_to_export(tmp_path):
         LabelStore.open(project.store_url) as store,
         pytest.raises(WaitingForLabels, match="labelkit push"),
     ):
-        export(project, store, form="coco", predictions=False, output=None, dry_run=False)
+        export(project, store, Silent(), form="coco", predictions=False, output=None, dry_run=False)
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo"])
@@ -183,5 +275,5 @@ def test_visibility_answers_alone_are_exported_as_such(trained, form):
 
 
 def test_an_unknown_format_names_the_known_ones(trained):
-    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, visibility"):
+    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, dlc, visibility"):
         run(trained, form="voc")

@@ -62,7 +62,7 @@ class RoundFollower:
             FormatError: if the round has no maps of this instance.
         """
         found = self._maps.get(instance.id)
-        maps = found.response
+        maps: NDArray[np.floating] = found.response
         if self._spread and self._skeleton.has_layout:
             maps = maps * self._near_prior(instance, found.crop)
             maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)

@@ -14,7 +14,7 @@ from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, human_pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import CheckpointError, FormatError
 from labelkit.models.checkpoint import save_checkpoint
-from labelkit.models.reading import PoseReader
+from labelkit.models.reading import _PRIOR, PoseReader
 from labelkit.project.following import TRAINED_PRIOR, RoundFollower
 from labelkit.project.predictions import iter_predictions
 from labelkit.project.response_maps import MapReader, MapWriter
@@ -91,6 +91,7 @@ def test_the_prior_counts_as_much_as_its_exponent_says(tmp_path):
     reader = write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
     with MapReader(tmp_path / "maps.parquet") as stored:
         maps = torch.from_numpy(stored.get(INSTANCE.id).response)[None]
+    assert TRAINED_PRIOR == _PRIOR
     reader.tree.log_density.mul_(2)
     twice = in_pixels(reader(maps))
     assert follow(tmp_path, prior=2 * TRAINED_PRIOR) == pytest.approx(twice, abs=1e-3)

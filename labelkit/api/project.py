@@ -149,6 +149,7 @@ class Project:
         self,
         labeled: str | float | None = None,
         *,
+        dev: str | float | None = None,
         now: bool = False,
         preset: str | None = None,
         backbone: str | None = None,
@@ -156,6 +157,7 @@ class Project:
         pretrained: bool | None = None,
         rotation: float | None = None,
         mirror: bool | None = None,
+        precision: str | None = None,
         seed: int | None = None,
     ) -> RoundReport:
         """Train at a labelled percentage, pre-annotate everything, queue what to correct next.
@@ -166,9 +168,10 @@ class Project:
         Args:
             labeled: percentage of the instances whose keypoints give locations, such as "10%" or
                 10; None for all that have keypoints.
+            dev: percentage of the instances to which the dev set grows; None leaves it.
             now: train on the labels there are, even if they are fewer.
-            preset, backbone, epochs, pretrained, rotation, mirror, seed: see `bootstrap`; None
-                keeps the last round's.
+            preset, backbone, epochs, pretrained, rotation, mirror, precision, seed: see
+                `bootstrap`; None keeps the last round's.
 
         Raises:
             WaitingForLabels: if labels are missing. The instances to label are queued then, for
@@ -176,10 +179,16 @@ class Project:
             UsageError: on a percentage, preset or backbone that does not exist.
         """
         percent = None if labeled is None else parse_percent(str(labeled))
-        options = _options(preset, backbone, epochs, pretrained, rotation, mirror, seed)
+        options = _options(preset, backbone, epochs, pretrained, rotation, mirror, precision, seed)
         with self._opened(alone=True) as (folder, store):
             report = run_retrain(
-                folder, store, self._progress, percent=percent, now=now, options=options
+                folder,
+                store,
+                self._progress,
+                percent=percent,
+                now=now,
+                options=options,
+                dev_percent=None if dev is None else parse_percent(str(dev)),
             )
         if report.round is None:
             raise WaitingForLabels(
@@ -295,7 +304,7 @@ class Project:
 
     def export(
         self,
-        format: Literal["coco", "yolo", "visibility"] = "coco",
+        format: Literal["coco", "yolo", "dlc", "visibility"] = "coco",
         *,
         predictions: bool = False,
         output: AnyPath | None = None,
@@ -305,9 +314,9 @@ class Project:
         """Write the human labels for training code; `report.file` is the file or folder.
 
         Args:
-            format: COCO keypoints, YOLO poses, or a CSV of visibility answers.
+            format: COCO keypoints, YOLO poses, a DeepLabCut project, or visibility answers as CSV.
             predictions: also write what only the newest round has posed, with scores.
-            output: file, or folder for YOLO; None takes the project's exports/.
+            output: file, or folder for YOLO and DeepLabCut; None takes the project's exports/.
             dry_run: only report what would be written.
             overwrite: also over a file that labelkit did not write.
 
@@ -319,6 +328,7 @@ class Project:
             return run_export(
                 folder,
                 store,
+                self._progress,
                 form=format,
                 predictions=predictions,
                 output=_path(output),
@@ -362,7 +372,8 @@ class Project:
             of: the rows of the frame.
 
                 "keypoints": one row for each keypoint of each instance, labelled or not, in long
-                form. `image` (path below `images_root`), `instance` (id), `keypoint`; the label
+                form. `image` (path below `images_root`), `instance` (id), its `category` and
+                `individual` ("" where no label file named one), `keypoint`; the label
                 that counts: `x`, `y` (image pixels; NaN where no human placed it), `visibility`
                 (0 absent, 1 occluded, 2 visible; missing without human keypoints), `present` (the
                 newest visibility answer or keypoints; missing without either), `annotator`,
@@ -398,10 +409,13 @@ def bootstrap(
     pairs: str | None = None,
     boxes: AnyPath | None = None,
     labels: AnyPath | None = None,
+    label_pixels: Literal["file", "picture"] | None = None,
+    start: Literal["ticks", "keypoints"] | None = None,
     labeled: str | float | None = None,
+    dev: str | float | None = None,
+    now: bool = False,
     project: AnyPath | None = None,
     skip_unreadable: bool = False,
-    skip_duplicates: bool = False,
     skip_missing: bool = False,
     preset: str | None = None,
     backbone: str | None = None,
@@ -409,6 +423,7 @@ def bootstrap(
     pretrained: bool | None = None,
     rotation: float | None = None,
     mirror: bool | None = None,
+    precision: str | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Project:
@@ -425,11 +440,17 @@ def bootstrap(
             skeleton, or finds them by name.
         boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
         labels: a file of labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.
+        label_pixels: whose pixels labels count where a label file gives another size than the
+            picture has; None concludes it.
         labeled: percentage of the instances whose keypoints may give locations, such as "10%" or
             10; None for all that have keypoints.
+        start: what people give first; None begins with ticks, and asks for keypoints if those
+            cannot teach.
+        dev: percentage of the instances in the dev set; None for 5 %, and at least 20 instances of
+            200 or more.
+        now: train on the labels there are, even if they are fewer than a first training needs.
         project: folder of the project; None finds it, or makes it beside the images.
         skip_unreadable: leave out unreadable images.
-        skip_duplicates: keep one of several images with the same content.
         skip_missing: leave out labels whose images are missing.
         preset: "paper", "plus" or "tiny"; None takes plus with a GPU, else tiny.
         backbone: a timm model instead of the preset's.
@@ -437,6 +458,7 @@ def bootstrap(
         pretrained: start from ImageNet weights; None does.
         rotation: degrees by which training crops turn, either way.
         mirror: also train on mirror images, left and right renamed.
+        precision: number format, "full" or "bf16"; None takes the fastest here.
         seed: random seed.
         progress: told what is done; None shows it in a terminal or a notebook, and nothing
             elsewhere.
@@ -458,10 +480,13 @@ def bootstrap(
         percent=None if labeled is None else parse_percent(str(labeled)),
         skip={
             "unreadable": skip_unreadable,
-            "duplicates": skip_duplicates,
             "missing": skip_missing,
         },
-        options=_options(preset, backbone, epochs, pretrained, rotation, mirror, seed),
+        options=_options(preset, backbone, epochs, pretrained, rotation, mirror, precision, seed),
+        label_pixels=label_pixels,
+        start=start,
+        dev_percent=None if dev is None else parse_percent(str(dev)),
+        now=now,
         pairs=pairs,
     )
     progress.line(report.text())  # a notebook shows what is returned, and that is the project
@@ -493,7 +518,10 @@ def _options(
     pretrained: bool | None,
     rotation: float | None,
     mirror: bool | None,
+    precision: str | None,
     seed: int | None,
 ) -> TrainingOptions:
     # More devices would start this script once more for each of them.
-    return TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices=1)
+    return TrainingOptions(
+        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices=1
+    )

@@ -17,6 +17,7 @@ from labelkit.cli.options import (
     MirrorOption,
     OutputOption,
     OverwriteOption,
+    PrecisionOption,
     PresetOption,
     PretrainedOption,
     ProjectOption,
@@ -68,7 +69,15 @@ SkipUnreadableOption = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out unreadable images.")
 ]
 SkipDuplicatesOption = Annotated[
-    bool, typer.Option("--skip-duplicates", help="Keep one of several images with equal content.")
+    bool, typer.Option("--skip-duplicates", hidden=True, help="Former option: copies never stop.")
+]
+LabelPixelsOption = Annotated[
+    Literal["file", "picture"] | None,
+    typer.Option(
+        "--label-pixels",
+        help="Where the labels give another image size than the picture has: whose pixels they "
+        "count.",
+    ),
 ]
 SkipMissingOption = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out labels whose image is missing.")
@@ -77,6 +86,23 @@ BootstrapProjectOption = Annotated[
     Path | None,
     typer.Option(
         "--project", metavar="DIR", help="Project folder. Default: beside the images folder."
+    ),
+]
+StartOption = Annotated[
+    Literal["ticks", "keypoints"] | None,
+    typer.Option(
+        "--start",
+        help="What people give first. Default: ticks of 30 objects, and keypoints if those show "
+        "that ticks cannot teach.",
+    ),
+]
+DevOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dev",
+        metavar="P%",
+        help="Percentage of instances in the dev set, which compares rounds. It can grow later. "
+        "Default: 5%, and at least 20 instances of 200 or more.",
     ),
 ]
 NowOption = Annotated[bool, typer.Option("--now", help="Train on the labels that are there.")]
@@ -105,8 +131,11 @@ TakeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["coco", "yolo", "visibility"],
-    typer.Option("--format", help="Format; visibility is a CSV of visibility answers."),
+    Literal["coco", "yolo", "dlc", "visibility"],
+    typer.Option(
+        "--format",
+        help="Format; dlc is a DeepLabCut project, visibility a CSV of visibility answers.",
+    ),
 ]
 WithPredictionsOption = Annotated[
     bool,
@@ -123,10 +152,14 @@ FormerPredictionsOption = Annotated[
 def bootstrap(
     images: ImagesOption,
     labels: LabelsOption = None,
+    label_pixels: LabelPixelsOption = None,
     boxes: BoxesOption = None,
     skeleton: SkeletonOption = None,
     pairs: PairsOption = None,
+    start: StartOption = None,
     labeled: LabeledOption = None,
+    dev: DevOption = None,
+    now: NowOption = False,
     skip_unreadable: SkipUnreadableOption = False,
     skip_duplicates: SkipDuplicatesOption = False,
     skip_missing: SkipMissingOption = False,
@@ -137,14 +170,15 @@ def bootstrap(
     pretrained: PretrainedOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
+    precision: PrecisionOption = None,
     seed: SeedOption = None,
     devices: DevicesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register images and labels, train, and pre-annotate.
 
-    Without visibility answers, it prepares the tasks that ask for them, says what to do, and exits
-    with code 3.
+    Without answers, it prepares the tasks that ask for them, says what to do, and exits with code
+    3. Options that decide the project are remembered: run it again without them.
 
     \b
     Example:
@@ -155,7 +189,9 @@ def bootstrap(
     from labelkit.workflows.loop.bootstrap import bootstrap as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
-    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
+    options = TrainingOptions(
+        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices
+    )
     report = run(
         images,
         Console(),
@@ -164,13 +200,13 @@ def bootstrap(
         labels=labels,
         boxes=boxes,
         percent=parse_percent(labeled) if labeled else None,
-        skip={
-            "unreadable": skip_unreadable,
-            "duplicates": skip_duplicates,
-            "missing": skip_missing,
-        },
+        skip={"unreadable": skip_unreadable, "missing": skip_missing},
         options=options,
         pairs=pairs,
+        label_pixels=label_pixels,
+        start=start,
+        dev_percent=parse_percent(dev) if dev else None,
+        now=now,
     )
     finish(report, as_json)
 
@@ -235,6 +271,7 @@ def pull(
 
 def retrain(
     labeled: LabeledOption = None,
+    dev: DevOption = None,
     now: NowOption = False,
     project: ProjectOption = None,
     preset: PresetOption = None,
@@ -243,6 +280,7 @@ def retrain(
     pretrained: PretrainedOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
+    precision: PrecisionOption = None,
     seed: SeedOption = None,
     devices: DevicesOption = None,
     as_json: JsonOption = False,
@@ -262,10 +300,20 @@ def retrain(
     from labelkit.workflows.rounds.settings import TrainingOptions
 
     percent = parse_percent(labeled) if labeled else None
-    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, seed, devices)
+    options = TrainingOptions(
+        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices
+    )
     found, store = open_both(project)
     with lock_project(found), store:
-        report = run(found, store, Console(), percent=percent, now=now, options=options)
+        report = run(
+            found,
+            store,
+            Console(),
+            percent=percent,
+            now=now,
+            options=options,
+            dev_percent=parse_percent(dev) if dev else None,
+        )
     finish(report, as_json)
 
 
@@ -296,7 +344,8 @@ def export(
 ) -> None:
     """Write the labels in a format that training code reads.
 
-    They go to exports/ in the project folder, or to --output (a folder for yolo).
+    They go to exports/ in the project folder, or to --output (a folder for yolo and dlc, which also
+    hold copies of the labelled images). In yolo, the dev set is val.
 
     \b
     Example:
@@ -309,6 +358,7 @@ def export(
         report = run(
             found,
             store,
+            Console(),
             form=form,
             predictions=with_predictions or former_predictions,
             output=output,

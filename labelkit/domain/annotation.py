@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose
 from labelkit.errors import FormatError
+
+#: How addresses on a Label Studio server begin.
+_STUDIO = ("/data/upload/", "/data/local-files/")
 
 #: Pixels by which a coordinate may exceed its image: rounding error of converted percentages.
 SLACK_PX = 1e-6
@@ -19,13 +23,15 @@ SLACK_PX = 1e-6
 class Annotation:
     """One object of an annotation file.
 
+    Coordinates are those of the file until they are brought into place: then upright image pixels.
+
     Attributes:
         image_path: as the file writes it, with forward slashes.
         reference: identifies the object within its file.
-        box: in upright image pixels; None where the file gives none.
-        area: of the object's segment in square pixels; None where the file gives none.
-        pose: in upright image pixels; every keypoint is absent where the file locates none, and
-            there are no keypoints at all where the file holds boxes only.
+        box: None where the file gives none; without area where it gives one that no one drew.
+        area: of the object's segment, squared; None where the file gives none.
+        pose: every keypoint is absent where the file locates none, and there are no keypoints at
+            all where the file holds boxes only.
         iscrowd: the box covers a group of objects that are not separated.
         category: of the object, by name; "" where the file gives none.
         individual: who it is, in files that tell animals apart; "" elsewhere.
@@ -57,7 +63,16 @@ class VisibilityAnswer:
 
 
 def image_path_from(text: str) -> str:
-    """An image path as labelkit writes it: Windows separators become forward slashes."""
+    """An image path as labelkit writes it: with forward slashes.
+
+    An address becomes the path in it. Of a file that was uploaded to Label Studio only the name is
+    known.
+    """
+    if "://" in text or text.startswith(_STUDIO):
+        address = urlsplit(text)
+        inside = parse_qs(address.query).get("d")  # Label Studio's local files
+        path = inside[0] if inside else unquote(address.netloc + address.path)
+        return path.rpartition("/")[2] if "/data/upload/" in text else path
     return text.replace("\\", "/")
 
 

@@ -48,3 +48,32 @@ def scale_affine(affine: ArrayLike, factors_xy: ArrayLike) -> Affine:
     factors = np.broadcast_to(np.asarray(factors_xy, dtype=np.float64), 2)
     scaled: Affine = np.reshape(affine, (2, 3)) * factors[:, None]
     return scaled
+
+
+def turn_affine(orientation: int, stored_wh: tuple[int, int]) -> Affine:
+    """From the pixels of an image as stored to those as displayed.
+
+    Args:
+        orientation: of EXIF, 1 ... 8.
+        stored_wh: width and height as stored.
+
+    Returns:
+        (2, 3).
+    """
+    w, h = stored_wh
+    rows = {
+        1: ([1, 0, 0], [0, 1, 0]),
+        2: ([-1, 0, w], [0, 1, 0]),
+        3: ([-1, 0, w], [0, -1, h]),
+        4: ([1, 0, 0], [0, -1, h]),
+        5: ([0, 1, 0], [1, 0, 0]),
+        6: ([0, -1, h], [1, 0, 0]),
+        7: ([0, -1, h], [-1, 0, w]),
+        8: ([0, 1, 0], [-1, 0, w]),
+    }
+    return np.array(rows[orientation], dtype=np.float64)
+
+
+def after(second: ArrayLike, first: ArrayLike) -> Affine:
+    """The (2, 3) map that applies `first`, then `second`."""
+    return np.reshape(second, (2, 3)) @ np.vstack([np.reshape(first, (2, 3)), [0.0, 0.0, 1.0]])

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from labelkit.domain.annotation import Annotation, check_inside, image_path_from
-from labelkit.domain.instance import Box, Instance
+from labelkit.domain.annotation import Annotation, image_path_from
+from labelkit.domain.instance import Box, Instance, category_names
 from labelkit.domain.pose import Pose, human_pose
-from labelkit.domain.skeleton import BUILTIN, Skeleton, load_skeleton, make_skeleton
+from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, InputError
+from labelkit.formats.coco_categories import category_name, keypoint_categories
+from labelkit.formats.drawn_boxes import with_drawn_boxes
+
+_COCO = "A COCO file has images, annotations and categories."
 
 NO_KEYPOINTS = human_pose(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
 
@@ -23,61 +31,120 @@ class CocoFile:
     """What a COCO keypoints file holds.
 
     Attributes:
-        skeleton: of the one category that has keypoints.
-        image_sizes: (width, height) by image path, where the file gives them.
-        annotations: of that category, in the order of the file.
-        ignored: number of annotations in categories without keypoints.
+        skeleton: of the categories with keypoints.
+        image_paths: every image of the file, with annotations or without.
+        image_sizes: (width, height) by image path, as the file gives them; 0 for one that is
+            missing.
+        annotations: of these categories, in the order of the file.
+        notes: what was read differently or left out, a sentence each.
     """
 
     skeleton: Skeleton
+    image_paths: tuple[str, ...]
     image_sizes: dict[str, tuple[int, int]]
     annotations: list[Annotation]
-    ignored: int
+    notes: tuple[str, ...]
 
 
-def read_coco(document: Mapping[str, Any], origin: str) -> CocoFile:
+class CocoBoxes(NamedTuple):
+    """The boxes of a COCO file.
+
+    Attributes:
+        annotations: a box each, and a pose of 0 keypoints.
+        image_sizes, notes: as in `CocoFile`.
+    """
+
+    annotations: list[Annotation]
+    image_sizes: dict[str, tuple[int, int]]
+    notes: tuple[str, ...]
+
+
+def read_coco(
+    document: Mapping[str, Any], origin: str, skeleton: Skeleton | None = None
+) -> CocoFile:
     """Read a parsed COCO keypoints file.
+
+    A box without area means that no one drew a box. An annotation with neither a box nor keypoints
+    is left out. An object whose box is only the extent of its keypoints takes the box of another
+    category that holds them, if it is certain which: Label Studio writes the two apart.
 
     Args:
         document: the parsed JSON.
         origin: name of the file, for messages.
+        skeleton: chooses among categories with different keypoints, and names those of a file
+            that has no names.
 
     Raises:
         FormatError: on the first item that contradicts itself, naming it.
         SkeletonError: if the category's keypoints make no skeleton.
     """
     images, categories, rows = tables(document, origin)
-    with_keypoints = {key: c for key, c in categories.items() if c.get("keypoints")}
-    if not with_keypoints:
-        raise FormatError(
-            f"{origin} has no category with keypoints.",
-            "For boxes alone, use --boxes. Keypoints need their names in `categories`.",
-        )
-    if len({str(c["keypoints"]) for c in with_keypoints.values()}) > 1:
-        names = ", ".join(repr(c.get("name", key)) for key, c in with_keypoints.items())
-        raise FormatError(
-            f"{origin} has several categories with different keypoints: {names}.",
-            "Keep one of these categories in the file, and make a project for each.",
-        )
-    skeleton = skeleton_from_category(next(iter(with_keypoints.values())), origin)
-    annotations = []
+    chosen = keypoint_categories(categories, [row for row, _ in rows], origin, skeleton)
+    objects: list[Annotation] = []
+    others: list[Annotation] = []
     for row, item in rows:
-        if row["category_id"] in with_keypoints:
-            pose = _pose(row, skeleton, item)
-            annotation = _annotation(row, images, pose, item)
-            size = images.sizes.get(annotation.image_path)
-            if size:
-                check_inside(pose, size, skeleton.keypoints, item)
-            annotations.append(annotation)
+        category = categories[row["category_id"]]
+        if row["category_id"] in chosen.ids:
+            pose = _pose(row, chosen.skeleton, item)
+            objects.append(_annotation(row, images, category_name(category), pose, item))
+        else:
+            others.append(_other(row, images, category, item))
+    drawn, unused = with_drawn_boxes(objects, others)
+    annotations = [
+        item for item in drawn if item.pose.present.any() or _has_box(item) or item.iscrowd
+    ]
     if not annotations:
-        raise FormatError(f"{origin} has no annotation of a category with keypoints.")
-    return CocoFile(skeleton, images.sizes, annotations, len(rows) - len(annotations))
+        raise FormatError(
+            f"{origin} has no annotation with keypoints.",
+            f"For boxes alone, type: --boxes {shlex.quote(origin)}",
+        )
+    notes = chosen.notes
+    if empty := len(drawn) - len(annotations):
+        notes.append(
+            f"Left out {counted(empty, 'annotation')} of {origin} with neither a box nor keypoints."
+        )
+    if taken := len(others) - len(unused):
+        notes.append(
+            f"{counted(taken, 'object')} of {origin} took the drawn box of another category that "
+            "holds its keypoints."
+        )
+    if unused:
+        names = Counter(item.category for item in unused).most_common()
+        notes.append(
+            f"Left out {counted(len(unused), 'annotation')} of {origin}, of categories without "
+            f"keypoints: {named([f'{count} x {name}' for name, count in names])}."
+        )
+    return CocoFile(
+        chosen.skeleton,
+        tuple(dict.fromkeys(images.paths.values())),
+        images.sizes,
+        annotations,
+        tuple(notes),
+    )
 
 
-def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
+def skeleton_of_coco(document: Mapping[str, Any], origin: str) -> tuple[Skeleton, list[str]]:
+    """The skeleton of a parsed COCO file, which may hold no annotation, and notes on it.
+
+    Args:
+        document: the parsed JSON.
+        origin: name of the file, for messages.
+
+    Raises:
+        FormatError: if no category has keypoints, or several have different ones.
+        SkeletonError: if the category's keypoints make no skeleton.
+    """
+    categories = document.get("categories") if isinstance(document, Mapping) else None
+    if not isinstance(categories, list) or not all(isinstance(c, Mapping) for c in categories):
+        raise FormatError(f"{origin} has no list 'categories'.", _COCO)
+    found = keypoint_categories(dict(enumerate(categories)), [], origin, None)
+    return found.skeleton, found.notes
+
+
+def read_boxes(document: Mapping[str, Any], origin: str) -> CocoBoxes:
     """Read the boxes of a parsed COCO file, which may have keypoints or not.
 
-    The poses of the annotations have 0 keypoints.
+    Boxes without area are left out.
 
     Args:
         document: the parsed JSON.
@@ -87,69 +154,22 @@ def read_boxes(document: Mapping[str, Any], origin: str) -> list[Annotation]:
         FormatError: as `read_coco`, and on annotations of several categories or without a box.
     """
     images, categories, rows = tables(document, origin)
-    used = {row["category_id"]: row for row, _ in rows}
+    used = {row["category_id"]: category_name(categories[row["category_id"]]) for row, _ in rows}
     if len(used) > 1:
-        names = ", ".join(repr(categories[key].get("name", key)) for key in used)
         raise FormatError(
-            f"{origin} has boxes of several categories: {names}.",
+            f"{origin} has boxes of several categories: {', '.join(map(repr, used.values()))}.",
             "Keep only the category that you want to label.",
         )
-    annotations = [_annotation(row, images, NO_KEYPOINTS, item) for row, item in rows]
-    for annotation, (_, item) in zip(annotations, rows, strict=True):
-        if annotation.box is None:
+    boxes = []
+    for row, item in rows:
+        boxes.append(_annotation(row, images, used[row["category_id"]], NO_KEYPOINTS, item))
+        if boxes[-1].box is None:
             raise FormatError(f"{item} has no bbox.", "Give every annotation its box.")
-    return annotations
-
-
-def skeleton_from_category(category: Mapping[str, Any], origin: str) -> Skeleton:
-    """The skeleton of a COCO category.
-
-    If its keypoints are those of a built-in skeleton, in any order, the built-in pairs, sigmas and
-    layout come with them.
-
-    Args:
-        category: with `keypoints`, and links in `skeleton` as pairs of numbers counted from 1.
-        origin: name of the file, for messages.
-
-    Raises:
-        FormatError: if an entry has the wrong type.
-        SkeletonError: if the entries contradict each other.
-    """
-    name = str(category.get("name") or "object")
-    keypoints, links = category.get("keypoints"), category.get("skeleton") or []
-    if not isinstance(keypoints, list) or not all(isinstance(k, str) for k in keypoints):
-        raise FormatError(f"{origin}: category {name!r}: keypoints must be a list of names.")
-    extension = category.get("labelkit")
-    try:
-        joined = tuple((int(a) - 1, int(b) - 1) for a, b in links)
-        if isinstance(extension, Mapping):
-            return Skeleton(
-                name,
-                tuple(keypoints),
-                joined,
-                tuple((keypoints.index(a), keypoints.index(b)) for a, b in extension["pairs"]),
-                tuple(map(float, extension["sigmas"])),
-                tuple((float(x), float(y)) for x, y in extension["layout"]),
-            )
-    except (TypeError, ValueError, KeyError) as error:
-        raise FormatError(
-            f"{origin}: category {name!r} has a damaged skeleton ({error}).",
-            "Links are pairs of keypoint numbers, counted from 1.",
-        ) from error
-    for builtin in map(load_skeleton, BUILTIN):
-        if builtin.keypoints == tuple(keypoints):
-            return builtin
-        if set(builtin.keypoints) == set(keypoints) and len(builtin) == len(keypoints):
-            order = [builtin.index(k) for k in keypoints]
-            return make_skeleton(
-                name,
-                keypoints,
-                [(order.index(a), order.index(b)) for a, b in builtin.links],
-                [(order.index(a), order.index(b)) for a, b in builtin.pairs],
-                [builtin.sigmas[i] for i in order],
-                [builtin.layout[i] for i in order],
-            )
-    return make_skeleton(name, keypoints, joined)
+    with_area = [item for item in boxes if _has_box(item)]
+    notes = []
+    if flat := len(boxes) - len(with_area):
+        notes.append(f"Left out {counted(flat, 'annotation')} of {origin} whose box has no area.")
+    return CocoBoxes(with_area, images.sizes, tuple(notes))
 
 
 def write_coco(
@@ -159,7 +179,7 @@ def write_coco(
 
     Ids are integers that depend only on the image's content and the instance's id, so two exports
     agree on them; `labelkit_id` holds labelkit's own. Pairs, sigmas and layout of the skeleton,
-    which have no field in COCO, are in the category's "labelkit".
+    which have no field in COCO, are in the "labelkit" of each category.
 
     Args:
         items: instances with their poses, in image pixels.
@@ -167,6 +187,8 @@ def write_coco(
         scores: also write `score` (mean over present keypoints) and `keypoint_scores`.
     """
     image_ids, annotation_ids = _StableIds(), _StableIds()
+    names = category_names((instance for instance, _ in items), skeleton.name)
+    categories = {name: id_ for id_, name in enumerate(sorted(set(names.values())), 1)}
     images: dict[str, dict[str, Any]] = {}
     annotations = []
     for instance, pose in items:
@@ -183,7 +205,7 @@ def write_coco(
         row: dict[str, Any] = {
             "id": annotation_ids.number(instance.id),
             "image_id": images[image.id]["id"],
-            "category_id": 1,
+            "category_id": categories[names[instance.category]],
             "bbox": [float(value) for value in instance.box],
             "area": float(instance.area),
             "iscrowd": 0,
@@ -191,19 +213,20 @@ def write_coco(
             "num_keypoints": int(pose.present.sum()),
             "labelkit_id": instance.id,
         }
+        if instance.individual:
+            row["labelkit_individual"] = instance.individual
         if scores:
             row["score"] = float(pose.score[pose.present].mean()) if pose.present.any() else 0.0
             row["keypoint_scores"] = pose.score.tolist()
         annotations.append(row)
-    names = skeleton.keypoints
-    category = {
-        "id": 1,
-        "name": skeleton.name,
+    keypoints = skeleton.keypoints
+    shared = {
         "supercategory": skeleton.name,
-        "keypoints": list(names),
+        "keypoints": list(keypoints),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.links],
         "labelkit": {
-            "pairs": [[names[a], names[b]] for a, b in skeleton.pairs],
+            "name": skeleton.name,
+            "pairs": [[keypoints[a], keypoints[b]] for a, b in skeleton.pairs],
             "sigmas": list(skeleton.sigmas),
             "layout": [list(point) for point in skeleton.layout],
         },
@@ -212,7 +235,7 @@ def write_coco(
         "info": {"description": "labelkit export"},
         "images": list(images.values()),
         "annotations": annotations,
-        "categories": [category],
+        "categories": [{"id": id_, "name": name, **shared} for name, id_ in categories.items()],
     }
 
 
@@ -256,14 +279,14 @@ def tables(
     if not isinstance(document, Mapping):
         raise FormatError(
             f"{origin} is not a COCO file: it holds a {type(document).__name__}, not an object.",
-            "A COCO file has images, annotations and categories.",
+            _COCO,
         )
     for key in ("images", "annotations", "categories"):
         entries = document.get(key)
         if not isinstance(entries, list) or not all(isinstance(e, Mapping) for e in entries):
             raise FormatError(
                 f"{origin} is not a COCO file: it has no list {key!r}.",
-                "A COCO file has images, annotations and categories.",
+                _COCO,
             )
         if not entries:
             raise FormatError(f"{origin}: {key} is empty.", "Export the annotations again.")
@@ -272,7 +295,9 @@ def tables(
     for category in document["categories"]:
         number = _id(category, "id", f"{origin}: a category")
         if number in categories:
-            raise FormatError(f"{origin}: two categories have the id {number}.")
+            raise FormatError(
+                f"{origin}: two categories have the id {number}.", "Give each its own id."
+            )
         categories[number] = category
     rows: Rows = []
     seen = set()
@@ -303,22 +328,34 @@ def _images(entries: Sequence[Mapping[str, Any]], origin: str) -> Images:
         key = _id(entry, "id", f"{origin}: an image")
         name = entry.get("file_name")
         if not isinstance(name, str) or not name:
-            raise FormatError(f"{origin}: image {key} has no file_name.")
+            raise FormatError(
+                f"{origin}: image {key} has no file_name.",
+                "Write its path below the images folder.",
+            )
         if key in images.paths:
             raise FormatError(f"{origin}: two images have the id {key}.", "Give each its own id.")
         path = images.paths[key] = image_path_from(name)
-        width, height = entry.get("width"), entry.get("height")
-        if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-            continue  # the size is optional
-        if images.sizes.setdefault(path, (width, height)) != (width, height):
-            raise FormatError(f"{origin}: {path} is listed twice, with different sizes.")
+        size = _side(entry.get("width")), _side(entry.get("height"))
+        if any(size) and images.sizes.setdefault(path, size) != size:
+            raise FormatError(
+                f"{origin}: {path} is listed with two sizes, {images.sizes[path]} and {size}.",
+                "Remove the wrong one.",
+            )
     return images
+
+
+def _side(value: Any) -> int:
+    """A width or height in pixels; 0, as some files write it, where it is not known."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if number and 0 < value < 1e9 else 0
 
 
 def _id(entry: Mapping[str, Any], key: str, item: str) -> int | str:
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise FormatError(f"{item} has no valid {key} (it is {value!r}).")
+        raise FormatError(
+            f"{item} has no valid {key} (it is {value!r}).", "Write a number or a text there."
+        )
     return value
 
 
@@ -353,22 +390,23 @@ def numbers(
     return [float(value) for value in values]
 
 
-def _annotation(row: Mapping[str, Any], images: Images, pose: Pose, item: str) -> Annotation:
+def _annotation(
+    row: Mapping[str, Any], images: Images, category: str, pose: Pose, item: str
+) -> Annotation:
     box = None
     if row.get("bbox") is not None:
         values = numbers(row["bbox"], "bbox", item)
-        if len(values) != 4:
-            raise FormatError(f"{item}: bbox expects left, top, width, height, not {values}.")
-        box = Box(*values)
-        if box.w <= 0 or box.h <= 0:
+        if len(values) != 4 or values[2] < 0 or values[3] < 0:
             raise FormatError(
-                f"{item} has a box without area: {values}.", "Correct or remove the annotation."
+                f"{item}: bbox expects left, top, width, height, not {values}.",
+                "Correct these four numbers, or remove the annotation.",
             )
+        box = Box(*values)
     area = None
     if row.get("area") is not None:
         area = numbers([row["area"]], "area", item)[0]
         if area < 0:
-            raise FormatError(f"{item} has the negative area {area}.")
+            raise FormatError(f"{item} has the negative area {area}.", "Correct or remove it.")
     return Annotation(
         images.paths[row["image_id"]],
         str(row["id"]),
@@ -376,7 +414,24 @@ def _annotation(row: Mapping[str, Any], images: Images, pose: Pose, item: str) -
         area or None,  # 0: the file has a box or points, but no segment was drawn
         pose,
         bool(row.get("iscrowd", 0)),
+        category,
     )
+
+
+def _other(
+    row: Mapping[str, Any], images: Images, category: Mapping[str, Any], item: str
+) -> Annotation:
+    """An annotation of which only a box that was drawn for the keypoints of another is of use."""
+    name = category_name(category)
+    if not category.get("keypoints"):
+        with contextlib.suppress(FormatError):
+            return _annotation(row, images, name, NO_KEYPOINTS, item)
+    bare = {**row, "bbox": None, "area": None}
+    return _annotation(bare, images, name, NO_KEYPOINTS, item)
+
+
+def _has_box(item: Annotation) -> bool:
+    return item.box is not None and item.box.has_area
 
 
 def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
@@ -395,4 +450,4 @@ def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
     try:
         return Pose(triplets[:, :2], triplets[:, 2], np.asarray(score))
     except InputError as error:
-        raise FormatError(f"{item}: {error.problem}") from error
+        raise FormatError(f"{item}: {error.problem}", error.next_step or "Correct it.") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,10 +21,13 @@ import yaml
 from labelkit.domain.annotation import Annotation, image_path_from
 from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
-from labelkit.errors import FormatError
+from labelkit.domain.text import named
+from labelkit.errors import FormatError, SkeletonError
 
 #: DeepLabCut's name for the owner of keypoints that belong to the scene and not to an animal.
 UNIQUE = "single"
+
+_AS_WRITTEN = "Give the file as DeepLabCut or Lightning Pose wrote it, CollectedData_*.csv."
 
 #: x and y of one keypoint in image pixels, or None if it is absent.
 _Point = tuple[float, float] | None
@@ -71,7 +74,7 @@ def read_deeplabcut_csv(text: str, origin: str) -> tuple[tuple[str, ...], list[A
             xy = np.array([point or (0.0, 0.0) for point in points[who]])
             visibility = np.array([ABSENT if p is None else VISIBLE for p in points[who]])
             pose = human_pose(xy, visibility)
-            annotations.append(Annotation(path, reference, None, None, pose, False))
+            annotations.append(Annotation(path, reference, None, None, pose, False, individual=who))
     return keypoints, annotations
 
 
@@ -96,7 +99,9 @@ def _parse(text: str, origin: str) -> _Table:
     try:
         lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise FormatError(f"{origin}, line {reader.line_num}: broken CSV ({error}).") from error
+        raise FormatError(
+            f"{origin}, line {reader.line_num}: broken CSV ({error}).", _AS_WRITTEN
+        ) from error
     header: dict[str, list[str]] = {}
     for _, row in lines[:4]:
         header[row[0].strip()] = row
@@ -110,11 +115,13 @@ def _parse(text: str, origin: str) -> _Table:
         )
     lines = lines[len(header) :]
     if not lines:
-        raise FormatError(f"{origin} has header rows but no images.")
+        raise FormatError(f"{origin} has header rows but no images.", "Label some first.")
     width = len(header["coords"])
     for name, row in header.items():
         if len(row) != width:
-            raise FormatError(f"{origin}: header row {name!r} has {len(row)} cells, not {width}.")
+            raise FormatError(
+                f"{origin}: header row {name!r} has {len(row)} cells, not {width}.", _AS_WRITTEN
+            )
     index_columns, keypoints = _layout(header, origin)
     owners = [who for who, names in keypoints.items() for _ in names]
     rows: list[tuple[str, dict[str, list[_Point]]]] = []
@@ -122,7 +129,7 @@ def _parse(text: str, origin: str) -> _Table:
     for number, row in lines:
         where = f"{origin}, line {number}"
         if len(row) != width:
-            raise FormatError(f"{where} has {len(row)} cells, the header has {width}.")
+            raise FormatError(f"{where} has {len(row)} cells, the header has {width}.", _AS_WRITTEN)
         path = "/".join(image_path_from(cell.strip()) for cell in row[:index_columns])
         if path in seen:
             raise FormatError(f"{where}: {path} occurs a second time.", "Remove one of the rows.")
@@ -144,11 +151,13 @@ def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, t
             f"{origin} holds predictions of a network (it has likelihood columns), not labels.",
             "Give the CollectedData file that people labelled.",
         )
-    if "x" not in coords:
-        raise FormatError(f"{origin}: the header row 'coords' has no x and y.")
-    start = coords.index("x")
-    if coords[start:] != ["x", "y"] * (len(coords[start:]) // 2):
-        raise FormatError(f"{origin}: the header row 'coords' must read x, y, x, y, ...")
+    start = coords.index("x") if "x" in coords else 0
+    if not start or coords[start:] != ["x", "y"] * (len(coords[start:]) // 2):
+        raise FormatError(
+            f"{origin}: the header row 'coords' must read x, y, x, y, ... after the columns of the "
+            "path.",
+            _AS_WRITTEN,
+        )
     names = [cell.strip() for cell in header["bodyparts"]]
     who = [cell.strip() for cell in header.get("individuals", [""] * len(names))]
     found: dict[str, list[str]] = {}
@@ -157,13 +166,18 @@ def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, t
         if pair != (who[column + 1], names[column + 1]):
             raise FormatError(
                 f"{origin}: column {column + 1} is x of {pair[1]!r}, "
-                f"but the next one is y of {names[column + 1]!r}."
+                f"but the next one is y of {names[column + 1]!r}.",
+                _AS_WRITTEN,
             )
         if next(reversed(found), pair[0]) != pair[0] and pair[0] in found:
-            raise FormatError(f"{origin}: the columns of individual {pair[0]!r} are not together.")
+            raise FormatError(
+                f"{origin}: the columns of individual {pair[0]!r} are not together.", _AS_WRITTEN
+            )
         mine = found.setdefault(pair[0], [])
         if pair[1] in mine:
-            raise FormatError(f"{origin} has the keypoint {pair[1]!r} twice.")
+            raise FormatError(
+                f"{origin} has the keypoint {pair[1]!r} twice.", "Remove or rename one of the two."
+            )
         mine.append(pair[1])
     return start, {individual: tuple(parts) for individual, parts in found.items()}
 
@@ -186,15 +200,24 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell) if cell.strip() else math.nan
     except ValueError:
-        raise FormatError(f"{where} is {cell!r}, which is not a number.") from None
+        raise FormatError(
+            f"{where} is {cell!r}, which is not a number.",
+            "Correct the cell, or empty both cells if the keypoint is not visible.",
+        ) from None
 
 
-def skeleton_from_config(text: str, origin: str) -> Skeleton:
+def skeleton_from_config(
+    text: str, origin: str, on_note: Callable[[str], None] = lambda note: None
+) -> Skeleton:
     """The skeleton of a DeepLabCut project, named after its task.
+
+    Links between other than its body parts are left out: DeepLabCut only draws them, and writes
+    some that name none into every new project.
 
     Args:
         text: the content of config.yaml.
         origin: name of the file, for messages.
+        on_note: called with a sentence on links that were left out.
 
     Raises:
         FormatError: if the text is not the config.yaml of a DeepLabCut project.
@@ -204,29 +227,45 @@ def skeleton_from_config(text: str, origin: str) -> Skeleton:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(f"{origin} is not a YAML file ({reason}).") from error
+        raise FormatError(f"{origin} is not a YAML file ({reason}).", "Correct it.") from error
     if not isinstance(config, dict):
-        raise FormatError(f"{origin} is not the config.yaml of a DeepLabCut project.")
+        raise FormatError(f"{origin} is not the config.yaml of a DeepLabCut project.", _OTHERS)
     key = "multianimalbodyparts" if config.get("multianimalproject") else "bodyparts"
     parts = config.get(key)
     if not isinstance(parts, list) or not parts:
         raise FormatError(
-            f"{origin} is not the config.yaml of a DeepLabCut project: it has no list {key!r}."
+            f"{origin} is not the config.yaml of a DeepLabCut project: it has no list {key!r}.",
+            _OTHERS,
         )
     keypoints = [_name(part, f"{origin}: {key}") for part in parts]
-    links = []
-    for chain in config.get("skeleton") or []:
-        if not isinstance(chain, list) or len(chain) < 2:
-            raise FormatError(f"{origin}: skeleton holds {chain!r}, not a list of body parts.")
-        names = [_name(part, f"{origin}: skeleton") for part in chain]
-        for name in names:
-            if name not in keypoints:
-                raise FormatError(
-                    f"{origin}: skeleton has the unknown body part {name!r}.",
-                    f"Known: {', '.join(keypoints)}.",
-                )
-        links += [(keypoints.index(a), keypoints.index(b)) for a, b in pairwise(names)]
-    return make_skeleton(str(config.get("Task") or "animal"), keypoints, links)
+    chains = config.get("skeleton") or []
+    links, lost = _links(chains if isinstance(chains, list) else [chains], keypoints)
+    if lost:
+        on_note(f"Left out links of {origin} that do not join its body parts: {named(lost)}.")
+    try:
+        return make_skeleton(str(config.get("Task") or "animal"), keypoints, links)
+    except SkeletonError as error:
+        raise SkeletonError(
+            f"{origin}: {error.problem}", error.next_step or f"Correct {key}."
+        ) from error
+
+
+def _links(
+    chains: Sequence[Any], keypoints: Sequence[str]
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Links as pairs of indices, and the chains of which some could not be made."""
+    links, lost = [], []
+    for chain in chains:
+        names = [str(part) for part in chain] if isinstance(chain, list) else [str(chain)]
+        if len(names) < 2 or not set(names) <= set(keypoints):
+            lost.append("-".join(names)[:60])
+        known = [(a, b) for a, b in pairwise(names) if a != b and {a, b} <= set(keypoints)]
+        links += [(keypoints.index(a), keypoints.index(b)) for a, b in known]
+    return links, lost
+
+
+#: What else describes a skeleton.
+_OTHERS = "Name the keypoints in a TOML file: --skeleton FILE.toml"
 
 
 def _name(part: Any, where: str) -> str:

@@ -179,13 +179,18 @@ def test_paths_that_mean_no_image_or_one_twice_are_refused(team, names, next_ste
 
 
 @pytest.mark.slow
-def test_a_label_file_may_name_an_image_and_its_copy(team):
+@pytest.mark.parametrize("moved", [0, 7])
+def test_labels_of_a_copy_are_taken_once_and_compared(team, moved):
     labels = two_cameras(team, "cam1/0.png", "cam2/0.png")
+    document = json.loads(labels.read_text())
+    document["annotations"][1]["keypoints"][0] += moved
+    labels.write_text(json.dumps(document))
     (team.frames / "cam2").mkdir()
     shutil.copy(team.frames / "cam1" / "0.png", team.frames / "cam2" / "0.png")
-    outcome = team.bootstrap("--labels", labels, "--skip-duplicates", "--labeled", "0%")
+    outcome = team.bootstrap("--labels", labels, "--labeled", "0%")
     assert outcome.code == 0
-    assert labelled(team) == [("cam1/0.png", "1"), ("cam1/0.png", "2")]
+    assert labelled(team) == [("cam1/0.png", "1")]
+    assert ("cam2/0.png (of cam1/0.png: 7.0 pixels)" in outcome.out) == bool(moved)
 
 
 @pytest.mark.slow

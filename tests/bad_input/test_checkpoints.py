@@ -40,7 +40,8 @@ def of_another_skeleton(path):
     from labelkit.models.checkpoint import load_model, save_checkpoint
 
     network, header = load_model(path)
-    other = {"name": "animal", "keypoints": ["nose", *header["skeleton"]["keypoints"][1:]]}
+    names = [f"animal {name}" for name in header["skeleton"]["keypoints"]]
+    other = {"name": "animal", "keypoints": names}
     save_checkpoint(path, network, header | {"skeleton": other})
 
 

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from labelkit.domain.annotation import Annotation
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import Pose, human_pose
-from labelkit.domain.skeleton import Skeleton, load_skeleton, make_skeleton
+from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
-from labelkit.formats.coco import (
-    CocoFile,
-    read_boxes,
-    read_coco,
-    skeleton_from_category,
-    write_coco,
-)
+from labelkit.formats.coco import CocoFile, read_boxes, read_coco, write_coco
 
 HOSTILE = make_skeleton("<b>&\"'", ("<script>", 'a "b"', "näse 鼻\n", "&amp;"), [(0, 3)])
 
@@ -73,16 +67,29 @@ def test_every_field_of_an_annotation_is_read():
     assert second.iscrowd
     assert file.image_sizes == {"a/1.jpg": (100, 50)}
     assert file.skeleton == make_skeleton("mouse", ("nose", "tail"))
-    assert file.ignored == 0
+    assert file.image_paths == ("a/1.jpg", "b/2.jpg")
+    assert [item.category for item in file.annotations] == ["mouse", "mouse"]
+    assert file.notes == ()
 
 
-def test_annotations_of_categories_without_keypoints_are_counted():
+def test_annotations_of_categories_without_keypoints_are_counted_by_name():
     text = document()
-    text["categories"].append({"id": 4, "name": "cage"})
-    text["annotations"].append({"id": 1, "image_id": 7, "category_id": 4, "bbox": [0, 0, 1, 1]})
+    text["categories"] += [{"id": 4, "name": "cage"}, {"id": 5, "name": "wheel"}]
+    for number, category in enumerate([4, 4, 5]):
+        row = {"id": number, "image_id": 7, "category_id": category, "bbox": [0, 0, 1, 1]}
+        text["annotations"].append(row)
     file = read_coco(text, "f.json")
     assert len(file.annotations) == 2
-    assert file.ignored == 1
+    (note,) = file.notes
+    assert "3 annotations of f.json" in note
+    assert "2 x cage, 1 x wheel" in note
+
+
+def test_what_is_wrong_with_an_annotation_of_another_category_stops_no_one():
+    text = document()
+    text["categories"].append({"id": 4, "name": "cage"})
+    text["annotations"].append({"id": 1, "image_id": 7, "category_id": 4, "bbox": [], "area": "?"})
+    assert "1 x cage" in read_coco(text, "f.json").notes[0]
 
 
 def edited(*path_and_value):
@@ -112,7 +119,7 @@ def edited(*path_and_value):
         (edited("annotations", 1, "id", KeyError), ["annotation number 2", "id"]),
         (edited("images", 1, "id", 7), ["images", "id 7"]),
         (edited("images", 0, "file_name", KeyError), ["image 7", "file_name"]),
-        (edited("annotations", 0, "bbox", [0, 0, 0, 5]), ["annotation 41", "[0.0, 0.0, 0.0, 5.0]"]),
+        (edited("annotations", 0, "bbox", [9, 9, -4, 5]), ["annotation 41", "[9.0, 9.0, -4.0"]),
         (edited("annotations", 0, "bbox", [0, 0, 5]), ["annotation 41", "bbox", "[0.0, 0.0, 5.0]"]),
         (edited("annotations", 0, "bbox", [0, 0, math.inf, 5]), ["annotation 41", "bbox", "inf"]),
         (edited("annotations", 0, "area", math.nan), ["annotation 41", "area", "nan"]),
@@ -122,11 +129,12 @@ def edited(*path_and_value):
         (edited("annotations", 0, "keypoints", 0, "12"), ["annotation 41", "keypoints", "'12'"]),
         (edited("annotations", 0, "keypoints", 0, 10**400), ["annotation 41", "keypoints"]),
         (edited("annotations", 0, "keypoints", 2, 3), ["annotation 41", "3"]),
-        (edited("annotations", 0, "keypoints", 0, 100.5), ["annotation 41", "'nose'", "100.5"]),
-        (edited("annotations", 0, "keypoints", 4, -0.5), ["annotation 41", "'tail'", "-0.5"]),
-        (edited("categories", 0, "keypoints", []), ["category", "keypoints"]),
+        (edited("categories", 0, "keypoints", []), ["2 keypoints", "names"]),
         (edited("categories", 0, "keypoints", "nose"), ["'mouse'", "keypoints"]),
-        (edited("categories", 0, "skeleton", [[1]]), ["'mouse'", "skeleton"]),
+        (
+            edited("categories", 0, "labelkit", {"pairs": [["nose", "ear"]]}),
+            ["'mouse'", "labelkit"],
+        ),
     ],
 )
 def test_wrong_content_is_one_error_that_names_the_item(text, named):
@@ -134,6 +142,7 @@ def test_wrong_content_is_one_error_that_names_the_item(text, named):
         read_coco(text, "f.json")
     assert caught.value.problem.startswith("f.json")
     assert [part for part in named if part not in caught.value.problem] == []
+    assert caught.value.next_step
 
 
 def test_a_point_on_the_border_of_its_image_is_inside():
@@ -153,34 +162,55 @@ def test_categories_with_different_keypoints_are_refused_by_name():
         read_coco(text, "f.json")
 
 
-def test_links_of_a_category_are_counted_from_one():
-    category = {"name": "x", "keypoints": ["a", "b", "c"], "skeleton": [[1, 3], [3, 2]]}
-    assert skeleton_from_category(category, "f").links == ((0, 2), (2, 1))
-
-
-def test_keypoints_of_a_built_in_skeleton_bring_its_sigmas_along():
-    coco = load_skeleton("coco17")
-    assert skeleton_from_category({"name": "p", "keypoints": list(coco.keypoints)}, "f") == coco
-
-
-def test_built_in_keypoints_in_another_order_keep_their_pairs_and_sigmas():
-    coco = load_skeleton("coco17")
-    names = list(reversed(coco.keypoints))
-    skeleton = skeleton_from_category({"name": "p", "keypoints": names}, "f")
-    assert skeleton.keypoints == tuple(names)
-    assert skeleton.sigmas == tuple(reversed(coco.sigmas))
-    assert {(names[a], names[b]) for a, b in skeleton.pairs} == {
-        (coco.keypoints[a], coco.keypoints[b]) for a, b in coco.pairs
-    }
-
-
 def test_boxes_are_read_without_keypoints():
     text = document()
     del text["categories"][0]["keypoints"]
     text["annotations"][1]["bbox"] = [0, 0, 2, 3]
-    first, second = read_boxes(text, "f.json")
+    file = read_boxes(text, "f.json")
+    first, second = file.annotations
     assert (first.box, first.area, len(first.pose)) == (Box(10, 5, 20.5, 30), 400.25, 0)
     assert second.box == Box(0, 0, 2, 3)
+    assert (file.image_sizes, file.notes) == ({"a/1.jpg": (100, 50)}, ())
+
+
+def test_a_box_without_area_is_left_out_of_boxes_and_counted():
+    text = document()
+    text["annotations"][1]["bbox"] = [4, 4, 0, 3]
+    file = read_boxes(text, "f.json")
+    assert [item.reference for item in file.annotations] == ["41"]
+    assert "1 annotation of f.json" in file.notes[0]
+
+
+def test_a_box_without_area_beside_keypoints_stays_one_that_no_one_drew():
+    file = read_coco(edited("annotations", 0, "bbox", [12, 6, 18, 0]), "f.json")
+    assert file.annotations[0].box == Box(12, 6, 18, 0)
+    assert file.annotations[0].pose.present.all()
+
+
+def test_an_annotation_with_neither_box_nor_keypoint_is_left_out_and_counted():
+    text = document()
+    text["annotations"] += [
+        {"id": 1, "image_id": 8, "category_id": 3, "keypoints": [0] * 6},
+        {"id": 2, "image_id": 8, "category_id": 3, "bbox": [5, 5, 0, 0]},
+        {"id": 3, "image_id": 8, "category_id": 3, "bbox": [5, 5, 1, 1], "keypoints": [0] * 6},
+    ]
+    file = read_coco(text, "f.json")
+    assert [item.reference for item in file.annotations] == ["41", "x", "3"]
+    assert "2 annotations of f.json" in file.notes[0]
+
+
+def test_the_sizes_of_images_are_read_as_far_as_they_are_given():
+    text = document()
+    text["images"] += [
+        {"id": 1, "file_name": "float.jpg", "width": 640.0, "height": 480.0},
+        {"id": 2, "file_name": "zero.jpg", "width": 0, "height": 0},
+        {"id": 3, "file_name": "half.jpg", "width": 640, "height": None},
+    ]
+    assert read_coco(text, "f.json").image_sizes == {
+        "a/1.jpg": (100, 50),
+        "float.jpg": (640, 480),
+        "half.jpg": (640, 0),
+    }
 
 
 def test_boxes_of_several_categories_or_without_bbox_are_refused():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labelkit.domain.pose import human_pose
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
 from labelkit.files.documents import load_text
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
@@ -83,6 +84,7 @@ def test_wrong_content_is_one_error_that_names_the_item(text, named):
         read_deeplabcut_csv(text, "f.csv")
     assert caught.value.problem.startswith("f.csv")
     assert [part for part in named if part not in caught.value.problem] == []
+    assert caught.value.next_step
 
 
 def test_a_config_gives_names_links_and_pairs():
@@ -106,8 +108,6 @@ def test_a_config_of_several_animals_names_their_body_parts_elsewhere():
         ("a: [", "YAML"),
         ("Task: x", "'bodyparts'"),
         ("bodyparts: [no]", "bodyparts holds False"),
-        ("bodyparts: [a]\nskeleton: [[a, b]]", "body part 'b'"),
-        ("bodyparts: [a]\nskeleton: [a]", "skeleton holds 'a'"),
         ("bodyparts: [!!python/object/apply:os.getcwd []]", "YAML"),
     ],
 )
@@ -116,6 +116,28 @@ def test_a_wrong_config_says_what_is_wrong(text, named):
         skeleton_from_config(text, "config.yaml")
     assert caught.value.problem.startswith("config.yaml")
     assert named in caught.value.problem
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("written", "links", "left_out"),
+    [
+        ("[[bodypart1, bodypart2], [objectA, bodypart3]]", (), ["bodypart1-bodypart2", "objectA"]),
+        ("[[a, c], [c, bodypart3]]", ((0, 2),), ["c-bodypart3"]),
+        ("[[a, b, x, c, b]]", ((0, 1), (2, 1)), ["a-b-x-c-b"]),
+        ("[[a, c], b]", ((0, 2),), ["b"]),
+        ("[[a, c], [b]]", ((0, 2),), ["b"]),
+        ("x", (), ["x"]),
+    ],
+)
+def test_links_of_a_config_that_join_none_of_its_body_parts_are_left_out(written, links, left_out):
+    notes = []
+    text = f"bodyparts: [a, b, c]\nskeleton: {written}"
+    skeleton = skeleton_from_config(text, "config.yaml", notes.append)
+    assert skeleton == make_skeleton("animal", ("a", "b", "c"), links)
+    (note,) = notes
+    for words in ("config.yaml", *left_out):
+        assert words in note
 
 
 def test_a_config_has_the_pairs_that_its_names_tell_and_one_ear_is_unpaired():

@@ -29,7 +29,7 @@ from labelkit.workflows.synthetic.simulated_annotator import correct
 
 FIGURES = 24
 TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
-SKIP_NOTHING = dict.fromkeys(("unreadable", "duplicates", "missing"), False)
+SKIP_NOTHING = dict.fromkeys(("unreadable", "missing"), False)
 
 
 class Trained(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -9,6 +11,9 @@ from typing import NamedTuple
 
 from labelkit.domain.instance import Image
 from labelkit.errors import FormatError
+
+#: What Label Studio puts before the name of an uploaded file.
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
 class _Match(NamedTuple):
@@ -35,7 +40,7 @@ class ImageFinder:
             for ending in _endings(path):
                 self._by_ending[ending].setdefault(kept, path)
 
-    def find(self, paths: Iterable[str], origin: str) -> dict[str, Image]:
+    def find(self, paths: Iterable[str], origin: str, also: Iterable[str] = ()) -> dict[str, Image]:
         """The image of each path of one file. Paths without an image are left out.
 
         A path may lack the first folders of an image's path. It may also have more folders before
@@ -45,6 +50,7 @@ class ImageFinder:
         Args:
             paths: as the file writes them.
             origin: the file, for messages.
+            also: further paths of the file, left out where they do not fit the others.
 
         Raises:
             FormatError: if a path fits several images, or several paths fit one image.
@@ -71,6 +77,12 @@ class ImageFinder:
                     "Write the path below the images folder into the label file.",
                 )
             result[path] = self._images[found.path]
+        for path in also:
+            if path not in matches:
+                with contextlib.suppress(FormatError):  # without labels, it need not be clear
+                    found_too = self._match(path)
+                    if found_too and found_too.before == root:
+                        result[path] = self._images[found_too.path]
         return result
 
     def _match(self, path: str) -> _Match | None:
@@ -91,6 +103,9 @@ class ImageFinder:
         for start, ending in enumerate(_endings(path)):
             if ending in self._images:
                 return _Match(ending, parts[:start])
+        before_upload = _UPLOADED.sub("", PurePosixPath(path).name)
+        if before_upload != PurePosixPath(path).name:
+            return self._match(str(PurePosixPath(path).with_name(before_upload)))
         return None
 
 

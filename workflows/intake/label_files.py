@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer
 from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton, load_skeleton, make_skeleton
 from labelkit.errors import FormatError, SkeletonError
-from labelkit.files.documents import load_json, load_text
-from labelkit.formats.coco import read_coco
+from labelkit.files.documents import load_head, load_json, load_text, parse_json
+from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
+from labelkit.formats.recognise import HEAD, refuse_binary, refuse_other_json, refuse_other_text
 from labelkit.formats.visibility_csv import read_visibility_csv
+from labelkit.workflows.intake.into_place import NO_SIZES, Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +29,22 @@ class LabelFile:
         skeleton: of the project if it was given, else the file's own.
         annotations: objects with boxes or keypoints, the keypoints in the skeleton's order.
         answers: visibility answers.
+        image_paths: every image that the file describes, with objects or without.
+        sizes: what it tells about their sizes.
+        notes: what was read differently or left out, a sentence each.
     """
 
     path: Path
     skeleton: Skeleton
     annotations: tuple[Annotation, ...]
-    answers: tuple[VisibilityAnswer, ...]
+    answers: tuple[VisibilityAnswer, ...] = ()
+    image_paths: tuple[str, ...] = ()
+    sizes: Sizes = NO_SIZES
+    notes: tuple[str, ...] = ()
 
 
 def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
-    """Read COCO keypoints (.json), or a .csv of DeepLabCut, Lightning Pose or visibility answers.
+    """Read COCO keypoints, or a CSV of DeepLabCut, Lightning Pose or visibility answers.
 
     Args:
         path: the file.
@@ -45,25 +54,24 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         FormatError: if the file is none of these, or has wrong content.
         SkeletonError: if it has other keypoints than the project.
     """
-    if path.suffix.lower() == ".json":
-        coco = read_coco(load_json(path), str(path))
-        chosen = skeleton or coco.skeleton
-        return LabelFile(
-            path,
-            chosen,
-            tuple(_in_order(coco.annotations, coco.skeleton.keypoints, chosen, path)),
-            (),
-        )
+    text = _text(path)
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        return _read_json(path, text, skeleton)
     if path.suffix.lower() in (".yaml", ".yml", ".toml"):
         raise FormatError(
             f"{path} describes a skeleton and holds no labels.",
             f"Give it as --skeleton {shlex.quote(str(path))}, and labels as --labels FILE.csv",
         )
-    text = load_text(path)
+    refuse_other_text(text, str(path))
     if text.lstrip("\ufeff").lower().startswith("scorer"):
         keypoints, annotations = read_deeplabcut_csv(text, str(path))
-        chosen = skeleton or _deeplabcut_skeleton(path, keypoints)
-        return LabelFile(path, chosen, tuple(_in_order(annotations, keypoints, chosen, path)), ())
+        chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, keypoints)
+        return LabelFile(
+            path,
+            chosen,
+            tuple(_in_order(annotations, keypoints, chosen, path)),
+            notes=tuple(notes),
+        )
     if skeleton is None:
         raise FormatError(
             f"{path}: visibility answers do not name their skeleton.",
@@ -72,29 +80,76 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
     return LabelFile(path, skeleton, (), tuple(read_visibility_csv(text, skeleton, str(path))))
 
 
-def read_skeleton(name_or_path: str) -> Skeleton:
+def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
+    document = parse_json(text, path)
+    refuse_other_json(document, str(path))
+    coco = read_coco(document, str(path), skeleton)
+    chosen = skeleton or coco.skeleton
+    return LabelFile(
+        path,
+        chosen,
+        tuple(_in_order(coco.annotations, coco.skeleton.keypoints, chosen, path)),
+        image_paths=coco.image_paths,
+        sizes=Sizes(coco.image_sizes),
+        notes=coco.notes,
+    )
+
+
+def read_box_file(path: Path) -> CocoBoxes:
+    """Read the boxes of a COCO file.
+
+    Raises:
+        FormatError: if it is not one, or has wrong content.
+    """
+    text = _text(path)
+    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        refuse_other_text(text, str(path))
+    document = parse_json(text, path)
+    refuse_other_json(document, str(path))
+    return read_boxes(document, str(path))
+
+
+def _text(path: Path) -> str:
+    refuse_binary(load_head(path, HEAD), str(path))
+    return load_text(path)
+
+
+def read_skeleton(
+    name_or_path: str, on_note: Callable[[str], None] = lambda note: None
+) -> Skeleton:
     """A skeleton by name, from a TOML file, a DeepLabCut config.yaml, or a COCO file.
+
+    Args:
+        name_or_path: the name or the file.
+        on_note: called with each sentence on what was read differently or left out.
 
     Raises:
         SkeletonError: if there is none of that name, or the file describes none.
     """
     path = Path(name_or_path)
     if path.suffix.lower() in (".yaml", ".yml"):
-        return skeleton_from_config(load_text(path), str(path))
+        return skeleton_from_config(load_text(path), str(path), on_note)
     if path.suffix.lower() == ".json":
-        return read_coco(load_json(path), str(path)).skeleton
+        document = load_json(path)
+        refuse_other_json(document, str(path))
+        skeleton, notes = skeleton_of_coco(document, str(path))
+        for note in notes:
+            on_note(note)
+        return skeleton
     return load_skeleton(name_or_path)
 
 
-def _deeplabcut_skeleton(path: Path, keypoints: Sequence[str]) -> Skeleton:
+def _deeplabcut_skeleton(path: Path, keypoints: Sequence[str]) -> tuple[Skeleton, list[str]]:
     """The skeleton of the project a CSV lies in (labeled-data/VIDEO/ beside config.yaml)."""
     for folder in path.resolve().parents[:3]:
         config = folder / "config.yaml"
         if config.is_file():
-            skeleton = skeleton_from_config(load_text(config), str(config))
-            if set(skeleton.keypoints) == set(keypoints):
-                return skeleton
-    return make_skeleton(path.stem, keypoints)
+            with contextlib.suppress(FormatError, SkeletonError):  # of another program
+                notes: list[str] = []
+                skeleton = skeleton_from_config(load_text(config), str(config), notes.append)
+                if set(skeleton.keypoints) == set(keypoints):
+                    return skeleton, notes
+    return make_skeleton(path.stem, keypoints), []
 
 
 def _in_order(
@@ -111,4 +166,4 @@ def _in_order(
     order = [list(keypoints).index(name) for name in skeleton.keypoints]
     for item in annotations:
         pose = Pose(item.pose.xy[order], item.pose.visibility[order], item.pose.score[order])
-        yield Annotation(item.image_path, item.reference, item.box, item.area, pose, item.iscrowd)
+        yield replace(item, pose=pose)

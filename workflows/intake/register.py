@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,7 @@ from labelkit.domain.annotation import Annotation, VisibilityAnswer, check_insid
 from labelkit.domain.instance import Box, Image, Instance, check_box
 from labelkit.domain.skeleton import BUILTIN, Skeleton
 from labelkit.domain.text import counted, named
-from labelkit.errors import FormatError, ImageError, UsageError
-from labelkit.files.documents import load_json
-from labelkit.formats.coco import read_boxes
+from labelkit.errors import FormatError, ImageError, InputError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.images import ScanReport, scan_images
 from labelkit.project.project import Project
@@ -30,11 +28,18 @@ from labelkit.store.journal import (
 )
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.intake.image_finder import ImageFinder
-from labelkit.workflows.intake.label_files import LabelFile, read_label_file
+from labelkit.workflows.intake.into_place import Sizes
+from labelkit.workflows.intake.label_files import LabelFile, read_box_file, read_label_file
+from labelkit.workflows.intake.label_matching import Handling, match_labels, refuse_missing
 
-#: Margin around the keypoints of an object that has no box and shares its image with others, as a
-#: share of their longer extent.
+#: Margin around the keypoints of an object without a box, as a share of their longer extent.
 KEYPOINT_MARGIN = 0.15
+
+#: Values of `--boxes` that are no files.
+BOX_CHOICES = ("whole-image", "detect")
+
+#: Width and height of such a box are at least this share of the image's long side.
+LEAST_SIDE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Registered:
         skipped: names of files, and of images of annotations, that were left out at the user's
             request.
         notes: what the user should know, a sentence each.
+        new_images: that the project did not have before.
     """
 
     images: int
@@ -56,6 +62,7 @@ class Registered:
     known_labels: int
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
+    new_images: int = 0
 
 
 def register(
@@ -66,9 +73,7 @@ def register(
     labels: LabelFile | None,
     boxes: str | None,
     skip_unreadable: bool,
-    skip_duplicates: bool,
-    skip_missing: bool,
-    can_skip: bool = True,
+    handling: Handling,
 ) -> Registered:
     """Scan the images and add boxes and labels. What is registered already stays as it is.
 
@@ -77,42 +82,63 @@ def register(
         store: its label store.
         progress: shows a bar while images are read.
         labels: read from `--labels`, or None.
-        boxes: "whole-image", "detect" or a COCO file; None takes those of the labels, then detects
-            people for human skeletons and takes whole images for others.
-        skip_unreadable, skip_duplicates: leave such images out instead of stopping.
-        skip_missing: leave out labels of images that do not exist.
-        can_skip: whether the command has these options, so that errors may name them.
+        boxes: "whole-image", "detect" or a COCO file; None takes those of the labels, then what was
+            given before, else people are detected for human skeletons and others get whole images.
+        skip_unreadable: leave such images out instead of stopping.
+        handling: of labels that need a decision.
 
     Raises:
         LabelkitError: on the first item that cannot be used.
     """
     scan = _scan(project, store, progress)
-    skipped = _refuse_or_list(scan, skip_unreadable, skip_duplicates, can_skip)
-    store.add_images(scan.images)
+    skipped = _refuse_unreadable(scan, skip_unreadable, handling.can_choose)
+    removed = {image.id: image for image in store.removed_images()}
+    images = [image for image in scan.images if image.id not in removed]
+    new_images = store.add_images(images)
     store.keep_stamps(scan.stamps)
-    finder = ImageFinder(scan.images, dict(scan.duplicates))
-    notes = _left_alone(scan.ignored)
+    store.keep_left_out_files([*skipped, *(path for path, _ in scan.duplicates)])
+    finder = ImageFinder([*removed.values(), *scan.images], dict(scan.duplicates))
+    notes = [*_left_alone(scan.ignored), *_copies(scan.duplicates)]
+    if still_there := len(scan.images) - len(images):
+        notes.append(
+            f"Left out {counted(still_there, 'image')} that you removed from the project. Take "
+            "them back with: labelkit images restore"
+        )
 
     entries: list[Entry] = []
     if labels is not None:
-        found, missing = _match(labels.annotations, finder, labels.path, skip_missing, can_skip)
-        skipped += missing
-        crowds = sum(item.iscrowd for _, item in found)
-        if crowds:
-            regions = counted(crowds, "crowd region")
-            notes.append(f"Left out {regions} of {labels.path.name}: not single objects.")
-        found = [(image, item) for image, item in found if not item.iscrowd]
+        matched = match_labels(
+            labels.annotations,
+            labels.image_paths,
+            labels.sizes,
+            labels.path,
+            finder,
+            project.images_root,
+            handling,
+        )
+        found = [(image, item) for image, item in matched.found if image.id not in removed]
+        skipped += matched.missing
+        notes += [*labels.notes, *matched.notes, *_without_area(found, labels.path)]
+        store.keep_empty(matched.empty)
         candidates = _candidates(found, labels.skeleton, labels.path)
         instances = store.add_instances(candidates)
         entries += _keypoint_entries(found, instances, labels)
     covered = {instance.image.id for instance in store.instances().values()}
-    bare = [image for image in scan.images if image.id not in covered]
+    bare = [image for image in images if image.id not in covered]
     if boxes is not None and not bare:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
+    if boxes is None and (empty := store.empty_images() & {image.id for image in bare}):
+        bare = [image for image in bare if image.id not in empty]
+        notes.append(
+            f"{counted(len(empty), 'image')} without an object, as label files list them. If there "
+            "is one, add to the command: --boxes whole-image, detect or FILE"
+        )
     if bare:
-        store.add_instances(_boxes(bare, boxes, finder, project, progress))
+        rows, more = _boxes(bare, boxes, finder, project, progress, handling)
+        store.add_instances(rows)
+        notes += more
     if labels is not None and labels.answers:
-        answers, missing = _match_answers(labels, finder, store, skip_missing, can_skip)
+        answers, missing = _match_answers(labels, finder, store, handling)
         skipped += missing
         entries += answers
     fresh, to_record = beside_what_is_known(store, entries)
@@ -135,6 +161,7 @@ def register(
         len(entries) - len(fresh),
         tuple(skipped),
         tuple(notes),
+        new_images,
     )
 
 
@@ -155,9 +182,7 @@ def register_labelled(
         labels=read_label_file(labels, project.skeleton),
         boxes="whole-image",
         skip_unreadable=False,
-        skip_duplicates=True,
-        skip_missing=False,
-        can_skip=False,
+        handling=Handling(can_choose=False),
     )
 
 
@@ -166,33 +191,21 @@ def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport
         return scan_images(project.images_root, store.stamps(), on_progress=step)
 
 
-def _refuse_or_list(
-    scan: ScanReport, skip_unreadable: bool, skip_duplicates: bool, can_skip: bool
-) -> list[str]:
+def _refuse_unreadable(scan: ScanReport, skip: bool, can_skip: bool) -> list[str]:
     """Files that are left out.
 
     Raises:
-        ImageError: naming all files that the user did not ask to leave out.
+        ImageError: naming them, if the user did not ask to leave them out.
     """
-    found, options = [], []
-    if scan.problems and not skip_unreadable:
+    if scan.problems and not skip:
         names = named([f"{item.path} ({item.reason})" for item in scan.problems])
-        found.append(f"{counted(len(scan.problems), 'file')} cannot be used: {names}")
-        options.append("--skip-unreadable")
-    if scan.duplicates and not skip_duplicates:
-        names = named([f"{path} (of {same})" for path, same in scan.duplicates])
-        many = len(scan.duplicates)
-        copies = "1 is a copy of another" if many == 1 else f"{many} are copies of others"
-        found.append(f"{copies}: {names}")
-        options.append("--skip-duplicates")
-    if found:
         raise ImageError(
-            f"{'; '.join(found)}.",
-            f"Leave them out: add to the command {' '.join(options)}"
+            f"{counted(len(scan.problems), 'file')} cannot be used: {names}.",
+            "Leave them out: add to the command --skip-unreadable"
             if can_skip
             else "Replace or remove these files.",
         )
-    return [*(item.path for item in scan.problems), *(path for path, _ in scan.duplicates)]
+    return [item.path for item in scan.problems]
 
 
 def _left_alone(ignored: Counter[str]) -> list[str]:
@@ -204,46 +217,21 @@ def _left_alone(ignored: Counter[str]) -> list[str]:
     return [f"Ignored: {kinds} (not an image format that labelkit reads{advice})."]
 
 
-def _match(
-    annotations: Sequence[Annotation],
-    finder: ImageFinder,
-    path: Path,
-    skip_missing: bool,
-    can_skip: bool = True,
-) -> tuple[list[tuple[Image, Annotation]], list[str]]:
-    """Annotations with their images, and the paths of those without an image."""
-    found = []
-    missing: Counter[str] = Counter()
-    images = finder.find((item.image_path for item in annotations), str(path))
-    for item in annotations:
-        image = images.get(item.image_path)
-        if image is None:
-            missing[item.image_path] += 1
-        else:
-            found.append((image, item))
-    _refuse_missing(missing, path, skip_missing, bool(found), can_skip)
-    return found, list(missing.elements())
+def _copies(duplicates: Sequence[tuple[str, str]]) -> list[str]:
+    """At most one note, of files with the same content as an image."""
+    if not duplicates:
+        return []
+    names = named([f"{path} (of {same})" for path, same in duplicates])
+    return [f"Took each image once, without {counted(len(duplicates), 'equal file')}: {names}."]
 
 
-def _refuse_missing(
-    missing: Counter[str], path: Path, skip: bool, any_found: bool, can_skip: bool
-) -> None:
-    if not missing:
-        return
-    first = next(iter(missing))
-    if not any_found:
-        raise FormatError(
-            f"{path} labels {first}, but none of its images is in the images folder.",
-            "Give the folder that its paths start from with --images.",
-        )
-    if not skip:
-        raise FormatError(
-            f"{path} labels {first}, which is not among the images "
-            f"({counted(len(missing), 'missing image')}).",
-            "Import the rest: add to the command --skip-missing"
-            if can_skip
-            else "Add the images, or remove their labels from the file.",
-        )
+def _without_area(found: Sequence[tuple[Image, Annotation]], path: Path) -> list[str]:
+    """At most one note, of objects whose box no one drew."""
+    flat = sum(item.box is not None and not item.box.has_area for _, item in found)
+    if not flat:
+        return []
+    what = counted(flat, "object")
+    return [f"The box of {what} of {path.name} has no area; the box is put around the keypoints."]
 
 
 def _candidates(
@@ -260,9 +248,9 @@ def _candidates(
                 skeleton.keypoints,
                 f"{path}: annotation {item.reference}",
             )
-        if item.box is not None:
-            box, source = check_box(item.box, image), "given"
-        elif per_image[image.id] == 1:
+        if item.box is not None and item.box.has_area:
+            box, source = _given(item.box, image, f"{path}: annotation {item.reference}"), "given"
+        elif item.box is None and per_image[image.id] == 1:
             box, source = _whole(image), "whole-image"
         else:
             box, source = _around(item, image), "keypoints"
@@ -274,12 +262,24 @@ def _whole(image: Image) -> Box:
     return Box(0.0, 0.0, float(image.width), float(image.height))
 
 
+def _given(box: Box, image: Image, where: str) -> Box:
+    try:
+        return check_box(box, image)
+    except InputError as error:
+        raise FormatError(
+            f"{where}: {error.problem}", "Correct or remove the annotation."
+        ) from error
+
+
 def _around(item: Annotation, image: Image) -> Box:
-    xy = item.pose.xy[item.pose.present]
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    margin = max(float((high - low).max()), 8.0) * KEYPOINT_MARGIN
-    x, y = (low - margin).tolist()
-    w, h = (high - low + 2 * margin).tolist()
+    """A box around the keypoints, in the image; all of it if there is no keypoint."""
+    extent = item.pose.extent
+    if extent is None:
+        return _whole(image)
+    margin = KEYPOINT_MARGIN * extent.long_side
+    least = LEAST_SIDE * max(image.width, image.height)
+    w, h = (max(side + 2 * margin, least) for side in (extent.w, extent.h))
+    x, y = extent.x + (extent.w - w) / 2, extent.y + (extent.h - h) / 2
     return check_box(Box(x, y, w, h), image)
 
 
@@ -308,11 +308,11 @@ def _file_entry(
 
 
 def _match_answers(
-    labels: LabelFile, finder: ImageFinder, store: LabelStore, skip_missing: bool, can_skip: bool
+    labels: LabelFile, finder: ImageFinder, store: LabelStore, handling: Handling
 ) -> tuple[list[Entry], list[str]]:
     """Journal entries of visibility answers, and the paths of missing images."""
     of_image: dict[str, list[Instance]] = defaultdict(list)
-    for instance in store.instances().values():
+    for instance in store.instances(with_removed=True).values():
         of_image[instance.image.id].append(instance)
     missing: Counter[str] = Counter()
     entries = []
@@ -326,7 +326,7 @@ def _match_answers(
         content = visibility_content(labels.skeleton, np.asarray(answer.presence))
         reference = f"{answer.image_path}#{answer.reference}"
         entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
-    _refuse_missing(missing, labels.path, skip_missing, bool(entries), can_skip)
+    refuse_missing(missing, labels.path, bool(entries), handling)
     return entries, list(missing.elements())
 
 
@@ -350,12 +350,17 @@ def _boxes(
     finder: ImageFinder,
     project: Project,
     progress: Progress,
-) -> list[NewInstance]:
-    """Boxes for images that have none."""
-    choice = boxes or ("detect" if project.skeleton.name in BUILTIN else "whole-image")
+    handling: Handling,
+) -> tuple[list[NewInstance], list[str]]:
+    """Boxes for images that have none, and notes."""
+    usual = "detect" if project.skeleton.name in BUILTIN else "whole-image"
+    choice = boxes or project.options.get("boxes", usual)
+    if boxes is None and choice not in BOX_CHOICES:
+        choice = str(project.root / choice)
     if choice == "whole-image":
         boxes_of = ((image, _whole(image)) for image in images)
-        return [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes_of]
+        rows = [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes_of]
+        return rows, []
     if choice == "detect":
         from labelkit.workflows.intake.person_detector import detect, load_detector
 
@@ -364,18 +369,28 @@ def _boxes(
         rows = []
         for image, people in progress.track(found, "Finding boxes", len(images)):
             rows += [NewInstance(image, box, "detected", box.w * box.h) for box, _ in people]
-        return rows
+        return rows, []
     path = Path(choice)
     if not path.is_file():
         raise UsageError(
             f"--boxes {choice} is not a file.",
-            "Give --boxes whole-image, --boxes detect, or a COCO file of boxes.",
+            "Type --boxes whole-image, --boxes detect, or a COCO file of boxes.",
         )
+    file = read_box_file(path)
+    matched = match_labels(
+        file.annotations,
+        (),
+        Sizes(file.image_sizes),
+        path,
+        finder,
+        project.images_root,
+        replace(handling, skip_missing=True),
+    )
     without = {image.id for image in images}
-    matched, _ = _match(read_boxes(load_json(path), str(path)), finder, path, skip_missing=True)
-    rows = []
-    for image, item in matched:
-        if image.id in without and item.box is not None and not item.iscrowd:
-            box = check_box(item.box, image)
-            rows.append(NewInstance(image, box, "given", item.area or box.w * box.h))
-    return rows
+    rows = [
+        NewInstance(image, box, "given", item.area or box.w * box.h)
+        for image, item in matched.found
+        if image.id in without and item.box is not None
+        for box in [_given(item.box, image, f"{path}: annotation {item.reference}")]
+    ]
+    return rows, [*file.notes, *matched.notes]

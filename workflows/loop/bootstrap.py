@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from labelkit.domain.sides import find_sides
 from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, with_pairs
 from labelkit.domain.text import counted, named
-from labelkit.errors import LabelkitError, ProjectError, UsageError
+from labelkit.errors import ProjectError, StoreError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.project import (
     PROJECT_FILE,
@@ -21,18 +23,29 @@ from labelkit.project.project import (
     find_project,
     lock_project,
     open_project,
+    remember,
     take_back_project,
 )
-from labelkit.project.rounds import latest_complete
+from labelkit.project.rounds import latest_complete, unfinished
 from labelkit.report import Report
-from labelkit.store.ownership import open_store
+from labelkit.store.ownership import give_back, open_store
+from labelkit.workflows.intake.into_place import PixelsOf
 from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
-from labelkit.workflows.intake.register import Registered, register
+from labelkit.workflows.intake.label_matching import Handling
+from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
 from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
+from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
-from labelkit.workflows.rounds.settings import TrainingOptions, check_options
+from labelkit.workflows.rounds.settings import TrainingOptions, check_options, with_remembered
+from labelkit.workflows.rounds.start import (
+    KEYPOINTS,
+    TICKS,
+    Start,
+    start_of,
+    waits_for_labels,
+)
 from labelkit.workflows.sync.push_files import write_files
-from labelkit.workflows.sync.questions import visibility_questions
+from labelkit.workflows.sync.questions import next_questions
 
 #: Skeleton of people, the default.
 DEFAULT_SKELETON = "coco17"
@@ -45,14 +58,16 @@ class BootstrapReport(Report):
     Attributes:
         project: its folder.
         registered: images, instances and labels.
-        round: the newest round; None while there are no visibility answers.
-        files: interface and tasks that ask for visibility answers while there are none; else None.
+        round: the newest round; None while people have to label first.
+        files: interface and tasks that ask them; else None.
+        start: what they are asked for; else None.
     """
 
     project: Path
     registered: Registered
     round: RoundReport | None
     files: tuple[Path, Path] | None
+    start: Start | None = None
 
     @property
     def exit_code(self) -> int:
@@ -62,8 +77,9 @@ class BootstrapReport(Report):
     def text(self) -> str:
         """For people."""
         done = self.registered
+        new = f" ({done.new_images} new)" if 0 < done.new_images < done.images else ""
         lines = [
-            f"Project {self.project}: {counted(done.images, 'image')}, "
+            f"Project {self.project}: {counted(done.images, 'image')}{new}, "
             f"{counted(done.instances, 'instance')}, {counted(done.new_labels, 'new label')} "
             f"({done.known_labels} known before)."
         ]
@@ -72,12 +88,18 @@ class BootstrapReport(Report):
         lines += done.notes
         if self.round:
             lines.append(self.round.text())
-        if not self.files:
+        if not (self.files and self.start):
             return "\n".join(lines)
+        if self.start.note:
+            lines.append(self.start.note)
+        if self.start.done:
+            lines.append(f"{self.start.missing} Or train on the labels there are: add --now")
+        wanted = {TICKS: "which keypoints can be seen", KEYPOINTS: "to place the keypoints"}
+        objects = counted(len(self.start.ids), "object")
         return "\n".join(
             [
                 *lines,
-                "No visibility answers yet. Ask people which keypoints can be seen:",
+                f"Ask people {wanted[self.start.asks]} of {objects}:",
                 "  labelkit studio    in a second terminal; or set LABEL_STUDIO_URL",
                 "  labelkit push      makes the Label Studio project and its tasks",
                 "  labelkit pull      fetches their answers; then run this command again",
@@ -92,6 +114,7 @@ class BootstrapReport(Report):
             "registered": asdict(self.registered),
             "round": asdict(self.round) if self.round else None,
             "files": [str(path) for path in self.files or ()],
+            "start": asdict(self.start) if self.start else None,
         }
 
 
@@ -107,6 +130,10 @@ def bootstrap(
     skip: Mapping[str, bool],
     options: TrainingOptions,
     pairs: str | None = None,
+    label_pixels: PixelsOf | None = None,
+    start: str | None = None,
+    dev_percent: float | None = None,
+    now: bool = False,
 ) -> BootstrapReport:
     """Register images and labels; train the first round as soon as there are answers.
 
@@ -118,53 +145,96 @@ def bootstrap(
         labels: a label file of any kind, or None.
         boxes: see `register`.
         percent: 0 ... 100, of the instances: how many may give locations; None for all.
-        skip: "unreadable", "duplicates" and "missing" -> leave such items out.
+        skip: "unreadable" and "missing" -> leave such items out.
         options: how to train.
         pairs: left/right pairs, see `with_pairs`; None takes the skeleton's.
+        label_pixels: whose pixels labels count, "file" or "picture", where a label file gives
+            another size than the picture has; None concludes it.
+        start: "ticks" or "keypoints", what people give first; None begins with ticks, and asks
+            for keypoints if those cannot teach.
+        dev_percent: 0 ... 100, of the instances: size of the dev set; None for the usual one.
+        now: train on the labels there are, even if they are fewer than a first training needs.
+
+    What decides the project is remembered, and need not be given again: `boxes`, `percent`,
+    `skip`, `start`, and how to train.
 
     Raises:
         LabelkitError: if anything given cannot be used.
     """
     check_options(options)
+    if start not in (None, TICKS, KEYPOINTS):
+        raise UsageError(f"--start {start}: expected {TICKS} or {KEYPOINTS}.")
     is_new = _existing(images, project_root) is None
     project, label_file = _project(
         images, project_root, skeleton, pairs, labels, options.seed, progress
     )
-    with lock_project(project), open_store(project) as store:
+    left_out = {
+        *project.options.get("skip", ()),
+        *(name for name, chosen in skip.items() if chosen),
+    }
+    with lock_project(project), ExitStack() as opened:
         try:
+            store = opened.enter_context(open_store(project))
+            begin_dev_set(store)
             registered = register(
                 project,
                 store,
                 progress,
                 labels=label_file,
                 boxes=boxes,
-                skip_unreadable=skip["unreadable"],
-                skip_duplicates=skip["duplicates"],
-                skip_missing=skip["missing"],
+                skip_unreadable="unreadable" in left_out,
+                handling=Handling("missing" in left_out, label_pixels),
             )
-        except LabelkitError:
-            if is_new and store.head() == 0:  # an empty project would be found later
-                take_back_project(project)
-                progress.line(f"Removed the project {project.root} again.")
+            size = settle_dev_set(project, store, dev_percent)
+        except Exception:
+            if is_new:  # an empty project would be found later
+                _take_back(project, opened, progress)
             raise
+        if size:
+            registered = replace(registered, notes=(*registered.notes, size))
+        project = remember(
+            project,
+            start=start,
+            boxes=_kept_path(project, boxes),
+            labeled=percent,
+            skip=sorted(left_out) or None,
+        )
+        project, options = with_remembered(project, options)
         snapshot = read_snapshot(project, store)
-        if not snapshot.presences:
-            if options.changes_training:
-                progress.line("Nothing is trained yet: give the training options again later.")
-            files = write_files(visibility_questions(project, snapshot))
-            return BootstrapReport(project.root, registered, None, files)
         newest = latest_complete(project)
+        if newest is None and unfinished(project) is None:
+            begin = start_of(project, snapshot)
+            waits = not now and waits_for_labels(store, snapshot, begin)
+            if waits or not snapshot.presences:
+                files = write_files(next_questions(project, snapshot))
+                return BootstrapReport(project.root, registered, None, files, begin)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.
-            if options.changes_training:
-                progress.line("Nothing is trained: give training options to labelkit retrain.")
-            report = report_round(project, snapshot, newest, False)
+            report = report_round(project, snapshot, newest, False, progress)
             return BootstrapReport(project.root, registered, report, None)
         if percent is None:
-            percent = snapshot.trainable_percent
+            percent = project.options.get("labeled", snapshot.trainable_percent)
         found, is_new = round_at(project, store, snapshot, progress, percent, options)
-        report = report_round(project, snapshot, found, is_new)
+        report = report_round(project, snapshot, found, is_new, progress)
         return BootstrapReport(project.root, registered, report, None)
+
+
+def _take_back(project: Project, opened: ExitStack, progress: Progress) -> None:
+    """Remove a project that could not be filled, and what it left in a store elsewhere."""
+    with suppress(StoreError), open_store(project) as store:  # else it is another project's
+        if store.head():
+            return
+        give_back(store)
+    opened.close()
+    take_back_project(project)
+    progress.line(f"Removed the project {project.root} again.")
+
+
+def _kept_path(project: Project, boxes: str | None) -> str | None:
+    """`--boxes` as the project keeps it: a file relative to its folder."""
+    if boxes is None or boxes in BOX_CHOICES:
+        return boxes
+    return Path(os.path.relpath(Path(boxes).resolve(), project.root)).as_posix()
 
 
 def _project(
@@ -177,7 +247,7 @@ def _project(
     progress: Progress,
 ) -> tuple[Project, LabelFile | None]:
     """The project for these images, made if there is none, and the label file."""
-    wanted = read_skeleton(skeleton) if skeleton else None
+    wanted = read_skeleton(skeleton, progress.line) if skeleton else None
     found = _existing(images, root)
     if found is not None:
         if found.images_root != images.resolve():

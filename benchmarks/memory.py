@@ -82,7 +82,7 @@ def do(step: str, folder: Path) -> None:
             store.record(Entry(i.id, VISIBILITY, answer, "file:a.csv", i.id, "1") for i in made)
     elif step == "pre-annotate":
         project = open_project(folder / "project")
-        settings = resolve(TrainingOptions(preset="tiny", pretrained=False), {})
+        settings = resolve(TrainingOptions(preset="tiny", pretrained=False), {}, skeleton)
         preset = preset_of(settings)
         with LabelStore.open(project.store_url) as store:
             plan = RoundPlan(0, "location-free", (), 0.0, store.head(), settings, 0)

@@ -31,7 +31,6 @@ from labelkit.project.predictions import write_predictions
 from labelkit.project.response_maps import MapWriter
 from labelkit.workflows.network.data import PlainCrops, loader, normalise
 from labelkit.workflows.network.inference import predict
-from labelkit.workflows.network.precision import faster_in_bf16
 from labelkit.workflows.rounds.networks import build_network
 from labelkit.workflows.rounds.run_round import keep_maps
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
@@ -60,7 +59,7 @@ def main() -> None:
 
 def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) -> tuple[str, ...]:
     """One row: the best turn of each."""
-    settings = resolve(TrainingOptions(preset=preset, pretrained=False), {})
+    settings = resolve(TrainingOptions(preset=preset, pretrained=False), {}, SKELETON)
     network = build_network("lofr", SKELETON, settings).eval()
     network.reader.read_from = "response"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -79,8 +78,9 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
 
     @torch.inference_mode()
     def bare() -> None:
+        half = settings["precision"] == "bf16"
         for batch in in_memory:
-            with torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 network(batch)
                 if flip_test:
                     network(batch.flip(-1))
@@ -95,6 +95,7 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
             SKELETON,
             size,
             flip_test=flip_test,
+            precision=settings["precision"],
         )
         with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
             write_predictions(folder / "predictions.parquet", keep_maps(seen, writer), SKELETON)

@@ -32,7 +32,7 @@ from labelkit.workflows.network.data import (
     loader,
     loader_workers,
 )
-from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.network.precision import fastest_precision
 from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
 from labelkit.workflows.synthetic.figures import SKELETON, generate
 
@@ -78,7 +78,7 @@ def measure(folder: Path, preset_name: str, steps: int, turn: int) -> tuple[floa
     preset = PRESETS[preset_name]
     found = []
     for kind in ("lofr", "simple"):
-        recipe = make_recipe(preset, len(examples), 1, seed=turn, located=True)
+        recipe = make_recipe(preset, len(examples), 1, turn, True, fastest_precision())
         recipe = replace(recipe, steps=steps, steps_per_epoch=steps)
         if kind == "simple":
             recipe = replace(recipe, weights=(0.0, 0.0, 0.0, 0.0))
@@ -132,11 +132,10 @@ def from_memory(
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     chosen = module.configure_optimizers()
     optimizer, schedule = chosen["optimizer"], chosen["lr_scheduler"]["scheduler"]
-    bf16 = faster_in_bf16(device)
 
     def step(number: int) -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             loss = module.training_step(batches[number % len(batches)], number)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

@@ -168,9 +168,10 @@ def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     With several processes, each returns its part of the mean over all of them: averaged, as
     their gradients are, the parts are the mean of one large batch.
     """
-    total = weight.sum()
+    total, processes = weight.sum(), 1
     if distributed.is_available() and distributed.is_initialized():
         total = total.clone()
         distributed.all_reduce(total)
-        total = total / distributed.get_world_size()
-    return (values * weight).sum() / total.clamp(min=1)
+        processes = distributed.get_world_size()
+    total = torch.where(total > 0, total, 1.0)
+    return (values * weight).sum() * processes / total

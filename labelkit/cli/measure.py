@@ -16,6 +16,7 @@ from labelkit.cli.options import (
     MirrorOption,
     OutputOption,
     OverwriteOption,
+    PrecisionOption,
     PresetOption,
     PretrainedOption,
     ProjectOption,
@@ -239,6 +240,7 @@ def benchmark(
     pretrained: PretrainedOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
+    precision: PrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a table of the paper on your labelled images.
@@ -265,7 +267,7 @@ def benchmark(
     from labelkit.workflows.measure.benchmark import benchmark as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
-    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror)
+    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, precision)
     report = run(
         table,
         Console(),

@@ -79,6 +79,12 @@ MirrorOption = Annotated[
         help="Also train on mirror images. Turn it off if left and right look different.",
     ),
 ]
+PrecisionOption = Annotated[
+    Literal["full", "bf16"] | None,
+    typer.Option(
+        "--precision", help="Number format. Default: as before; at first the fastest here."
+    ),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Random seed.")]
 DevicesOption = Annotated[
     int | None,

@@ -34,7 +34,7 @@ def completed(monkeypatch):
         ("labelkit pull --take ", [THEIRS, OURS]),
         ("labelkit export --format ", FORMATS),
         ("labelkit score --metric ", METRICS),
-        ("labelkit benchmark ", tables(PRESETS["tiny"], "")),
+        ("labelkit benchmark ", tables(PRESETS["tiny"])),
         ("labelkit ser", ["serve"]),
         ("labelkit export --pre", []),  # the former name of --with-predictions
     ],

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import distributed
 
 from labelkit.models.losses import (
     classification_loss,
@@ -149,6 +150,32 @@ def test_only_located_and_present_keypoints_count_in_the_response_loss():
     nothing.backward()
     assert nothing.item() == 0
     assert response.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("located", "elsewhere", "expected"),
+    [
+        (1.0, 0.0, 2 * math.log(2)),  # the only one of two processes: their mean is ln 2
+        (1.0, 1.0, math.log(2)),
+        (0.0, 1.0, 0.0),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_the_mean_of_two_processes_is_that_of_all_their_keypoints(
+    monkeypatch, located, elsewhere, expected
+):
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_reduce", lambda total: total.add_(elsewhere))
+    response = torch.tensor([[[[0.5, 0.5]]]])
+    target = torch.tensor([[[[1.0, 0.0]]]])
+    mine = response_loss(response, target, torch.tensor([[located]]))
+    assert mine.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_mean_of_weights_below_one_is_still_a_mean():
+    heatmaps, target = torch.full((1, 1, 2, 2), 3.0), torch.zeros(1, 1, 2, 2)
+    assert heatmap_mse(heatmaps, target, torch.tensor([[0.25]])).item() == pytest.approx(9)
 
 
 def test_presence_read_off_heatmaps_counts_with_the_cnn():

@@ -32,6 +32,7 @@ from labelkit.workflows.rounds.networks import (
     predict_instances,
     train_network,
 )
+from labelkit.workflows.rounds.settings import settings_of
 
 #: How a file with a project's table begins.
 MARK = r'\A\{\s*"rows": \[\s*\{\s*"name": "skeleton in box"'
@@ -195,11 +196,11 @@ def _rows_of_round(
     progress: Progress,
     supervised: bool,
 ) -> Iterator[ResultRow]:
-    plan = found.plan
+    plan, settings = found.plan, settings_of(found)
     percent = format_percent(round(100 * plan.labelled_share, 1))
 
     def row(name: str, network: Any) -> ResultRow:
-        outputs = predict_instances(data.project, network, plan.settings, data.instances, progress)
+        outputs = predict_instances(data.project, network, settings, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in outputs
         }
@@ -216,7 +217,7 @@ def _rows_of_round(
                 "simple",
                 project,
                 [example for example in examples if example.pose is not None],
-                plan.settings,
+                settings,
                 plan.seed,
                 model,
                 progress,

@@ -18,6 +18,7 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.models.reading import PoseReader, rotate
 from labelkit.project.preannotation import PRESENT
+from labelkit.project.response_maps import take_maps
 from labelkit.workflows.network.data import (
     PlainCrops,
     ahead,
@@ -27,7 +28,7 @@ from labelkit.workflows.network.data import (
     prior_in_cells,
 )
 from labelkit.workflows.network.decode import confidence, height_at, refine
-from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.network.precision import supports_bf16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +47,15 @@ class PredictionWithMaps:
     response: NDArray[np.float32]
     cams: NDArray[np.float32]
 
+    def take(self, columns: NDArray[np.int64]) -> PredictionWithMaps:
+        """The prediction of other keypoints: (K,) their indices in this one, -1 for new ones."""
+        return PredictionWithMaps(
+            self.prediction.take(columns),
+            self.to_cells,
+            take_maps(self.response, columns),
+            take_maps(self.cams, columns),
+        )
+
 
 def predict(
     network: nn.Module,
@@ -56,6 +66,7 @@ def predict(
     *,
     batch_size: int = 64,
     flip_test: bool = True,
+    precision: str = "full",
 ) -> Iterator[PredictionWithMaps]:
     """Predict instance by instance, in the order given.
 
@@ -67,6 +78,7 @@ def predict(
         size_hw: crop size in pixels.
         batch_size: crops at a time.
         flip_test: average with the prediction for the mirror image.
+        precision: "full" or "bf16"; a device without bf16 computes in full precision.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
@@ -80,7 +92,8 @@ def predict(
     batches = ahead(loader(crops, batch_size, workers))
     done = 0
     # Threads cut the next crops and run the network while the caller writes the last results.
-    for rows in ahead(_rows(network, device, batches, size_hw, flip, expected)):
+    half = precision == "bf16" and supports_bf16()
+    for rows in ahead(_rows(network, device, half, batches, size_hw, flip, expected)):
         for cell_xy, score, present, response, cam, affine in rows:
             yield PredictionWithMaps(
                 make_prediction(
@@ -100,6 +113,7 @@ def predict(
 def _rows(
     network: nn.Module,
     device: torch.device,
+    half: bool,
     batches: Iterable[Mapping[str, Tensor]],
     size_hw: tuple[int, int],
     flip: Tensor | None,
@@ -110,7 +124,7 @@ def _rows(
     `expected` holds the pose prior of all crops, see `prior_in_cells`.
     """
     reader: PoseReader = network.reader  # type: ignore[assignment]
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device))
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
     done = 0
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))

@@ -1,27 +1,47 @@
-"""Which number format is fastest on this machine."""
+"""The number format of a training and of its predictions."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from time import perf_counter
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+#: "full" computes with 32 bits, "bf16" mostly with 16; weights have 32 in both.
+PRECISIONS = ("full", "bf16")
+
+#: Lightning's names, which a round records too.
+LIGHTNING: dict[str, Literal["32-true", "bf16-mixed"]] = {"full": "32-true", "bf16": "bf16-mixed"}
+
 #: Timed convolutions in each format; the best counts.
 TURNS = 5
 
 
-def faster_in_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster than full precision on a device.
+def fastest_precision() -> str:
+    """ "bf16" where it is faster than full precision on this machine, else "full".
 
     A CPU that supports the format may still take twice as long in it (Intel Xeons whose AMX is
-    hidden by a virtual machine), so on CPUs a convolution is timed, once per process.
+    hidden by a virtual machine), so on CPUs a convolution is timed. The formats give different
+    weights and timings vary: whoever asks keeps the answer. The processes of a distributed
+    training have to agree, so with several of them nothing is timed.
     """
-    if device.type == "cuda":
+    if not supports_bf16():
+        return "full"
+    if torch.cuda.is_available():
+        return "bf16"
+    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+    return "bf16" if not several and _convolves_faster_in_bf16() else "full"
+
+
+def supports_bf16() -> bool:
+    """Whether the GPU, or the CPU where there is none, computes in bfloat16 itself."""
+    if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() and _convolves_faster_in_bf16()
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 @cache

@@ -10,11 +10,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import duration
@@ -35,7 +36,7 @@ from labelkit.workflows.network.data import (
     loader_workers,
     normalise,
 )
-from labelkit.workflows.network.precision import faster_in_bf16
+from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
 
@@ -64,6 +65,7 @@ class Recipe:
         located_share, located_odds: which crops are drawn, see `MixedSampler`.
         pseudo_labels_at, keep_fraction: see `PseudoLabels`.
         rotation, mirror: see `Augmentation`.
+        precision: "full" or "bf16"; see `fastest_precision`.
         seed: of the run.
     """
 
@@ -85,6 +87,7 @@ class Recipe:
     keep_fraction: float
     rotation: float
     mirror: bool
+    precision: str
     seed: int
 
     @property
@@ -94,7 +97,12 @@ class Recipe:
 
 
 def make_recipe(
-    preset: Mapping[str, Any], crops: int, epochs: int, seed: int, located: bool
+    preset: Mapping[str, Any],
+    crops: int,
+    epochs: int,
+    seed: int,
+    located: bool,
+    precision: str = "full",
 ) -> Recipe:
     """The recipe of a preset.
 
@@ -105,6 +113,7 @@ def make_recipe(
         seed: of the run.
         located: whether anything has a location; without any, learning rates differ and short
             trainings make no pseudo-labels.
+        precision: see `Recipe`.
     """
     training = dict(preset["training"])
     del training["epochs"]
@@ -116,7 +125,12 @@ def make_recipe(
     if not located and epochs * per_epoch < TEACHING_STEPS:
         training["pseudo_labels_at"] = ()
     return Recipe(
-        steps=epochs * per_epoch, steps_per_epoch=per_epoch, seed=seed, **training, **preset["loss"]
+        steps=epochs * per_epoch,
+        steps_per_epoch=per_epoch,
+        precision=precision,
+        seed=seed,
+        **training,
+        **preset["loss"],
     )
 
 
@@ -206,6 +220,38 @@ class PoseTraining(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+class _Batches(pl.LightningDataModule):
+    """The batches of a training, drawn from the epoch in which it begins or resumes.
+
+    Workers cut crops ahead as soon as there is a loader, before an epoch starts: epoch and
+    pseudo-labels have to be right by then.
+
+    Args:
+        crops, batch_size, sampler: see `loader`.
+        pseudo_labels: of the crops.
+    """
+
+    def __init__(
+        self,
+        crops: TrainingCrops,
+        batch_size: int,
+        sampler: MixedSampler,
+        pseudo_labels: PseudoLabels,
+    ) -> None:
+        super().__init__()
+        self.crops = crops
+        self.batch_size = batch_size
+        self.sampler = sampler
+        self.pseudo_labels = pseudo_labels
+
+    def train_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed
+        self.sampler.set_epoch(epoch)
+        self.pseudo_labels.make_for(epoch)
+        return loader(self.crops, self.batch_size, loader_workers(), self.sampler)
 
 
 class _EpochLine(pl.Callback):
@@ -312,20 +358,24 @@ def train(
     reader: PoseReader = network.reader  # type: ignore[assignment]
     reader.read_from = "heatmaps" if located else "response"
     gpu = torch.cuda.is_available()
-    bf16 = faster_in_bf16(torch.device("cuda" if gpu else "cpu"))
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if bf16 else "32-true"
     line = _EpochLine(progress, what, state)
     augmentation = Augmentation(recipe.rotation, recipe.mirror)
     crops = TrainingCrops(images_root, examples, skeleton, size_hw, augmentation)
     pseudo_labels = PseudoLabels(
-        network, crops, recipe.pseudo_labels_at, recipe.epochs, recipe.keep_fraction, recipe.mirror
+        network,
+        crops,
+        recipe.pseudo_labels_at,
+        recipe.epochs,
+        recipe.keep_fraction,
+        recipe.mirror,
+        recipe.precision,
     )
     callbacks: list[pl.Callback] = [line, pseudo_labels]
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices or ("auto" if gpu else 1),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", "1"))),
-        precision=precision,
+        precision=LIGHTNING[recipe.precision],
         max_epochs=recipe.epochs,
         callbacks=callbacks,
         plugins=[SafetensorsIO()],
@@ -358,7 +408,7 @@ def train(
             with shown.bar(what) as line.step:
                 trainer.fit(
                     PoseTraining(network, recipe),
-                    loader(crops, recipe.batch_size, loader_workers(), sampler),
+                    datamodule=_Batches(crops, recipe.batch_size, sampler, pseudo_labels),
                     ckpt_path=state if state.is_file() else None,
                 )
         except SystemExit:
@@ -371,7 +421,7 @@ def train(
         "device": torch.cuda.get_device_name()
         if gpu
         else f"CPU, {torch.get_num_threads()} threads",
-        "precision": precision,
+        "precision": LIGHTNING[recipe.precision],
         "world_size": trainer.world_size,
         "located": len(located),
         "answered": sum(examples[i].presence is not None for i in others),

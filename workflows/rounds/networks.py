@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from labelkit.domain.instance import Instance
-from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import CheckpointError, MissingDependencyError
+from labelkit.domain.pose import UNKNOWN
+from labelkit.domain.skeleton import Skeleton, make_skeleton, skeleton_from_table
+from labelkit.errors import CheckpointError, MissingDependencyError, WaitingForLabels
 from labelkit.progress import Progress
 from labelkit.project.project import Project, is_main_process
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
@@ -62,6 +66,46 @@ def examples_of(snapshot: LabelSnapshot, labelled: Sequence[str]) -> list[Exampl
     ]
 
 
+def learned(skeleton: Skeleton, examples: Sequence[Example]) -> Skeleton:
+    """The keypoints that a training can teach: those located in any example.
+
+    Where nothing is located, they are those with any visibility answer. A network for the others
+    would predict noise.
+
+    Args:
+        skeleton: of the examples.
+        examples: to learn from.
+
+    Raises:
+        WaitingForLabels: if there are none.
+    """
+    located = [example.pose.known for example in examples if example.pose is not None]
+    told = np.any(located or [example.presence > UNKNOWN for example in examples], axis=0)
+    if not told.any():
+        raise WaitingForLabels(
+            "No one has answered about any keypoint of the skeleton yet.",
+            "Type: labelkit push, answer in Label Studio, then labelkit pull",
+        )
+    return skeleton.subset(np.flatnonzero(told).tolist())
+
+
+def training_table(skeleton: Skeleton) -> dict[str, Any]:
+    """What of a skeleton changes a training, as JSON values."""
+    table = skeleton.to_table()
+    return {key: table[key] for key in ("keypoints", "links", "pairs", "layout")}
+
+
+def restricted(examples: Sequence[Example], skeleton: Skeleton, to: Skeleton) -> list[Example]:
+    """Examples of a skeleton as examples of some of its keypoints."""
+    columns = list(to.columns_in(skeleton.keypoints))
+    return [
+        replace(
+            e, presence=e.presence[columns], pose=None if e.pose is None else e.pose.take(columns)
+        )
+        for e in examples
+    ]
+
+
 def train_network(
     kind: str,
     project: Project,
@@ -95,9 +139,11 @@ def train_network(
     import torch
 
     from labelkit.models.checkpoint import network_header, save_checkpoint
+    from labelkit.workflows.network.precision import fastest_precision
     from labelkit.workflows.network.training import make_recipe, train
 
-    skeleton = project.skeleton
+    skeleton = learned(project.skeleton, examples)
+    examples = restricted(examples, project.skeleton, skeleton)
     preset = preset_of(settings)
     if kind in ("simple", "twin"):
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
@@ -114,7 +160,14 @@ def train_network(
         skeleton,
         project.images_root,
         preset["input_size"],
-        make_recipe(preset, crops or len(examples), settings["epochs"], seed, located),
+        make_recipe(
+            preset,
+            crops or len(examples),
+            settings["epochs"],
+            seed,
+            located,
+            settings.get("precision") or fastest_precision(),
+        ),
         state,
         progress,
         what,
@@ -123,7 +176,7 @@ def train_network(
     if is_main_process():
         header = {
             "network": network_header(kind, len(skeleton), skeleton.links, preset),
-            "skeleton": {"name": skeleton.name, "keypoints": list(skeleton.keypoints)},
+            "skeleton": skeleton.to_table(),
             "training": record,
         }
         save_checkpoint(model, network, header)
@@ -165,6 +218,9 @@ def fit_reader(network: Any, examples: Sequence[Example], skeleton: Skeleton, mi
 def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
     """The network that a round kept, and the header of its file.
 
+    Its attribute `skeleton` says what it predicts: what it has learned, which need not be all of
+    the project's keypoints, under the names that they had then.
+
     Raises:
         CheckpointError: if the file holds no network of labelkit, or one for other keypoints.
     """
@@ -175,10 +231,10 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
         network, header = load_model(path)
     except CheckpointError as error:
         raise CheckpointError(error.problem, advice) from error
-    trained_for = header.get("skeleton") or {}
-    if trained_for.get("keypoints") != list(skeleton.keypoints):
+    network.skeleton = _trained_for(header.get("skeleton") or {}, skeleton)
+    if max(skeleton.columns_in(network.skeleton.keypoints)) < 0:
         raise CheckpointError(
-            f"{path} was trained for the skeleton {trained_for.get('name')!r}; "
+            f"{path} was trained for the skeleton {network.skeleton.name!r}; "
             f"the project has {skeleton.name!r}.",
             advice,
         )
@@ -186,6 +242,20 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
     earlier = "heatmaps" if training.get("located") else "response"  # until 2026-11-28
     network.reader.read_from = training.get("read_from", earlier)  # type: ignore[union-attr]
     return network, header
+
+
+def _trained_for(table: Mapping[str, Any], skeleton: Skeleton) -> Skeleton:
+    """The skeleton of a network, from the header of its file.
+
+    Networks trained until 2026-11-28 name only their keypoints: the rest is as in the project, or
+    where keypoints were removed from it, as their names tell.
+    """
+    if "pairs" in table:
+        return skeleton_from_table(table, "the network")
+    names = [skeleton.present_name(name) for name in table.get("keypoints") or ["(no names)"]]
+    if set(names) <= set(skeleton.keypoints):
+        return skeleton.subset([skeleton.index(name) for name in names])
+    return make_skeleton(str(table.get("name")), names)
 
 
 def predict_instances(
@@ -197,21 +267,27 @@ def predict_instances(
 ) -> Iterator[PredictionWithMaps]:
     """Run a network on instances, a batch at a time.
 
+    Predictions have the project's keypoints; those that the network has not learned are unknown.
+
     Args:
         project: images and skeleton.
         network: see `load_network`.
-        settings: that it was trained with.
+        settings: that it was trained with, see `settings_of`.
         instances: by id.
         progress: shows a bar.
     """
     from labelkit.workflows.network.inference import predict
 
-    predictions = predict(
+    predictions: Iterator[PredictionWithMaps] = predict(
         network,
         list(instances.values()),
         project.images_root,
-        project.skeleton,
+        network.skeleton,
         preset_of(settings)["input_size"],
         flip_test=settings["mirror"],
+        precision=settings.get("precision", "full"),
     )
+    if network.skeleton.keypoints != project.skeleton.keypoints:
+        columns = np.array(project.skeleton.columns_in(network.skeleton.keypoints))
+        predictions = (item.take(columns) for item in predictions)
     return progress.track(predictions, "Pre-annotating", len(instances))

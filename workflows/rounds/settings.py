@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from labelkit.domain.skeleton import Skeleton, skeleton_from_table
 from labelkit.domain.text import named
 from labelkit.errors import UsageError
+from labelkit.project.project import REMEMBERED, Project, remember
+from labelkit.project.rounds import Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class TrainingOptions:
         pretrained: start from ImageNet weights.
         rotation: training crops turn by up to this many degrees, either way.
         mirror: also train on mirrored crops, with left and right keypoints swapped.
+        precision: "full" or "bf16", the number format of trainings and predictions.
         seed: of the training.
         devices: GPUs, or processes without GPUs, on each machine.
     """
@@ -33,6 +36,7 @@ class TrainingOptions:
     pretrained: bool | None = None
     rotation: float | None = None
     mirror: bool | None = None
+    precision: str | None = None
     seed: int | None = None
     devices: int | None = None
 
@@ -46,7 +50,7 @@ def check_options(options: TrainingOptions) -> None:
     """Refuse options that no training can use, before anything is created.
 
     Raises:
-        UsageError: on an unknown preset or backbone, or no epochs.
+        UsageError: on an unknown preset, backbone or precision, or no epochs.
     """
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
@@ -54,6 +58,8 @@ def check_options(options: TrainingOptions) -> None:
         _check_preset(options.preset)
     if options.backbone is not None:
         _check_backbone(options.backbone)
+    if options.precision is not None:
+        _check_precision(options.precision)
 
 
 def _check_preset(name: str) -> None:
@@ -74,18 +80,38 @@ def _check_backbone(name: str) -> None:
         )
 
 
+def _check_precision(name: str) -> None:
+    from labelkit.workflows.network.precision import PRECISIONS
+
+    if name not in PRECISIONS:
+        raise UsageError(f"There is no precision {name!r}.", f"Choose {' or '.join(PRECISIONS)}.")
+
+
+def with_remembered(project: Project, options: TrainingOptions) -> tuple[Project, TrainingOptions]:
+    """Remember the options of a training, and take those that were given before.
+
+    Raises:
+        UsageError: see `check_options`; then nothing is remembered.
+    """
+    check_options(options)
+    names = [item.name for item in fields(options) if item.name in REMEMBERED]
+    project = remember(project, **{name: getattr(options, name) for name in names})
+    return project, replace(options, **{name: project.options.get(name) for name in names})
+
+
 def resolve(
     options: TrainingOptions, earlier: Mapping[str, Any], skeleton: Skeleton
 ) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
 
     Crops are mirrored as the preset says, but not if keypoints on one side have no partner: a
-    mirror image would teach them on the other side.
+    mirror image would teach them on the other side. The number format is the one that is fastest
+    here and now; later rounds keep it, whatever is fastest then.
 
     Args:
         options: of this command.
         earlier: settings of the last round, kept where there is no option; may be empty.
-        skeleton: of the project.
+        skeleton: of the keypoints that the training teaches.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -95,6 +121,7 @@ def resolve(
     import torch
 
     from labelkit.models.presets import PRESETS
+    from labelkit.workflows.network.precision import fastest_precision
 
     name = options.preset or earlier.get("preset")
     if name is None:
@@ -122,6 +149,7 @@ def resolve(
         "pretrained": chosen("pretrained", True),
         "rotation": chosen("rotation", preset["training"]["rotation"]),
         "mirror": chosen("mirror", mirrors(skeleton)),
+        "precision": chosen("precision", "") or fastest_precision(),
     }
     _check_backbone(settings["backbone"])
     return settings
@@ -133,10 +161,22 @@ def note_on_mirroring(settings: Mapping[str, Any], skeleton: Skeleton) -> str:
     if settings["mirror"] or not alone:
         return ""
     return (
-        f"training crops are not mirrored, because these names say left or right but have no "
-        f"partner: {named(alone)}. Name pairs with labelkit skeleton edit --pairs LEFT:RIGHT,..., "
-        "or add --mirror if mirror images are right as they are."
+        "training crops are not mirrored, because these names say left or right, but no partner "
+        f"of theirs is labelled: {named(alone)}. Name pairs with labelkit skeleton edit --pairs "
+        "LEFT:RIGHT,..., or add --mirror if mirror images are right as they are."
     )
+
+
+def settings_of(found: Round) -> dict[str, Any]:
+    """The settings of a round; earlier versions chose the number format only when they trained."""
+    from labelkit.workflows.network.precision import LIGHTNING
+
+    settings = dict(found.plan.settings)
+    trained = found.facts.get("training", {}).get("precision")
+    for name, recorded in LIGHTNING.items():
+        if trained == recorded:
+            settings.setdefault("precision", name)
+    return settings
 
 
 def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:

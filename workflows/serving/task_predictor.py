@@ -25,6 +25,7 @@ from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.settings import settings_of
 
 #: Instances predicted at a time.
 BATCH = 64
@@ -206,9 +207,9 @@ class TaskPredictor:
 
     def _predictions(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
         assert self._round is not None
-        plan = self._round.plan
+        settings = settings_of(self._round)
         by_id = {instance.id: instance for instance in instances}
-        found = predict_instances(self.project, self._network, plan.settings, by_id, Silent())
+        found = predict_instances(self.project, self._network, settings, by_id, Silent())
         return {item.prediction.instance_id: item.prediction for item in found}
 
     def _image(self, task: Mapping[str, Any]) -> Image | str:

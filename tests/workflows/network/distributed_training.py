@@ -39,9 +39,6 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         )
         for number, item in enumerate(coco.annotations)
     ]
-    training.faster_in_bf16 = lambda _: (
-        False
-    )  # half precision would round other batches differently
     torch.manual_seed(0)
     preset = {**PRESETS["tiny"], "backbone": "test_resnet"}
     network = build_model("lofr", 14, coco.skeleton.links, preset, pretrained=False)
@@ -49,6 +46,7 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
+    # In full precision: half precision would round other batches differently.
     recipe = training.make_recipe(preset, len(examples), 1, seed=0, located=True)
     # Keep every pseudo-label: which half is more confident would depend on the last bit.
     recipe = replace(recipe, keep_fraction=1.0)

@@ -12,7 +12,7 @@ from labelkit.errors import CheckpointError
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
-from labelkit.workflows.network import training
+from labelkit.workflows.network import pseudo_labels, training
 from labelkit.workflows.network.data import Example
 from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
 
@@ -168,6 +168,35 @@ def test_a_resumed_run_learns_from_the_pseudo_labels_of_the_killed_one(examples,
     assert not all(same)
 
 
+@pytest.mark.parametrize("pseudo_labels_at", [0.25, 0.5])
+def test_a_run_with_loader_workers_resumes_to_the_same_weights_too(
+    examples, tmp_path, monkeypatch, pseudo_labels_at
+):
+    """A worker cuts crops ahead, before the resumed epoch has begun and made its pseudo-labels."""
+    monkeypatch.setattr(training, "loader_workers", lambda: 1)
+    plan = recipe(training={"pseudo_labels_at": (pseudo_labels_at,)}, epochs=4)
+    through, resumed = make_tiny(), make_tiny(seed=7)
+    run(through, examples, tmp_path, plan, name="through.safetensors")
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, plan, KilledAfter(2))
+    run(resumed, examples, tmp_path, plan)
+    assert_same(weights(resumed), weights(through))
+
+
+def test_pseudo_labels_are_made_once_in_their_epoch(examples, tmp_path, monkeypatch):
+    made = []
+    real = pseudo_labels.make_pseudo_labels
+    monkeypatch.setattr(
+        pseudo_labels, "make_pseudo_labels", lambda *args: made.append(1) or real(*args)
+    )
+    plan = recipe(training={"pseudo_labels_at": (0.5,)}, epochs=4)
+    with pytest.raises(Killed):
+        run(make_tiny(), examples, tmp_path, plan, KilledAfter(2))
+    assert made == []
+    run(make_tiny(), examples, tmp_path, plan)
+    assert made == [1]
+
+
 def test_a_kill_before_the_weights_are_saved_costs_only_the_last_epoch(examples, tmp_path):
     network = make_tiny()
     run(network, examples, tmp_path)
@@ -302,7 +331,7 @@ LOSSES = {
     ("paper", "lofr"): 1.129279,
     ("plus", "lofr"): 13.32616,
     ("tiny", "lofr"): 16.84616,
-    ("paper", "detr"): 0.9989129,
+    ("paper", "detr"): 0.9298749,
     ("tiny", "simple"): 16.44598,
     ("tiny", "twin"): 36.77515,
 }

@@ -56,6 +56,8 @@ def keypoints(project: Project, store: LabelStore) -> pd.DataFrame:
         {
             "image": repeated(lambda id_: labels.instances[id_].image.path),
             "instance": repeated(str),
+            "category": repeated(lambda id_: labels.instances[id_].category),
+            "individual": repeated(lambda id_: labels.instances[id_].individual),
             "keypoint": pd.Categorical([*names] * len(ids), names),
             "x": xy[..., 0].ravel(),
             "y": xy[..., 1].ravel(),
@@ -115,7 +117,7 @@ def history(project: Project, store: LabelStore) -> pd.DataFrame:
             "started_at": item.started_at,
             "finished_at": item.finished_at,
             "seed": item.plan.seed,
-            **item.plan.settings,
+            **{key: value for key, value in item.plan.settings.items() if key != "skeleton"},
             **{f"dev_{name}": value for name, value in item.facts.get("dev", {}).items()},
         }
         for item in rounds(project)

@@ -50,7 +50,10 @@ def project(tmp_path) -> Iterator[Project]:
     with LabelStore.open(made.store_url) as store:
         store.add_images(images)
         found = store.add_instances(
-            NewInstance(i.image, i.box, i.box_source, i.area) for i in map(make_instance, images)
+            NewInstance(
+                i.image, i.box, i.box_source, i.area, "cat" if i.image.path == "0.png" else ""
+            )
+            for i in map(make_instance, images)
         )
         ann = {"annotator": "ann", "made_at": "2026-01-02T10:00:00Z"}
         store.record(
@@ -82,6 +85,8 @@ def test_keypoints_come_one_a_row_with_the_newest_prediction_beside_them(project
     assert list(frame.columns) == [
         "image",
         "instance",
+        "category",
+        "individual",
         "keypoint",
         "x",
         "y",
@@ -100,6 +105,7 @@ def test_keypoints_come_one_a_row_with_the_newest_prediction_beside_them(project
     assert frame.keypoint.tolist() == ["nose", "left_paw", "right_paw", "tail"] * 5
     first = frame[frame.image == "0.png"]
     assert first.instance.unique().tolist() == [make_instance("0.png").id]
+    assert frame.groupby("image").category.unique().map(list).tolist() == [["cat"], *[[""]] * 4]
     assert first.x.fillna(-1).tolist() == [10.5, 30.0, -1, 50.0]
     assert first.y.fillna(-1).tolist() == [20.25, 40.0, -1, 60.0]
     assert first.visibility.tolist() == [2, 1, 0, 2]

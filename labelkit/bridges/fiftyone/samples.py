@@ -202,7 +202,7 @@ def _detection(item: ReviewItem, picture: Picture, skeleton: Skeleton) -> dict[s
         "_cls": "Detection",
         "attributes": {},
         "tags": [],
-        "label": "object",
+        "label": item.instance.category or "object",
         "bounding_box": [left, top, right - left, bottom - top],
         "labelkit_id": item.instance.id,
         "box_source": item.instance.box_source,

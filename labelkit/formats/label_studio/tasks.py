@@ -1,8 +1,12 @@
-"""Label Studio tasks: an image with its boxes, and the keypoints to correct."""
+"""Label Studio tasks: an image with its boxes, or one object, and the keypoints to correct.
+
+A task about one object has no box region. So a click on a drawn keypoint selects it, and Backspace
+deletes nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelkit.domain.instance import Box, Image, Instance
@@ -20,8 +24,9 @@ from labelkit.formats.label_studio.config import (
 #: Values of `data["labelkit"]["kind"]` in a task.
 VISIBILITY_TASK, CORRECTION_TASK = "visibility", "correction"
 
-#: Size of a keypoint's dot in percent of the image's width; it does not affect coordinates.
-DOT = 0.6
+#: Radius of a keypoint's dot, and of an occluded one, in percent of the width of what is shown; it
+#: does not affect coordinates.
+DOT, OCCLUDED_DOT = 0.6, 1.1
 
 
 def visibility_task(
@@ -31,6 +36,8 @@ def visibility_task(
     image_url: str,
     model_version: str = "boxes",
     crop: Box | None = None,
+    *,
+    one_object: bool = False,
 ) -> dict[str, Any]:
     """A task that shows the boxes of one image, whose visible keypoints are to be ticked.
 
@@ -42,10 +49,13 @@ def visibility_task(
         model_version: of the prediction that holds the boxes; Label Studio shows it only if its
             project names the same version.
         crop: the part of the image that `image_url` shows, in its pixels; None for all of it.
+        one_object: the task is about one object, and shows no box.
     """
     frame = _frame(image, crop)
-    result = [_box(instance, frame) for instance in instances]
-    data = _data(image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version, crop)
+    result = [] if one_object else [_box(instance, frame) for instance in instances]
+    data = _data(
+        image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version, crop, one_object
+    )
     return {"data": data, "predictions": [{"model_version": model_version, "result": result}]}
 
 
@@ -57,6 +67,7 @@ def correction_task(
     image_url: str,
     model_version: str,
     crop: Box | None = None,
+    one_object: bool = False,
 ) -> dict[str, Any]:
     """A task that shows pre-annotated keypoints, to be corrected.
 
@@ -73,6 +84,7 @@ def correction_task(
         model_version: of the prediction; Label Studio shows it only if its project names the same
             version.
         crop: the part of the image that `image_url` shows, in its pixels; None for all of it.
+        one_object: the task is about one object, and shows no box.
     """
     frame = _frame(image, crop)
     result: list[dict[str, Any]] = []
@@ -85,14 +97,22 @@ def correction_task(
         served[instance.id] = [skeleton.keypoints[k] for k in shown]
         for k in shown:
             scores.append(float(pose.score[k]))
-            result += _keypoint(instance, pose, k, skeleton.keypoints[k], frame)
+            result += _keypoint(instance, pose, k, skeleton.keypoints[k], frame, one_object)
     instances = [instance for instance, _ in items]
-    result += [_box(instance, frame) for instance in instances]
+    result += [] if one_object else [_box(instance, frame) for instance in instances]
     prediction: dict[str, Any] = {"model_version": model_version, "result": result}
     if scores:
         prediction["score"] = sum(scores) / len(scores)
     data = _data(
-        image, instances, skeleton, image_url, CORRECTION_TASK, served, model_version, crop
+        image,
+        instances,
+        skeleton,
+        image_url,
+        CORRECTION_TASK,
+        served,
+        model_version,
+        crop,
+        one_object,
     )
     return {"data": data, "predictions": [prediction]}
 
@@ -106,6 +126,7 @@ def _data(
     served: dict[str, list[str]],
     model_version: str,
     crop: Box | None,
+    one_object: bool,
 ) -> dict[str, Any]:
     """The part of a task that every export returns unchanged, whatever happens to predictions."""
     frame = _frame(image, crop)
@@ -118,12 +139,21 @@ def _data(
             "width": frame.w,
             "height": frame.h,
             **({"crop": list(crop)} if crop else {}),
+            **({"box": list(instances[0].box)} if one_object else {}),
             "skeleton": skeleton.name,
             "instances": [instance.id for instance in instances],
+            **_named("categories", {i.id: i.category for i in instances}),
+            **_named("individuals", {i.id: i.individual for i in instances}),
             "served": served,
             "model_version": model_version,
         },
     }
+
+
+def _named(what: str, names: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What a label file says of the objects, by id; nothing where it says nothing."""
+    said = {id_: name for id_, name in names.items() if name}
+    return {what: said} if said else {}
 
 
 def _frame(image: Image, crop: Box | None) -> Box:
@@ -157,25 +187,24 @@ def _box(instance: Instance, frame: Box) -> dict[str, Any]:
 
 
 def _keypoint(
-    instance: Instance, pose: Pose, k: int, name: str, frame: Box
+    instance: Instance, pose: Pose, k: int, name: str, frame: Box, one_object: bool
 ) -> list[dict[str, Any]]:
     """The dot, and a choice with the same id if it is occluded."""
-    region = f"{instance.id}.{k}"
+    region, occluded = f"{instance.id}.{k}", pose.visibility[k] == OCCLUDED
     x, y = pose.xy[k].tolist()
     place = {
         "x": min(max(100 * (x - frame.x) / frame.w, 0.0), 100.0),
         "y": min(max(100 * (y - frame.y) / frame.h, 0.0), 100.0),
-        "width": DOT,
+        "width": OCCLUDED_DOT if occluded else DOT,
     }
+    parent = {} if one_object else {"parentID": instance.id}
     dot = _region(frame, region, KEYPOINTS, "keypointlabels") | {
         "value": place | {"keypointlabels": [name]},
-        "parentID": instance.id,
+        **parent,
         "score": float(pose.score[k]),
     }
-    if pose.visibility[k] != OCCLUDED:
-        return [dot]
     choice = _region(frame, region, VISIBILITY, "choices") | {
         "value": place | {"choices": [OCCLUDED_CHOICE]},
-        "parentID": instance.id,
+        **parent,
     }
-    return [dot, choice]
+    return [dot, choice] if occluded else [dot]

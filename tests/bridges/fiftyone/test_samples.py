@@ -1,6 +1,7 @@
 """Samples as FiftyOne stores them, worked by hand, and against FiftyOne's own."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from builders import make_pose
@@ -47,6 +48,13 @@ def test_answers_are_attributes_of_the_box():
     box = document()["boxes"]["detections"][0]
     assert box["can_be_seen"] == ["nose", "left_paw", "right_paw"]
     assert box["cannot_be_seen"] == ["tail"]
+
+
+def test_a_box_is_labelled_with_the_category_of_its_object():
+    item = make_item()
+    named = replace(item, instance=replace(item.instance, category="cat"))
+    labels = [box["label"] for box in document(item, named)["boxes"]["detections"]]
+    assert labels == ["object", "cat"]
 
 
 def test_an_image_shows_the_worst_score_of_its_instances_and_all_findings():

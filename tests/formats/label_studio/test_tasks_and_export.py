@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,15 @@ def read_one(export, skeleton=MOUSE):
 
 def region(result, name):
     return next(item for item in result if item["id"] == name)
+
+
+def test_a_task_names_the_categories_and_individuals_that_are_known():
+    pose = human_pose(np.full((3, 2), 9.0), [2, 2, 2])
+    ours = task((replace(FIRST, category="cat", individual="m1"), pose), (SECOND, pose))["data"]
+    assert ours["labelkit"]["categories"] == {FIRST.id: "cat"}
+    assert ours["labelkit"]["individuals"] == {FIRST.id: "m1"}
+    plain = task((FIRST, pose))["data"]["labelkit"]
+    assert not {"categories", "individuals"} & plain.keys()
 
 
 def test_a_task_worked_by_hand():

@@ -12,6 +12,11 @@ from labelkit.errors import FormatError
 from labelkit.formats.coco import numbers, tables
 from labelkit.metrics.official.people import People
 
+_OTHER_KEYPOINTS = (
+    "Give the data set's own file. Any other keypoints are scored by: --metric oks, with sigmas "
+    "from --skeleton FILE.toml"
+)
+
 
 def read_people(
     document: Mapping[str, Any],
@@ -26,15 +31,17 @@ def read_people(
         document: the parsed JSON: `images`, `annotations`, `categories`; CrowdPose's images
             carry `crowdIndex`.
         origin: name of the file, for messages.
-        skeleton: of the data set; keypoint names in the file must agree with it.
+        skeleton: of the data set; keypoint names in the file must agree with it. All categories
+            that have them are scored.
         needs: any of "area" (which every annotation must have) and "crowdIndex" (every image).
 
     Raises:
         FormatError: on the first item that lacks something or contradicts itself.
     """
     images, categories, rows = tables(document, origin)
-    category = _category(categories, origin, skeleton)
-    rows = [(row, item) for row, item in rows if row["category_id"] == category]
+    category_ids = _categories(categories, origin, skeleton)
+    category = {key: index for index, key in enumerate(category_ids)}
+    rows = [(row, item) for row, item in rows if row["category_id"] in category]
     if len({type(key) for key in images.paths}) > 1:
         raise FormatError(
             f"{origin}: some image ids are numbers, others are text.", "Write all of them alike."
@@ -49,7 +56,8 @@ def read_people(
     return People(
         image_ids=image_ids,
         crowd_index=crowd_index,
-        category=category,
+        category_ids=category_ids,
+        category=np.array([category[row["category_id"]] for row, _ in rows], dtype=np.int64),
         image=np.array([place[row["image_id"]] for row, _ in rows], dtype=np.int64),
         keypoints=np.array(keypoints).reshape(-1, len(skeleton), 3),
         labelled=np.array(
@@ -62,31 +70,25 @@ def read_people(
     )
 
 
-def _category(
+def _categories(
     categories: Mapping[Any, Mapping[str, Any]], origin: str, skeleton: Skeleton
-) -> int | str:
-    """Id of the only category, or of the only one with names of keypoints."""
+) -> tuple[int | str, ...]:
+    """Ids of the categories with names of keypoints, or of all where none has them."""
     chosen = [key for key, category in categories.items() if category.get("keypoints")]
-    chosen = chosen or list(categories)
-    if len(chosen) > 1:
-        names = ", ".join(repr(categories[key].get("name", key)) for key in chosen)
-        raise FormatError(
-            f"{origin} has several categories with keypoints: {names}.",
-            "Keep the one that was predicted.",
-        )
-    found = categories[chosen[0]].get("keypoints")
-    if found and not isinstance(found, list):
-        raise FormatError(
-            f"{origin}: keypoints of the category must be a list of names, not {found!r}.",
-            "Give the data set's own file.",
-        )
-    if found and found != list(skeleton.keypoints):
-        raise FormatError(
-            f"{origin} has the keypoints {', '.join(map(str, found))}, which are not those of "
-            f"{skeleton.name}, in its order: {', '.join(skeleton.keypoints)}.",
-            "Give the data set's own file, or another --metric: coco, crowdpose, mpii, lsp.",
-        )
-    return chosen[0]
+    for key in chosen:
+        found = categories[key]["keypoints"]
+        if not isinstance(found, list):
+            raise FormatError(
+                f"{origin}: keypoints of the category must be a list of names, not {found!r}.",
+                "Give the data set's own file.",
+            )
+        if found != list(skeleton.keypoints):
+            raise FormatError(
+                f"{origin} has the keypoints {', '.join(map(str, found))}; this metric scores only "
+                f"those of {skeleton.name}, in its order: {', '.join(skeleton.keypoints)}.",
+                _OTHER_KEYPOINTS,
+            )
+    return tuple(chosen or categories)
 
 
 def _crowd_index(entry: Mapping[str, Any], origin: str) -> float:
@@ -110,7 +112,7 @@ def _keypoints(row: Mapping[str, Any], count: int, item: str) -> np.ndarray:
     if len(values) != 3 * count:
         raise FormatError(
             f"{item} has {len(values)} keypoint numbers; {count} keypoints need {3 * count}.",
-            "Give the data set's own file, or another --metric: coco, crowdpose, mpii, lsp.",
+            _OTHER_KEYPOINTS,
         )
     return np.array(values).reshape(count, 3)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.domain.text import named
 from labelkit.errors import FormatError
 from labelkit.formats.coco import numbers
 from labelkit.metrics.official.people import Ints, People, Results
@@ -42,19 +43,23 @@ def read_results(document: Any, origin: str, people: People) -> Results:
         raise FormatError(f"{origin} is not a results file: it holds {kind}, not a list.", _LAYOUT)
     count = people.keypoints.shape[1]
     places = {key: index for index, key in enumerate(people.image_ids)}
-    image, keypoints, scores, areas, crops = [], [], [], [], []
+    categories = {key: index for index, key in enumerate(people.category_ids)}
+    image, category, keypoints, scores, areas, crops = [], [], [], [], [], []
     boxed = 0
     for number, row in enumerate(document, start=1):
         item = f"{origin}: result {number}"
         if not isinstance(row, Mapping):
             raise FormatError(f"{item} is {str(row)[:40]!r}, not an object.", _LAYOUT)
         image.append(_image(row, item, places))
-        if row.get("category_id") != people.category:
+        key = row.get("category_id")
+        if isinstance(key, bool | list | dict) or key not in categories:
             raise FormatError(
-                f"{item} has the category_id {row.get('category_id')!r}; people in the truth "
-                f"have {people.category!r}.",
-                "Write that category_id, and leave out the results of other categories.",
+                f"{item} has the category_id {key!r}; people in the truth have "
+                f"{named([repr(known) for known in categories])}.",
+                "Write the category_id of the truth, and leave out the results of other "
+                "categories.",
             )
+        category.append(categories[key])
         xys = _keypoints(row, count, item)
         keypoints.append(xys)
         if row.get("score") is None:
@@ -71,6 +76,7 @@ def read_results(document: Any, origin: str, people: People) -> Results:
         )
     return Results(
         image=np.array(image, dtype=np.int64),
+        category=np.array(category, dtype=np.int64),
         keypoints=np.array(keypoints).reshape(-1, count, 3),
         score=np.array(scores),
         area=np.array(areas),

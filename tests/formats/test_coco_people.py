@@ -80,9 +80,11 @@ def with_category(**changes):
     return content
 
 
-def with_second_category():
+def with_second_category(**changes):
     content = document()
-    content["categories"].append(content["categories"][0] | {"id": 2, "name": "child"})
+    second = content["categories"][0] | {"id": 7, "name": "child"} | changes
+    content["categories"].append(second)
+    content["annotations"].append(annotation(14, {0: (1.0, 2.0)}, image=4, id=77, category_id=7))
     return content
 
 
@@ -113,7 +115,7 @@ def with_same_ids():
         (document(bbox=[1, 2, 3]), ["annotation 11", "bbox", "[1.0, 2.0, 3.0]"]),
         (document(area=None), ["annotation 11", "area"]),
         (with_category(keypoints=["nose"]), ["nose", "crowdpose14"]),
-        (with_second_category(), ["'person', 'child'"]),
+        (with_second_category(keypoints=["paw"]), ["paw", "crowdpose14"]),
     ],
 )
 def test_what_cannot_be_scored_is_named(content, named):
@@ -121,6 +123,25 @@ def test_what_cannot_be_scored_is_named(content, named):
         read(content, {"crowdIndex", "area"})
     assert caught.value.problem.startswith("truth.json")
     assert [part for part in named if part not in caught.value.problem] == []
+
+
+def test_people_of_every_category_with_the_same_keypoints_are_read():
+    people = read(with_second_category())
+    assert people.category_ids == (1, 7)
+    assert people.category.tolist() == [0, 0, 1]
+    assert people.counted.tolist() == [True, False, True]
+
+
+def test_other_keypoints_are_refused_with_the_metric_for_any():
+    with pytest.raises(FormatError) as caught:
+        read(with_category(keypoints=["nose"]))
+    assert "--metric oks" in caught.value.next_step
+
+
+def test_people_without_names_of_keypoints_are_read_of_every_category():
+    content = with_second_category(keypoints=None)
+    content["categories"][0]["keypoints"] = None
+    assert read(content).category.tolist() == [0, 0, 1]
 
 
 def test_ids_of_images_may_be_text_but_not_both():

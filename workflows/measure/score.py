@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from labelkit.domain.skeleton import load_skeleton
-from labelkit.errors import InputError, UsageError
+from labelkit.domain.skeleton import Skeleton, load_skeleton
+from labelkit.errors import InputError, SkeletonError, UsageError
 from labelkit.files.atomic import write_text
 from labelkit.files.documents import load_json
+from labelkit.formats.coco import tables
+from labelkit.formats.coco_categories import keypoint_categories
 from labelkit.formats.coco_people import read_people
 from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
 from labelkit.formats.lsp import read_lsp, scored_part
@@ -37,6 +39,7 @@ from labelkit.metrics.table import markdown
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.report import Report
+from labelkit.workflows.intake.label_files import read_skeleton
 
 Numbers = dict[str, float]
 
@@ -71,7 +74,7 @@ class ScoreReport(Report):
     """The official numbers of one result file.
 
     Attributes:
-        metric: coco, crowdpose, mpii or lsp.
+        metric: coco, crowdpose, mpii, lsp or oks.
         scored: what was scored against what.
         unit: "0 to 1" or "percent".
         tables: the numbers.
@@ -115,20 +118,23 @@ def score(
     *,
     rescore: bool = False,
     crowd_bins: str | None = None,
+    skeleton: str | None = None,
     output: Path | None = None,
     overwrite: bool = False,
 ) -> ScoreReport:
     """Score a result file as the official code of its data set does; no project is needed.
 
     Args:
-        predictions: COCO results for coco and crowdpose; a MATLAB or JSON list of poses for
+        predictions: COCO results for coco, oks and crowdpose; a MATLAB or JSON list of poses for
             mpii and lsp; poses by name for MPII's release; COCO results for lsp if the truth is
             COCO keypoints.
         truth: the data set's own file.
-        metric: coco, crowdpose, mpii or lsp.
+        metric: coco, crowdpose, mpii, lsp or oks.
         progress: shows that scoring is running; COCO's validation set takes seconds.
         rescore: first score people by box and joints, and drop duplicates.
         crowd_bins: edges of the Crowd Index, for example "0,0.1,0.8,1".
+        skeleton: name or file, whose sigmas oks scores with; None takes those of the truth, or
+            equal ones.
         output: also write the numbers there, as JSON.
         overwrite: also replace a file that holds no such numbers.
 
@@ -136,11 +142,12 @@ def score(
         UsageError: on an unknown metric, options that do not fit it, or an output that would
             replace another file.
         FormatError: on a file with wrong content.
+        SkeletonError: if the skeleton has other keypoints than the truth.
         MissingDependencyError: if pycocotools or scipy is needed and not installed.
     """
     if metric not in METRICS:
         raise UsageError(f"There is no metric {metric!r}.", f"Metrics: {', '.join(METRICS)}.")
-    if rescore and metric not in ("coco", "crowdpose"):
+    if rescore and metric not in ("coco", "oks", "crowdpose"):
         raise UsageError(
             f"--rescore does not apply to {metric}, which ignores scores.",
             "Leave out --rescore.",
@@ -149,29 +156,96 @@ def score(
         raise UsageError(
             f"--crowd-bins applies to crowdpose, not to {metric}.", "Leave out --crowd-bins."
         )
+    if skeleton is not None and metric != "oks":
+        raise UsageError(
+            f"--skeleton applies to oks; {metric} has a skeleton of its own.",
+            "Leave out --skeleton, or type: --metric oks",
+        )
     if output is not None:
         check_output(output, MARK, None, overwrite=overwrite)
-    edges = _edges(crowd_bins) if crowd_bins is not None else ()
+    options = _Options(
+        rescore,
+        _edges(crowd_bins) if crowd_bins is not None else (),
+        read_skeleton(skeleton, progress.line) if skeleton is not None else None,
+    )
     with progress.bar(f"Scoring {predictions.name}"):
-        report = METRICS[metric](predictions, truth, rescore, edges)
+        report = METRICS[metric](predictions, truth, options)
     if output is not None:
         text = json.dumps(report.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_text(output, text)
     return report
 
 
-def _coco(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
-    people, results, notes = _people(predictions, truth, rescore, "coco17", "area")
-    table = ScoreTable("predictions", ((predictions.name, coco_keypoint_scores(people, results)),))
-    return ScoreReport(
-        "coco", f"COCO keypoints, {_amount(people, results, truth)}", "0 to 1", (table,), notes
+class _Options(NamedTuple):
+    """What a metric may be asked for."""
+
+    rescore: bool
+    edges: Sequence[float]
+    skeleton: Skeleton | None
+
+
+def _coco(predictions: Path, truth: Path, options: _Options) -> ScoreReport:
+    skeleton = load_skeleton("coco17")
+    people, results, notes = _people(predictions, truth, options, skeleton, "area")
+    return _by_oks("coco", predictions, truth, people, results, skeleton, notes)
+
+
+def _oks(predictions: Path, truth: Path, options: _Options) -> ScoreReport:
+    skeleton, sigmas = _skeleton_of(truth, options.skeleton)
+    people, results, notes = _people(predictions, truth, options, skeleton)
+    notes = (*notes, sigmas)
+    if without := int(np.isnan(people.area).sum()):
+        box_area = people.box_xywh[:, 2] * people.box_xywh[:, 3]
+        people = replace(people, area=np.where(np.isnan(people.area), box_area, people.area))
+        notes = (*notes, f"The area of the box stands in for that of {without} segments.")
+    return _by_oks("oks", predictions, truth, people, results, skeleton, notes)
+
+
+def _by_oks(
+    metric: str,
+    predictions: Path,
+    truth: Path,
+    people: People,
+    results: Results,
+    skeleton: Skeleton,
+    notes: tuple[str, ...],
+) -> ScoreReport:
+    numbers = coco_keypoint_scores(people, results, skeleton.sigmas)
+    if (count := len(np.unique(people.category[people.counted]))) > 1:
+        notes = (*notes, f"Mean of {count} categories, each scored by itself, as in COCO.")
+    what = "COCO keypoints" if metric == "coco" else f"OKS of {len(skeleton)} keypoints"
+    table = ScoreTable("predictions", ((predictions.name, numbers),))
+    scored = f"{what}, {_amount(people, results, truth)}"
+    return ScoreReport(metric, scored, "0 to 1", (table,), notes)
+
+
+def _skeleton_of(truth: Path, given: Skeleton | None) -> tuple[Skeleton, str]:
+    """The skeleton of a truth file with the sigmas to score with, and where they come from."""
+    _, categories, rows = tables(_json(truth, _COCO), str(truth))
+    found = keypoint_categories(categories, [row for row, _ in rows], str(truth), given).skeleton
+    if given is not None:
+        for keypoint in sorted(set(found.keypoints) ^ set(given.keypoints)):
+            where = truth if keypoint in found.keypoints else f"the skeleton {given.name!r}"
+            raise SkeletonError(
+                f"{truth} and the skeleton {given.name!r} name different keypoints: {keypoint!r} "
+                f"is only in {where}.",
+                "Give the skeleton of the truth with --skeleton FILE.toml, or leave it out.",
+            )
+        sigmas = tuple(given.sigmas[given.index(keypoint)] for keypoint in found.keypoints)
+        return replace(
+            found, sigmas=sigmas
+        ), f"The sigmas are those of the skeleton {given.name!r}."
+    if len(set(found.sigmas)) > 1:
+        return found, f"The sigmas are those of {truth}, whose skeleton is {found.name!r}."
+    return found, (
+        f"All keypoints have the sigma {found.sigmas[0]:g}; others come from --skeleton FILE.toml "
+        "(sigmas = [...])."
     )
 
 
-def _crowdpose(
-    predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]
-) -> ScoreReport:
-    people, results, notes = _people(predictions, truth, rescore, "crowdpose14", "crowdIndex")
+def _crowdpose(predictions: Path, truth: Path, options: _Options) -> ScoreReport:
+    skeleton = load_skeleton("crowdpose14")
+    people, results, notes = _people(predictions, truth, options, skeleton, "crowdIndex")
     levels = list(zip(("easy", "medium", "hard"), crowd_bin_scores(people, results), strict=True))
     numbers = crowdpose_scores(people, results)
     numbers |= {f"AP({level[0].upper()})": found.ap for level, found in levels}
@@ -182,8 +256,8 @@ def _crowdpose(
         f"By Crowd Index: {rule}.",
         "These are the limits of the official code; papers give 0.1 and 0.8.",
     )
-    if edges:
-        bins = crowd_bin_scores(people, results, edges)
+    if options.edges:
+        bins = crowd_bin_scores(people, results, options.edges)
         rows = [(found.name, {"images": found.images, "AP": found.ap}) for found in bins]
         tables.append(ScoreTable("Crowd Index", tuple(rows)))
         outside = len(people.image_ids) - sum(found.images for found in bins)
@@ -193,7 +267,7 @@ def _crowdpose(
     return ScoreReport("crowdpose", scored, "0 to 1", tuple(tables), notes)
 
 
-def _mpii(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
+def _mpii(predictions: Path, truth: Path, options: _Options) -> ScoreReport:
     notes: tuple[str, ...] = ("Pelvis and thorax are left out; Mean is over all other keypoints.",)
     contents = _matlab(truth, "MPII's truth is its release, or gt_valid.mat.")
     if "RELEASE" in contents:
@@ -218,7 +292,7 @@ def _mpii(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float])
     )
 
 
-def _lsp(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) -> ScoreReport:
+def _lsp(predictions: Path, truth: Path, options: _Options) -> ScoreReport:
     lengths = {}
     if truth.suffix.lower() == ".mat":
         poses = _poses(predictions, 14)
@@ -251,11 +325,12 @@ def _lsp(predictions: Path, truth: Path, rescore: bool, edges: Sequence[float]) 
     )
 
 
-METRICS: dict[str, Callable[[Path, Path, bool, Sequence[float]], ScoreReport]] = {
+METRICS: dict[str, Callable[[Path, Path, _Options], ScoreReport]] = {
     "coco": _coco,
     "crowdpose": _crowdpose,
     "mpii": _mpii,
     "lsp": _lsp,
+    "oks": _oks,
 }
 
 
@@ -267,16 +342,14 @@ def _lsp_row(
 
 
 def _people(
-    predictions: Path, truth: Path, rescore: bool, skeleton_name: str, needs: str
+    predictions: Path, truth: Path, options: _Options, skeleton: Skeleton, *needs: str
 ) -> tuple[People, Results, tuple[str, ...]]:
     """The truth, the results to score, and notes on what was done to them."""
-    skeleton = load_skeleton(skeleton_name)
-    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs={needs})
+    people = read_people(_json(truth, _COCO), str(truth), skeleton, needs=needs)
     results = read_results(_json(predictions, _COCO), str(predictions), people)
     if not people.counted.any():
-        nothing = f"No person of category {people.category!r} has a keypoint in {truth}."
-        return people, results, (nothing,)
-    if not rescore:
+        return people, results, (f"No person has a keypoint in {truth}.",)
+    if not options.rescore:
         return people, results, ()
     check_joint_scores(results, str(predictions))
     kept = without_duplicates(rescored(results), skeleton.sigmas)

@@ -5,7 +5,8 @@ Source: https://cocodataset.org/#keypoints-eval
 
 from __future__ import annotations
 
-from labelkit.domain.skeleton import load_skeleton
+from collections.abc import Sequence
+
 from labelkit.metrics.official.oks_curves import AT_50, AT_75, LARGEST_AREA, oks_curves
 from labelkit.metrics.official.people import People, Results
 
@@ -14,12 +15,17 @@ AREAS = {"all": (0.0, LARGEST_AREA), "medium": (32.0**2, 96.0**2), "large": (96.
 _ALL, _MEDIUM, _LARGE = range(3)
 
 
-def coco_keypoint_scores(people: People, results: Results) -> dict[str, float]:
+def coco_keypoint_scores(
+    people: People, results: Results, sigmas: Sequence[float]
+) -> dict[str, float]:
     """0 ... 1, higher is better; NaN where there are no people of that size.
 
+    Of several categories it is the mean, as in COCO.
+
     Args:
-        people: with segment areas and COCO's 17 keypoints.
+        people: with areas, and K keypoints each.
         results: of the same images, scored unchanged.
+        sigmas: K numbers, the OKS falloff of each keypoint.
 
     Returns:
         AP and AR over OKS .50, .55 ... .95, at .50, at .75, and of medium and large people.
@@ -27,7 +33,7 @@ def coco_keypoint_scores(people: People, results: Results) -> dict[str, float]:
     Raises:
         MissingDependencyError: if pycocotools is not installed.
     """
-    curves = oks_curves(people, results, load_skeleton("coco17").sigmas, AREAS)
+    curves = oks_curves(people, results, sigmas, AREAS)
     return {
         "AP": curves.ap(_ALL),
         "AP50": curves.ap(_ALL, AT_50),

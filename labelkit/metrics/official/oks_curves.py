@@ -26,26 +26,27 @@ class OksCurves(NamedTuple):
     """What pycocotools accumulates; -1 where there are no people.
 
     Attributes:
-        precision: (T, R, A) at OKS thresholds .50 ... .95, recall levels 0, .01 ... 1, and
-            each range of areas.
-        recall: (T, A) the largest recall reached.
+        precision: (T, R, C, A) at OKS thresholds .50 ... .95, recall levels 0, .01 ... 1, for each
+            category and range of areas.
+        recall: (T, C, A) the largest recall reached.
     """
 
     precision: Floats
     recall: Floats
 
     def ap(self, area: int = 0, threshold: int | None = None) -> float:
-        """0 ... 1, higher is better: average precision; NaN where there are no people."""
+        """0 ... 1, higher is better: average precision, over all categories; NaN without people."""
         return _mean(self.precision[..., area], threshold)
 
     def ar(self, area: int = 0, threshold: int | None = None) -> float:
-        """0 ... 1, higher is better: average recall; NaN where there are no people."""
+        """0 ... 1, higher is better: average recall, over all categories; NaN without people."""
         return _mean(self.recall[..., area], threshold)
 
 
 def _mean(values: Floats, threshold: int | None) -> float:
     chosen = values if threshold is None else values[threshold]
-    return float(chosen.mean()) if (chosen > -1).any() else float("nan")
+    defined = chosen[chosen > -1]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def oks_curves(
@@ -77,13 +78,14 @@ def oks_curves(
         ) from error
     chosen = np.arange(len(people.image_ids)) if images is None else images
     if len(chosen) == 0 or not people.counted.any():
-        return OksCurves(np.full((10, 101, len(ranges)), -1.0), np.full((10, len(ranges)), -1.0))
+        shape = len(people.category_ids), len(ranges)
+        return OksCurves(np.full((10, 101, *shape), -1.0), np.full((10, *shape), -1.0))
 
     def collection(annotations: list[dict[str, Any]]) -> Any:
         coco = COCO()
         coco.dataset = {
             "images": [{"id": number + 1} for number in range(len(people.image_ids))],
-            "categories": [{"id": 1}],
+            "categories": [{"id": number + 1} for number in range(len(people.category_ids))],
             "annotations": annotations,
         }
         coco.createIndex()
@@ -98,9 +100,7 @@ def oks_curves(
         evaluation.params.imgIds = (chosen + 1).tolist()
         evaluation.evaluate()
         evaluation.accumulate()
-    return OksCurves(
-        evaluation.eval["precision"][:, :, 0, :, 0], evaluation.eval["recall"][:, 0, :, 0]
-    )
+    return OksCurves(evaluation.eval["precision"][..., 0], evaluation.eval["recall"][..., 0])
 
 
 # Ids start at 1: pycocotools uses 0 for "unmatched". Images keep their order, which settles ties
@@ -112,7 +112,7 @@ def _truth(people: People) -> list[dict[str, Any]]:
         {
             "id": index + 1,
             "image_id": int(people.image[index]) + 1,
-            "category_id": 1,
+            "category_id": int(people.category[index]) + 1,
             "keypoints": people.keypoints[index].ravel().tolist(),
             "num_keypoints": int(people.labelled[index]),
             "area": float(people.area[index]),
@@ -128,7 +128,7 @@ def _found(results: Results) -> list[dict[str, Any]]:
         {
             "id": index + 1,
             "image_id": int(results.image[index]) + 1,
-            "category_id": 1,
+            "category_id": int(results.category[index]) + 1,
             "keypoints": results.keypoints[index].ravel().tolist(),
             "score": float(results.score[index]),
             "area": float(results.area[index]),

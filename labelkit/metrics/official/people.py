@@ -20,7 +20,8 @@ class People:
         image_ids: I ids as the file writes them, ascending; images without people too.
         crowd_index: (I,) how much the people of an image overlap, 0 not at all ... 1 and more;
             NaN if the file does not give it.
-        category: id of the people's category, which results have too.
+        category_ids: C ids as the file writes them, of the categories that are scored.
+        category: (N,) place of each person's category in `category_ids`.
         image: (N,) place of each person's image in `image_ids`.
         keypoints: (N, K, 3) x and y in pixels; v 0 unlabelled, 1 occluded, 2 visible.
         labelled: (N,) number of keypoints as the file counts them; a person with 0 is ignored.
@@ -31,7 +32,8 @@ class People:
 
     image_ids: tuple[int | str, ...]
     crowd_index: Floats
-    category: int | str
+    category_ids: tuple[int | str, ...]
+    category: Ints
     image: Ints
     keypoints: Floats
     labelled: Ints
@@ -51,6 +53,7 @@ class Results:
 
     Attributes:
         image: (M,) place of each result's image in `People.image_ids`.
+        category: (M,) place of each result's category in `People.category_ids`.
         keypoints: (M, K, 3) x and y in pixels, then the score of the joint.
         score: (M,) of the person; higher is more certain.
         area: (M,) in square pixels, of the result's box or else of its keypoints' extent: the
@@ -59,6 +62,7 @@ class Results:
     """
 
     image: Ints
+    category: Ints
     keypoints: Floats
     score: Floats
     area: Floats
@@ -71,6 +75,7 @@ class Results:
         """The results at these places, in this order."""
         return Results(
             self.image[order],
+            self.category[order],
             self.keypoints[order],
             self.score[order],
             self.area[order],

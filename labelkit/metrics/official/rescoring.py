@@ -39,9 +39,9 @@ def rescored(results: Results) -> Results:
 def without_duplicates(results: Results, sigmas: Sequence[float]) -> Results:
     """OKS-NMS: drop results that are too similar to a better one of the same image.
 
-    The best result of an image stays, and those with an OKS above .9 to it are dropped; then the
-    best of the rest, and so on. Of equal scores the later result comes first; in the reference
-    that depends on its sort, which does the same where it is stable.
+    The best result of an image and category stays, and those with an OKS above .9 to it are
+    dropped; then the best of the rest, and so on. Of equal scores the later result comes first; in
+    the reference that depends on its sort, which does the same where it is stable.
 
     Args:
         results: the mean `crop_area` of two results sets their scale.
@@ -51,9 +51,10 @@ def without_duplicates(results: Results, sigmas: Sequence[float]) -> Results:
         the results that stay, image by image in order of first appearance, best first.
     """
     spread = (2.0 * np.asarray(sigmas, dtype=np.float64)) ** 2
-    order: dict[int, list[int]] = {}
-    for place, image in enumerate(results.image.tolist()):
-        order.setdefault(image, []).append(place)
+    order: dict[tuple[int, int], list[int]] = {}
+    of = zip(results.image.tolist(), results.category.tolist(), strict=True)
+    for place, image_and_category in enumerate(of):
+        order.setdefault(image_and_category, []).append(place)
     kept = [place for places in order.values() for place in _kept(results, places, spread)]
     return results.take(np.array(kept, dtype=np.int64))
 

@@ -19,7 +19,8 @@ NOSE = 0
 
 def scores(document, results):
     people = read_people(document, "truth.json", COCO17, needs={"area"})
-    return coco_keypoint_scores(people, read_results(results, "results.json", people))
+    found = read_results(results, "results.json", people)
+    return coco_keypoint_scores(people, found, COCO17.sigmas)
 
 
 def by_pycocotools(document, results) -> list[float]:
@@ -111,5 +112,17 @@ def test_an_annotation_with_the_number_0_counts_like_any_other():
 @given(st.integers(0, 2**32 - 1))
 def test_all_ten_numbers_are_those_of_pycocotools(seed: int):
     document, results = generated(COCO17, seed)
+    ours = list(scores(document, results).values())
+    np.testing.assert_allclose(ours, by_pycocotools(document, results), rtol=0, atol=1e-6)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1))
+def test_several_categories_have_the_mean_that_pycocotools_has(seed: int):
+    document, results = generated(COCO17, seed)
+    document["categories"].append({**document["categories"][0], "id": 3, "name": "child"})
+    rng = np.random.default_rng(seed)
+    for item in [*document["annotations"], *results]:
+        item["category_id"] = int(rng.choice([1, 3]))
     ours = list(scores(document, results).values())
     np.testing.assert_allclose(ours, by_pycocotools(document, results), rtol=0, atol=1e-6)

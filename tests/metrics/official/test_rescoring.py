@@ -11,12 +11,13 @@ from labelkit.metrics.official.rescoring import rescored, without_duplicates
 SIGMAS = (0.05, 0.1)
 
 
-def results(xy, score, *, joint=0.5, image=None, crop_area=100.0) -> Results:
+def results(xy, score, *, joint=0.5, image=None, category=None, crop_area=100.0) -> Results:
     xy = np.asarray(xy, dtype=float).reshape(-1, 2, 2)
     count = len(xy)
     joint = np.broadcast_to(np.asarray(joint, dtype=float), (count, 2))
     return Results(
         image=np.zeros(count, dtype=np.int64) if image is None else np.asarray(image),
+        category=np.zeros(count, dtype=np.int64) if category is None else np.asarray(category),
         keypoints=np.concatenate([xy, joint[..., None]], axis=2),
         score=np.asarray(score, dtype=float),
         area=np.ones(count),
@@ -37,6 +38,7 @@ def test_people_who_tie_in_the_reference_tie_here():
     joint = np.array([[many, few] * 8 + [many], [few] * 8 + [many] * 9])
     people = Results(
         image=np.arange(2),
+        category=np.zeros(2, dtype=np.int64),
         keypoints=np.concatenate([np.zeros((2, 17, 2)), joint[..., None]], axis=2),
         score=np.ones(2),
         area=np.ones(2),
@@ -83,6 +85,12 @@ def test_images_do_not_drop_each_others_results_and_keep_their_order():
     same = [[[0, 0], [10, 0]]] * 3
     kept = without_duplicates(results(same, [0.1, 0.5, 0.9], image=[4, 2, 4]), SIGMAS)
     assert (kept.image.tolist(), kept.score.tolist()) == ([4, 2], [0.9, 0.5])
+
+
+def test_categories_do_not_drop_each_others_results():
+    same = [[[0, 0], [10, 0]]] * 3
+    kept = without_duplicates(results(same, [0.1, 0.5, 0.9], category=[1, 0, 1]), SIGMAS)
+    assert (kept.category.tolist(), kept.score.tolist()) == ([1, 0], [0.9, 0.5])
 
 
 def test_no_results_stay_none():

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from command_line import labelkit
 from mpii_files import rect, write_release
 from scipy.io import savemat
 
-from labelkit.domain.skeleton import load_skeleton
+from labelkit.domain.skeleton import load_skeleton, make_skeleton
 from labelkit.errors import UsageError
 from labelkit.progress import Console
 from labelkit.workflows.measure import score as workflow
@@ -81,7 +82,72 @@ def test_without_a_labelled_person_every_number_is_undefined_and_a_note_says_why
     empty = truth(load_skeleton("coco17"), [annotation(17, {})])
     outcome = score(predictions, write(tmp_path, truth_file.name, empty), "coco")
     assert (outcome.code, row(outcome.out, "r.json")) == (0, ["-"] * 10)
-    assert f"category 1 has a keypoint in {truth_file}" in outcome.out
+    assert f"No person has a keypoint in {truth_file}" in outcome.out
+
+
+def own_files(folder, sigmas=None, categories=1, **changes):
+    """A mouse of two keypoints, and a result whose only labelled keypoint is `off` pixels away.
+
+    At sigma s, OKS is exp(-off^2 / (2 * 1600 * (2 s)^2)): .72 at .08, and .921 at .16.
+    """
+    off = 81.92**0.5 * (-math.log(0.72)) ** 0.5
+    mouse = make_skeleton("mouse", ["snout", "tail"], sigmas=sigmas)
+    people = [
+        annotation(2, {0: (10.0, 10.0)}, image=n + 1, category_id=n + 1, **changes)
+        for n in range(categories)
+    ]
+    document = truth(mouse, people, categories)
+    document["categories"] = [
+        {**document["categories"][0], "id": n + 1, "name": f"mouse {n + 1}"}
+        for n in range(categories)
+    ]
+    if sigmas:
+        extra = {"name": "mouse", "pairs": [], "sigmas": sigmas, "layout": [[0.5, 0.5]] * 2}
+        document["categories"][0]["labelkit"] = extra
+    found = [
+        result(2, {0: (10.0 + off * (n == 0), 10.0)}, 0.9, n + 1, category_id=n + 1)
+        for n in range(categories)
+    ]
+    return write(folder, "r.json", found), write(folder, "t.json", document)
+
+
+def test_any_keypoints_are_scored_by_oks_with_equal_sigmas_which_is_said(tmp_path):
+    outcome = score(*own_files(tmp_path), "oks")
+    assert outcome.code == 0, outcome.err
+    assert row(outcome.out, "r.json")[:3] == ["0.500", "1.000", "0.000"]  # up to .70
+    assert "0.08" in outcome.out
+    assert "--skeleton" in outcome.out
+
+
+def test_the_sigmas_come_from_a_skeleton_file_or_from_the_truth(tmp_path):
+    files = own_files(tmp_path)
+    (tmp_path / "mouse.toml").write_text('keypoints = ["tail", "snout"]\nsigmas = [0.01, 0.16]\n')
+    given = score(*files, "oks", "--skeleton", tmp_path / "mouse.toml")
+    assert row(given.out, "r.json")[0] == "0.900"  # up to .90
+    own = score(*own_files(tmp_path, sigmas=[0.16, 0.01]), "oks")
+    assert row(own.out, "r.json")[0] == "0.900"
+    (tmp_path / "rat.toml").write_text('keypoints = ["snout", "paw"]\n')
+    other = score(*files, "oks", "--skeleton", tmp_path / "rat.toml")
+    assert (other.code, "'paw'" in other.err) == (1, True)
+
+
+def test_several_categories_are_scored_each_and_their_mean_is_the_score(tmp_path):
+    outcome = score(*own_files(tmp_path, categories=2), "oks")
+    assert row(outcome.out, "r.json")[:3] == ["0.750", "1.000", "0.500"]
+    assert "2 categories" in outcome.out
+
+
+def test_a_truth_without_areas_is_scored_by_those_of_its_boxes(tmp_path):
+    with_areas = score(*own_files(tmp_path), "oks")
+    outcome = score(*own_files(tmp_path, area=None), "oks")
+    assert row(outcome.out, "r.json") == row(with_areas.out, "r.json")
+    assert "box" in outcome.out
+
+
+def test_coco_scores_its_own_keypoints_only_and_names_the_metric_for_any(tmp_path):
+    outcome = score(*own_files(tmp_path), "coco")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert [text for text in ("coco17", "--metric oks") if text not in outcome.err] == []
 
 
 def test_a_results_file_is_scored_as_it_is_unless_rescoring_is_asked_for(tmp_path):
@@ -272,6 +338,7 @@ def test_2_where_one_of_the_three_options_is_missing(options, missing):
         ("crowdpose", ["--crowd-bins", "1,0"], ["'1,0'", "--crowd-bins 0,0.1,0.8,1"]),
         ("crowdpose", ["--crowd-bins", "0.5"], ["'0.5'", "--crowd-bins 0,0.1,0.8,1"]),
         ("crowdpose", ["--crowd-bins", "0,nan"], ["'0,nan'", "--crowd-bins 0,0.1,0.8,1"]),
+        ("coco", ["--skeleton", "lsp14"], ["--skeleton", "--metric oks"]),
         ("coco", ["--project", "p"], ["--project"]),
         ("coco", ["--images", "i"], ["--images"]),
     ],

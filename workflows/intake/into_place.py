@@ -304,7 +304,7 @@ def _notes(
     kind: str, pixels_of: PixelsOf, views: Sequence[_View], sizes: Sizes, origin: str
 ) -> list[str]:
     """What was done to the labels of these pictures, unless it goes without saying."""
-    if kind == "scaled" and (sizes.are_shares or sizes.pixels_of):
+    if (kind == "scaled" and sizes.pixels_of) or (kind in ("scaled", "other") and sizes.are_shares):
         return []
     first = views[0]
     done = _KINDS[kind] if pixels_of == "file" else "taken to fit the picture as it is displayed"

@@ -60,7 +60,7 @@ def predictions_of(
         FormatError: if the file of predictions is missing or damaged.
         SkeletonError: if they were made for other keypoints.
     """
-    open_maps = cache(partial(MapReader, map_file(found)))
+    open_maps = cache(partial(MapReader, map_file(found), skeleton))
     for item in iter_predictions(found.path / "predictions.parquet", skeleton):
         if instance := instances.get(item.instance_id):
             yield Prediction(

@@ -51,7 +51,7 @@ class Prediction:
         """(K, 2) locations in image pixels, NaN where the pose has none."""
         return np.where(self.pose.present[:, None], self.pose.xy, np.nan)
 
-    def take(self, columns: Sequence[int]) -> Prediction:
+    def take(self, columns: ArrayLike) -> Prediction:
         """The prediction of other keypoints; see `Pose.take`."""
         index = np.asarray(columns)
         presence = np.where(index >= 0, self.presence[index], np.nan)

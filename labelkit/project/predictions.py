@@ -80,14 +80,15 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], skeleton: S
 def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
     """Read predictions in the order they were written, a row group at a time.
 
-    Those of instances that were added later, in files beside `path`, come last.
+    Those of instances that were added later, in files beside `path`, come last. Keypoints are
+    found by their present or former names; those that the skeleton got later are unknown.
 
     Raises:
         FormatError: if the file is missing, damaged or holds something else.
-        SkeletonError: if it was written for other keypoints.
+        SkeletonError: if it has none of the skeleton's keypoints.
     """
-    for batch in _batches(path, skeleton):
-        yield from _predictions(batch, range(len(batch)), len(skeleton))
+    for batch, columns in _batches(path, skeleton):
+        yield from _predictions(batch, range(len(batch)), columns)
 
 
 def find_predictions(
@@ -99,11 +100,11 @@ def find_predictions(
         FormatError, SkeletonError: see `iter_predictions`.
     """
     found = {}
-    for batch in _batches(path, skeleton):
+    for batch, columns in _batches(path, skeleton):
         # By hand: a filter of Arrow's imports pandas, which takes longer than reading the file.
         ids = batch["instance_id"].to_pylist()
         rows = [index for index, id_ in enumerate(ids) if id_ in instance_ids]
-        for prediction in _predictions(batch, rows, len(skeleton)):
+        for prediction in _predictions(batch, rows, columns):
             found[prediction.instance_id] = prediction
     return found
 
@@ -121,22 +122,28 @@ def later_ids(path: Path) -> set[str]:
     return ids
 
 
-def _batches(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
+#: Rows, and the place of each of the skeleton's keypoints in them, -1 where they lack it.
+_Batch = tuple[pa.RecordBatch, tuple[int, ...]]
+
+
+def _batches(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
     for part in parts(path):
         yield from _batches_of_part(part, skeleton)
 
 
-def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]:
+def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
     file, header = open_parquet(path, FORM)
     with file:
-        if header["keypoints"] != list(skeleton.keypoints):
+        columns = skeleton.columns_in(header["keypoints"])
+        if max(columns) < 0:
             raise SkeletonError(
                 f"{path} was written for the keypoints {', '.join(header['keypoints'])}; skeleton "
                 f"{skeleton.name!r} has {', '.join(skeleton.keypoints)}.",
                 "Train again with this skeleton: labelkit retrain",
             )
         try:
-            yield from file.iter_batches(_ROWS_PER_GROUP)
+            for batch in file.iter_batches(_ROWS_PER_GROUP):
+                yield batch, columns
         except (pa.ArrowInvalid, OSError) as error:
             raise FormatError(
                 f"{path} is damaged: its rows cannot be read.",
@@ -144,17 +151,22 @@ def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[pa.RecordBatch]
             ) from error
 
 
-def _predictions(batch: pa.RecordBatch, rows: Iterable[int], count: int) -> Iterator[Prediction]:
+def _predictions(
+    batch: pa.RecordBatch, rows: Iterable[int], columns: tuple[int, ...]
+) -> Iterator[Prediction]:
     def array(column: str, *shape: int) -> NDArray[np.generic]:
         # As above: Arrow's own to_numpy imports pandas.
         return np.from_dlpack(batch[column].flatten()).reshape(len(batch), *shape)
 
+    count = batch.schema.field("presence").type.list_size
+    same = columns == tuple(range(count))
     ids, scores = batch["instance_id"].to_pylist(), batch["score"].to_pylist()
     xy, presence = array("xy", count, 2), array("presence", count)
     visibility, keypoint_score = array("visibility", count), array("keypoint_score", count)
     for row in rows:
         pose = Pose(xy[row], visibility[row], keypoint_score[row])
-        yield Prediction(ids[row], pose, presence[row], scores[row])
+        prediction = Prediction(ids[row], pose, presence[row], scores[row])
+        yield prediction if same else prediction.take(columns)
 
 
 def read_predictions(path: Path, skeleton: Skeleton) -> dict[str, Prediction]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
 
@@ -59,6 +60,11 @@ def _restore(content: bytes, scale: Sequence[float], size: Sequence[int]) -> Flo
     # In this order 255 gives exactly the maximum.
     share = levels.astype(np.float32) / np.float32(255)
     return share * np.asarray(scale, dtype=np.float32)[:, None, None]
+
+
+def take_maps(maps: Floats, columns: NDArray[np.int64]) -> Floats:
+    """Maps of other keypoints: (K,) index of each in `maps`; -1 for one without, whose map is 0."""
+    return np.where((columns >= 0)[:, None, None], maps[columns], np.float32(0))
 
 
 class MapWriter:
@@ -155,21 +161,29 @@ class MapReader:
     """Response maps by instance id; only the row group with the instance is read.
 
     Args:
-        path: a file that `MapWriter` wrote. Those beside it, of instances that were added later, are
-            read too.
+        path: a file that `MapWriter` wrote. Those beside it, of instances that were added later,
+            are read too.
+        skeleton: whose keypoints the maps are for, in its order; the maps of one that the file
+            does not have are 0. None takes the file's own keypoints.
+
+    Attributes:
+        keypoints: K names, in the order of the maps.
 
     Raises:
         FormatError: if it is missing, damaged or holds something else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, skeleton: Skeleton | None = None) -> None:
         self._path = path
         self._files = []
+        self._columns: list[NDArray[np.int64]] = []  # of the keypoints, in each file
         self._place: dict[str, tuple[int, int, int]] = {}  # id -> file, row group, row in it
         for number, part in enumerate(parts(path)):
             file, header = open_parquet(part, FORM)
             self._files.append(file)
-            self.keypoints: tuple[str, ...] = tuple(header["keypoints"])
+            skeleton = skeleton or make_skeleton("maps", header["keypoints"])
+            self.keypoints: tuple[str, ...] = skeleton.keypoints
+            self._columns.append(np.array(skeleton.columns_in(header["keypoints"])))
             for group in range(file.num_row_groups):
                 ids = self._read(number, group, ["instance_id"])["instance_id"].to_pylist()
                 self._place.update({name: (number, group, row) for row, name in enumerate(ids)})
@@ -208,11 +222,14 @@ class MapReader:
         if self._table is None or (number, group) != self._group:
             self._table, self._group = self._read(number, group, None), (number, group)
         row = self._table.slice(index, 1).to_pylist()[0]
+        columns = self._columns[number]
         return ResponseMaps(
             instance_id,
             tuple(row["crop"]),
-            _restore(row["response"], row["response_scale"], row["response_size"]),
-            _restore(row["cam"], row["cam_scale"], row["cam_size"]),
+            take_maps(
+                _restore(row["response"], row["response_scale"], row["response_size"]), columns
+            ),
+            take_maps(_restore(row["cam"], row["cam_scale"], row["cam_size"]), columns),
         )
 
     def _read(self, number: int, group: int, columns: list[str] | None) -> pa.Table:

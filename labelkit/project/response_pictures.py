@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from labelkit.domain.geometry import scale_affine
+from labelkit.domain.geometry import Affine, scale_affine
 from labelkit.domain.instance import Image, Instance
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError
 from labelkit.project.response_maps import MapReader, ResponseMaps
 
@@ -76,15 +77,20 @@ class MapPictures:
         path: the round's map file.
         instances: of the project.
         cache_bytes: limit of the pictures in memory.
+        skeleton: whose keypoints are counted; None takes those of the file, see `MapReader`.
 
     Raises:
         FormatError: if the file is missing, damaged or holds something else.
     """
 
     def __init__(
-        self, path: Path, instances: Iterable[Instance], cache_bytes: int = CACHE_BYTES
+        self,
+        path: Path,
+        instances: Iterable[Instance],
+        cache_bytes: int = CACHE_BYTES,
+        skeleton: Skeleton | None = None,
     ) -> None:
-        self._reader = MapReader(path)
+        self._reader = MapReader(path, skeleton)
         self._maps = lru_cache(_DECODED)(self._reader.get)
         self._of_image: dict[str, list[Instance]] = defaultdict(list)
         for instance in instances:
@@ -97,6 +103,17 @@ class MapPictures:
     def __contains__(self, id_: object) -> bool:
         """Whether there is a map of an instance, or of any instance of an image."""
         return id_ in self._reader or id_ in self._of_image
+
+    def place(self, instance_id: str) -> tuple[tuple[int, int], Affine]:
+        """Where the response maps of an instance lie.
+
+        Returns:
+            their width and height in cells, and (2, 3) from image pixels to cells.
+        """
+        with self._lock:
+            maps = self._maps(instance_id)
+        height, width = maps.response.shape[1:]
+        return (width, height), np.reshape(maps.crop, (2, 3))
 
     def get(self, kind: str, keypoint: int, id_: str) -> bytes:
         """A map over an instance's crop, or, for an image's id, over the image.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import make_skeleton
+from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.parquet import next_part
 from labelkit.project.predictions import (
@@ -95,9 +96,22 @@ def test_names_in_any_script_survive(tmp_path: Path):
 def test_predictions_of_another_skeleton_are_refused(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
     write_predictions(path, [make_prediction()], stick_skeleton())
-    other = make_skeleton("other", ["nose", "right_paw", "left_paw", "tail"])
+    other = make_skeleton("other", ["cockpit", "rudder"])
     with pytest.raises(SkeletonError, match="written for the keypoints nose, left_paw"):
         read_predictions(path, other)
+
+
+def test_predictions_are_read_by_name_and_new_keypoints_are_unknown(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [make_prediction("a-0")], stick_skeleton())
+    renamed = edited(stick_skeleton(), {"renamed": [["nose", "snout"]]}, "s.toml")
+    later = edited(renamed, {"keypoints": ["tail", "wing", "snout"]}, "s.toml")
+    expected = make_prediction("a-0").take([3, -1, 0])
+    assert expected.pose.visibility.tolist() == [2, -1, 2]
+    assert_same(read_predictions(path, later)["a-0"], expected)
+    assert_same(find_predictions(path, later, ["a-0"])["a-0"], expected)
+    write_predictions(next_part(path), [expected], later)  # predicted after the edit
+    assert_same(read_predictions(path, later)["a-0"], expected)
 
 
 def test_a_prediction_of_another_length_is_refused_when_written(tmp_path: Path):

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from builders import stick_skeleton
 
+from labelkit.domain.skeleton import make_skeleton
+from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import FormatError
 from labelkit.project.predictions import read_predictions
 from labelkit.project.response_maps import MapReader, MapWriter
@@ -153,3 +155,16 @@ def test_maps_of_instances_that_came_later_lie_beside_the_file_and_are_read_with
         for name, seed in (("later-0", 9), ("1-0", 1), ("later-0", 9)):
             peak = random_maps(seed).max(axis=(1, 2))
             assert np.array_equal(reader.get(name).response.max(axis=(1, 2)), peak)
+
+
+def test_maps_are_read_by_name_and_those_of_a_new_keypoint_are_empty(tmp_path: Path):
+    write(tmp_path / "maps.parquet", 1)
+    before = make_skeleton("s", NAMES)
+    later = edited(before, {"keypoints": ["wing", "snout"], "renamed": [["nose", "snout"]]}, "s")
+    with MapReader(tmp_path / "maps.parquet", later) as reader:
+        maps = reader.get("0-0")
+        assert reader.keypoints == ("wing", "snout")
+    with MapReader(tmp_path / "maps.parquet") as reader:
+        own = reader.get("0-0")
+    assert np.array_equal(maps.response, [np.zeros((6, 4)), own.response[0]])
+    assert np.array_equal(maps.cam, [np.zeros((3, 2)), own.cam[0]])

@@ -64,7 +64,7 @@ def draw(
     if features.shape[2]:
         unit = torch.nn.functional.normalize(features, dim=2)
         similarity = (unit @ unit.transpose(1, 2)).mean(dim=0).cpu().numpy()
-        _matrix(similarity, project.skeleton, folder / "parts.png")
+        _matrix(similarity, network.skeleton, folder / "parts.png")
 
 
 def _matrix(similarity: np.ndarray, skeleton: Skeleton, path: Path) -> None:

@@ -20,7 +20,13 @@ from labelkit.workflows.benchmarking.scores import scores_of
 from labelkit.workflows.benchmarking.tables import LEFT_OUT, SIMPLE, UNANSWERED, Trial
 from labelkit.workflows.intake.evaluation_set import EvaluationSet
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
-from labelkit.workflows.rounds.networks import examples_of, fit_reader, load_network, train_network
+from labelkit.workflows.rounds.networks import (
+    examples_of,
+    fit_reader,
+    load_network,
+    restricted,
+    train_network,
+)
 from labelkit.workflows.rounds.settings import preset_of
 
 if TYPE_CHECKING:
@@ -148,8 +154,9 @@ def scored(
     skeleton = bench.project.skeleton
     network, header = load_network(model, skeleton)
     if trial.reading:
-        network.reader = build_reader(len(skeleton), preset_of(settings), trial.reading)
-        fit_reader(network, examples, skeleton, settings["mirror"])
+        examples = restricted(examples, skeleton, network.skeleton)
+        network.reader = build_reader(len(network.skeleton), preset_of(settings), trial.reading)
+        fit_reader(network, examples, network.skeleton, settings["mirror"])
     result = scores_of(
         bench.project,
         network,

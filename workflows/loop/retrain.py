@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.domain.prediction import Prediction
-from labelkit.domain.selection import format_percent, labelled_count, labelled_set
+from labelkit.domain.selection import QueueItem, format_percent, labelled_count, labelled_set
 from labelkit.domain.text import counted
 from labelkit.errors import WaitingForLabels
 from labelkit.metrics.quality import hardly_learned
 from labelkit.metrics.table import describe
 from labelkit.progress import Progress
-from labelkit.project.predictions import iter_predictions
+from labelkit.project.first_skeleton import first_skeleton
+from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
     COMPLETE,
@@ -31,14 +31,23 @@ from labelkit.project.rounds import (
 )
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.dev_set import settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.networks import examples_of, learned, training_table
 from labelkit.workflows.rounds.queue_file import fill_queue
-from labelkit.workflows.rounds.run_round import latest_predictions, run_round
-from labelkit.workflows.rounds.settings import TrainingOptions, resolve
-
-#: With this many corrected instances a round gives pre-annotations worth correcting: 1 % of LSPET
-#: (benchmarks/README.md, Table 4).
-FEW = 50
+from labelkit.workflows.rounds.run_round import (
+    check_plan,
+    latest_predictions,
+    predict_later,
+    run_round,
+)
+from labelkit.workflows.rounds.settings import (
+    TrainingOptions,
+    resolve,
+    settings_of,
+    with_remembered,
+)
+from labelkit.workflows.rounds.start import FEW, start_of, waits_for_labels
 
 #: With fewer located instances in the dev set, chance alone moves PCK by seven points or more. The
 #: 235 of LSPET give it to 1.5 points (benchmarks/README.md).
@@ -56,6 +65,7 @@ class RoundReport(Report):
         missing: instances without keypoints that the labelled percentage needs.
         queued: instances in the queue now.
         is_new: False if an earlier round already is what the command asked for.
+        predicted: instances that came after it and were predicted now.
         dev: measures on the dev set.
         next_step: what to type.
         note: what to know before that, or "".
@@ -71,6 +81,7 @@ class RoundReport(Report):
     dev: Mapping[str, Any]
     next_step: str
     note: str = ""
+    predicted: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +101,8 @@ class RoundReport(Report):
             f"Round {self.round:03d} ({self.kind}) {state}: "
             f"{self.labelled} of {counted(self.instances, 'instance')} gave locations."
         ]
+        if self.predicted:
+            lines.append(f"Predicted {counted(self.predicted, 'new instance')} with it.")
         measures = describe(self.dev)
         if measures:
             located = self.dev.get("located", 0)
@@ -109,6 +122,7 @@ def retrain(
     percent: float | None,
     now: bool,
     options: TrainingOptions,
+    dev_percent: float | None = None,
 ) -> RoundReport:
     """Train at a labelled percentage, nested in every larger and earlier one.
 
@@ -119,11 +133,15 @@ def retrain(
         percent: 0 ... 100, of the project's instances: how many give locations; None for all that
             have human keypoints.
         now: train on the labels there are, even if they are fewer.
-        options: how to train; what they leave out stays as in the last round.
+        options: how to train; what they leave out stays as it was given before.
+        dev_percent: 0 ... 100, of the instances, to which the dev set grows; None leaves it.
 
     Raises:
         WaitingForLabels: if there are no visibility answers yet.
     """
+    project, options = with_remembered(project, options)
+    if dev_percent is not None and (note := settle_dev_set(project, store, dev_percent)):
+        progress.line(note)
     snapshot = read_snapshot(project, store)
     if not snapshot.presences:
         raise WaitingForLabels(
@@ -131,14 +149,18 @@ def retrain(
             "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
             f"labelkit bootstrap --images {project.images_root}",
         )
+    if latest_complete(project) is None and unfinished(project) is None and not now:
+        start = start_of(project, snapshot)
+        if waits_for_labels(store, snapshot, start):
+            raise WaitingForLabels(
+                f"{start.note} {start.missing}".strip(),
+                "Or train on the labels there are: add --now",
+            )
     if percent is None:
         percent = snapshot.trainable_percent
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     if missing > 0 and not now:
-        predictions: Mapping[str, Prediction] = {}
-        if latest_complete(project) is not None:
-            predictions = latest_predictions(project)[1]
-        items = fill_queue(project, snapshot, predictions, percent)
+        items = _queued(project, snapshot, percent)
         # The dev set gives no locations, nor does what was skipped or excluded.
         missing = min(missing, sum(item.instance_id not in snapshot.dev for item in items))
     if missing > 0 and not now:
@@ -157,7 +179,16 @@ def retrain(
             f"labelkit retrain --labeled {format_percent(percent)} --now",
         )
     found, is_new = round_at(project, store, snapshot, progress, percent, options)
-    return report_round(project, snapshot, found, is_new)
+    return report_round(project, snapshot, found, is_new, progress)
+
+
+def _queued(project: Project, snapshot: LabelSnapshot, percent: float) -> tuple[QueueItem, ...]:
+    """Fill the queue by the predictions of the newest round, if there is one."""
+    if latest_complete(project) is None:
+        return fill_queue(project, snapshot, {}, percent)
+    newest, predictions = latest_predictions(project)
+    new = later_ids(newest.path / "predictions.parquet") & snapshot.instances.keys()
+    return fill_queue(project, snapshot, predictions, percent, new)
 
 
 def round_at(
@@ -175,52 +206,74 @@ def round_at(
     """
     begun = unfinished(project)
     last = begun or latest_complete(project)
-    settings = resolve(options, last.plan.settings if last else {}, project.skeleton)
     seed = options.seed
     if seed is None:
         seed = begun.plan.seed if begun else project.seed
     labelled = labelled_set(
         snapshot.trainable, len(snapshot.instances), percent, locked_labelled(project), project.seed
     )
+    taught = learned(project.skeleton, examples_of(snapshot, labelled))
+    settings = resolve(options, settings_of(last) if last else {}, taught)
     plan = RoundPlan(
         number=next_round_number(project),
         kind="semi-weak" if labelled else "location-free",
         labelled=labelled,
         labelled_share=len(labelled) / len(snapshot.instances),
         journal_head=store.head(),
-        settings=settings,
+        settings={**settings, "skeleton": training_table(taught)},
         seed=seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
-    alike = (item for item in done if _trains_alike(item.plan, plan))
+    alike = (item for item in done if _trains_alike(item, plan, project))
     same = next((item for item in alike if _is_current(item, project, store, snapshot)), None)
     if same is not None:
         return same, False
     if begun is not None:
-        if _trains_alike(begun.plan, plan):
+        if _trains_alike(begun, plan, project):
             progress.line(f"Continuing round {begun.plan.number:03d}.")
             plan = begun.plan
         elif is_main_process():
+            check_plan(project, store, plan)
             progress.line(f"Giving up round {begun.plan.number:03d} for another training.")
             abandon_round(begun.path, "another training was asked for")
             return round_at(project, store, snapshot, progress, percent, options)
     return run_round(project, store, plan, progress, options.devices), True
 
 
-def _trains_alike(one: RoundPlan, other: RoundPlan) -> bool:
-    """Whether two rounds differ only in when they began."""
-    same = ("kind", "labelled", "settings", "seed")
-    return all(getattr(one, name) == getattr(other, name) for name in same)
+def _trains_alike(one: Round, plan: RoundPlan, project: Project) -> bool:
+    """Whether a round differs from a plan only in when it began, and in names of keypoints."""
+    same = ("kind", "labelled", "seed")
+    # A round that an earlier version began may have any number format, and names no skeleton.
+    earlier = {
+        "precision": plan.settings["precision"],
+        "skeleton": training_table(first_skeleton(project)),
+    }
+    one_has, plan_has = (
+        {**settings, "skeleton": _by_name(settings["skeleton"], project)}
+        for settings in (earlier | settings_of(one), plan.settings)
+    )
+    return one_has == plan_has and all(
+        getattr(one.plan, name) == getattr(plan, name) for name in same
+    )
+
+
+def _by_name(table: Mapping[str, Any], project: Project) -> tuple[Any, ...]:
+    """The skeleton of a training by present names, whatever their order."""
+    names = [project.skeleton.present_name(name) for name in table["keypoints"]]
+    now = dict(zip(table["keypoints"], names, strict=True))
+    return (
+        dict(zip(names, map(tuple, table["layout"]), strict=True)),
+        {frozenset((now[a], now[b])) for a, b in table["links"]},
+        {frozenset((now[a], now[b])) for a, b in table["pairs"]},
+    )
 
 
 def _is_current(done: Round, project: Project, store: LabelStore, snapshot: LabelSnapshot) -> bool:
-    """Whether a round learned from the labels of now and has predicted every instance."""
-    if store.head() != done.plan.journal_head:
-        then = read_snapshot(project, store, done.plan.journal_head)
-        if not _teach_the_same(then, snapshot, done.plan.labelled):
-            return False
-    predictions = iter_predictions(done.path / "predictions.parquet", project.skeleton)
-    return snapshot.instances.keys() <= {item.instance_id for item in predictions}
+    """Whether a round learned from the labels of now."""
+    if store.head() == done.plan.journal_head:
+        return True
+    then = read_snapshot(project, store, done.plan.journal_head)
+    return _teach_the_same(then, snapshot, done.plan.labelled)
 
 
 def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str, ...]) -> bool:
@@ -237,15 +290,21 @@ def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str
 
 
 def report_round(
-    project: Project, snapshot: LabelSnapshot, found: Round, is_new: bool
+    project: Project, snapshot: LabelSnapshot, found: Round, is_new: bool, progress: Progress
 ) -> RoundReport:
-    """Queue up to twice the labelled percentage (at least 10 %), and report what to do next.
+    """Predict what came after a round, queue up to twice its percentage, and report what is next.
+
+    At least 10 % are queued.
 
     After a location-free round that has hardly learned, only `FEW` are queued: enough for a next
     round worth correcting. Where `FEW` is more than 10 % of the project, its dev set is too small
     to tell.
     """
-    predictions = latest_predictions(project)[1]
+    newest = latest_complete(project) or found
+    predicted = 0
+    if is_main_process():
+        for item in {found.plan.number: found, newest.plan.number: newest}.values():
+            predicted = predict_later(project, item, snapshot.instances, progress)
     dev = found.facts.get("dev", {})
     percent, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
     few_percent = float(math.ceil(100 * FEW / len(snapshot.instances)))
@@ -257,7 +316,7 @@ def report_round(
             f"locations cannot be trusted; the keypoints of some {FEW} instances teach it far more."
         )
     percent = float(round(percent))
-    items = fill_queue(project, snapshot, predictions, percent)
+    items = _queued(project, snapshot, percent)
     retrain_command = f"labelkit retrain --labeled {format_percent(percent)}"
     if items:
         following = f"Next: labelkit push, correct the queue, labelkit pull, then {retrain_command}"
@@ -276,4 +335,5 @@ def report_round(
         dev,
         following,
         note,
+        predicted,
     )

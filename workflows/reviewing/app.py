@@ -68,7 +68,7 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
 
     def open_round(number: int) -> MapPictures:
         path = project.rounds_root / f"{number:03d}" / "maps" / "maps.parquet"
-        return MapPictures(path, known.values())
+        return MapPictures(path, known.values(), skeleton=project.skeleton)
 
     dataset = fo.load_dataset(report.dataset)
     view = dataset.load_saved_view(report.view) if report.view else None

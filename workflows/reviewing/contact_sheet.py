@@ -98,7 +98,7 @@ def sheet_items(
         instances = store.instances()
         answers = store.presences(project.skeleton, found.plan.journal_head)
     chosen = [i for i in predictions if i in instances and i not in found.plan.labelled][:count]
-    with MapReader(found.path / "maps" / "maps.parquet") as reader:
+    with MapReader(found.path / "maps" / "maps.parquet", project.skeleton) as reader:
         for id_ in chosen:
             image, maps = instances[id_].image, reader.get(id_)
             pose = pre_annotation(predictions[id_], answers.get(id_), image)

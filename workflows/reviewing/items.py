@@ -97,7 +97,7 @@ def gather(
     with ExitStack() as stack:
         maps = None
         if with_maps and chosen is not None and map_file(chosen).is_file():
-            maps = stack.enter_context(MapReader(map_file(chosen)))
+            maps = stack.enter_context(MapReader(map_file(chosen), project.skeleton))
         bar = progress.track(labels.instances.items(), "Comparing", len(labels.instances))
         for id_, instance in bar:
             answer, human = labels.presences.get(id_), labels.poses.get(id_)
@@ -117,7 +117,7 @@ def gather(
                 corrected=mine.get(done.shown.replace("-", "_")),
                 maps=maps.get(id_) if maps is not None and id_ in maps else None,
             )
-            waiting = id_ in queued and human is None
+            waiting = id_ in queued and not (human is not None and human.known.all())
             served = waiting or (human is not None and bool(done.annotators))
             states = {
                 "labelled": human is not None,

@@ -100,8 +100,8 @@ def review_html(
     maps = map_file(found.round)
     name = found.fields[-1]
     with ExitStack() as stack:
-        reader = stack.enter_context(MapReader(maps)) if maps.is_file() else None
-        pictures = MapPictures(maps, ()) if maps.is_file() else None
+        reader = stack.enter_context(MapReader(maps, project.skeleton)) if maps.is_file() else None
+        pictures = MapPictures(maps, (), skeleton=project.skeleton) if maps.is_file() else None
         cards = [
             _card(project, item, name, reader, pictures)
             for item in progress.track(chosen, "Drawing", len(chosen))

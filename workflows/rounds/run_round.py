@@ -36,6 +36,7 @@ from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapsho
 from labelkit.workflows.rounds.networks import (
     build_network,
     examples_of,
+    learned,
     load_network,
     predict_instances,
     train_network,
@@ -78,7 +79,7 @@ def run_round(
             progress.line(f"note: {warning}")
         if len(warnings) > LISTED:
             progress.line(f"note: ... and {len(warnings) - LISTED} more of that kind.")
-        if note := note_on_mirroring(plan.settings, project.skeleton):
+        if note := note_on_mirroring(plan.settings, learned(project.skeleton, examples)):
             progress.line(f"note: {note}")
         try:
             training = train_network(

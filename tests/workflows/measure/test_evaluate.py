@@ -217,7 +217,7 @@ def test_weights_of_another_skeleton_are_refused(trained, others):
 
     path = trained.project.rounds_root / "000" / "model.safetensors"
     network, header = load_model(path)
-    names = ["nose", *header["skeleton"]["keypoints"][1:]]
+    names = [f"animal {name}" for name in header["skeleton"]["keypoints"]]
     save_checkpoint(path, network, header | {"skeleton": {"name": "animal", "keypoints": names}})
     with pytest.raises(CheckpointError, match=r"'animal'.*'lsp14'"):
         run(trained, **others)

@@ -18,7 +18,7 @@ from labelkit.errors import SkeletonError, UsageError
 BUILTIN = ("coco17", "crowdpose14", "mpii16", "lsp14")
 
 #: What a skeleton's TOML table may hold.
-KEYS = ("name", "keypoints", "links", "pairs", "sigmas", "layout", "renamed")
+KEYS = ("name", "keypoints", "links", "pairs", "sigmas", "layout", "renamed", "descriptions")
 
 #: OKS falloff where a skeleton gives none: between COCO's shoulder (.079) and hip (.107).
 DEFAULT_SIGMA = 0.08
@@ -39,11 +39,12 @@ class Skeleton:
         sigmas: K OKS sigmas (per-keypoint standard deviation relative to object scale).
         layout: K (x, y) in the unit box, a pose prior that needs no labels; y points down.
         renamed: (former, present) names: labels, networks and files keep the former ones.
+        descriptions: (keypoint, text) for annotators, of those that have one.
 
     Raises:
         SkeletonError: on duplicate or empty names, indices out of range, a keypoint in two
-            pairs, sigmas or layout of the wrong length or out of range, or a former name that is
-            in use.
+            pairs, sigmas or layout of the wrong length or out of range, a former name that is in
+            use, or a description of an unknown keypoint.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Skeleton:
     sigmas: tuple[float, ...]
     layout: tuple[tuple[float, float], ...]
     renamed: tuple[tuple[str, str], ...] = ()
+    descriptions: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)
@@ -98,6 +100,8 @@ class Skeleton:
                     f"Skeleton {self.name!r}: {name!r} is the former name of another keypoint.",
                     "Labels that name it would be ambiguous. Choose another name.",
                 )
+        for name, _ in self.descriptions:
+            self.index(name)
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -156,14 +160,16 @@ class Skeleton:
         def kept(table: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
             return tuple((place[a], place[b]) for a, b in table if a in place and b in place)
 
+        names = tuple(self.keypoints[index] for index in keypoints)
         return Skeleton(
             self.name,
-            tuple(self.keypoints[index] for index in keypoints),
+            names,
             kept(self.links),
             kept(self.pairs),
             tuple(self.sigmas[index] for index in keypoints),
             tuple(self.layout[index] for index in keypoints),
             self.renamed,
+            tuple(item for item in self.descriptions if item[0] in names),
         )
 
     def to_table(self) -> dict[str, Any]:
@@ -182,15 +188,19 @@ class Skeleton:
         }
         if self.renamed:
             table["renamed"] = [list(names) for names in self.renamed]
+        if self.descriptions:
+            table["descriptions"] = dict(self.descriptions)
         return table
 
     def to_toml(self) -> str:
         """The skeleton as a TOML document that `load_skeleton` reads back unchanged."""
         import tomli_w
 
-        return _TWO_ITEMS.sub(
-            r"[\1, \2]", tomli_w.dumps(self.to_table())
-        )  # one pair, or point, a line
+        table = self.to_table()
+        # As dotted keys, which stay inside whatever table the document is put into.
+        described = tomli_w.dumps(table.pop("descriptions", {})).split("\n")
+        body = _TWO_ITEMS.sub(r"[\1, \2]", tomli_w.dumps(table))  # one pair, or point, a line
+        return body + "".join(f"descriptions.{line}\n" for line in described if line)
 
 
 def make_skeleton(
@@ -201,6 +211,7 @@ def make_skeleton(
     sigmas: Sequence[float] | None = None,
     layout: Sequence[tuple[float, float]] | None = None,
     renamed: Sequence[tuple[str, str]] = (),
+    descriptions: Mapping[str, str] | None = None,
 ) -> Skeleton:
     """Build a skeleton, filling in what is not given.
 
@@ -223,6 +234,7 @@ def make_skeleton(
         if layout
         else ((0.5, 0.5),) * len(keypoints),
         renamed=tuple((str(former), str(present)) for former, present in renamed),
+        descriptions=tuple((descriptions or {}).items()),
     )
 
 
@@ -305,6 +317,14 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
                 )
         return [(keypoints.index(a), keypoints.index(b)) for a, b in rows]
 
+    descriptions = table.get("descriptions", {})
+    texts = descriptions.values() if isinstance(descriptions, dict) else [None]
+    if not all(isinstance(text, str) for text in texts) or set(descriptions) - set(keypoints):
+        raise SkeletonError(
+            f"{origin}: descriptions must be a text for each of some keypoints, not "
+            f"{descriptions!r}.",
+            'Write for example: descriptions.nose = "the tip of the nose"',
+        )
     try:
         return make_skeleton(
             str(table.get("name", Path(origin).stem)),
@@ -314,6 +334,7 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
             table.get("sigmas"),
             table.get("layout"),
             pairs_of_names(table, "renamed", origin),
+            descriptions,
         )
     except (TypeError, ValueError) as error:
         raise SkeletonError(f"{origin}: {error}.") from error

@@ -41,9 +41,9 @@ def difference(before: Skeleton, after: Skeleton) -> Difference:
 def edited(before: Skeleton, table: Mapping[str, Any], origin: str) -> Skeleton:
     """A skeleton with changes.
 
-    What the table leaves out stays: links, pairs, sigmas and layout follow their keypoints. A new
-    keypoint has no link, the partner that its name tells, the default sigma, and the middle of
-    the layout.
+    What the table leaves out stays: links, pairs, sigmas, layout and descriptions follow their
+    keypoints. A new keypoint has no link, the partner that its name tells, the default sigma, and
+    the middle of the layout.
 
     Args:
         before: the skeleton until now.
@@ -82,6 +82,11 @@ def edited(before: Skeleton, table: Mapping[str, Any], origin: str) -> Skeleton:
         "pairs": follow(before.pairs),
         "sigmas": tuple(DEFAULT_SIGMA if old < 0 else before.sigmas[old] for old in column),
         "layout": tuple((0.5, 0.5) if old < 0 else before.layout[old] for old in column),
+        "descriptions": tuple(
+            (after.present_name(name), text)
+            for name, text in before.descriptions
+            if after.present_name(name) in after.keypoints
+        ),
     }
     paired = {index for pair in kept["pairs"] for index in pair}
     kept["pairs"] += tuple(

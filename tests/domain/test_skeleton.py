@@ -146,6 +146,11 @@ def test_any_skeleton_comes_back_from_its_toml_file(tmp_path_factory, names, dat
         pairs=[(1, 0)],
         sigmas=data.draw(st.lists(st.floats(0.001, 9.9), min_size=count, max_size=count)),
         layout=data.draw(st.lists(st.tuples(unit, unit), min_size=count, max_size=count)),
+        descriptions=data.draw(
+            st.dictionaries(
+                st.sampled_from(names), st.text(st.characters(exclude_categories=["Cs"]))
+            )
+        ),
     )
     path = tmp_path_factory.mktemp("skeleton") / "any.toml"
     path.write_text(skeleton.to_toml(), encoding="utf-8")
@@ -173,6 +178,8 @@ def test_a_file_has_one_pair_a_line_and_one_point_a_line():
         ("keypoints = ['a', 'b']\nlinks = [['a']]", r"links .*\['a'\]"),
         ("keypoints = ['a', 'b']\nlinks = [['a', 'z']]", "links .*'z'"),
         ("keypoints = ['a', 'b']\nsigmas = ['x', 'y']", "'x'"),
+        ("keypoints = ['a', 'b']\ndescriptions.z = 'the end'", "'z'"),
+        ("keypoints = ['a', 'b']\ndescriptions = ['the start', 'the end']", "descriptions"),
         ("keypoints = [", "TOML"),
     ],
 )

@@ -57,6 +57,13 @@ def test_a_rename_keeps_everything_and_remembers_the_former_name():
     assert skeleton_from_table(after.to_table(), "again") == after
 
 
+def test_descriptions_follow_their_keypoints_until_others_are_given():
+    described = edited(MOUSE, {"descriptions": {"snout": "its tip", "tail": "its root"}}, "m.toml")
+    after = edited(described, {"renamed": [["snout", "nose"]]}, "m.toml")
+    assert dict(after.descriptions) == {"nose": "its tip", "tail": "its root"}
+    assert edited(after, {"descriptions": {}}, "m.toml").descriptions == ()
+
+
 def test_another_name_without_a_rename_is_another_keypoint():
     after = change(keypoints=["nose", "earL", "earR", "tail"])
     assert difference(MOUSE, after) == (("nose",), ("snout",), ())

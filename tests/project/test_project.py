@@ -13,6 +13,7 @@ from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import ProjectError
 from labelkit.project.project import (
     BENCHMARK_FILE,
+    change_skeleton,
     create_project,
     default_project_root,
     find_project,
@@ -90,6 +91,14 @@ def test_another_preset_brings_its_own_backbone_and_epochs(tmp_path):
     other = remember(same, preset="plus")
     assert other.options == {"preset": "plus", "pretrained": False}
     assert remember(same, preset="plus", epochs=9).options["epochs"] == 9
+
+
+def test_descriptions_of_keypoints_are_kept_in_the_project(tmp_path):
+    project = make_project(tmp_path)
+    texts = {"nose": "its tip", "left_paw": 'the "left" one'}
+    described = make_skeleton("s", project.skeleton.keypoints, descriptions=texts)
+    change_skeleton(project, described)
+    assert open_project(project.root).skeleton == described
 
 
 def test_remembering_keeps_the_skeleton_and_what_a_person_wrote_into_the_file(tmp_path):

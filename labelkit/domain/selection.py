@@ -191,7 +191,8 @@ class QueueItem:
 
     Attributes:
         instance_id: of the instance.
-        reason: "dev" (model selection), "unsure" (low confidence) or "chosen" (by a person).
+        reason: "dev" (model selection), "unsure" (low confidence), "chosen" (by a person) or "new"
+            (it came after the newest round).
         control: True if it is served without pre-annotation.
     """
 

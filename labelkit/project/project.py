@@ -37,6 +37,7 @@ REMEMBERED: Mapping[str, type] = {
     "pretrained": bool,
     "rotation": float,
     "mirror": bool,
+    "precision": str,
 }
 
 #: The label store in the project folder.
@@ -46,6 +47,9 @@ _COMMENT = "# A labelkit project. Paths are relative to this file: move it with 
 
 #: What a file system without locks answers.
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+
+#: Locks that this process holds.
+_held: set[Path] = set()
 
 _MAKE_ONE = "Make a project with: labelkit bootstrap --images DIR"
 
@@ -189,6 +193,7 @@ def remember(project: Project, **given: Any) -> Project:
         given: values by the names of `REMEMBERED`; None where the user gave none. Another preset
             brings its own backbone and epochs.
     """
+    project = open_project(project.root)
     options = dict(project.options)
     if given.get("preset") not in (None, options.get("preset")):
         options.pop("backbone", None)
@@ -299,6 +304,24 @@ def default_project_root(images: Path) -> Path:
     return Path.cwd() / name
 
 
+def is_at_work(project: Project) -> bool:
+    """Whether another process holds the project's lock: it registers, trains or queues."""
+    from filelock import FileLock, Timeout
+
+    path = project.root / ".lock"
+    if path in _held or not path.exists():
+        return False
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # a file system without locks, or a read-only folder
+        return False
+    lock.release()
+    return False
+
+
 def is_main_process() -> bool:
     """False in the additional processes of a training on several devices."""
     for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
@@ -341,9 +364,11 @@ def lock_project(project: Project, work: str = "") -> Iterator[None]:
             raise ProjectError(
                 f"{path} cannot be written ({error.strerror}).", "Make the project folder writable."
             ) from error
+    _held.add(path)
     try:
         yield
     finally:
+        _held.discard(path)
         lock.release()
 
 

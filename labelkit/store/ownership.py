@@ -12,7 +12,7 @@ from labelkit.errors import StoreError
 from labelkit.project.project import PROJECT_FILE, STORE_FILE, Project, change_project
 from labelkit.store.database import Database
 from labelkit.store.label_store import LabelStore
-from labelkit.store.schema import file_stamp, image, meta
+from labelkit.store.schema import file_stamp, image, journal, meta, tables
 
 #: Keys of `meta`: the id of the owner, and its name, which is there once a project owns the store.
 ID, NAME = "project_uid", "project_name"
@@ -41,9 +41,13 @@ def open_store(project: Project) -> LabelStore:
     return store
 
 
-def release(connection: Connection) -> None:
-    """Let another project have a store, in the caller's transaction."""
-    connection.execute(delete(meta).where(meta.c.key == NAME))
+def give_back(store: LabelStore) -> None:
+    """Empty a store without answers, so that another project can have it."""
+    with store.database.writing() as connection:
+        for table in reversed(tables.sorted_tables):
+            if table not in (meta, journal):
+                connection.execute(delete(table))
+        connection.execute(delete(meta).where(meta.c.key.not_in((ID, "schema_version"))))
 
 
 def _take(connection: Connection, database: Database, project: Project) -> None:

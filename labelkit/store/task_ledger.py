@@ -58,6 +58,29 @@ class LedgerTask:
     crop: Box | None = None
 
 
+def sent_tasks(database: Database, kind: str) -> dict[str, str]:
+    """Where each instance is asked about, on any server: URL of its Label Studio project, by id.
+
+    Args:
+        database: of the label store.
+        kind: "visibility" or "correction".
+    """
+    query = select(
+        studio_task.c.server, studio_project.c.project_id, studio_task.c.instances
+    ).where(
+        studio_task.c.kind == kind,
+        studio_project.c.kind == kind,
+        studio_project.c.server == studio_task.c.server,
+    )
+    with database.reading() as connection:
+        rows = connection.execute(query).all()
+    return {
+        id_: f"{server}/projects/{project_id}"
+        for server, project_id, ids in rows
+        for id_ in json.loads(ids)
+    }
+
+
 class TaskLedger:
     """The ledger of one server, kept in the label store; it can be read from the server again.
 

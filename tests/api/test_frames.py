@@ -13,7 +13,7 @@ import labelkit as lk
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
-from labelkit.domain.selection import QueueItem, dev_set
+from labelkit.domain.selection import DevDraw, QueueItem, dev_set
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer, check_inside
 from labelkit.domain.instance import Box, Image, Instance, check_box
-from labelkit.domain.skeleton import BUILTIN, Skeleton
+from labelkit.domain.skeleton import BUILTIN
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, ImageError, InputError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.images import ScanReport, scan_images
 from labelkit.project.project import Project
-from labelkit.store.conflicts import HELD, beside_what_is_known
+from labelkit.store.conflicts import HELD, beside_what_is_known, differing
 from labelkit.store.journal import (
     KEYPOINTS,
     VISIBILITY,
@@ -26,11 +27,13 @@ from labelkit.store.journal import (
     keypoints_content,
     visibility_content,
 )
-from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.label_store import LabelStore
+from labelkit.store.objects import NewInstance
 from labelkit.workflows.intake.image_finder import ImageFinder
 from labelkit.workflows.intake.into_place import Sizes
-from labelkit.workflows.intake.label_files import LabelFile, read_box_file, read_label_file
+from labelkit.workflows.intake.label_files import LabelFile, read_box_file
 from labelkit.workflows.intake.label_matching import Handling, match_labels, refuse_missing
+from labelkit.workflows.intake.label_sets import read_label_files
 
 #: Margin around the keypoints of an object without a box, as a share of their longer extent.
 KEYPOINT_MARGIN = 0.15
@@ -70,18 +73,21 @@ def register(
     store: LabelStore,
     progress: Progress,
     *,
-    labels: LabelFile | None,
+    labels: Sequence[LabelFile],
     boxes: str | None,
     skip_unreadable: bool,
     handling: Handling,
 ) -> Registered:
-    """Scan the images and add boxes and labels. What is registered already stays as it is.
+    """Scan the images and add boxes and labels.
+
+    An object that is registered already is recognised, and gets the box and category that a label
+    file now gives it. Answers stay: new ones are recorded beside them.
 
     Args:
         project: that gets them.
         store: its label store.
         progress: shows a bar while images are read.
-        labels: read from `--labels`, or None.
+        labels: read from `--labels`: one import, in which the last file counts.
         boxes: "whole-image", "detect" or a COCO file; None takes those of the labels, then what was
             given before, else people are detected for human skeletons and others get whole images.
         skip_unreadable: leave such images out instead of stopping.
@@ -106,23 +112,24 @@ def register(
         )
 
     entries: list[Entry] = []
-    if labels is not None:
+    for file in labels:
         matched = match_labels(
-            labels.annotations,
-            labels.image_paths,
-            labels.sizes,
-            labels.path,
+            file.annotations,
+            file.image_paths,
+            file.sizes,
+            file.path,
             finder,
             project.images_root,
             handling,
         )
         found = [(image, item) for image, item in matched.found if image.id not in removed]
         skipped += matched.missing
-        notes += [*labels.notes, *matched.notes, *_without_area(found, labels.path)]
+        notes += [*file.notes, *matched.notes, *_without_area(found, file.path)]
         store.keep_empty(matched.empty)
-        candidates = _candidates(found, labels.skeleton, labels.path)
+        candidates = _candidates(found, file)
         instances = store.add_instances(candidates)
-        entries += _keypoint_entries(found, instances, labels)
+        entries += _keypoint_entries(instances, candidates)
+    notes += _labelled_twice(entries)
     covered = {instance.image.id for instance in store.instances().values()}
     bare = [image for image in images if image.id not in covered]
     if boxes is not None and not bare:
@@ -137,8 +144,8 @@ def register(
         rows, more = _boxes(bare, boxes, finder, project, progress, handling)
         store.add_instances(rows)
         notes += more
-    if labels is not None and labels.answers:
-        answers, missing = _match_answers(labels, finder, store, handling)
+    for file in labels:
+        answers, missing = _match_answers(file, finder, store, handling)
         skipped += missing
         entries += answers
     fresh, to_record = beside_what_is_known(store, entries)
@@ -168,7 +175,11 @@ def register(
 def register_labelled(
     project: Project, store: LabelStore, progress: Progress, labels: Path
 ) -> None:
-    """Register a folder of labelled images, for commands without options to skip items.
+    """Register labelled images, for commands without options to skip items.
+
+    Args:
+        project, store, progress: see `register`.
+        labels: a label file, or a folder of them.
 
     Images without labels become whole-image instances, which teach nothing and are not scored.
 
@@ -179,7 +190,7 @@ def register_labelled(
         project,
         store,
         progress,
-        labels=read_label_file(labels, project.skeleton),
+        labels=read_label_files([labels], project.skeleton),
         boxes="whole-image",
         skip_unreadable=False,
         handling=Handling(can_choose=False),
@@ -234,27 +245,35 @@ def _without_area(found: Sequence[tuple[Image, Annotation]], path: Path) -> list
     return [f"The box of {what} of {path.name} has no area; the box is put around the keypoints."]
 
 
-def _candidates(
-    found: Sequence[tuple[Image, Annotation]], skeleton: Skeleton, path: Path
-) -> list[NewInstance]:
-    """Boxes of annotations; without one, the whole image or a box around the keypoints."""
+def _candidates(found: Sequence[tuple[Image, Annotation]], labels: LabelFile) -> list[NewInstance]:
+    """Objects of annotations. Without a box, it is the whole image of an object alone in it, and
+    goes around the keypoints of others and of animals that the file tells apart.
+    """
     per_image = Counter(image.id for image, _ in found)
     rows = []
     for image, item in found:
+        where = f"{labels.path}: annotation {item.reference}"
         if len(item.pose):
-            check_inside(
-                item.pose,
-                (image.width, image.height),
-                skeleton.keypoints,
-                f"{path}: annotation {item.reference}",
-            )
+            check_inside(item.pose, (image.width, image.height), labels.skeleton.keypoints, where)
         if item.box is not None and item.box.has_area:
-            box, source = _given(item.box, image, f"{path}: annotation {item.reference}"), "given"
-        elif item.box is None and per_image[image.id] == 1:
+            box, source = _given(item.box, image, where), "given"
+        elif item.box is None and per_image[image.id] == 1 and not item.individual:
             box, source = _whole(image), "whole-image"
         else:
             box, source = _around(item, image), "keypoints"
-        rows.append(NewInstance(image, box, source, item.area or box.w * box.h))
+        labelled = item.pose.present.any()  # COCO writes only zeros for "not annotated"
+        rows.append(
+            NewInstance(
+                image,
+                box,
+                source,
+                item.area or box.w * box.h,
+                item.category,
+                item.individual,
+                (labels.source, item.reference),
+                keypoints_content(labels.skeleton, item.pose) if labelled else {},
+            )
+        )
     return rows
 
 
@@ -284,27 +303,44 @@ def _around(item: Annotation, image: Image) -> Box:
 
 
 def _keypoint_entries(
-    found: Sequence[tuple[Image, Annotation]], instances: Sequence[Instance], labels: LabelFile
+    instances: Sequence[Instance], candidates: Sequence[NewInstance]
 ) -> list[Entry]:
-    entries = []
-    for (_, item), instance in zip(found, instances, strict=True):
-        if item.pose.present.any():  # COCO writes only zeros for "not annotated"
-            content = keypoints_content(labels.skeleton, item.pose)
-            entries.append(_file_entry(instance, KEYPOINTS, content, labels, item.reference))
-    return entries
+    return [
+        _file_entry(instance, KEYPOINTS, item.keypoints, *item.origin)
+        for instance, item in zip(instances, candidates, strict=True)
+        if item.origin and item.keypoints
+    ]
 
 
 def _file_entry(
-    instance: Instance, kind: str, content: dict, labels: LabelFile, reference: str
+    instance: Instance, kind: str, content: Mapping[str, Any], source: str, reference: str
 ) -> Entry:
     return Entry(
         instance_id=instance.id,
         kind=kind,
         content=content,
-        source=f"file:{labels.path.name}",
+        source=source,
         reference=reference,
         version=content_version(content),
     )
+
+
+def _labelled_twice(entries: Sequence[Entry]) -> list[str]:
+    """At most one note, of objects whose keypoints differ between the files of one import."""
+    last: dict[str, Entry] = {}
+    names = []
+    for entry in entries:
+        before = last.get(entry.instance_id)
+        if before and before.source != entry.source and differing(before, entry):
+            first, second = (item.source.partition(":")[2] for item in (before, entry))
+            names.append(f"{entry.instance_id} ({first}, then {second})")
+        last[entry.instance_id] = entry
+    if not names:
+        return []
+    return [
+        f"{counted(len(names), 'object')} have other keypoints in another of the label files; the "
+        f"last file counts: {named(names)}."
+    ]
 
 
 def _match_answers(
@@ -325,7 +361,7 @@ def _match_answers(
         instance = _instance_of(answer, of_image[image.id], labels.path)
         content = visibility_content(labels.skeleton, np.asarray(answer.presence))
         reference = f"{answer.image_path}#{answer.reference}"
-        entries.append(_file_entry(instance, VISIBILITY, content, labels, reference))
+        entries.append(_file_entry(instance, VISIBILITY, content, labels.source, reference))
     refuse_missing(missing, labels.path, bool(entries), handling)
     return entries, list(missing.elements())
 
@@ -393,4 +429,10 @@ def _boxes(
         if image.id in without and item.box is not None
         for box in [_given(item.box, image, f"{path}: annotation {item.reference}")]
     ]
-    return rows, [*file.notes, *matched.notes]
+    notes = [*file.notes, *matched.notes]
+    if left := len(without - {row.image.id for row in rows}):
+        notes.append(
+            f"{counted(left, 'image')} without a box in {path.name}: no object is known there. If "
+            "there is one, add to the command: --boxes whole-image, detect or another FILE"
+        )
+    return rows, notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
@@ -124,7 +125,7 @@ def bootstrap(
     *,
     project_root: Path | None,
     skeleton: str | None,
-    labels: Path | None,
+    labels: Sequence[Path],
     boxes: str | None,
     percent: float | None,
     skip: Mapping[str, bool],
@@ -142,7 +143,7 @@ def bootstrap(
         progress: gets a line for each step.
         project_root: folder of the project; None finds it, or makes it beside the images.
         skeleton: name or file; None takes the project's, the label file's, or coco17.
-        labels: a label file of any kind, or None.
+        labels: label files of any kind, and folders of them; they are one import.
         boxes: see `register`.
         percent: 0 ... 100, of the instances: how many may give locations; None for all.
         skip: "unreadable" and "missing" -> leave such items out.
@@ -165,7 +166,7 @@ def bootstrap(
     if start not in (None, TICKS, KEYPOINTS):
         raise UsageError(f"--start {start}: expected {TICKS} or {KEYPOINTS}.")
     is_new = _existing(images, project_root) is None
-    project, label_file = _project(
+    project, label_files = _project(
         images, project_root, skeleton, pairs, labels, options.seed, progress
     )
     left_out = {
@@ -180,7 +181,7 @@ def bootstrap(
                 project,
                 store,
                 progress,
-                labels=label_file,
+                labels=label_files,
                 boxes=boxes,
                 skip_unreadable="unreadable" in left_out,
                 handling=Handling("missing" in left_out, label_pixels),
@@ -242,15 +243,16 @@ def _project(
     root: Path | None,
     skeleton: str | None,
     pairs: str | None,
-    labels: Path | None,
+    labels: Sequence[Path],
     seed: int | None,
     progress: Progress,
-) -> tuple[Project, LabelFile | None]:
-    """The project for these images, made if there is none, and the label file."""
+) -> tuple[Project, tuple[LabelFile, ...]]:
+    """The project for these images, made if there is none, and the label files."""
     wanted = read_skeleton(skeleton, progress.line) if skeleton else None
     found = _existing(images, root)
     if found is not None:
         if found.images_root != images.resolve():
+            _refuse_if_renamed(found, images)
             raise UsageError(
                 f"The project {found.root} is for {found.images_root}, not for {images}.",
                 f"Type --images {found.images_root}, or name another project: --project DIR",
@@ -259,9 +261,9 @@ def _project(
             found = _with_skeleton(found, wanted, progress)
         if pairs is not None:
             found = _with_pairs(found, pairs, progress)
-        return found, read_label_file(labels, found.skeleton) if labels else None
-    label_file = read_label_file(labels, wanted) if labels else None
-    chosen: Skeleton | None = label_file.skeleton if label_file else wanted
+        return found, read_label_files(labels, found.skeleton)
+    label_files = read_label_files(labels, wanted)
+    chosen: Skeleton | None = label_files[0].skeleton if label_files else wanted
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)
         progress.line(f"Taking the skeleton {DEFAULT_SKELETON}; choose another with --skeleton.")
@@ -269,7 +271,7 @@ def _project(
         chosen = with_pairs(chosen, pairs)
     made = create_project(root or default_project_root(images), images, chosen, seed or 0)
     progress.line(f"Made the project {made.root}. {pairs_in_words(chosen)}")
-    return made, label_file
+    return made, label_files
 
 
 def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Project:
@@ -315,8 +317,31 @@ def _existing(images: Path, root: Path | None) -> Project | None:
     made = default_project_root(images)
     if (made / PROJECT_FILE).is_file():
         return open_project(made)
+    for beside in images.resolve().parent.glob(f"*/{PROJECT_FILE}"):
+        _refuse_if_renamed(open_project(beside.parent), images)
     try:
         found = find_project(Path.cwd())
     except ProjectError:
         return None
     return found if found.images_root == images.resolve() else None
+
+
+def _refuse_if_renamed(project: Project, images: Path) -> None:
+    """Make no second project for the images of one that lost its folder.
+
+    Raises:
+        UsageError: if the folder of a project is gone, and another holds one of its images.
+    """
+    if project.images_root.is_dir():
+        return
+    with open_store(project) as store:
+        stamps = store.stamps()
+    for path, stamp in stamps.items():
+        file = images / path
+        if file.is_file() and file.stat().st_size == stamp.size:
+            raise UsageError(
+                f"{images} holds images of the project {project.root}, whose folder "
+                f"{project.images_root} is gone.",
+                f"If it was renamed: labelkit images relocate {shlex.quote(str(images))} --project "
+                f"{shlex.quote(str(project.root))}\nIf it is another: add --project DIR",
+            )

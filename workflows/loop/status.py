@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from labelkit.domain.selection import format_percent
@@ -12,13 +12,18 @@ from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.table import describe
 from labelkit.project.project import Project
-from labelkit.project.rounds import COMPLETE, Round, rounds, unfinished
+from labelkit.project.rounds import latest_complete, rounds, unfinished
 from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
+from labelkit.store.journal import KEYPOINTS, VISIBILITY
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.annotators import Annotator, annotators
 from labelkit.workflows.rounds.gain import advice
+from labelkit.workflows.rounds.image_files import lost_images, new_files
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.start import TICKS, start_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,12 @@ class StatusReport(Report):
         dev, dev_located: instances of the dev set, and those with human keypoints.
         entries: in the journal.
         annotators: entries by annotator.
-        queued: instances that wait for correction.
+        people: what each annotator has done, and how long the rest would take, see `Annotator`.
+        queued: instances that wait for keypoints.
+        new_images: files in the images folder that are not registered.
+        lost_images: images whose file is gone or changed.
+        removed_images: images that were taken out of the project.
+        round: the current one: it trains, or its predictions are corrected; None before the first.
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
         rounds: number, kind, status and dev measures of each.
         gain: what the last round gained on the dev set; "" where that is unknown.
@@ -52,7 +62,12 @@ class StatusReport(Report):
     dev_located: int
     entries: int
     annotators: Mapping[str, int]
+    people: tuple[Mapping[str, Any], ...]
     queued: int
+    new_images: int
+    lost_images: int
+    removed_images: int
+    round: int | None
     conflicts: tuple[Mapping[str, Any], ...]
     rounds: tuple[Mapping[str, Any], ...]
     gain: str
@@ -65,13 +80,14 @@ class StatusReport(Report):
         percent = 100 * located / self.instances if self.instances else 0.0
         lines = [
             f"Project    {self.project} ({self.skeleton})",
-            f"Images     {self.images}, instances {self.instances}",
+            f"Images     {self.images}{self._image_changes()}, instances {self.instances}",
             f"Answers    {self.answered} of {self.instances} instances have visibility answers",
             f"Keypoints  {counted(located, 'instance')} ({percent:.1f} %) to train on; and "
             f"{self.dev_located} of the {self.dev} in the dev set, which compares rounds",
-            f"Journal    {self.entries} entries, {self.skipped} skipped; "
-            + (", ".join(f"{who or '(unnamed)'} {n}" for who, n in self.annotators.items()) or "-"),
+            f"Journal    {self.entries} entries, {self.skipped} skipped",
+            *(f"Annotator  {Annotator(**person).text()}" for person in self.people),
             f"Queue      {counted(self.queued, 'instance')}",
+            "Current    " + ("no round yet" if self.round is None else f"round {self.round:03d}"),
         ]
         for item in self.rounds:
             measures = describe(item["dev"])
@@ -93,6 +109,15 @@ class StatusReport(Report):
             lines.append(self.gain)
         return "\n".join([*lines, self.next_step])
 
+    def _image_changes(self) -> str:
+        changes = (
+            (self.new_images, "new in the folder"),
+            (self.lost_images, "gone or changed"),
+            (self.removed_images, "removed"),
+        )
+        words = ", ".join(f"{count} {what}" for count, what in changes if count)
+        return f" ({words})" if words else ""
+
 
 def _place(value: Sequence[float] | None) -> str:
     if value is None:
@@ -101,38 +126,17 @@ def _place(value: Sequence[float] | None) -> str:
     return f"{x:.1f}, {y:.1f} {('absent', 'occluded', 'visible')[int(v)]}" if v else "absent"
 
 
-def _continue(project: Project, begun: Round) -> str:
-    """The command that continues an interrupted round."""
-    if not begun.plan.labelled:
-        return f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
-    percent = format_percent(round(100 * begun.plan.labelled_share, 3))
-    return f"labelkit retrain --labeled {percent} --now"
-
-
 def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what the project holds, without changing it."""
     snapshot = read_snapshot(project, store)
     counts = store.counts()
-    annotators: dict[str, int] = {}
-    for recorded in store.entries():
-        annotators[recorded.entry.annotator] = annotators.get(recorded.entry.annotator, 0) + 1
+    entries = Counter(recorded.entry.annotator for recorded in store.entries())
     history = rounds(project)
     queued = len(waiting(project, snapshot))
-    complete = [item for item in history if item.status == COMPLETE]
-    begun = unfinished(project)
-    if begun is not None:
-        number = f"{begun.plan.number:03d}"
-        step = f"Next: unless round {number} is training now: {_continue(project, begun)}"
-    elif not snapshot.instances:
-        step = f"Next: labelkit bootstrap --images {project.images_root} --boxes whole-image"
-    elif not snapshot.presences:
-        step = "Next: labelkit push, tick what can be seen, labelkit pull"
-    elif not complete:
-        step = f"Next: labelkit bootstrap --images {project.images_root}"
-    elif queued:
-        step = "Next: labelkit push, correct, labelkit pull, labelkit retrain"
-    else:
-        step = "Next: labelkit retrain, labelkit evaluate, or labelkit export --format coco"
+    asks, rest = KEYPOINTS, queued
+    if latest_complete(project) is None and (start := start_of(project, snapshot)).asks == TICKS:
+        asks, rest = VISIBILITY, len(start.ids)
+    current = unfinished(project) or latest_complete(project)
     return StatusReport(
         project=str(project.root),
         skeleton=f"{project.skeleton.name}, {len(project.skeleton)} keypoints",
@@ -144,8 +148,13 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         dev=len(snapshot.dev),
         dev_located=sum(item in snapshot.poses for item in snapshot.dev),
         entries=counts.entries,
-        annotators=annotators,
+        annotators=dict(entries),
+        people=tuple(map(asdict, annotators(store.entries(), asks, rest))),
         queued=queued,
+        new_images=len(new_files(project, store)),
+        lost_images=len(lost_images(project, store).all),
+        removed_images=len(store.removed_images()),
+        round=current.plan.number if current else None,
         conflicts=tuple(
             {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)
@@ -162,5 +171,5 @@ def status(project: Project, store: LabelStore) -> StatusReport:
             for item in history
         ),
         gain=advice(project, snapshot),
-        next_step=step,
+        next_step=next_step(project, store, snapshot),
     )

@@ -22,8 +22,8 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import (
     Choices,
     arrange,
+    current_queue,
     read_choices,
-    read_queue,
     waiting,
     write_choices,
     write_queue,
@@ -36,7 +36,7 @@ class QueueReport(Report):
 
     Attributes:
         queued: instances that wait for correction.
-        reasons: their number by reason: chosen, dev, unsure.
+        reasons: their number by reason: chosen, dev, unsure, new.
         chosen, excluded: instances that the lead put first, and took out.
         labelled: chosen instances that already have keypoints and are not sent again.
         control: queued instances that are served without pre-annotation.
@@ -137,7 +137,7 @@ def _write(project: Project, store: LabelStore, choices: Choices) -> None:
         tuple(i for i in choices.excluded if i in known),
     )
     snapshot = read_snapshot(project, store)
-    items = arrange(project, read_queue(project), snapshot, choices)
+    items = arrange(project, current_queue(project, snapshot), snapshot, choices)
     write_choices(project, choices)
     write_queue(project, items)
     for kind in (False, True):

@@ -79,7 +79,7 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
     unanswered = [
         item
         for item in snapshot.instances
-        if item not in snapshot.presences and item not in snapshot.skipped
+        if not snapshot.is_answered(item) and item not in snapshot.skipped
     ]
     answered = len(snapshot.presences)
     bits = math.nan
@@ -96,10 +96,16 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
     return Start(TICKS, tuple(unanswered), answered, needed, bits)
 
 
-def labels_are_imported(store: LabelStore) -> bool:
-    """Whether any label that counts came from a file: then the user decides when to train."""
+def waits_for_labels(store: LabelStore, snapshot: LabelSnapshot, start: Start) -> bool:
+    """Whether people have to label before a first training makes sense.
+
+    Of labels that came from files the user knows how many there are: those are not waited for,
+    unless they are ticks that cannot teach.
+    """
+    if not start.missing or (start.asks == KEYPOINTS and not snapshot.trainable):
+        return bool(start.missing)
     entries = store.latest((VISIBILITY, KEYPOINTS_ENTRY))
-    return any(entry.source.startswith("file:") for entry in entries)
+    return not any(entry.source.startswith("file:") for entry in entries)
 
 
 def _few(project: Project, snapshot: LabelSnapshot) -> tuple[str, ...]:

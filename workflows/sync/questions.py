@@ -26,9 +26,10 @@ from labelkit.project.rounds import latest_complete
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.queue_file import waiting
 from labelkit.workflows.rounds.run_round import latest_predictions
+from labelkit.workflows.rounds.start import TICKS, start_of
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
-#: Model version of a prediction that holds only boxes, for visibility answers.
+#: Model version of a prediction that holds only boxes, before the first round.
 BOXES_VERSION = "boxes"
 
 
@@ -38,7 +39,7 @@ class Questions:
 
     Attributes:
         project: whose instances they are about.
-        kind: "visibility" before the first round, "correction" afterwards.
+        kind: "visibility" where the project begins with ticks, "correction" afterwards.
         model_version: of the predictions that the tasks show.
         snapshot: instances and labels.
         predictions: of the newest round.
@@ -117,15 +118,18 @@ class Questions:
 
 
 def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
-    """Visibility questions before the first round, corrections of the queue after it."""
-    if latest_complete(project) is None:
+    """Before the first round what the project begins with, corrections of the queue after it."""
+    version, predictions = BOXES_VERSION, {}
+    if latest_complete(project) is not None:
+        newest, predictions = latest_predictions(project)
+        version = f"round-{newest.plan.number:03d}"
+    elif start_of(project, snapshot).asks == TICKS:
         return visibility_questions(project, snapshot)
-    newest, predictions = latest_predictions(project)
     queued = waiting(project, snapshot)
     return Questions(
         project,
         CORRECTION_TASK,
-        f"round-{newest.plan.number:03d}",
+        version,
         snapshot,
         predictions,
         tuple(item.instance_id for item in queued),
@@ -134,13 +138,10 @@ def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
 
 
 def visibility_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
-    """A visibility question for each instance that is neither answered nor skipped."""
-    unanswered = tuple(
-        id_
-        for id_ in snapshot.instances
-        if id_ not in snapshot.presences and id_ not in snapshot.skipped
-    )
-    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, snapshot, {}, unanswered, frozenset())
+    """Visibility questions about the instances to begin with; none if keypoints come first."""
+    start = start_of(project, snapshot)
+    ids = start.ids if start.asks == TICKS else ()
+    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, snapshot, {}, ids, frozenset())
 
 
 def check_base(base: str) -> None:

@@ -9,11 +9,18 @@ from trained import FIGURES, TINY, Trained
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose, human_pose
 from labelkit.domain.selection import labelled_count
-from labelkit.errors import WaitingForLabels
+from labelkit.errors import (
+    ImageError,
+    MissingDependencyError,
+    UsageError,
+    WaitingForLabels,
+)
+from labelkit.models.parts import backbone
 from labelkit.models.presets import PRESETS
 from labelkit.progress import Silent
 from labelkit.project.rounds import (
     ABANDONED,
+    TRAINING,
     RoundPlan,
     begin_round,
     latest_complete,
@@ -135,7 +142,7 @@ def test_where_presence_alone_taught_little_few_are_queued(
     dev = {"presence_map": presence_map, "presence_map_chance": 0.6}
     found = replace(newest, facts={**newest.facts, "dev": dev})
     snapshot = read_snapshot(trained.project, trained.store)
-    report = report_round(trained.project, snapshot, found, True)
+    report = report_round(trained.project, snapshot, found, True, Silent())
     needed = labelled_count(FIGURES, float(percent.rstrip("%")))
     assert report.queued == len(snapshot.dev) + needed
     assert report.next_step.endswith(f"labelkit retrain --labeled {percent}")
@@ -225,7 +232,7 @@ def test_an_answer_that_was_changed_is_learned_from(corrected):
     dev, located = dev_and_located(corrected)
     answers = corrected.store.presences(corrected.project.skeleton)
     other = next(item for item in answers if item not in (dev, located))
-    content = visibility_content(corrected.project.skeleton, ~answers[other])
+    content = visibility_content(corrected.project.skeleton, answers[other] < 1)
     corrected.store.record([Entry(other, VISIBILITY, content, "file:more.csv", other, "1")])
     assert run(corrected).is_new is True
 
@@ -237,7 +244,8 @@ def test_images_that_came_later_are_pre_annotated(corrected):
     image = next(i for i in corrected.store.images() if i.path == "late.png")
     (late,) = corrected.store.add_instances([NewInstance(image, Box(0, 0, 90, 90), "given", 1.0)])
     report = run(corrected, now=True)
-    assert (report.is_new, report.labelled, report.instances) == (True, 2, FIGURES + 1)
+    assert (report.is_new, report.predicted) == (False, 1)
+    assert (report.labelled, report.instances) == (2, FIGURES + 1)
     _, predictions = latest_predictions(corrected.project)
     assert late.id in predictions
 
@@ -275,6 +283,29 @@ def test_a_killed_round_is_given_up_for_another_training(corrected):
     report = run(corrected)
     assert report.round == 2
     assert [item.status for item in rounds(corrected.project)][1] == ABANDONED
+
+
+def test_a_changed_option_is_checked_before_a_half_trained_round_is_given_up(
+    corrected, monkeypatch
+):
+    first = latest_complete(corrected.project)
+    assert first is not None
+    begin_round(
+        corrected.project, RoundPlan(1, "location-free", (), 0.0, 1, first.plan.settings, 99)
+    )
+    with pytest.raises(UsageError, match="resnet9000"):
+        run(corrected, options=TrainingOptions(backbone="resnet9000"))
+    monkeypatch.setattr(backbone, "_cached_weights", lambda hub_id: None)
+    monkeypatch.setattr(backbone, "_reachable", lambda host: False)
+    with pytest.raises(MissingDependencyError, match="--no-pretrained"):
+        run(corrected, options=TrainingOptions(pretrained=True))
+    gone = corrected.images / next(iter(corrected.store.images())).path
+    gone.rename(corrected.folder / "away.png")
+    with pytest.raises(ImageError, match=gone.name):
+        run(corrected, options=TrainingOptions(pretrained=False))
+    assert [item.status for item in rounds(corrected.project)][1] == TRAINING
+    (corrected.folder / "away.png").rename(gone)
+    assert run(corrected, options=TrainingOptions(pretrained=False)).round == 2
 
 
 def test_options_override_the_settings_of_the_last_round(corrected):

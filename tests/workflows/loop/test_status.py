@@ -56,9 +56,8 @@ def test_it_shows_each_round_with_its_measures(trained):
         "complete",
     )
     assert "presence_map" in first["dev"]
-    (line,) = [
-        line for line in status(trained.project, trained.store).text().splitlines() if "000" in line
-    ]
+    lines = status(trained.project, trained.store).text().splitlines()
+    (line,) = [line for line in lines if line.startswith("Round 000")]
     for words in ("location-free", "0%", "complete", "presence_map"):
         assert words in line
 

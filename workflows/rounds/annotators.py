@@ -1,0 +1,76 @@
+"""What each annotator has done, and how long the rest would take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from labelkit.domain.text import duration
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Annotator:
+    """The work of one annotator.
+
+    Attributes:
+        name: as in the journal; "" for labels without one.
+        ticked, located, skipped: instances to which they gave a visibility answer, keypoints and a
+            skip.
+        seconds: an object, of the kind that is asked for now: the median of their annotations; None
+            where no time was measured.
+        rest_seconds: that all objects asked for now would take them alone; None as above.
+    """
+
+    name: str
+    ticked: int
+    located: int
+    skipped: int
+    seconds: float | None
+    rest_seconds: float | None
+
+    def text(self) -> str:
+        """One line for people."""
+        done = f"{self.ticked} ticked, {self.located} with keypoints, {self.skipped} skipped"
+        line = f"{self.name or '(unnamed)'}: {done}"
+        if self.seconds is not None:
+            line += f"; {self.seconds:.0f} s an object"
+        if self.rest_seconds:
+            line += f", the rest alone {duration(self.rest_seconds)}"
+        return line
+
+
+def annotators(entries: Iterable[Recorded], kind: str, rest: int) -> list[Annotator]:
+    """Every annotator in the journal, by name.
+
+    Args:
+        entries: of the journal, in order.
+        kind: of the answers that are asked for now, "visibility" or "keypoints".
+        rest: number of instances that are asked about now.
+    """
+    done: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    # An annotation of several objects has one time; an edit's time contains the former one.
+    times: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    objects: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for recorded in entries:
+        entry = recorded.entry
+        done[entry.annotator][entry.kind].add(entry.instance_id)
+        if entry.kind == kind and entry.lead_time_s:
+            annotation = (entry.source, entry.reference)
+            times[entry.annotator][annotation] = entry.lead_time_s
+            objects[annotation].add(entry.instance_id)
+    result = []
+    for name in sorted(done):
+        paces = [time / len(objects[annotation]) for annotation, time in times[name].items()]
+        seconds = median(paces) if paces else None
+        result.append(
+            Annotator(
+                name,
+                *(len(done[name][kind_]) for kind_ in (VISIBILITY, KEYPOINTS, SKIP)),
+                seconds,
+                None if seconds is None else seconds * rest,
+            )
+        )
+    return result

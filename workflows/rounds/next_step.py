@@ -1,0 +1,92 @@
+"""The one thing to do next in a project."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+
+from labelkit.domain.selection import format_percent
+from labelkit.domain.text import counted
+from labelkit.project.project import Project, is_at_work
+from labelkit.project.rounds import Round, latest_complete, unfinished
+from labelkit.store.label_store import LabelStore
+from labelkit.store.task_ledger import sent_tasks
+from labelkit.workflows.rounds.image_files import lost_images, new_files
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.start import TICKS, start_of, waits_for_labels
+
+#: A first training on ticks needs them of this share of the instances, if they can teach.
+TICKED_SHARE = 0.1
+
+
+def next_step(project: Project, store: LabelStore, snapshot: LabelSnapshot) -> str:
+    """What to type next, and why where that is not plain.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        snapshot: its labels of now.
+    """
+    bootstrap = f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
+    begun = unfinished(project)
+    if begun is not None:
+        if is_at_work(project):
+            return f"Round {begun.plan.number:03d} is training now: wait until it has finished."
+        return f"Next: continue round {begun.plan.number:03d}: {_continue(begun, bootstrap)}"
+    if not snapshot.instances:
+        return f"Next: {bootstrap} --boxes whole-image"
+    lost = lost_images(project, store)
+    if lost.gone and not project.images_root.is_dir():
+        return f"{project.images_root} is gone. Next: labelkit images relocate NEW_FOLDER"
+    if lost.gone:
+        return f"{counted(len(lost.gone), 'image')} cannot be found. Next: labelkit images relocate"
+    if lost.changed:
+        return f"{counted(len(lost.changed), 'image')} changed. Next: labelkit images list"
+    if new := new_files(project, store):
+        return f"{counted(len(new), 'new image')} in the folder. Next: {bootstrap}"
+    if latest_complete(project) is None:
+        return _before_the_first_round(project, store, snapshot, bootstrap)
+    if queued := waiting(project, snapshot):
+        return _ask(store, "correction", "correct", [item.instance_id for item in queued])
+    if _can_teach_more(project, snapshot):
+        return "Next: labelkit retrain"
+    return "Next: labelkit export --format coco"
+
+
+def _continue(begun: Round, bootstrap: str) -> str:
+    """The command that continues an interrupted round."""
+    if not begun.plan.labelled:
+        return bootstrap
+    percent = format_percent(round(100 * begun.plan.labelled_share, 3))
+    return f"labelkit retrain --labeled {percent} --now"
+
+
+def _before_the_first_round(
+    project: Project, store: LabelStore, snapshot: LabelSnapshot, bootstrap: str
+) -> str:
+    start = start_of(project, snapshot)
+    enough = math.ceil(TICKED_SHARE * len(snapshot.instances))
+    few = start.asks == TICKS and start.ids and start.done < enough
+    if few or not snapshot.presences or waits_for_labels(store, snapshot, start):
+        if start.asks == TICKS:
+            return _ask(store, "visibility", "tick what can be seen of", start.ids)
+        ask = _ask(store, "correction", "place the keypoints of", start.ids)
+        return f"{start.note} {ask}".strip()
+    return f"Next: {bootstrap}"
+
+
+def _can_teach_more(project: Project, snapshot: LabelSnapshot) -> bool:
+    """Whether there are more keypoints than the newest round learned from."""
+    newest = latest_complete(project)
+    return newest is None or not set(snapshot.trainable) <= set(newest.plan.labelled)
+
+
+def _ask(store: LabelStore, kind: str, verb: str, ids: Sequence[str]) -> str:
+    """How people get to label some instances, which may be in Label Studio already."""
+    sent = sent_tasks(store.database, kind)
+    objects = counted(len(ids), "object")
+    if ids and all(id_ in sent for id_ in ids):
+        return f"Next: {verb} {objects} at {sent[ids[0]]}, then labelkit pull"
+    return f"Next: labelkit push, {verb} {objects}, then labelkit pull"

@@ -1,8 +1,8 @@
-"""Keypoints that were changed on two sides: both values are kept and listed; the user settles them.
+"""Answers that contradict each other: both are kept and listed, and the user settles them.
 
-Every answer is recorded. If it contradicts a label that came another way, the label that counts
-until then is recorded again after it, marked as held: it continues to count, and neither side
-loses anything. Settling records one of the two after that.
+Every answer is recorded. If it contradicts one that came another way, or one of another annotator
+to the same task, the answer that counts until then is recorded again after it, marked as held: it
+continues to count, and neither side loses anything. Settling records one of the two after that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 
 #: Key in `Entry.shown` of a held label: the answer it is held against, or, if that was deleted,
@@ -23,6 +23,10 @@ HELD = "held"
 #: Distance in pixels up to which a keypoint has the same location on both sides.
 SAME_PX = 1e-3
 
+#: The same for two annotators of one task, as a share of the long side of the keypoints' extent:
+#: no two people click the same pixel.
+SAME_SHARE = 0.02
+
 THEIRS, OURS = "theirs", "ours"
 
 #: What `Entry.source` of a label file has before its colon.
@@ -31,7 +35,7 @@ FILE = "file"
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One instance with two labels.
+    """One instance with two answers of the same kind.
 
     Attributes:
         ours: counts until the conflict is settled.
@@ -44,33 +48,43 @@ class Conflict:
     keypoints: tuple[str, ...]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row for each keypoint, with both values as [x, y, v] in image pixels."""
+        """One row for each keypoint that differs, with both values.
+
+        A value is [x, y, v] in image pixels, or true or false in a visibility answer; None if
+        theirs was deleted. `distance_px` is None where a side has no location. `task` is the
+        address of the Label Studio task; "" without one.
+        """
+        theirs = self.theirs
         for name in self.keypoints:
+            mine, other = self.ours.content[name], theirs.content[name] if theirs else None
             yield {
                 "instance": self.ours.instance_id,
                 "keypoint": name,
-                "ours": list(self.ours.content[name]),
-                "ours_from": self.ours.source,
-                "theirs": None if self.theirs is None else list(self.theirs.content[name]),
-                "theirs_from": "deleted"
-                if self.theirs is None
-                else self.theirs.annotator or self.theirs.source,
+                "ours": _row_value(mine),
+                "ours_from": _origin(self.ours),
+                "theirs": _row_value(other),
+                "theirs_from": "deleted" if theirs is None else _origin(theirs),
+                "distance_px": _distance(mine, other),
+                "task": (theirs or self.ours).shown.get("address", ""),
             }
 
 
 def differing(ours: Entry, theirs: Entry) -> tuple[str, ...]:
-    """Names of the keypoints that differ between two entries of the kind "keypoints"."""
+    """Names of the keypoints that differ between two entries of the same kind."""
+    slack = SAME_PX
+    if of_two_annotators(ours, theirs):
+        slack = max(SAME_PX, SAME_SHARE * _extent(ours, theirs))
     return tuple(
         name
         for name, value in ours.content.items()
-        if not _same(value, theirs.content.get(name, value))
+        if not _same(value, theirs.content.get(name, value), slack)
     )
 
 
 def hold(ours: Entry, theirs: Entry) -> Entry:
     """What to record after `theirs`, so that `ours` continues to count."""
     against = {"source": theirs.source, "reference": theirs.reference, "version": theirs.version}
-    version = f"held against {theirs.reference} {theirs.version}"
+    version = f"{ours.version}, held against {theirs.reference} {theirs.version}"
     return replace(ours, version=version, shown={**ours.shown, HELD: against})
 
 
@@ -85,9 +99,16 @@ def hold_deleted(ours: Entry, gone: Iterable[str]) -> Entry:
     return replace(ours, version=f"{ours.version}, held: deleted", shown=shown)
 
 
+def of_two_annotators(ours: Entry, theirs: Entry) -> bool:
+    """Whether two people answered the same Label Studio task, each without the other's answer."""
+    tasks = {entry.shown.get("task") for entry in (ours, theirs)}
+    people = {entry.annotator for entry in (ours, theirs)}
+    return len(tasks) == 1 < len(people) and None not in tasks and "" not in {*tasks, *people}
+
+
 def came_another_way(ours: Entry, theirs: Entry) -> bool:
     """Whether `theirs` was made without `ours` being shown; all files are one side."""
-    return _side(ours) != _side(theirs) or "source" in ours.shown.get(HELD, {})
+    return _side(ours) != _side(theirs) or of_two_annotators(ours, theirs)
 
 
 def beside_what_is_known(
@@ -97,9 +118,11 @@ def beside_what_is_known(
 ) -> tuple[list[Entry], list[Entry]]:
     """Entries that are new, and what to record so that the right label counts in the end.
 
-    A label that came another way in the meantime continues to count until the user settles the
-    conflict. A later answer of the same side counts, even if an earlier one arrives after it. A
-    label of a file is known if any file held it before, or if the same label counts already.
+    An answer that was made without knowing the one that counts, and contradicts it, is a conflict:
+    the one that counts continues to count until the user settles it, or until one of the two sides
+    comes to agree with the other. A later answer of the same side counts, even if an earlier one
+    arrives after it. A label of a file is known if any file held it before, or if the same label
+    counts already.
 
     Args:
         store: whose journal they are for.
@@ -112,10 +135,10 @@ def beside_what_is_known(
     """
     latest: dict[str, Entry] = {}  # of keypoints
     present: dict[str, Entry] = {}  # of visibility, which keypoints answer too
-    known = set()
+    known: dict[tuple[str, ...], Entry] = {}
     for recorded in store.history(entry.instance_id for entry in entries):
         entry = recorded.entry
-        known.add(_key(entry))
+        known[_key(entry)] = entry
         if entry.kind in (KEYPOINTS, WITHDRAWN):
             latest[entry.instance_id] = entry
         if entry.kind != SKIP:
@@ -129,21 +152,50 @@ def beside_what_is_known(
         to_record.append(entry)
         if _key(entry) in known:  # the store checks that its content is the same
             continue
-        known.add(_key(entry))
+        known[_key(entry)] = entry
         fresh.append(entry)
         if entry.kind == SKIP:
             continue
-        if ours is None or ours.kind == WITHDRAWN:
-            counting[entry.instance_id] = entry
-        elif entry.kind == KEYPOINTS and unseen(ours, entry) and differing(ours, entry):
-            to_record.append(hold(ours, entry))
-        elif _side(ours) == _side(entry) and _is_later(ours.made_at, entry.made_at):
-            to_record.append(replace(ours, version=f"{ours.version}, newer than {entry.version}"))
-        else:
-            counting[entry.instance_id] = entry
+        kept = _kept(ours, entry, known, unseen)
+        if kept is not None:
+            to_record.append(kept)
+        counting[entry.instance_id] = kept or entry
         if entry.kind == KEYPOINTS:
             present[entry.instance_id] = latest[entry.instance_id]
     return fresh, to_record
+
+
+def _kept(
+    ours: Entry | None,
+    entry: Entry,
+    known: Mapping[tuple[str, ...], Entry],
+    unseen: Callable[[Entry, Entry], bool],
+) -> Entry | None:
+    """What to record after a new answer so that the right one counts; None if it counts itself."""
+    if ours is None or ours.kind == WITHDRAWN:
+        return None
+    comparable, other = ours.kind == entry.kind, _held_against(ours, known)
+    if comparable and unseen(ours, entry):
+        if differing(ours, entry):
+            return hold(ours, entry)
+        # A third side agrees with ours: that does not settle the conflict with the other.
+        settles = other is None or not came_another_way(other, entry)
+        again = f"{ours.version}, also {entry.reference} {entry.version}"
+        return None if settles else replace(ours, version=again)
+    if _side(ours) == _side(entry) and _is_later(ours.made_at, entry.made_at):
+        return replace(ours, version=f"{ours.version}, newer than {entry.version}")
+    if comparable and other is not None and differing(entry, other):
+        return hold(entry, other)  # a new version of ours, which the other side contradicts too
+    return None
+
+
+def _held_against(ours: Entry, known: Mapping[tuple[str, ...], Entry]) -> Entry | None:
+    """The answer that a held one contradicts; None if it is not held, or its cause was deleted."""
+    against = ours.shown.get(HELD, {})
+    if "source" not in against:
+        return None
+    theirs = replace(ours, **{key: against[key] for key in ("source", "reference", "version")})
+    return known.get(_key(theirs))
 
 
 def _side(entry: Entry) -> str:
@@ -169,23 +221,23 @@ def _is_later(one: str, other: str) -> bool:
 
 
 def find_conflicts(store: LabelStore) -> list[Conflict]:
-    """The conflicts of all instances whose label is held."""
+    """The conflicts of all instances whose answer is held, the largest distance first.
+
+    A visibility answer that is held is a conflict until there are keypoints, which answer it too.
+    """
     held = [e for e in store.latest((KEYPOINTS, WITHDRAWN)) if HELD in e.shown]
-    others: dict[tuple[str, ...], Entry] = {}
-    for recorded in store.history(entry.instance_id for entry in held):
-        entry = recorded.entry
-        if entry.kind == KEYPOINTS:
-            others[entry.instance_id, entry.source, entry.reference, entry.version] = entry
+    answers = store.latest((VISIBILITY, KEYPOINTS, WITHDRAWN))
+    held += [e for e in answers if e.kind == VISIBILITY and HELD in e.shown]
+    known = {
+        _key(recorded.entry): recorded.entry
+        for recorded in store.history(entry.instance_id for entry in held)
+    }
     found = []
     for ours in held:
-        against = ours.shown[HELD]
-        theirs = None
-        if "source" in against:
-            key = (ours.instance_id, against["source"], against["reference"], against["version"])
-            theirs = others.get(key)
+        theirs = _held_against(ours, known)
         names = tuple(ours.content) if theirs is None else differing(ours, theirs)
         found.append(Conflict(ours, theirs, names))
-    return found
+    return sorted(found, key=lambda it: -max((r["distance_px"] or 0 for r in it.rows()), default=0))
 
 
 def settle(store: LabelStore, take: str) -> int:
@@ -240,6 +292,30 @@ def _again(entry: Entry, why: str) -> Entry:
     return replace(entry, version=f"{entry.version}, {why}", shown=shown)
 
 
-def _same(one: Iterable[float], other: Iterable[float]) -> bool:
-    (x, y, v), (other_x, other_y, other_v) = one, other
-    return v == other_v and (v == 0 or math.hypot(x - other_x, y - other_y) <= SAME_PX)
+def _same(one: Any, other: Any, slack_px: float) -> bool:
+    if isinstance(one, bool):
+        return bool(one == other)
+    return one[2] == other[2] and (_distance(one, other) or 0.0) <= slack_px
+
+
+def _distance(one: Any, other: Any) -> float | None:
+    """Pixels between two values [x, y, v]; None where one has no location."""
+    if isinstance(one, bool) or other is None or not (one[2] and other[2]):
+        return None
+    return math.hypot(one[0] - other[0], one[1] - other[1])
+
+
+def _extent(*entries: Entry) -> float:
+    """The long side, in pixels, of the box around all keypoints of some entries."""
+    places = [value for entry in entries for value in entry.content.values()]
+    located = [value[:2] for value in places if not isinstance(value, bool) and value[2]]
+    return max((max(side) - min(side) for side in zip(*located, strict=True)), default=0.0)
+
+
+def _row_value(value: Any) -> Any:
+    return value if isinstance(value, bool | None) else list(value)
+
+
+def _origin(entry: Entry) -> str:
+    """Who answered; the file where a file says so."""
+    return entry.source if _side(entry) == FILE else entry.annotator or entry.source

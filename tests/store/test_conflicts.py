@@ -17,7 +17,8 @@ from labelkit.store.conflicts import (
     settle,
 )
 from labelkit.store.journal import Entry, keypoints_content, visibility_content
-from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.label_store import LabelStore
+from labelkit.store.objects import NewInstance
 
 STICK = stick_skeleton()
 A0 = make_instance(make_image("a.png"))
@@ -36,7 +37,7 @@ def store(store_url: str) -> Iterator[LabelStore]:
 
 def seen() -> Entry:
     content = visibility_content(STICK, [1, 1, 1, 1])
-    return Entry(A0.id, "visibility", content, "file:v.csv", A0.id, "1")
+    return Entry(A0.id, "visibility", content, "label-studio", "8", "1")
 
 
 def placed(xy: tuple[tuple[float, float], ...], source: str, visibility=(2, 2, 2, 2)) -> Entry:
@@ -78,6 +79,8 @@ def test_a_held_label_continues_to_count_and_both_values_are_shown(store):
             "ours_from": "file:ours.json",
             "theirs": [9.5, 2.25, 2],
             "theirs_from": "ann",
+            "distance_px": 8.0,
+            "task": "",
         }
     ]
 
@@ -182,3 +185,135 @@ def test_ticks_that_arrive_late_do_not_count_over_later_answers(store, kind):
     assert taken_in(store, latest) == [latest]
     assert store.presences(STICK)[A0.id].tolist() == [False, True, False, False]
     assert (A0.id in store.poses(STICK)) == (kind == "keypoints")
+
+
+# Several annotators of one task
+
+
+def of(annotator: str, entry: Entry, **changes: object) -> Entry:
+    """An answer to task 5, in an annotation of that annotator."""
+    shown = {"task": "5", "address": "http://127.0.0.1/projects/1/data?task=5"}
+    named = {"source": "label-studio", "reference": f"of-{annotator}", "annotator": annotator}
+    return replace(entry, **{**named, "version": "1", "shown": shown, **changes})
+
+
+#: The points of `HERE` extend over 5.75 pixels, so two people agree within .115 pixels.
+WITHIN, BEYOND = ((1.6, 2.25), *HERE[1:]), ((1.62, 2.25), *HERE[1:])
+
+
+def test_two_annotators_who_differ_on_a_task_are_a_conflict_and_the_first_one_counts(store):
+    one, other = of("ann", placed(HERE, "")), of("bob", placed(BEYOND, ""))
+    assert taken_in(store, one, other) == [one, other]
+    assert x_of_nose(store) == 1.5
+    (conflict,) = find_conflicts(store)
+    (row,) = conflict.rows()
+    assert row == {
+        "instance": A0.id,
+        "keypoint": "nose",
+        "ours": [1.5, 2.25, 2],
+        "ours_from": "ann",
+        "theirs": [1.62, 2.25, 2],
+        "theirs_from": "bob",
+        "distance_px": pytest.approx(0.12),
+        "task": "http://127.0.0.1/projects/1/data?task=5",
+    }
+    assert taken_in(store, one, other) == []
+    assert settle(store, "theirs") == 1
+    assert x_of_nose(store) == 1.62
+
+
+def test_two_annotators_agree_where_no_one_can_click_more_exactly(store):
+    taken_in(store, of("ann", placed(HERE, "")), of("bob", placed(WITHIN, "")))
+    assert find_conflicts(store) == []
+
+
+def test_two_annotators_differ_if_one_of_them_cannot_see_a_keypoint(store):
+    taken_in(store, of("ann", placed(HERE, "")), of("bob", placed(HERE, "", (2, 0, 1, 2))))
+    (conflict,) = find_conflicts(store)
+    assert [(row["keypoint"], row["distance_px"]) for row in conflict.rows()] == [
+        ("left_paw", None),
+        ("right_paw", 0.0),
+    ]
+
+
+def test_two_annotators_who_tick_differently_are_a_conflict(store):
+    one, other = of("ann", ticked(1, 0, 0, 1)), of("bob", ticked(1, 0, 1, 1))
+    assert taken_in(store, one, other) == [one, other]
+    assert store.presences(STICK)[A0.id].tolist() == [1, 0, 0, 1]
+    (conflict,) = find_conflicts(store)
+    (row,) = conflict.rows()
+    assert (row["keypoint"], row["ours"], row["theirs"]) == ("right_paw", False, True)
+    assert (row["ours_from"], row["theirs_from"], row["distance_px"]) == ("ann", "bob", None)
+    assert settle(store, "theirs") == 1
+    assert store.presences(STICK)[A0.id].tolist() == [1, 0, 1, 1]
+    assert find_conflicts(store) == []
+
+
+def test_keypoints_settle_a_conflict_of_ticks(store):
+    taken_in(store, of("ann", ticked(1, 0, 0, 1)), of("bob", ticked(1, 0, 1, 1)))
+    taken_in(store, of("cat", placed(HERE, ""), shown={"task": "6"}))
+    assert find_conflicts(store) == []
+    assert store.presences(STICK)[A0.id].tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("same", ["annotator", "task", "unknown annotators"])
+def test_a_later_answer_of_one_annotator_or_to_another_task_is_no_conflict(store, same):
+    later = of("bob", placed(THERE, ""))
+    if same == "annotator":
+        later = replace(later, annotator="ann")
+    elif same == "task":  # the later task showed the first answer
+        later = replace(later, shown={"task": "6"})
+    first = of("ann", placed(HERE, ""))
+    if same == "unknown annotators":
+        first, later = replace(first, annotator=""), replace(later, annotator="")
+    taken_in(store, first, later)
+    assert find_conflicts(store) == []
+    assert x_of_nose(store) == 9.5
+
+
+@pytest.mark.parametrize("who", ["ann", "bob"])
+def test_an_annotator_who_comes_to_agree_ends_the_conflict(store, who):
+    taken_in(store, of("ann", placed(HERE, "")), of("bob", placed(THERE, "")))
+    agreed = {"ann": THERE, "bob": HERE}[who]
+    taken_in(store, of(who, placed(agreed, ""), version="2"))
+    assert find_conflicts(store) == []
+    assert x_of_nose(store) == agreed[0][0]
+
+
+def test_a_new_version_of_the_answer_that_counts_is_still_in_conflict_with_the_other(store):
+    taken_in(store, of("ann", placed(HERE, "")), of("bob", placed(THERE, "")))
+    taken_in(store, of("ann", placed(((2.5, 2.25), *HERE[1:]), ""), version="2"))
+    assert x_of_nose(store) == 2.5
+    (conflict,) = find_conflicts(store)
+    assert [row["distance_px"] for row in conflict.rows()] == [7.0]
+    assert conflict.theirs == of("bob", placed(THERE, ""))
+
+
+def test_a_third_annotator_who_agrees_with_the_first_does_not_hide_the_second(store):
+    taken_in(store, of("ann", placed(HERE, "")), of("bob", placed(THERE, "")))
+    taken_in(store, of("cat", placed(HERE, "")))
+    (conflict,) = find_conflicts(store)
+    assert (conflict.ours.annotator, conflict.theirs.annotator) == ("ann", "bob")
+
+
+def test_the_largest_disagreement_is_listed_first(store):
+    other = make_instance(make_image("b.png"))
+    store.add_images([other.image])
+    store.add_instances([NewInstance(other.image, other.box, other.box_source, other.area)])
+    near = [replace(of(who, placed(xy, "")), instance_id=other.id) for who, xy in PAIR]
+    taken_in(store, *near)
+    taken_in(store, *(of(who, placed(xy, "")) for who, xy in zip("ab", (HERE, THERE), strict=True)))
+    assert [conflict.ours.instance_id for conflict in find_conflicts(store)] == [A0.id, other.id]
+
+
+PAIR = (("ann", HERE), ("bob", BEYOND))
+
+
+@pytest.mark.parametrize("source", ["label-studio", "fiftyone"])
+def test_a_file_of_ticks_does_not_override_what_people_ticked(store, source):
+    store.record([replace(ticked(1, 0, 0, 1), source=source, version="2")])
+    other = replace(ticked(1, 1, 1, 1), source="file:v.csv", version="3")
+    assert taken_in(store, other) == [other]
+    assert store.presences(STICK)[A0.id].tolist() == [1, 0, 0, 1]
+    (conflict,) = find_conflicts(store)
+    assert conflict.keypoints == ("left_paw", "right_paw")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 import struct
 import threading
@@ -23,6 +24,10 @@ from labelkit.project.project import PROJECT_FILE
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
+)
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 )
 
 #: What a file may hold, whatever its name. Not EPS: Pillow would run Ghostscript on it.
@@ -166,6 +171,33 @@ def image_file(root: Path, path: str) -> Path:
     return resolved
 
 
+def check_folder(root: Path) -> None:
+    """Make sure that images can be looked for there.
+
+    Raises:
+        ImageError: if it is no folder, with a way to get one from a video.
+    """
+    if root.is_dir():
+        return
+    if not root.exists():
+        raise ImageError(f"There is no folder {root}.", "Give the folder with the images.")
+    suffix = root.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        raise ImageError(f"{root} is a video, not a folder of images.", frames_of(str(root)))
+    advice = "Give the folder with the images."
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".7z"):
+        advice = "Unpack it, and give the folder with the images."
+    raise ImageError(f"{root} is not a folder.", advice)
+
+
+def frames_of(video: str) -> str:
+    """How to get images from a video."""
+    return (
+        "Take frames out of it, for example one a second:\n"
+        f"mkdir frames; ffmpeg -i {shlex.quote(video)} -vf fps=1 frames/%05d.jpg"
+    )
+
+
 def scan_images(
     root: Path,
     known: Mapping[str, FileStamp] | None = None,
@@ -186,19 +218,22 @@ def scan_images(
         ImageError: if there is no such folder, or no readable image in it.
     """
     known = known or {}
-    if not root.is_dir():
-        raise ImageError(f"{root} is not a folder.", "Give the folder with the images.")
+    check_folder(root)
     root = root.resolve()
     problems: list[ScanProblem] = []
     candidates: list[str] = []
     others: Counter[str] = Counter()
+    video = ""
     for path, reason in _walk(root):
         if reason:
             problems.append(ScanProblem(path, reason))
         elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
             candidates.append(path)
         else:
-            others[PurePosixPath(path).suffix.lower() or "no suffix"] += 1
+            suffix = PurePosixPath(path).suffix.lower()
+            others[suffix or "no suffix"] += 1
+            if suffix in VIDEO_SUFFIXES:
+                video = video or str(root / path)
     candidates.sort()
 
     stamps: dict[str, FileStamp] = {}
@@ -217,7 +252,7 @@ def scan_images(
             raise
     problems.sort(key=lambda problem: problem.path)
     if not stamps:
-        raise _nothing_to_read(root, problems, others)
+        raise _nothing_to_read(root, problems, others, video)
     return _identify(stamps, known, problems, others)
 
 
@@ -419,15 +454,18 @@ def _what_it_is(path: Path) -> str:
     return "not an image format that labelkit reads"
 
 
-def _nothing_to_read(root: Path, problems: list[ScanProblem], others: Counter[str]) -> ImageError:
+def _nothing_to_read(
+    root: Path, problems: list[ScanProblem], others: Counter[str], video: str
+) -> ImageError:
     if problems:
         first = problems[0]
         return ImageError(
             f"No image in {root} can be read; the first of {len(problems)} is {first.path} "
-            f"({first.reason})."
+            f"({first.reason}).",
+            "Replace the files, or give another folder with --images.",
         )
     found = ", ".join(f"{count} x {suffix}" for suffix, count in others.most_common(3))
     return ImageError(
         f"{root} holds no images" + (f" (only {found})." if found else "."),
-        f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.",
+        frames_of(video) if video else f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.",
     )

@@ -15,7 +15,14 @@ from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.documents import load_head, load_json, load_text, parse_json
 from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
-from labelkit.formats.recognise import HEAD, refuse_binary, refuse_other_json, refuse_other_text
+from labelkit.formats.label_studio.foreign import read_foreign
+from labelkit.formats.recognise import (
+    HEAD,
+    is_studio_export,
+    refuse_binary,
+    refuse_other_json,
+    refuse_other_text,
+)
 from labelkit.formats.visibility_csv import read_visibility_csv
 from labelkit.workflows.intake.into_place import NO_SIZES, Sizes
 
@@ -32,6 +39,7 @@ class LabelFile:
         image_paths: every image that the file describes, with objects or without.
         sizes: what it tells about their sizes.
         notes: what was read differently or left out, a sentence each.
+        name: of the file, where others of the same import have the same; "" takes the path's.
     """
 
     path: Path
@@ -41,10 +49,16 @@ class LabelFile:
     image_paths: tuple[str, ...] = ()
     sizes: Sizes = NO_SIZES
     notes: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where its labels come from, as the journal says it."""
+        return f"file:{self.name or self.path.name}"
 
 
 def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
-    """Read COCO keypoints, or a CSV of DeepLabCut, Lightning Pose or visibility answers.
+    """Read COCO, a Label Studio export, or a CSV of DeepLabCut, Lightning Pose or visibility.
 
     Args:
         path: the file.
@@ -82,6 +96,16 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
 
 def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
     document = parse_json(text, path)
+    if is_studio_export(document):
+        found = read_foreign(document, str(path), skeleton)
+        return LabelFile(
+            path,
+            found.skeleton,
+            tuple(found.annotations),
+            image_paths=found.image_paths,
+            sizes=Sizes(found.image_sizes, pixels_of="file"),
+            notes=found.notes,
+        )
     refuse_other_json(document, str(path))
     coco = read_coco(document, str(path), skeleton)
     chosen = skeleton or coco.skeleton

@@ -15,16 +15,20 @@ from labelkit.errors import FormatError, InputError
 ORIGINS = {"prediction": "untouched", "prediction-changed": "changed", "manual": "new"}
 
 
+_AGAIN = "Export the project again as JSON."
+
+
 class KeypointRegion(NamedTuple):
     """One dot.
 
     Attributes:
         region: its id.
         parent: id of the box it belongs to; "" where the annotator drew it.
-        label: name of the keypoint.
+        label: present name of the keypoint.
         xy: in upright image pixels.
         percent: x and y as Label Studio stores them, 0..100.
         origin: "untouched", "changed" or "new" according to Label Studio.
+        written: the name that the annotation has, perhaps a former one.
     """
 
     region: str
@@ -33,6 +37,7 @@ class KeypointRegion(NamedTuple):
     xy: tuple[float, float]
     percent: tuple[float, float]
     origin: str
+    written: str
 
 
 def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> Box:
@@ -56,7 +61,7 @@ def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> 
         if seen_w <= 0 or seen_h <= 0:
             raise FormatError(
                 f"{where} does not give the size of the image.",
-                "Export the project again as JSON.",
+                _AGAIN,
             )
         return Box(0, 0, seen_w, seen_h)
     width, height = float(ours["width"]), float(ours["height"])
@@ -74,7 +79,9 @@ def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> 
 def _percent(value: Mapping[str, Any], key: str, where: str) -> float:
     number = value.get(key)
     if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < 1e9:
-        raise FormatError(f"{where}: a region has {key} = {number!r}, which is not a percentage.")
+        raise FormatError(
+            f"{where}: a region has {key} = {number!r}, which is not a percentage.", _AGAIN
+        )
     return float(number)
 
 
@@ -113,7 +120,7 @@ def read_keypoint(
     skeleton: Skeleton,
     where: str,
 ) -> KeypointRegion:
-    """A keypoint of the skeleton.
+    """A keypoint of the skeleton, by its present or a former name.
 
     Args:
         item: a region.
@@ -126,7 +133,8 @@ def read_keypoint(
         FormatError: if its label is not in the skeleton, or its place is outside the image or not
             given in percent.
     """
-    labels = item["value"].get("keypointlabels") or []
+    written = item["value"].get("keypointlabels") or []
+    labels = [skeleton.present_name(label) for label in written]
     if len(labels) != 1 or labels[0] not in skeleton.keypoints:
         raise FormatError(
             f"{where}: the keypoint {region} is labelled {labels}, which is not in the skeleton "
@@ -147,6 +155,8 @@ def read_keypoint(
         xy.append(first + min(max(pixel, 0.0), side))
     origin = ORIGINS.get(str(item.get("origin") or "manual"))
     if origin is None:
-        raise FormatError(f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.")
+        raise FormatError(
+            f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.", _AGAIN
+        )
     parent = str(item.get("parentID") or "")
-    return KeypointRegion(region, parent, labels[0], (xy[0], xy[1]), percent, origin)
+    return KeypointRegion(region, parent, labels[0], (xy[0], xy[1]), percent, origin, written[0])

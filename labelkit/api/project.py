@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
@@ -408,7 +408,7 @@ def bootstrap(
     skeleton: AnyPath | None = None,
     pairs: str | None = None,
     boxes: AnyPath | None = None,
-    labels: AnyPath | None = None,
+    labels: AnyPath | Sequence[AnyPath] = (),
     label_pixels: Literal["file", "picture"] | None = None,
     start: Literal["ticks", "keypoints"] | None = None,
     labeled: str | float | None = None,
@@ -439,7 +439,8 @@ def bootstrap(
         pairs: left/right pairs, such as "wingL:wingR,antL:antR", or "none"; None takes those of the
             skeleton, or finds them by name.
         boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
-        labels: a file of labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.
+        labels: a file of labels (COCO, DeepLabCut or Lightning Pose keypoints, or a visibility
+            CSV), a folder of such files, or several of these.
         label_pixels: whose pixels labels count where a label file gives another size than the
             picture has; None concludes it.
         labeled: percentage of the instances whose keypoints may give locations, such as "10%" or
@@ -475,7 +476,7 @@ def bootstrap(
         progress,
         project_root=_path(project),
         skeleton=None if skeleton is None else str(skeleton),
-        labels=_path(labels),
+        labels=[Path(labels)] if isinstance(labels, str | PathLike) else list(map(Path, labels)),
         boxes=None if boxes is None else str(boxes),
         percent=None if labeled is None else parse_percent(str(labeled)),
         skip={

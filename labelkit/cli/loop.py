@@ -17,6 +17,7 @@ from labelkit.cli.options import (
     MirrorOption,
     OutputOption,
     OverwriteOption,
+    PairsOption,
     PrecisionOption,
     PresetOption,
     PretrainedOption,
@@ -31,11 +32,12 @@ ImagesOption = Annotated[
     Path, typer.Option("--images", metavar="DIR", help="Folder of images; only read.")
 ]
 LabelsOption = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--labels",
-        metavar="FILE",
-        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, or a visibility CSV.",
+        metavar="FILE|DIR",
+        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, visibility CSV, or a "
+        "folder of them; may be repeated.",
     ),
 ]
 BoxesOption = Annotated[
@@ -55,14 +57,6 @@ SkeletonOption = Annotated[
         metavar="NAME|FILE",
         help="coco17, crowdpose14, mpii16, lsp14, a TOML file, DeepLabCut config or COCO file.",
         autocompletion=lambda: ["coco17", "crowdpose14", "mpii16", "lsp14"],
-    ),
-]
-PairsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--pairs",
-        metavar="LEFT:RIGHT,...|none",
-        help="Left/right pairs, which a mirror image swaps. Default: the skeleton's, else by name.",
     ),
 ]
 SkipUnreadableOption = Annotated[
@@ -197,7 +191,7 @@ def bootstrap(
         Console(),
         project_root=project,
         skeleton=skeleton,
-        labels=labels,
+        labels=labels or (),
         boxes=boxes,
         percent=parse_percent(labeled) if labeled else None,
         skip={"unreadable": skip_unreadable, "missing": skip_missing},

@@ -41,6 +41,7 @@ from labelkit.store.objects import (
     move_box,
     read_instances,
     register_objects,
+    stand_ins,
 )
 from labelkit.store.rows import (
     entry_of_row,
@@ -56,6 +57,7 @@ from labelkit.store.schema import (
     instance,
     journal,
     meta,
+    origin,
     removed_image,
 )
 
@@ -195,7 +197,12 @@ class LabelStore:
             _restore(connection, [item.id for item in images])
 
     def keep_empty(self, images: Iterable[Image]) -> None:
-        """Register that there is no object in some images, as far as label files know."""
+        """Register that there is no object in some images, as far as label files know.
+
+        Whole images that stood in for an object there, and that have no answers, are dropped.
+        """
+        images = list(images)
+        self.forget_stand_ins(images)
         with self.database.writing() as connection:
             known = set(connection.scalars(select(empty_image.c.image_id)))
             rows = [{"image_id": id_} for id_ in sorted({item.id for item in images} - known)]
@@ -274,6 +281,23 @@ class LabelStore:
         """Give an object the box that an annotator drew; its area follows unless a segment's."""
         with self.database.writing() as connection:
             move_box(connection, instance_id, box)
+
+    def stand_ins(self) -> set[str]:
+        """Ids of the instances that are whole images for want of a box, and have no answers."""
+        with self.database.reading() as connection:
+            return stand_ins(connection, list(connection.scalars(select(image.c.id))))
+
+    def forget_stand_ins(self, images: Iterable[Image]) -> None:
+        """Drop the whole images among the objects of some images, unless they have answers."""
+        with self.database.writing() as connection:
+            ids = stand_ins(connection, [item.id for item in images])
+            forget_objects(connection, sorted(ids))
+
+    def described_by(self, source: str) -> set[str]:
+        """Ids of the instances that a label file describes, such as "file:boxes.json"."""
+        query = select(origin.c.instance_id).where(origin.c.source == source)
+        with self.database.reading() as connection:
+            return set(connection.scalars(query))
 
     def instances(self, *, with_removed: bool = False) -> dict[str, Instance]:
         """Every instance by id, ordered by image path and ordinal.

@@ -20,7 +20,7 @@ from labelkit.store.rows import image_of_row, instance_of_row, row_of_instance
 from labelkit.store.schema import image, instance, journal, origin
 
 #: Where boxes come from; one takes the place of another if it stands in the same place or later.
-SOURCES = ("whole-image", "keypoints", "detected", "human", "given")
+SOURCES = ("whole-image", "keypoints", "detected", "given", "human")
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
@@ -69,7 +69,7 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
     candidates = _known_candidates(connection, chain(*known.values())) if known else {}
     made: dict[int, Instance] = {}
     new: list[Instance] = []
-    stand_ins: list[str] = []
+    replaced: list[str] = []  # images whose whole-image objects give way
     for id_, indices in of_image.items():
         before = known[id_]
         same = same_objects(
@@ -94,15 +94,12 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
             ordinal += 1
             new.append(made[index])
         if any(found[index].box_source not in ("whole-image", "human") for index in indices):
-            stand_ins += [
-                item.id
-                for place, item in enumerate(before)
-                if place not in same and item.box_source == "whole-image"
-            ]
+            replaced.append(id_)
     for chunk in _chunks(new):
         connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
     _keep_origins(connection, [(made[i].id, item.origin) for i, item in enumerate(found)])
-    forget_objects(connection, _unlabelled(connection, stand_ins))
+    matched = {item.id for item in made.values()}
+    forget_objects(connection, sorted(stand_ins(connection, replaced) - matched))
     return [made[index] for index in range(len(found))]
 
 
@@ -122,12 +119,17 @@ def forget_objects(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(delete(instance).where(instance.c.id.in_(chunk)))
 
 
-def _unlabelled(connection: Connection, ids: Sequence[str]) -> list[str]:
-    labelled: set[str] = set()
-    for chunk in _chunks(ids):
-        query = select(journal.c.instance_id).where(journal.c.instance_id.in_(chunk))
-        labelled.update(connection.scalars(query))
-    return [id_ for id_ in ids if id_ not in labelled]
+def stand_ins(connection: Connection, image_ids: Sequence[str]) -> set[str]:
+    """Objects of these images that stand in for the objects in it: whole, and without answers."""
+    found: set[str] = set()
+    for chunk in _chunks(image_ids):
+        query = select(instance.c.id).where(
+            instance.c.image_id.in_(chunk),
+            instance.c.box_source == "whole-image",
+            instance.c.id.not_in(select(journal.c.instance_id)),
+        )
+        found.update(connection.scalars(query))
+    return found
 
 
 def _known_candidates(

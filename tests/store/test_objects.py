@@ -6,7 +6,7 @@ from builders import make_image, make_pose, stick_skeleton
 from labelkit.domain.instance import Box
 from labelkit.store.journal import Entry, keypoints_content
 from labelkit.store.label_store import LabelStore
-from labelkit.store.objects import NewInstance
+from labelkit.store.objects import NewInstance, move_box
 
 STICK = stick_skeleton()
 A = make_image("a.png")
@@ -68,6 +68,14 @@ def test_a_box_that_tells_less_does_not_take_the_place_of_one_that_tells_more(st
     assert around == given
     (drawn,) = add(store, annotated(GROWN, individual="m1"))
     assert drawn.box == GROWN
+
+
+def test_a_box_that_an_annotator_moved_stays_when_the_file_comes_again(store):
+    (first,) = add(store, annotated())
+    with store.database.writing() as connection:
+        move_box(connection, first.id, GROWN)
+    (again,) = add(store, annotated(category="cat"))
+    assert (again.id, again.box, again.category) == (first.id, GROWN, "cat")
 
 
 def test_a_detected_box_becomes_that_of_the_annotation_that_it_found(store):

@@ -59,7 +59,7 @@ class Trained(NamedTuple):
             Silent(),
             project_root=self.folder / "project",
             skeleton=None,
-            labels=labels,
+            labels=[labels],
             boxes=str(boxes) if boxes else None,
             percent=0.0,
             skip=SKIP_NOTHING,

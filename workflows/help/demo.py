@@ -128,7 +128,7 @@ def demo(
         progress,
         project_root=project.root,
         skeleton=None,
-        labels=answers,
+        labels=[answers],
         boxes=str(folder / "train" / "keypoints.json"),
         percent=0.0,
         skip=dict.fromkeys(("unreadable", "duplicates", "missing"), False),

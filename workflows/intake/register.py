@@ -16,7 +16,7 @@ from labelkit.domain.skeleton import BUILTIN
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, ImageError, InputError, UsageError
 from labelkit.progress import Progress
-from labelkit.project.images import ScanReport, scan_images
+from labelkit.project.images import VIDEO_SUFFIXES, ScanReport, scan_images
 from labelkit.project.project import Project
 from labelkit.store.conflicts import HELD, beside_what_is_known, differing
 from labelkit.store.journal import (
@@ -130,7 +130,11 @@ def register(
         instances = store.add_instances(candidates)
         entries += _keypoint_entries(instances, candidates)
     notes += _labelled_twice(entries)
-    covered = {instance.image.id for instance in store.instances().values()}
+    open_to_boxes: set[str] = set()  # objects whose images get the boxes that are asked for
+    if boxes not in (None, "whole-image"):
+        open_to_boxes = store.stand_ins() | store.described_by(_source(Path(boxes)))
+    known = store.instances()
+    covered = {known[id_].image.id for id_ in known.keys() - open_to_boxes}
     bare = [image for image in images if image.id not in covered]
     if boxes is not None and not bare:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
@@ -143,6 +147,8 @@ def register(
     if bare:
         rows, more = _boxes(bare, boxes, finder, project, progress, handling)
         store.add_instances(rows)
+        if open_to_boxes:
+            store.forget_stand_ins(bare)
         notes += more
     for file in labels:
         answers, missing = _match_answers(file, finder, store, handling)
@@ -225,6 +231,8 @@ def _left_alone(ignored: Counter[str]) -> list[str]:
         return []
     kinds = named([f"{count} x {suffix}" for suffix, count in ignored.most_common()])
     advice = "; convert HEIC to JPEG" if {".heic", ".heif"} & ignored.keys() else ""
+    if VIDEO_SUFFIXES & ignored.keys():
+        advice += "; take frames out of videos: ffmpeg -i VIDEO -vf fps=1 FOLDER/%05d.jpg"
     return [f"Ignored: {kinds} (not an image format that labelkit reads{advice})."]
 
 
@@ -275,6 +283,11 @@ def _candidates(found: Sequence[tuple[Image, Annotation]], labels: LabelFile) ->
             )
         )
     return rows
+
+
+def _source(boxes: Path) -> str:
+    """How the store names a file of boxes."""
+    return f"file:{boxes.name}"
 
 
 def _whole(image: Image) -> Box:
@@ -424,7 +437,14 @@ def _boxes(
     )
     without = {image.id for image in images}
     rows = [
-        NewInstance(image, box, "given", item.area or box.w * box.h)
+        NewInstance(
+            image,
+            box,
+            "given",
+            item.area or box.w * box.h,
+            item.category,
+            origin=(_source(path), item.reference),
+        )
         for image, item in matched.found
         if image.id in without and item.box is not None
         for box in [_given(item.box, image, f"{path}: annotation {item.reference}")]

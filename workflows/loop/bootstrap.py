@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, wi
 from labelkit.domain.text import counted, named
 from labelkit.errors import ProjectError, StoreError, UsageError
 from labelkit.progress import Progress
+from labelkit.project.images import check_folder
 from labelkit.project.project import (
     PROJECT_FILE,
     Project,
@@ -31,11 +32,13 @@ from labelkit.project.rounds import latest_complete, unfinished
 from labelkit.report import Report
 from labelkit.store.ownership import give_back, open_store
 from labelkit.workflows.intake.into_place import PixelsOf
-from labelkit.workflows.intake.label_files import LabelFile, read_label_file, read_skeleton
+from labelkit.workflows.intake.label_files import LabelFile, read_skeleton
 from labelkit.workflows.intake.label_matching import Handling
+from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
 from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
+from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options, with_remembered
 from labelkit.workflows.rounds.start import (
@@ -207,7 +210,8 @@ def bootstrap(
             begin = start_of(project, snapshot)
             waits = not now and waits_for_labels(store, snapshot, begin)
             if waits or not snapshot.presences:
-                files = write_files(next_questions(project, snapshot))
+                lost = images_not_to_show(project, store)
+                files = write_files(next_questions(project, snapshot).without(lost))
                 return BootstrapReport(project.root, registered, None, files, begin)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.
@@ -262,6 +266,7 @@ def _project(
         if pairs is not None:
             found = _with_pairs(found, pairs, progress)
         return found, read_label_files(labels, found.skeleton)
+    check_folder(images)
     label_files = read_label_files(labels, wanted)
     chosen: Skeleton | None = label_files[0].skeleton if label_files else wanted
     if chosen is None:

@@ -192,7 +192,9 @@ def _is_there(path: Path, source: Path) -> bool:
 
 def _scorer(store: LabelStore) -> str:
     """Who labelled: the scorer of the DeepLabCut tables that were imported, if it is one."""
-    tables = (re.fullmatch(r"file:CollectedData_(.+)\.csv", source) for source in store.sources())
+    tables = (
+        re.fullmatch(r"file:(?:.*/)?CollectedData_(.+)\.csv", source) for source in store.sources()
+    )
     found = {table[1] for table in tables if table}
     return found.pop() if len(found) == 1 else "labelkit"
 

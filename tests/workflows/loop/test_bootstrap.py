@@ -36,7 +36,7 @@ def run(images, **changes):
     options = {
         "project_root": None,
         "skeleton": str(images.parent / "stick.toml"),
-        "labels": None,
+        "labels": (),
         "boxes": None,
         "percent": None,
         "skip": SKIP_NOTHING,
@@ -106,7 +106,7 @@ def test_images_that_came_later_are_registered_and_known_ones_keep_their_ids(fra
 @pytest.mark.parametrize("changes", [{"boxes": "whole_image"}, {"labels": "nothing.json"}])
 def test_what_fails_at_once_leaves_no_project_behind(frames, changes):
     if "labels" in changes:
-        changes = {"labels": frames.parent / changes["labels"]}
+        changes = {"labels": [frames.parent / changes["labels"]]}
     else:
         (frames / "0.png").write_bytes(b"no picture")
     with pytest.raises(LabelkitError):
@@ -258,7 +258,7 @@ def test_weights_that_cannot_be_downloaded_leave_no_round_behind(
             trained.images,
             project_root=project,
             skeleton="lsp14",
-            labels=answers,
+            labels=[answers],
             boxes="whole-image",
             options=pretrained,
         )

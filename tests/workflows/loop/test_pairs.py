@@ -28,7 +28,7 @@ def run(frames, pairs=None):
         progress,
         project_root=None,
         skeleton=str(frames.parent / "bug.toml"),
-        labels=None,
+        labels=(),
         boxes="whole-image",
         percent=None,
         skip=SKIP_NOTHING,

@@ -24,11 +24,12 @@ def load_head(path: Path, count: int) -> bytes:
         return stream.read(count)
 
 
-def load_text(path: Path) -> str:
+def load_text(path: Path, *, may_be_empty: bool = False) -> str:
     """The text of a file in UTF-8, with or without a byte order mark; line ends are kept.
 
     Raises:
-        FormatError: if it is missing, unreadable, empty, of 2 GB or more, or not UTF-8.
+        FormatError: if it is missing, unreadable, empty (unless it may be), of 2 GB or more, or not
+            UTF-8.
     """
     with _readable(path):
         size = path.stat().st_size
@@ -39,7 +40,7 @@ def load_text(path: Path) -> str:
                 "Split it by image and import the parts one after the other.",
             )
         content = path.read_bytes()
-    if not content.strip():
+    if not may_be_empty and not content.strip():
         raise FormatError(f"{path} is empty.", "Export the annotations again.")
     try:
         return content.decode("utf-8-sig")

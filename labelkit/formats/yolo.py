@@ -1,17 +1,22 @@
-"""YOLO-pose export: images, one text file for each, and the data.yaml that goes with them."""
+"""YOLO-pose data sets: images, one text file for each, and the data.yaml that goes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
-from labelkit.domain.instance import Instance, category_names
-from labelkit.domain.pose import ABSENT, Pose
-from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import FormatError
+from labelkit.domain.annotation import Annotation
+from labelkit.domain.instance import Box, Instance, category_names
+from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
+from labelkit.domain.skeleton import Skeleton, make_skeleton
+from labelkit.domain.text import counted
+from labelkit.errors import FormatError, InputError, SkeletonError
 from labelkit.formats.folder_export import FolderExport
 
 #: First line of data.yaml.
@@ -97,3 +102,183 @@ def _line(number: int, instance: Instance, pose: Pose) -> str:
             cells.append(repr(min(max(share, 0.0), 1.0)))
         cells.append(str(max(v, ABSENT)))  # unknown is not labelled, as in COCO
     return " ".join(cells)
+
+
+class YoloLabels(NamedTuple):
+    """What a YOLO-pose data set holds.
+
+    Attributes:
+        skeleton: the given one, or that of data.yaml.
+        annotations: objects in the order of their files; coordinates are shares (0..1).
+        notes: what was read differently, a sentence each.
+    """
+
+    skeleton: Skeleton
+    annotations: list[Annotation]
+    notes: tuple[str, ...]
+
+
+def yolo_settings(text: str, origin: str) -> Mapping[str, Any] | None:
+    """The content of a data.yaml; None if the YAML is of another kind.
+
+    Args:
+        text: of the file.
+        origin: name of the file, for messages.
+
+    Raises:
+        FormatError: if it is not YAML.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FormatError(f"{origin} is not a YAML file ({reason}).", "Correct it.") from error
+    is_yolo = isinstance(data, Mapping) and ("kpt_shape" in data or {"names", "train"} <= set(data))
+    return data if is_yolo else None
+
+
+def skeleton_from_settings(data: Mapping[str, Any], origin: str) -> Skeleton:
+    """The skeleton that a data.yaml names, with the left/right pairs of its `flip_idx`.
+
+    Args:
+        data: the result of `yolo_settings`.
+        origin: name of the file, for messages.
+
+    Raises:
+        FormatError: if it does not name its keypoints, or contradicts itself.
+        SkeletonError: if the names make no skeleton.
+    """
+    count, _ = _shape(data, origin)
+    named = data.get("kpt_names")
+    tables = list(named.values()) if isinstance(named, Mapping) else [named]
+    names = tables[0] if tables else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FormatError(
+            f"{origin} does not name its {counted(count, 'keypoint')}.",
+            f"Name all {count} in their order: --skeleton FILE.toml",
+        )
+    if len(names) != count or any(table != names for table in tables):
+        raise FormatError(
+            f"{origin}: kpt_names does not name the same {counted(count, 'keypoint')} for each "
+            "class.",
+            "Correct it, or name them with --skeleton FILE.toml",
+        )
+    kinds = data.get("names")
+    kind = next(iter(kinds.values()), "") if isinstance(kinds, Mapping) else ""
+    try:
+        skeleton = make_skeleton(str(kind or "object"), names)
+        flip = data.get("flip_idx")
+        if not isinstance(flip, list) or sorted(flip) != list(range(count)):
+            return skeleton
+        if [flip[index] for index in flip] != list(range(count)):
+            return skeleton
+        pairs = tuple((index, other) for index, other in enumerate(flip) if index < other)
+        same = set(map(frozenset, pairs)) == set(map(frozenset, skeleton.pairs))
+        return skeleton if same else replace(skeleton, pairs=pairs)
+    except SkeletonError as error:
+        raise SkeletonError(
+            f"{origin}: {error.problem}", error.next_step or "Correct kpt_names."
+        ) from error
+
+
+def read_yolo(
+    data: Mapping[str, Any], labels: Mapping[str, str], origin: str, skeleton: Skeleton | None
+) -> YoloLabels:
+    """Read the label files of a YOLO-pose data set.
+
+    Args:
+        data: the result of `yolo_settings`.
+        labels: content of the label file of each image, by the image's path.
+        origin: name of data.yaml, for messages.
+        skeleton: of the project; its keypoints name those of a data set without names.
+
+    Raises:
+        FormatError: on the first line that cannot be read, naming it.
+        SkeletonError: if the names make no skeleton.
+    """
+    count, dims = _shape(data, origin)
+    notes = []
+    if skeleton is None or data.get("kpt_names") is not None:
+        own = skeleton_from_settings(data, origin)
+    elif len(skeleton) == count:
+        own = skeleton
+        notes.append(
+            f"{origin} does not name its keypoints: they are taken in the order of the skeleton "
+            f"{skeleton.name!r} ({', '.join(skeleton.keypoints)})."
+        )
+    else:
+        raise FormatError(
+            f"{origin} has {counted(count, 'keypoint')}; the skeleton {skeleton.name!r} has "
+            f"{len(skeleton)}.",
+            f"Name all {count} in their order: --skeleton FILE.toml",
+        )
+    classes = data.get("names") or {}
+    classes = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
+    annotations = []
+    for path, text in labels.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                where = f"{_label_path(path)}, line {number}"
+                kind, box, pose = _object(line.split(), count, dims, f"{origin}: {where}")
+                category = str(classes.get(kind, "object"))
+                reference = f"{_label_path(path)}:{number}"
+                annotations.append(Annotation(path, reference, box, None, pose, False, category))
+    return YoloLabels(own, annotations, tuple(notes))
+
+
+def _shape(data: Mapping[str, Any], origin: str) -> tuple[int, int]:
+    """Number of keypoints, and of numbers for each."""
+    shape = data.get("kpt_shape")
+    if shape is None:
+        raise FormatError(
+            f"{origin} is of a YOLO data set without keypoints (it has no kpt_shape).",
+            "For boxes alone, convert it to COCO and give it as --boxes FILE",
+        )
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 2
+        or not all(isinstance(side, int) and side > 0 for side in shape)
+        or shape[1] not in (2, 3)
+    ):
+        raise FormatError(
+            f"{origin}: kpt_shape is {shape!r}.", "Write [number of keypoints, 2 or 3] there."
+        )
+    return shape[0], shape[1]
+
+
+def _object(cells: Sequence[str], count: int, dims: int, where: str) -> tuple[int, Box, Pose]:
+    """Class, box and pose of a line, in shares."""
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        wrong = next(cell for cell in cells if not _is_number(cell))
+        raise FormatError(f"{where}: {wrong!r} is not a number.", "Correct the line.") from None
+    if len(numbers) not in (5, 5 + count * dims) or not all(map(math.isfinite, numbers)):
+        raise FormatError(
+            f"{where} has {len(numbers)} numbers; a class, a box and {counted(count, 'keypoint')} "
+            f"are {5 + count * dims}.",
+            f"Correct the line, or kpt_shape, which is [{count}, {dims}].",
+        )
+    kind, x, y, w, h = numbers[:5]
+    if w < 0 or h < 0:
+        raise FormatError(
+            f"{where} has a box of {w} x {h}.", "The box is centre, width and height: correct it."
+        )
+    rows = np.zeros((count, 3))
+    if numbers[5:]:
+        rows[:, :dims] = np.reshape(numbers[5:], (count, dims))
+    if dims == 2:  # Ultralytics takes (0, 0) for a keypoint that is not labelled
+        rows[:, 2] = np.where(rows[:, :2].any(axis=1), VISIBLE, ABSENT)
+    try:
+        pose = human_pose(rows[:, :2], rows[:, 2])
+    except InputError as error:
+        raise FormatError(f"{where}: {error.problem}", "Correct the line.") from error
+    return int(kind), Box(x - w / 2, y - h / 2, w, h), pose
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -7,8 +7,8 @@ import yaml
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import human_pose
 from labelkit.domain.skeleton import make_skeleton
-from labelkit.errors import FormatError
-from labelkit.formats.yolo import write_yolo
+from labelkit.errors import FormatError, InputError
+from labelkit.formats.yolo import read_yolo, write_yolo, yolo_settings
 
 EARS = make_skeleton("mouse: #1", ("nose", "left <ear>", "right <ear>"))
 
@@ -105,3 +105,111 @@ def test_images_that_would_share_a_label_file_are_refused():
     twins = [point("a.jpg"), point("a.png")]
     with pytest.raises(FormatError, match=r"a\.jpg and a\.png .*labels/a\.txt"):
         write_yolo(twins, EARS)
+
+
+# Reading
+
+
+def read(labels, skeleton=EARS, **changes):
+    data = {"kpt_shape": [3, 3], "names": {0: "mouse", 1: "rat"}, **changes}
+    return read_yolo(data, labels, "data.yaml", skeleton)
+
+
+def test_a_line_is_read_as_shares_with_its_class_and_line_number():
+    line = "1 0.5 0.4 0.5 0.4 0.5 0.5 2 0.125 0.75 1 0.3 0.3 0\n"
+    found = read({"images/a/1.jpg": "\n" + line, "images/2.jpg": ""})
+    (item,) = found.annotations
+    assert item.image_path == "images/a/1.jpg"
+    assert item.reference == "labels/a/1.txt:2"
+    assert item.box == pytest.approx(Box(0.25, 0.2, 0.5, 0.4))
+    assert item.pose == human_pose([[0.5, 0.5], [0.125, 0.75], [0, 0]], [2, 1, 0])
+    assert item.category == "rat"
+
+
+def test_two_numbers_a_keypoint_are_visible_or_at_0_absent():
+    found = read({"images/1.jpg": "0 .5 .5 1 1 .5 .5 0 0 .25 0\n"}, kpt_shape=[3, 2])
+    assert found.annotations[0].pose.visibility.tolist() == [2, 0, 2]
+
+
+def test_a_line_of_only_a_box_waits_for_its_keypoints():
+    (item,) = read({"images/1.jpg": "0 .5 .5 1 1"}).annotations
+    assert not item.pose.present.any()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("0 .5 .5 1", "4 numbers"),
+        ("0 .5 .5 1 1 .5 .5 2", "8 numbers"),
+        ("0 .5 .5 1 1 .5 .5 2 .5 .5 2 .5 x 2", "'x'"),
+        ("0 .5 .5 1 nan .5 .5 2 .5 .5 2 .5 .5 2", "numbers"),
+        ("0 .5 .5 -1 1 .5 .5 2 .5 .5 2 .5 .5 2", "-1"),
+        ("0 .5 .5 1 1 .5 .5 3 .5 .5 2 .5 .5 2", "Visibility 3"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_with_its_file(line, words):
+    with pytest.raises(FormatError) as caught:
+        read({"images/1.jpg": f"0 .5 .5 1 1\n{line}\n"})
+    assert caught.value.problem.startswith("data.yaml: labels/1.txt, line 2")
+    assert words in caught.value.problem
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("skeleton", [None, make_skeleton("fly", ("head", "tail"))])
+def test_a_data_set_without_names_needs_a_skeleton_that_fits(skeleton):
+    with pytest.raises(FormatError, match="3 keypoints") as caught:
+        read({"images/1.jpg": ""}, skeleton)
+    assert "--skeleton" in caught.value.next_step
+
+
+def test_names_of_the_skeleton_stand_in_for_missing_ones_which_is_noted():
+    found = read({"images/1.jpg": ""})
+    assert found.skeleton == EARS
+    assert "nose, left <ear>, right <ear>" in found.notes[0]
+
+
+def test_kpt_names_and_flip_idx_make_the_skeleton():
+    names = {0: ["a", "b", "mid"], 1: ["a", "b", "mid"]}
+    found = read({"images/1.jpg": ""}, None, kpt_names=names, flip_idx=[1, 0, 2])
+    assert found.skeleton.keypoints == ("a", "b", "mid")
+    assert found.skeleton.pairs == ((0, 1),)
+    left = read(
+        {"images/1.jpg": ""}, None, kpt_names={0: ["right", "left", "x"]}, flip_idx=[1, 0, 2]
+    )
+    assert left.skeleton.pairs == ((1, 0),)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kpt_names": {0: ["a", "b"]}},
+        {"kpt_names": {0: ["a", "b", "c"], 1: ["a", "b", "d"]}},
+        {"kpt_names": {0: ["a", "a", "c"]}},
+        {"kpt_names": 3},
+        {"kpt_shape": None},
+        {"kpt_shape": [3]},
+        {"kpt_shape": [3, 4]},
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused_with_the_file_and_what_to_do(changes):
+    with pytest.raises(InputError) as caught:
+        read({"images/1.jpg": ""}, None, **changes)
+    assert caught.value.problem.startswith("data.yaml")
+    assert caught.value.next_step
+
+
+def test_what_is_written_is_read_back_to_the_last_digits():
+    xy = np.array([[100 / 3, 50], [25.125, 75], [9, 9]])
+    one = item("a/1.jpg", 0, Box(50, 20, 100 / 7, 40), xy, [2, 1, 0], "jaguar")
+    written = write_yolo([one], EARS)
+    data = yolo_settings(written.texts["data.yaml"], "data.yaml")
+    found = read_yolo(data, {"images/a/1.jpg": written.texts["labels/a/1.txt"]}, "data.yaml", None)
+    (back,) = found.annotations
+    assert back.pose.xy * [200, 100] == pytest.approx(one[1].xy, rel=1e-12)
+    assert back.box == pytest.approx(Box(50 / 200, 20 / 100, 100 / 7 / 200, 40 / 100))
+    assert (back.category, found.skeleton.pairs) == ("jaguar", EARS.pairs)
+
+
+@pytest.mark.parametrize("text", ["bodyparts: [a]", "3", "", "names: [a]"])
+def test_yaml_of_another_kind_is_no_data_set(text):
+    assert yolo_settings(text, "f.yaml") is None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer
 from labelkit.domain.pose import Pose
@@ -24,7 +26,12 @@ from labelkit.formats.recognise import (
     refuse_other_text,
 )
 from labelkit.formats.visibility_csv import read_visibility_csv
+from labelkit.formats.yolo import read_yolo, skeleton_from_settings, yolo_settings
+from labelkit.project.images import IMAGE_SUFFIXES
 from labelkit.workflows.intake.into_place import NO_SIZES, Sizes
+
+#: Suffixes of YAML files.
+YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class LabelFile:
 
 
 def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
-    """Read COCO, a Label Studio export, or a CSV of DeepLabCut, Lightning Pose or visibility.
+    """Read COCO, YOLO, a Label Studio export, or a CSV of DeepLabCut or visibility answers.
 
     Args:
         path: the file.
@@ -71,7 +78,9 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return _read_json(path, text, skeleton)
-    if path.suffix.lower() in (".yaml", ".yml", ".toml"):
+    if path.suffix.lower() in YAML and (settings := yolo_settings(text, str(path))):
+        return _read_yolo(path, settings, skeleton)
+    if path.suffix.lower() in (*YAML, ".toml"):
         raise FormatError(
             f"{path} describes a skeleton and holds no labels.",
             f"Give it as --skeleton {shlex.quote(str(path))}, and labels as --labels FILE.csv",
@@ -119,6 +128,46 @@ def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
     )
 
 
+def _read_yolo(path: Path, settings: Mapping[str, Any], skeleton: Skeleton | None) -> LabelFile:
+    """Read the label files below the folder of a data.yaml, or the one that it names."""
+    root = path.parent / str(settings.get("path") or ".")
+    root = root if root.is_dir() else path.parent
+    texts: list[PurePosixPath] = []
+    images: dict[PurePosixPath, PurePosixPath] = {}  # without suffix -> with
+    for folder, _, names in os.walk(root):
+        for name in names:
+            inside = PurePosixPath(Path(folder, name).relative_to(root).as_posix())
+            if inside.suffix.lower() in IMAGE_SUFFIXES:
+                images[inside.with_suffix("")] = inside
+            elif inside.suffix == ".txt" and "labels" in inside.parts:
+                texts.append(inside)
+    labels = {}
+    for inside in sorted(texts):
+        image = _image_of(inside)
+        labels[str(images.get(image, image))] = load_text(root / inside, may_be_empty=True)
+    if not labels:
+        raise FormatError(
+            f"{path} is of a YOLO data set, but {root} has no labels folder with .txt files.",
+            "Put data.yaml beside the folders images and labels.",
+        )
+    found = read_yolo(settings, labels, str(path), skeleton)
+    chosen = skeleton or found.skeleton
+    return LabelFile(
+        path,
+        chosen,
+        tuple(_in_order(found.annotations, found.skeleton.keypoints, chosen, path)),
+        image_paths=tuple(labels),
+        sizes=Sizes(are_shares=True),
+        notes=found.notes,
+    )
+
+
+def _image_of(label: PurePosixPath) -> PurePosixPath:
+    """The image of a YOLO label file, without suffix: the last folder `labels` becomes `images`."""
+    before, _, after = f"/{label.with_suffix('')}".rpartition("/labels/")
+    return PurePosixPath(f"{before}/images/{after}".lstrip("/"))
+
+
 def read_box_file(path: Path) -> CocoBoxes:
     """Read the boxes of a COCO file.
 
@@ -151,8 +200,11 @@ def read_skeleton(
         SkeletonError: if there is none of that name, or the file describes none.
     """
     path = Path(name_or_path)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return skeleton_from_config(load_text(path), str(path), on_note)
+    if path.suffix.lower() in YAML:
+        text = load_text(path)
+        if settings := yolo_settings(text, str(path)):
+            return skeleton_from_settings(settings, str(path))
+        return skeleton_from_config(text, str(path), on_note)
     if path.suffix.lower() == ".json":
         document = load_json(path)
         refuse_other_json(document, str(path))

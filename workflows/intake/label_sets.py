@@ -13,7 +13,7 @@ from labelkit.domain.text import named
 from labelkit.errors import FormatError
 from labelkit.files.documents import load_head
 from labelkit.formats.visibility_csv import IMAGE
-from labelkit.workflows.intake.label_files import LabelFile, read_label_file
+from labelkit.workflows.intake.label_files import YAML, LabelFile, read_label_file
 
 #: Bytes of a file that tell whether it holds labels; COCO may begin with licences.
 _HEAD = 65536
@@ -57,7 +57,7 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
     candidates = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in (".json", ".csv")
+        if path.suffix.lower() in (".json", ".csv", *YAML)
         and _COPIES not in path.parts
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
@@ -65,8 +65,8 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
     if not found:
         raise FormatError(
             f"{folder} holds no label file.",
-            "Name the file: --labels FILE. Label files are COCO keypoints (.json), or .csv of "
-            "DeepLabCut, Lightning Pose or visibility answers.",
+            "Name the file: --labels FILE. Label files are COCO keypoints or a Label Studio export "
+            "(.json), data.yaml of YOLO, or .csv of DeepLabCut or visibility answers.",
         )
     if others := [str(path) for path in candidates if path not in found]:
         notes.append(f"No labels in {named(others)}.")
@@ -75,6 +75,10 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
 
 def _holds_labels(path: Path) -> bool:
     start = _start(path)
+    if path.suffix.lower() in YAML:
+        return "kpt_shape" in start
+    if start.startswith("["):
+        return '"annotations"' in start and '"data"' in start  # Label Studio
     if start.startswith("{"):
         return any(f'"{key}"' in start for key in ("images", "annotations", "categories"))
     lines = start.lower().splitlines()[:5]
@@ -85,7 +89,7 @@ def _holds_labels(path: Path) -> bool:
 
 def _is_answers(path: Path) -> bool:
     start = _start(path)
-    return path.suffix.lower() == ".csv" and not (_is_table(start) or start.startswith("{"))
+    return path.suffix.lower() == ".csv" and not (_is_table(start) or start.startswith(("{", "[")))
 
 
 def _is_table(start: str) -> bool:

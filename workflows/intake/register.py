@@ -126,6 +126,7 @@ def register(
         skipped += matched.missing
         notes += [*file.notes, *matched.notes, *_without_area(found, file.path)]
         store.keep_empty(matched.empty)
+        store.forget_stand_ins(matched.empty)
         candidates = _candidates(found, file)
         instances = store.add_instances(candidates)
         entries += _keypoint_entries(instances, candidates)

@@ -24,6 +24,15 @@ OverwriteOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be written.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+PairsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        metavar="LEFT:RIGHT,...|none",
+        help="Left/right pairs, which a mirror image swaps. Default: the skeleton's, else by name.",
+    ),
+]
+
 # Servers and the FiftyOne App.
 
 HostOption = Annotated[

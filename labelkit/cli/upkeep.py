@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from labelkit.cli.options import DryRunOption, JsonOption, ProjectOption
+from labelkit.cli.options import DryRunOption, JsonOption, PairsOption, ProjectOption
 from labelkit.cli.report import finish, open_both
 from labelkit.progress import Console
 
@@ -18,6 +18,25 @@ ImagesAction = Annotated[
 ImagePaths = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[PATH]...", help="Images; for relocate, the new images folder."),
+]
+
+SkeletonAction = Annotated[
+    Literal["show", "edit"], typer.Argument(help="What to do.", show_default=False)
+]
+SkeletonFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="Skeleton file; what it leaves out stays as it is."),
+]
+AddOption = Annotated[
+    list[str] | None, typer.Option("--add", metavar="NAME", help="Add a keypoint. Repeatable.")
+]
+RemoveOption = Annotated[
+    list[str] | None,
+    typer.Option("--remove", metavar="NAME", help="Remove a keypoint. Repeatable."),
+]
+RenameOption = Annotated[
+    list[str] | None,
+    typer.Option("--rename", metavar="OLD=NEW", help="Rename a keypoint. Repeatable."),
 ]
 
 
@@ -53,4 +72,50 @@ def images(
     found, store = open_both(project)
     with lock_project(found), store:
         report = run(found, store, Console(), action, paths or [], dry_run=dry_run)
+    finish(report, as_json)
+
+
+def skeleton(
+    action: SkeletonAction,
+    file: SkeletonFile = None,
+    add: AddOption = None,
+    remove: RemoveOption = None,
+    rename: RenameOption = None,
+    pairs: PairsOption = None,
+    dry_run: DryRunOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the skeleton, or change its keypoints, links and pairs.
+
+    Labels stay as they are: a new keypoint is unknown in them until it is labelled, and a removed
+    one comes back with its labels if it is added again. labelkit push asks for what is unknown.
+
+    \b
+    Example:
+      labelkit skeleton show > skeleton.toml
+      labelkit skeleton edit skeleton.toml
+      labelkit skeleton edit --add tail_tip --rename snout=nose
+    """
+    from labelkit.errors import UsageError
+    from labelkit.project.project import lock_project
+    from labelkit.workflows.upkeep.skeleton import edit_skeleton, renames, show_skeleton
+
+    found, store = open_both(project)
+    with store:
+        if action == "show":
+            if file or add or remove or rename or pairs:
+                raise UsageError("labelkit skeleton show changes nothing.", "Type edit, not show.")
+            finish(show_skeleton(found, store), as_json)
+        with lock_project(found):
+            report = edit_skeleton(
+                found,
+                store,
+                file=file,
+                add=add or (),
+                remove=remove or (),
+                rename=renames(rename or ()),
+                pairs=pairs,
+                dry_run=dry_run,
+            )
     finish(report, as_json)

@@ -102,6 +102,15 @@ class Pose:
             xy * there[:, None], np.where(there, visibility, UNKNOWN), np.where(there, score, 0.0)
         )
 
+    def completed(self, other: Pose) -> Pose:
+        """The pose, with what is unknown in it as in another one."""
+        known = self.known
+        return Pose(
+            np.where(known[:, None], self.xy, other.xy),
+            np.where(known, self.visibility, other.visibility),
+            np.where(known, self.score, other.score),
+        )
+
     @property
     def extent(self) -> Box | None:
         """The smallest box around the present keypoints, perhaps without area; None without any."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from labelkit.domain.instance import Box
 from labelkit.store.database import Database
@@ -39,6 +39,10 @@ class LedgerProject:
     sending: bool = False
 
 
+#: Model version of a task that asks about the keypoints of a former skeleton.
+FORMER = "former skeleton"
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerTask:
     """A task of such a project.
@@ -47,8 +51,9 @@ class LedgerTask:
         task_id: Label Studio's.
         instances: ids of the instances it asks about.
         control: those of them that are served without pre-annotation.
-        model_version: of the latest prediction sent with it; "" if unknown.
+        model_version: of the latest prediction sent with it; "" if unknown, or `FORMER`.
         crop: the part of the image that it shows, in image pixels; None for all of it.
+        url: that it gives for its image; "" for crops, which it holds, and where it is unknown.
     """
 
     task_id: int
@@ -56,6 +61,7 @@ class LedgerTask:
     control: frozenset[str]
     model_version: str
     crop: Box | None = None
+    url: str = ""
 
 
 def sent_tasks(database: Database, kind: str) -> dict[str, str]:
@@ -79,6 +85,12 @@ def sent_tasks(database: Database, kind: str) -> dict[str, str]:
         for server, project_id, ids in rows
         for id_ in json.loads(ids)
     }
+
+
+def mark_former(database: Database) -> None:
+    """Mark every task on any server as made for a former skeleton, see `FORMER`."""
+    with database.writing() as connection:
+        connection.execute(update(studio_task).values(model_version=FORMER))
 
 
 class TaskLedger:
@@ -145,6 +157,7 @@ class TaskLedger:
                 frozenset(json.loads(row.control)),
                 row.model_version,
                 Box(*crop) if (crop := json.loads(row.crop)) else None,
+                row.url,
             )
             for row in rows
         }
@@ -160,6 +173,7 @@ class TaskLedger:
                 "control": json.dumps(sorted(task.control)),
                 "model_version": task.model_version,
                 "crop": json.dumps(task.crop),
+                "url": task.url,
             }
             for task in tasks
         ]

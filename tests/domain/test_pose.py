@@ -70,3 +70,12 @@ def test_a_pose_of_other_keypoints_has_its_own_and_leaves_the_rest_unknown():
     assert pose.visibility.tolist() == [1, UNKNOWN, 2]
     assert pose.xy.tolist() == [[3.0, 4.0], [0.0, 0.0], [1.0, 2.0]]
     assert pose.score.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_a_pose_is_completed_where_it_is_unknown_and_nowhere_else():
+    human = human_pose([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]], [2, 0, UNKNOWN])
+    predicted = Pose([[9.0, 9.0]] * 3, [2, 2, 2], [0.5] * 3)
+    both = human.completed(predicted)
+    assert both.visibility.tolist() == [2, 0, 2]
+    assert both.xy.tolist() == [[1.0, 2.0], [0.0, 0.0], [9.0, 9.0]]
+    assert both.score.tolist() == [1.0, 1.0, 0.5]

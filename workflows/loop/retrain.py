@@ -160,7 +160,7 @@ def retrain(
         percent = snapshot.trainable_percent
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     if missing > 0 and not now:
-        items = _queued(project, snapshot, percent)
+        items = queue_up_to(project, snapshot, percent)
         # The dev set gives no locations, nor does what was skipped or excluded.
         missing = min(missing, sum(item.instance_id not in snapshot.dev for item in items))
     if missing > 0 and not now:
@@ -182,7 +182,7 @@ def retrain(
     return report_round(project, snapshot, found, is_new, progress)
 
 
-def _queued(project: Project, snapshot: LabelSnapshot, percent: float) -> tuple[QueueItem, ...]:
+def queue_up_to(project: Project, snapshot: LabelSnapshot, percent: float) -> tuple[QueueItem, ...]:
     """Fill the queue by the predictions of the newest round, if there is one."""
     if latest_complete(project) is None:
         return fill_queue(project, snapshot, {}, percent)
@@ -289,6 +289,11 @@ def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str
     )
 
 
+def percent_after(found: Round) -> float:
+    """Up to which labelled percentage is queued after a round: twice its own, at least 10."""
+    return max(10.0, min(100.0, 200.0 * found.plan.labelled_share))
+
+
 def report_round(
     project: Project, snapshot: LabelSnapshot, found: Round, is_new: bool, progress: Progress
 ) -> RoundReport:
@@ -306,7 +311,7 @@ def report_round(
         for item in {found.plan.number: found, newest.plan.number: newest}.values():
             predicted = predict_later(project, item, snapshot.instances, progress)
     dev = found.facts.get("dev", {})
-    percent, note = max(10.0, min(100.0, 200.0 * found.plan.labelled_share)), ""
+    percent, note = percent_after(found), ""
     few_percent = float(math.ceil(100 * FEW / len(snapshot.instances)))
     learned_little = hardly_learned(dev.get("presence_map"), dev.get("presence_map_chance"))
     if not found.plan.labelled and few_percent < percent and learned_little:
@@ -316,7 +321,7 @@ def report_round(
             f"locations cannot be trusted; the keypoints of some {FEW} instances teach it far more."
         )
     percent = float(round(percent))
-    items = _queued(project, snapshot, percent)
+    items = queue_up_to(project, snapshot, percent)
     retrain_command = f"labelkit retrain --labeled {format_percent(percent)}"
     if items:
         following = f"Next: labelkit push, correct the queue, labelkit pull, then {retrain_command}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelkit.domain.instance import Instance
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.selection import DevDraw, dev_set
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
@@ -24,8 +24,8 @@ class LabelSnapshot:
 
     Attributes:
         instances: all that are registered now, by id.
-        presences: (K,) bool, visibility answers by instance id.
-        poses: human keypoints by instance id.
+        presences: (K,) visibility answers by instance id: -1 unknown, 0 absent, 1 present.
+        poses: human keypoints by instance id; unknown are those that no one was asked about.
         dev: ids of the dev set.
         skipped: ids of instances that an annotator skipped.
     """
@@ -35,6 +35,16 @@ class LabelSnapshot:
     poses: Mapping[str, Pose]
     dev: frozenset[str]
     skipped: frozenset[str]
+
+    def is_answered(self, instance_id: str) -> bool:
+        """Whether it is known of every keypoint if it is present."""
+        presence = self.presences.get(instance_id)
+        return presence is not None and bool((presence > UNKNOWN).all())
+
+    def is_labelled(self, instance_id: str) -> bool:
+        """Whether it has human keypoints, and none that the skeleton got later is missing."""
+        pose = self.poses.get(instance_id)
+        return pose is not None and bool(pose.known.all())
 
     @property
     def trainable(self) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labelkit.files.documents import load_json
 from labelkit.formats.label_studio.export import read_export
+from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.sync.pull_report import PullReport
@@ -18,5 +19,6 @@ def pull_file(project: Project, store: LabelStore, path: Path) -> PullReport:
     Raises:
         FormatError: if the file is not an export, or is for other images; nothing is stored then.
     """
-    annotations = read_export(load_json(path), project.skeleton, str(path))
+    first = first_skeleton(project).keypoints
+    annotations = read_export(load_json(path), project.skeleton, str(path), first)
     return Recorder(project, store).record(annotations, str(path))

@@ -16,6 +16,7 @@ from labelkit.errors import FormatError, ProjectError
 from labelkit.formats.label_studio.export import read_tasks
 from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
 from labelkit.progress import Progress
+from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.project import Project
 from labelkit.store.conflicts import HELD, hold_deleted
 from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
@@ -68,6 +69,7 @@ class _Pull:
     ) -> None:
         self.project, self.store, self.api, self.target = project, store, api, target
         self.foreign = 0
+        self.first_keypoints = first_skeleton(project).keypoints
 
     @cached_property
     def recorder(self) -> Recorder:
@@ -125,7 +127,9 @@ class _Pull:
             if not (task["data"] or {}).get("labelkit"):
                 self.foreign += bool(task["annotations"])
                 continue
-            annotations, bad = read_tasks([task], self.project.skeleton, self.api.url)
+            annotations, bad = read_tasks(
+                [task], self.project.skeleton, self.api.url, self.first_keypoints
+            )
             for item in annotations:
                 if item.image_id in self.recorder.images:
                     good.append(item)

@@ -8,7 +8,7 @@ from command_line import TINY as TINY_FLAGS
 from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
-from labelkit.errors import LabelkitError, MissingDependencyError, UsageError
+from labelkit.errors import ImageError, LabelkitError, MissingDependencyError, UsageError
 from labelkit.models.checkpoint import load_model, save_checkpoint
 from labelkit.models.parts import backbone
 from labelkit.models.presets import PRESETS
@@ -112,6 +112,28 @@ def test_what_fails_at_once_leaves_no_project_behind(frames, changes):
     with pytest.raises(LabelkitError):
         run(frames, **changes)
     assert not (frames.parent / "frames-labelkit").exists()
+
+
+def test_a_fault_of_labelkit_leaves_no_project_behind_either(frames, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("labelkit.workflows.loop.bootstrap.register", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(frames)
+    assert not (frames.parent / "frames-labelkit").exists()
+
+
+@pytest.mark.parametrize("given", ["clip.mp4", "frames/clip.mp4"])
+def test_a_video_is_refused_with_the_command_that_takes_frames_out_of_it(tmp_path, given):
+    clip = tmp_path / given
+    clip.parent.mkdir(exist_ok=True)
+    clip.write_bytes(b"\0\0\0\x18ftypmp42")
+    images = clip if clip.parent == tmp_path else clip.parent
+    with pytest.raises(ImageError) as caught:
+        run(images, skeleton=None)
+    assert f"ffmpeg -i {clip} -vf fps=1 frames/%05d.jpg" in caught.value.next_step
+    assert not list(tmp_path.glob("*labelkit*"))
 
 
 @pytest.mark.parametrize("typo", [{"preset": "tinny"}, {"backbone": "resnet9000"}, {"epochs": 0}])

@@ -80,6 +80,18 @@ def check_image_files(project: Project, store: LabelStore) -> None:
         )
 
 
+def images_not_to_show(project: Project, store: LabelStore) -> frozenset[str]:
+    """Ids of the images that people cannot be asked about, because their file is lost.
+
+    Raises:
+        ImageError: if that is so for all of them: then the folder is not where it was.
+    """
+    lost = lost_images(project, store)
+    if lost.gone and len(lost.gone) == len(store.images()):
+        check_image_files(project, store)
+    return frozenset(image.id for image in lost.all)
+
+
 def new_files(project: Project, store: LabelStore) -> list[str]:
     """Paths below the images folder that `labelkit bootstrap` would register."""
     known = {image.path for image in store.images(with_removed=True)} | store.left_out_files()

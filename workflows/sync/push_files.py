@@ -12,6 +12,7 @@ from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.questions import Questions, next_questions
 
@@ -29,6 +30,7 @@ class FilePushReport(Report):
         files: of the labelling interface and of the tasks.
         images: folder of the images.
         dry_run: nothing was written.
+        lost: images that cannot be found, and are not asked about.
     """
 
     kind: str
@@ -38,12 +40,14 @@ class FilePushReport(Report):
     files: tuple[Path, Path]
     images: Path
     dry_run: bool
+    lost: int = 0
     exit_code: int = 0
 
     def text(self) -> str:
         """For people."""
+        lost = f"{counted(self.lost, 'image')} cannot be found: labelkit images list"
         if not self.tasks:
-            return "The queue is empty: everything in it is labelled."
+            return lost if self.lost else "The queue is empty: everything in it is labelled."
         verb = "Would write" if self.dry_run else "Wrote"
         return "\n".join(
             [
@@ -51,6 +55,7 @@ class FilePushReport(Report):
                 f"with {counted(self.instances, 'instance')}"
                 + (f", {self.control} of them without pre-annotation" if self.control else "")
                 + ".",
+                *([lost] if self.lost else []),
                 *_import_steps(self.kind, self.files, self.images),
             ]
         )
@@ -84,7 +89,8 @@ def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str
 
 def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> FilePushReport:
     """Write the visibility tasks before the first round, and the correction queue after it."""
-    questions = next_questions(project, read_snapshot(project, store))
+    lost = images_not_to_show(project, store)
+    questions = next_questions(project, read_snapshot(project, store)).without(lost)
     files = paths(project, questions.kind)
     groups = questions.groups(questions.ids)
     if not dry_run and (groups or questions.kind == VISIBILITY_TASK):
@@ -97,6 +103,7 @@ def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> FilePus
         files,
         project.images_root,
         dry_run,
+        len(lost),
     )
 
 

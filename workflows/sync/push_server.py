@@ -19,12 +19,15 @@ from labelkit.domain.instance import Box
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, ServiceError
 from labelkit.formats.label_studio.project import lacks, marker, project_fields
+from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import LedgerProject, LedgerTask, TaskLedger
+from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.sync.follow_images import Images, follow_images
 from labelkit.workflows.sync.questions import Questions, check_base, next_questions
 
 #: Tasks in each request: one or two seconds of the server's time, so that the bar moves.
@@ -132,10 +135,27 @@ def push_server(
     check_base(base or "")
     with store.database.syncing():
         api.check()
-        questions = next_questions(project, read_snapshot(project, store))
+        snapshot, ledger = read_snapshot(project, store), TaskLedger(store.database, api.url)
+        questions = next_questions(project, snapshot)
+        known = ledger.project(questions.kind)
+        elsewhere = known.image_url if base is None and known else base
+        lost = () if elsewhere and not per_instance else images_not_to_show(project, store)
+        questions = questions.without(lost)
         report = ServerPushReport(api.url, questions.kind, dry_run=dry_run)
-        push = Push(api, TaskLedger(store.database, api.url), questions, report)
-        push.run(progress, per_instance=per_instance, base=base)
+        if lost:
+            report.notes.append(
+                f"{counted(len(lost), 'image')} cannot be found, and is not asked about: labelkit "
+                "images list"
+            )
+        removed = store.removed_images()
+        everything = store.instances(with_removed=True)
+        images = Images(project, everything, {*lost, *(image.id for image in removed)})
+        Push(api, ledger, questions, report, images).run(
+            progress, per_instance=per_instance, base=base
+        )
+        for kind in {VISIBILITY_TASK, CORRECTION_TASK} - {questions.kind}:
+            other = replace(questions, kind=kind, ids=())
+            Push(api, ledger, other, report, images).follow()
         return report
 
 
@@ -147,14 +167,20 @@ class Push:
         ledger: what was sent before.
         questions: to be asked.
         report: filled on the way.
+        images: what tasks can show.
     """
 
     def __init__(
-        self, api: StudioApi, ledger: TaskLedger, questions: Questions, report: ServerPushReport
+        self,
+        api: StudioApi,
+        ledger: TaskLedger,
+        questions: Questions,
+        report: ServerPushReport,
+        images: Images,
     ) -> None:
         self.api, self.ledger, self.questions, self.report = api, ledger, questions, report
+        self._images = images
         self._facts: dict[str, Any] = {}
-        self._base_before: str | None = None  # of the last push, from the ledger
 
     def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
         """Bring the server up to date; see `push_server`."""
@@ -164,8 +190,7 @@ class Push:
             return
         self.report.project_id = target.project_id
         tasks, started = self._reconcile(target)
-        if None not in (base, self._base_before) and base != self._base_before:
-            tasks = self._without_moved(target, tasks, started)
+        tasks = self._follow(target, tasks, started, send_again=True)
         there = {id_ for task in tasks.values() for id_ in task.instances}
         new = [id_ for id_ in self.questions.ids if id_ not in there]
         groups = self.questions.groups(new, per_instance=per_instance)
@@ -198,6 +223,38 @@ class Push:
         if renewed and self._facts.get("model_version") != current:
             self.api.change_project(target.project_id, model_version=current)
 
+    def follow(self) -> None:
+        """Let the tasks that earlier pushes sent for other questions show their images."""
+        target = self.ledger.project(self.questions.kind)
+        if target is None:
+            return
+        known = self.ledger.tasks(self.questions.kind).values()
+        if all(task.url == self._images.address(task, target.image_url) for task in known):
+            return
+        if self.api.project(target.project_id) is not None:
+            self._follow(target, *self._reconcile(target), send_again=False)
+
+    def _follow(
+        self,
+        target: LedgerProject,
+        tasks: dict[int, LedgerTask],
+        started: set[int],
+        *,
+        send_again: bool,
+    ) -> dict[int, LedgerTask]:
+        tasks, notes = follow_images(
+            self._images,
+            self.api,
+            self.ledger,
+            target,
+            tasks,
+            started,
+            send_again=send_again,
+            dry_run=self.report.dry_run,
+        )
+        self.report.notes += notes
+        return tasks
+
     def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
         self.report.sent, self.report.instances = len(groups), sum(map(len, groups))
         self.report.control = sum(id_ in self.questions.control for ids in groups for id_ in ids)
@@ -208,7 +265,6 @@ class Push:
         """The Label Studio project: from the ledger, found by its mark, or a new one."""
         known, facts = self.ledger.project(self.questions.kind), None
         if known is not None:
-            self._base_before = known.image_url
             facts = self.api.project(known.project_id)
             if facts is None:
                 self._note(f"The project {known.project_id} was deleted on the server.")
@@ -306,17 +362,6 @@ class Push:
                 self.api.delete_untouched(target.project_id, doubled[start : start + CHUNK])
         return {**tasks, **{task.task_id: task for task in adopted}}, started
 
-    def _without_moved(
-        self, target: LedgerProject, tasks: dict[int, LedgerTask], started: set[int]
-    ) -> dict[int, LedgerTask]:
-        """Delete untouched tasks with the former address of their images; they are sent again."""
-        moved = [id_ for id_, task in tasks.items() if id_ not in started and task.crop is None]
-        if moved:
-            self._note(f"{len(moved)} untouched tasks had the images' former address.")
-        for start in range(0, 0 if self.report.dry_run else len(moved), CHUNK):
-            self.api.delete_untouched(target.project_id, moved[start : start + CHUNK])
-        return {id_: task for id_, task in tasks.items() if id_ not in moved}
-
     def _adopt(
         self,
         target: LedgerProject,
@@ -345,7 +390,8 @@ class Push:
                 control = frozenset(ids).difference(ours.get("served") or ())
                 # Its predictions may be missing: without a version they are sent again.
                 crop = Box(*ours["crop"]) if ours.get("crop") else None
-                adopted.append(LedgerTask(fact["id"], ids, control, "", crop))
+                url = "" if crop else str(fact["data"].get("image", ""))
+                adopted.append(LedgerTask(fact["id"], ids, control, "", crop, url))
         return adopted, doubled
 
     def _knows(self, ids: Sequence[str]) -> bool:
@@ -367,7 +413,10 @@ class Push:
                 ids = self.api.import_tasks(target.project_id, tasks)
                 self.ledger.keep_tasks(
                     self.questions.kind,
-                    (replace(task, task_id=id_) for id_, task in zip(ids, plan, strict=True)),
+                    (
+                        replace(task, task_id=id_, url="" if task.crop else sent["data"]["image"])
+                        for id_, task, sent in zip(ids, plan, tasks, strict=True)
+                    ),
                 )
                 done += len(plan)
                 yield done

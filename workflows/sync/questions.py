@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -61,6 +61,12 @@ class Questions:
         make = visibility_config if self.kind == VISIBILITY_TASK else correction_config
         return make(self.project.skeleton)
 
+    def without(self, image_ids: Collection[str]) -> Questions:
+        """The same questions, but none about some images."""
+        instances = self.snapshot.instances
+        ids = tuple(id_ for id_ in self.ids if instances[id_].image.id not in image_ids)
+        return replace(self, ids=ids, control=self.control.intersection(ids))
+
     def groups(self, ids: Iterable[str], *, per_instance: bool = False) -> list[tuple[str, ...]]:
         """Instances that share a task: those of an image, in the order they first appear."""
         groups: dict[str, list[str]] = defaultdict(list)
@@ -109,12 +115,13 @@ class Questions:
         return crop_around(instance, self._shown(instance))
 
     def _shown(self, instance: Instance) -> Pose | None:
-        if instance.id in self.snapshot.poses:
-            return self.snapshot.poses[instance.id]
+        """Human keypoints, and what is predicted of those that they leave unknown."""
+        human = self.snapshot.poses.get(instance.id)
         if instance.id not in self.predictions:
-            return None
+            return human
         answer = self.snapshot.presences.get(instance.id)
-        return pre_annotation(self.predictions[instance.id], answer, instance.image)
+        predicted = pre_annotation(self.predictions[instance.id], answer, instance.image)
+        return predicted if human is None else human.completed(predicted)
 
 
 def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:

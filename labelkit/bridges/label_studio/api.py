@@ -267,6 +267,10 @@ class StudioApi:
         where = f"api/projects/{project_id}/import/predictions"
         self._send("POST", where, predictions, again=False)
 
+    def change_task(self, task_id: int, **fields: Any) -> None:
+        """Set fields of a task; its annotations and drafts stay."""
+        self._send("PATCH", f"api/tasks/{task_id}/", fields)
+
     def delete_untouched(self, project_id: int, task_ids: Sequence[int]) -> None:
         """Delete those of some tasks that are still untouched when the server deletes them."""
         fields = {

@@ -24,6 +24,7 @@ from labelkit.project.project import create_project
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.task_ledger import TaskLedger
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.workflows.sync.follow_images import Images
 from labelkit.workflows.sync.pull_server import pull_server
 from labelkit.workflows.sync.push_server import Push, ServerPushReport
 from labelkit.workflows.sync.questions import Questions
@@ -96,7 +97,8 @@ def test_any_labels_come_back_as_they_were_sent(live: Live, made: Given) -> None
             )
             sent = TaskLedger(store.database, api.url)
             report = ServerPushReport(api.url, asked.kind)
-            Push(api, sent, asked, report).run(Silent(), per_instance=False, base=ELSEWHERE)
+            shown = Images(project, by_id, ())
+            Push(api, sent, asked, report, shown).run(Silent(), per_instance=False, base=ELSEWHERE)
             assert report.sent == bool(people)
             target = sent.project("correction")
             if not people:

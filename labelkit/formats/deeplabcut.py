@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -21,7 +21,7 @@ import yaml
 from labelkit.domain.annotation import Annotation, image_path_from
 from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
-from labelkit.domain.text import named
+from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, SkeletonError
 
 #: DeepLabCut's name for the owner of keypoints that belong to the scene and not to an animal.
@@ -33,19 +33,32 @@ _AS_WRITTEN = "Give the file as DeepLabCut or Lightning Pose wrote it, Collected
 _Point = tuple[float, float] | None
 
 
-def read_deeplabcut_csv(text: str, origin: str) -> tuple[tuple[str, ...], list[Annotation]]:
+class DeepLabCutFile(NamedTuple):
+    """What a table of labels holds.
+
+    Attributes:
+        keypoints: names in the order of the poses.
+        annotations: without a box; every keypoint is visible or absent.
+        image_paths: every image of the table, with an animal or without.
+    """
+
+    keypoints: tuple[str, ...]
+    annotations: list[Annotation]
+    image_paths: tuple[str, ...]
+
+
+def read_deeplabcut_csv(
+    text: str, origin: str, on_note: Callable[[str], None] = lambda note: None
+) -> DeepLabCutFile:
     """Read the labels of one or several animals; empty cells and NaN are absent keypoints.
 
-    The annotations have no box, and every keypoint in them is visible or absent. In a file of
-    several animals, an animal without any point in a frame is left out of that frame. Unique body
-    parts, which belong to no animal, are left out too.
+    In a file of several animals, an animal without any point in a frame is left out of that frame.
+    Unique body parts, which belong to no animal, are left out too.
 
     Args:
         text: the content of the file.
         origin: name of the file, for messages.
-
-    Returns:
-        The keypoint names in the order of the poses, and the annotations.
+        on_note: called with a sentence on unique body parts that were left out.
 
     Raises:
         FormatError: if a header row is missing, columns are not pairs of x and y, a keypoint or
@@ -75,7 +88,16 @@ def read_deeplabcut_csv(text: str, origin: str) -> tuple[tuple[str, ...], list[A
             visibility = np.array([ABSENT if p is None else VISIBLE for p in points[who]])
             pose = human_pose(xy, visibility)
             annotations.append(Annotation(path, reference, None, None, pose, False, individual=who))
-    return keypoints, annotations
+    if unique := [who for who in table.keypoints if who not in animals]:
+        names = [name for who in unique for name in table.keypoints[who]]
+        count = sum(
+            p is not None for _, points in table.rows for who in unique for p in points[who]
+        )
+        on_note(
+            f"Left out {counted(count, 'location')} of unique body parts in {origin}, which belong "
+            f"to no animal: {named(names)}."
+        )
+    return DeepLabCutFile(keypoints, annotations, tuple(path for path, _ in table.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,14 @@ bodyparts,,,nose,nose,nose,nose,corner,corner
 coords,,,x,y,x,y,x,y
 labeled-data,v,1.png,1.5,2,,,9,9
 labeled-data,v,2.png,5,6,7,8,9,9
+labeled-data,v,3.png,,,,,,
 """
 
 
 def test_labels_of_one_animal_keep_every_digit_and_nan_is_absent():
-    keypoints, (first, second) = read_deeplabcut_csv(SINGLE, "f.csv")
+    keypoints, (first, second), paths = read_deeplabcut_csv(SINGLE, "f.csv")
     assert keypoints == ("nose", "tail")
+    assert paths == ("labeled-data/v/1.png", "labeled-data/v/2.png")
     assert (first.image_path, first.reference) == ("labeled-data/v/1.png",) * 2
     assert first.pose == human_pose([[250.05599999999998, 1], [3, 4]], [2, 2])
     assert (first.box, first.area, first.iscrowd) == (None, None, False)
@@ -43,8 +45,13 @@ def test_labels_of_one_animal_keep_every_digit_and_nan_is_absent():
 
 
 def test_animals_that_are_not_in_a_frame_and_unique_body_parts_are_left_out():
-    keypoints, annotations = read_deeplabcut_csv(MULTI, "f.csv")
+    notes: list[str] = []
+    keypoints, annotations, paths = read_deeplabcut_csv(MULTI, "f.csv", notes.append)
     assert keypoints == ("nose",)
+    assert paths[2] == "labeled-data/v/3.png"
+    assert [a.individual for a in annotations] == ["m1", "m1", "m2"]
+    (note,) = notes
+    assert [part for part in ("2 locations", "corner", "f.csv") if part not in note] == []
     assert [(a.reference, a.pose.xy.tolist()) for a in annotations] == [
         ("labeled-data/v/1.png#m1", [[1.5, 2]]),
         ("labeled-data/v/2.png#m1", [[5, 6]]),
@@ -54,7 +61,7 @@ def test_animals_that_are_not_in_a_frame_and_unique_body_parts_are_left_out():
 
 
 def test_windows_paths_become_forward_slashes():
-    _, (first, _) = read_deeplabcut_csv(SINGLE.replace("data/v/", "data\\v\\"), "f.csv")
+    _, (first, _), _ = read_deeplabcut_csv(SINGLE.replace("data/v/", "data\\v\\"), "f.csv")
     assert first.image_path == "labeled-data/v/1.png"
 
 
@@ -149,7 +156,7 @@ def test_a_config_has_the_pairs_that_its_names_tell_and_one_ear_is_unpaired():
 @pytest.mark.skipif(not MOUSE.is_dir(), reason="no openfield-mouse under LABELKIT_DATA")
 def test_the_open_field_project_is_read_to_the_last_digit():
     (path,) = MOUSE.glob("labeled-data/*/CollectedData_*.csv")
-    keypoints, annotations = read_deeplabcut_csv(load_text(path), path.name)
+    keypoints, annotations, _ = read_deeplabcut_csv(load_text(path), path.name)
     skeleton = skeleton_from_config(load_text(MOUSE / "config.yaml"), "config.yaml")
     assert keypoints == skeleton.keypoints
     assert skeleton.pairs == ((1, 2),)

@@ -83,7 +83,8 @@ def test_the_tables_come_back_to_the_digit():
         for k in range(2)
     ]
     found = export(items)
-    _, annotations = read_deeplabcut_csv(found.texts["labeled-data/v/CollectedData_anna.csv"], "it")
+    table = found.texts["labeled-data/v/CollectedData_anna.csv"]
+    _, annotations, _ = read_deeplabcut_csv(table, "it")
     assert len(annotations) == 6
     for annotation, (instance, pose) in zip(annotations, items, strict=True):
         assert annotation.image_path == f"labeled-data/{instance.image.path}"

@@ -87,13 +87,15 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         )
     refuse_other_text(text, str(path))
     if text.lstrip("\ufeff").lower().startswith("scorer"):
-        keypoints, annotations = read_deeplabcut_csv(text, str(path))
-        chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, keypoints)
+        left_out: list[str] = []
+        table = read_deeplabcut_csv(text, str(path), left_out.append)
+        chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, table.keypoints)
         return LabelFile(
             path,
             chosen,
-            tuple(_in_order(annotations, keypoints, chosen, path)),
-            notes=tuple(notes),
+            tuple(_in_order(table.annotations, table.keypoints, chosen, path)),
+            image_paths=table.image_paths,
+            notes=(*left_out, *notes),
         )
     if skeleton is None:
         raise FormatError(

@@ -149,7 +149,7 @@ def test_dlc_is_a_deeplabcut_project_that_comes_back_to_the_digit(corrected):
     assert f"convertcsv2h5({str(report.file / 'config.yaml')!r}" in report.text()
     poses = corrected.store.poses(corrected.project.skeleton)
     by_path = {corrected.store.instances()[id_].image.path: pose for id_, pose in poses.items()}
-    _, annotations = read_deeplabcut_csv(table.read_text(), "it")[:2]
+    _, annotations, _ = read_deeplabcut_csv(table.read_text(), "it")
     assert len(annotations) == report.labelled
     for item in annotations:
         pose = by_path[item.image_path.rpartition("/")[2]]

@@ -121,8 +121,8 @@ def beside_what_is_known(
     An answer that was made without knowing the one that counts, and contradicts it, is a conflict:
     the one that counts continues to count until the user settles it, or until one of the two sides
     comes to agree with the other. A later answer of the same side counts, even if an earlier one
-    arrives after it. A label of a file is known if any file held it before, or if the same label
-    counts already.
+    arrives after it. A label of a file is known if the same label counts already, or if any file
+    held it before, unless that file has brought another one since: then it was changed back.
 
     Args:
         store: whose journal they are for.
@@ -147,8 +147,13 @@ def beside_what_is_known(
     for entry in entries:
         counting = latest if entry.kind == KEYPOINTS else present
         ours = counting.get(entry.instance_id)
-        if _side(entry) == FILE and (_key(entry) in known or _agrees(ours, entry)):
-            continue
+        if _side(entry) == FILE:
+            if _agrees(ours, entry):
+                continue
+            if _key(entry) in known:
+                if ours is None or (ours.source, ours.kind) != (entry.source, entry.kind):
+                    continue
+                entry = replace(entry, version=f"{entry.version}, again after {ours.version}")
         to_record.append(entry)
         if _key(entry) in known:  # the store checks that its content is the same
             continue

@@ -96,6 +96,32 @@ def test_settling_lets_one_side_count_and_removes_nothing_from_the_journal(store
     assert [item.entry for item in store.entries()][: len(before)] == before
 
 
+def take(store: LabelStore, *entries: Entry) -> int:
+    """Record label files as an import does; how many answers were new."""
+    fresh, to_record = beside_what_is_known(store, entries)
+    store.record(to_record)
+    return len(fresh)
+
+
+def test_a_file_that_was_changed_back_counts_again_and_an_older_file_does_not(store):
+    first, changed = placed(HERE, "file:a.json"), replace(placed(THERE, "file:a.json"), version="2")
+    older = replace(first, source="file:a-old.json")
+    assert [take(store, first), take(store, changed), take(store, older)] == [1, 1, 0]
+    assert x_of_nose(store) == 9.5
+    assert [take(store, first), take(store, first), x_of_nose(store)] == [1, 0, 1.5]
+    assert [take(store, changed), take(store, changed), x_of_nose(store)] == [1, 0, 9.5]
+    assert [take(store, first), take(store, first), x_of_nose(store)] == [1, 0, 1.5]
+    assert find_conflicts(store) == []
+
+
+def test_a_file_that_comes_again_does_not_undo_what_annotators_did_since(store):
+    file = placed(HERE, "file:a.json")
+    take(store, file)
+    store.record([THEIRS])
+    assert (take(store, file), x_of_nose(store)) == (0, 9.5)
+    assert find_conflicts(store) == []
+
+
 def test_a_label_deleted_on_the_server_counts_until_the_user_agrees(store):
     store.record([THEIRS, hold_deleted(THEIRS, [])])
     assert x_of_nose(store) == 9.5

@@ -37,7 +37,7 @@ EvaluationImagesOption = Annotated[
 ]
 EvaluationLabelsOption = Annotated[
     Path | None,
-    typer.Option("--labels", metavar="FILE", help="Keypoints of the evaluation images."),
+    typer.Option("--labels", metavar="FILE|DIR", help="Keypoints of the evaluation images."),
 ]
 SupervisedOption = Annotated[
     bool, typer.Option("--supervised/--no-supervised", help="Also train the supervised-only rows.")
@@ -102,7 +102,9 @@ TrainImagesOption = Annotated[
 TrainLabelsOption = Annotated[
     Path | None,
     typer.Option(
-        "--labels", metavar="FILE", help="Keypoints of the training images; needed the first time."
+        "--labels",
+        metavar="FILE|DIR",
+        help="Keypoints of the training images; needed the first time.",
     ),
 ]
 TestImagesOption = Annotated[

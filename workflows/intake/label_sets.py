@@ -58,8 +58,9 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in (".json", ".csv", *YAML)
-        and _COPIES not in path.parts
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(
+            part == _COPIES or part.startswith(".") for part in path.relative_to(folder).parts
+        )
     )
     found = [path for path in candidates if _holds_labels(path)]
     if not found:
@@ -68,8 +69,9 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
             "Name the file: --labels FILE. Label files are COCO keypoints or a Label Studio export "
             "(.json), data.yaml of YOLO, or .csv of DeepLabCut or visibility answers.",
         )
-    if others := [str(path) for path in candidates if path not in found]:
-        notes.append(f"No labels in {named(others)}.")
+    others = {path for path in candidates if path.suffix.lower() not in YAML}.difference(found)
+    if others:
+        notes.append(f"No labels in {named(sorted(map(str, others)))}.")
     return found
 
 

@@ -28,7 +28,7 @@ from labelkit.workflows.benchmarking.runs import Bench, planned, scored
 from labelkit.workflows.benchmarking.scores import prior_scores
 from labelkit.workflows.benchmarking.tables import Table, Trial, tables
 from labelkit.workflows.intake.evaluation_set import evaluation_set
-from labelkit.workflows.intake.label_files import read_label_file
+from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import register_labelled
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
@@ -112,7 +112,7 @@ def _skeleton(root: Path, images: Path | None, labels: Path | None) -> Skeleton:
         raise UsageError(
             f"{root} is not a benchmark yet.", "Name what to learn from: --images DIR --labels FILE"
         )
-    return read_label_file(labels, None).skeleton
+    return read_label_files([labels], None)[0].skeleton
 
 
 def _project(root: Path, images: Path | None, skeleton: Skeleton, progress: Progress) -> Project:

@@ -6,20 +6,22 @@ import errno
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from labelkit import __version__
 from labelkit.cli.help import demo, doctor
 from labelkit.cli.loop import bootstrap, export, pull, push, retrain, status
 from labelkit.cli.measure import benchmark, evaluate, refuse_score_options, score
 from labelkit.cli.report import fail
-from labelkit.cli.review_and_label import queue, review
+from labelkit.cli.review_and_label import label, queue, review
 from labelkit.cli.servers import serve, studio
-from labelkit.errors import LabelkitError
+from labelkit.cli.upkeep import images, skeleton
+from labelkit.errors import LabelkitError, UsageError
 
 #: Exit code of a command that was ended with Ctrl-C, as in shells.
 INTERRUPTED = 130
@@ -27,9 +29,10 @@ INTERRUPTED = 130
 #: The groups of `labelkit --help`, each a module, with their commands in the order of their use.
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Loop": (bootstrap, push, pull, retrain, status, export),
-    "Review and label": (review, queue),
+    "Review and label": (label, review, queue),
     "Servers": (studio, serve),
     "Measure": (evaluate, score, benchmark),
+    "Upkeep": (images, skeleton),
     "Help": (demo, doctor),
 }
 
@@ -56,6 +59,28 @@ class GroupedCommands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class Command(TyperCommand):
+    """A command that refuses an option that comes twice, where only the last value would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            for option, times in Counter(given).items():
+                takes_one = not (getattr(option, "is_flag", True) or option.multiple)
+                if times > 1 and takes_one:
+                    raise UsageError(
+                        f"{option.opts[0]} is given {times} times, and takes one value.",
+                        "Leave the others out.",
+                    )
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
 app = typer.Typer(
     name="labelkit",
     cls=GroupedCommands,
@@ -72,7 +97,7 @@ app = typer.Typer(
 )
 for _commands in GROUPS.values():
     for _command in _commands:
-        app.command(short_help=summary(_command))(_command)
+        app.command(cls=Command, short_help=summary(_command))(_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -38,3 +38,9 @@ def finish(report: Any, as_json: bool) -> NoReturn:
     else:
         print(report.text())
     raise typer.Exit(report.exit_code)
+
+
+def announce(running: Any, as_json: bool) -> None:
+    """Print where a server is; flushed, for readers of a pipe."""
+    text = json.dumps(running.data(), indent=2) if as_json else running.text()
+    print(text, flush=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from labelkit.cli.options import JsonOption, OverwriteOption, PortOption, ProjectOption
-from labelkit.cli.report import finish, open_both
+from labelkit.cli.options import (
+    HostOption,
+    JsonOption,
+    OverwriteOption,
+    PortOption,
+    ProjectOption,
+)
+from labelkit.cli.report import announce, finish, open_both
 from labelkit.progress import Console
 
 HtmlOption = Annotated[
@@ -43,6 +49,82 @@ FromReviewOption = Annotated[
     bool,
     typer.Option("--from-review", help="Apply the tags and the selection made in FiftyOne."),
 ]
+ModeOption = Annotated[
+    Literal["ticks", "keypoints"] | None,
+    typer.Option("--mode", help="Question to ask. Default: what the project needs next."),
+]
+NameOption = Annotated[
+    str, typer.Option("--as", metavar="NAME", help="Who labels. Default: your user name.")
+]
+ListOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--only",
+        metavar="FILE",
+        help="Label these instead of the queue: an object id or image path a line.",
+    ),
+]
+InviteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--invite",
+        metavar="NAME",
+        help="Print the address for another annotator of a running server, and exit.",
+    ),
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
+
+
+def label(
+    mode: ModeOption = None,
+    annotator: NameOption = "",
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8095,
+    only: ListOption = None,
+    invite: InviteOption = None,
+    open_browser: OpenOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tick or correct keypoints on the labelling page.
+
+    It serves what labelkit queue says, writes into the journal, and runs until Ctrl-C. Only those
+    who know the printed address get in.
+
+    \b
+    Example:
+      labelkit label --open
+      labelkit label --invite anna
+    """
+    import webbrowser
+
+    from labelkit.workflows.review_and_label.label import invitation
+    from labelkit.workflows.review_and_label.label import label as run
+
+    found, store = open_both(project)
+    if invite is not None:
+        store.close()
+        print(invitation(found, invite, host, port))
+        return
+    try:
+        with (
+            store,
+            run(
+                found,
+                store,
+                mode=mode,
+                annotator=annotator,
+                only=only,
+                host=host,
+                port=port,
+            ) as labelling,
+        ):
+            announce(labelling, as_json)
+            if open_browser:
+                webbrowser.open(labelling.url)
+            labelling.run()
+    except KeyboardInterrupt:
+        Console().line("Stopped.")
 
 
 def review(

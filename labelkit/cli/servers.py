@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from labelkit.cli.options import HostOption, JsonOption, PortOption, ProjectOption
-from labelkit.cli.report import open_both
+from labelkit.cli.report import announce, open_both
 from labelkit.progress import Console
 
 PythonOption = Annotated[
@@ -25,7 +25,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Folder of the server's database. Default: one per project, in your home folder.",
+        help="Folder of the server's database. Default: one for all projects, in your home folder.",
     ),
 ]
 InstallOnlyOption = Annotated[
@@ -43,25 +43,28 @@ def studio(
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a Label Studio server for this project.
+    """Run a Label Studio server for all your projects.
 
-    It serves this project's images and no other file, until Ctrl-C.
+    It serves their images and no other file, until Ctrl-C.
 
     \b
     Example:
       labelkit studio --port 8081
     """
+    from labelkit.errors import ProjectError
+    from labelkit.project.project import find_project, open_project
     from labelkit.workflows.servers.studio import install
     from labelkit.workflows.servers.studio import studio as run
 
     if install_only:
         print(install(Console()))
         return
-    found, store = open_both(project)
-    store.close()
+    found = None if project is None else open_project(project)
+    with suppress(ProjectError):
+        found = found or find_project(Path.cwd())
     try:
         with run(found, Console(), python=python, host=host, port=port, data=data) as running:
-            _announce(running, as_json)
+            announce(running, as_json)
             running.wait()
     except KeyboardInterrupt:
         Console().line("Stopped.")
@@ -87,13 +90,7 @@ def serve(
     found, store = open_both(project)
     try:
         with store, run(found, store, Console(), host=host, port=port) as serving:
-            _announce(serving, as_json)
+            announce(serving, as_json)
             serving.run()
     except KeyboardInterrupt:
         Console().line("Stopped.")
-
-
-def _announce(running: Any, as_json: bool) -> None:
-    """Print where a server is; flushed, for readers of a pipe."""
-    text = json.dumps(running.data(), indent=2) if as_json else running.text()
-    print(text, flush=True)

@@ -23,8 +23,9 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError
 from labelkit.project.response_maps import MapReader, ResponseMaps
 
-RESPONSE, CAM = "response", "cam"
-KINDS = (RESPONSE, CAM)
+RESPONSE, HEATMAP, CAM = "response", "heatmap", "cam"
+#: Kinds of maps, and what people call them.
+KINDS = {RESPONSE: "response maps", HEATMAP: "heatmaps", CAM: "CAMs"}
 
 #: Pictures kept in memory; one of a crop takes about 1 kB, one of an image 10 kB.
 CACHE_BYTES = 64 * 2**20
@@ -39,13 +40,13 @@ _DECODED = 32
 def map_levels(maps: ResponseMaps, kind: str, keypoint: int) -> NDArray[np.uint8]:
     """(h, w) one map over the crop, 0 nothing ... 255 strongest.
 
-    A response map is relative to its own maximum: it shows where, not whether. A class
+    A response map or heatmap is relative to its own maximum: it shows where, not whether. A class
     activation map is relative to the strongest one of the instance: a faint one means that the
     keypoint is predicted as absent.
     """
-    every = maps.response if kind == RESPONSE else maps.cam
+    every: NDArray[np.float32] = getattr(maps, kind)
     one = every[keypoint]
-    top = one.max(initial=0.0) if kind == RESPONSE else every.max(initial=0.0)
+    top = every.max(initial=0.0) if kind == CAM else one.max(initial=0.0)
     if top <= 0:
         return np.zeros(one.shape, dtype=np.uint8)
     return np.rint(one * (255.0 / top)).astype(np.uint8)
@@ -105,14 +106,14 @@ class MapPictures:
         return id_ in self._reader or id_ in self._of_image
 
     def place(self, instance_id: str) -> tuple[tuple[int, int], Affine]:
-        """Where the response maps of an instance lie.
+        """Where the response maps and heatmaps of an instance lie.
 
         Returns:
             their width and height in cells, and (2, 3) from image pixels to cells.
         """
         with self._lock:
             maps = self._maps(instance_id)
-        height, width = maps.response.shape[1:]
+        height, width = maps.read.shape[1:]
         return (width, height), np.reshape(maps.crop, (2, 3))
 
     def get(self, kind: str, keypoint: int, id_: str) -> bytes:
@@ -121,7 +122,7 @@ class MapPictures:
         Over an image, the stronger map shows where crops of its instances overlap.
 
         Args:
-            kind: "response" or "cam".
+            kind: see `KINDS`.
             keypoint: 0-based index.
             id_: of an instance or image.
 
@@ -171,6 +172,6 @@ class MapPictures:
 
 def _crop_of(maps: ResponseMaps, size_hw: Sequence[int]) -> tuple[float, ...]:
     """(6,) image pixels to cells of a map of another size over the same crop."""
-    height, width = maps.response.shape[1:]
+    height, width = maps.read.shape[1:]
     affine = scale_affine(maps.crop, (size_hw[1] / width, size_hw[0] / height))
     return tuple(affine.ravel().tolist())

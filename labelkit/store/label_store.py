@@ -47,6 +47,7 @@ from labelkit.store.rows import (
     entry_of_row,
     exact_json,
     image_of_row,
+    named_now,
     row_of_entry,
     row_of_image,
 )
@@ -93,10 +94,16 @@ class LabelStore:
 
     The current label of an instance is its latest entry; nothing is ever changed or deleted.
     Every method is one transaction: if it is killed, nothing has happened.
+
+    Attributes:
+        database: where it is.
+        renamed: present names of keypoints by their former ones. Entries are read with the present
+            names, whatever they were recorded with.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.renamed: Mapping[str, str] = {}
 
     @classmethod
     def open(cls, url: str | URL) -> LabelStore:
@@ -326,7 +333,7 @@ class LabelStore:
         recorded_at = datetime.now(UTC).isoformat()
         with self.database.writing() as connection:
             for chunk in _chunks(entries):
-                fresh = _fresh(connection, chunk)
+                fresh = _fresh(connection, chunk, self.renamed)
                 added += len(fresh)
                 known += len(chunk) - len(fresh)
                 if fresh:
@@ -348,7 +355,7 @@ class LabelStore:
             with self.database.reading() as connection:
                 rows = connection.execute(query.limit(_CHUNK)).all()
             for row in rows:
-                yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+                yield Recorded(row.seq, row.recorded_at, entry_of_row(row, self.renamed))
             if len(rows) < _CHUNK:
                 return
             after = rows[-1].seq
@@ -448,7 +455,7 @@ class LabelStore:
         """The newest entry of each instance among those of some kinds, oldest first."""
         with self.database.reading() as connection:
             for row in connection.execute(_latest(kinds, as_of).order_by(journal.c.seq)):
-                yield entry_of_row(row)
+                yield entry_of_row(row, self.renamed)
 
     def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
         """Every entry about some instances, in order for each instance."""
@@ -457,7 +464,7 @@ class LabelStore:
             with self.database.reading() as connection:
                 rows = connection.execute(query.order_by(journal.c.seq)).all()
             for row in rows:
-                yield Recorded(row.seq, row.recorded_at, entry_of_row(row))
+                yield Recorded(row.seq, row.recorded_at, entry_of_row(row, self.renamed))
 
 
 def _fact(connection: Connection, key: str) -> Any:
@@ -512,7 +519,9 @@ def _forget_unlabelled(connection: Connection, image_id: str, path: str) -> None
     connection.execute(delete(image).where(image.c.id == image_id))
 
 
-def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
+def _fresh(
+    connection: Connection, chunk: Sequence[Entry], renamed: Mapping[str, str]
+) -> list[Entry]:
     """The entries that are not in the journal yet, each once."""
     ids = {entry.instance_id for entry in chunk}
     query = select(instance.c.id).where(instance.c.id.in_(ids))
@@ -528,12 +537,16 @@ def _fresh(connection: Connection, chunk: Sequence[Entry]) -> list[Entry]:
         known = contents.setdefault(_key(entry), content)
         if known is content:  # the text just inserted: the key is new
             fresh.append(entry)
-        elif known != content and json.loads(known) != json.loads(content):
+        elif known != content and _now(known, renamed) != _now(content, renamed):
             raise StoreError(
                 f"{entry.source} {entry.reference} has changed for {entry.instance_id} since it "
                 f"was first read, but not its version {entry.version!r}."
             )
     return fresh
+
+
+def _now(content: str, renamed: Mapping[str, str]) -> dict[str, Any]:
+    return named_now(json.loads(content), renamed)
 
 
 def _key(item: Entry | Row[Any]) -> tuple[str, ...]:

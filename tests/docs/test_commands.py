@@ -29,7 +29,7 @@ WAITING = 3
 
 def is_run(words: list[str]) -> bool:
     """Not a server, a page, hours of training, or what has to be picked in FiftyOne before."""
-    if words[0] != "labelkit" or words[1] in ("studio", "serve", "benchmark", "demo"):
+    if words[0] != "labelkit" or words[1] in ("label", "studio", "serve", "benchmark", "demo"):
         return False
     return words != ["labelkit", "review"] and "--from-review" not in words
 

@@ -14,6 +14,7 @@ from pages import PAGES, ROOT, anchors, blocks, commands, inline_code, links
 
 import labelkit as api
 from labelkit.domain.skeleton import load_skeleton
+from labelkit.formats.coco import read_coco
 from labelkit.formats.visibility_csv import read_visibility_csv
 
 PICTURES = ROOT / "docs" / "images"
@@ -49,7 +50,9 @@ def test_every_command_and_option_of_a_page_exists(page: str):
 @pytest.mark.parametrize("page", sorted(page for page in PAGES if page.startswith("docs/")))
 def test_an_option_named_alone_is_one_of_some_command(page: str):
     known = set().union(*map(options_of, ("bootstrap", "retrain", "push", "pull", "review")))
-    known = known.union(*map(options_of, ("evaluate", "score", "export", "studio", "serve")))
+    known = known.union(
+        *map(options_of, ("evaluate", "score", "export", "studio", "serve", "label"))
+    )
     alone = [code for code in inline_code(PAGES[page]) if code.startswith("--")]
     assert {word for code in alone for word in options_in(code.split())} <= known
 
@@ -114,6 +117,14 @@ def test_the_skeleton_and_the_answers_of_the_pages_fit_each_other(tmp_path):
 
 def test_pose_lists_of_the_pages_are_json():
     for page, text in PAGES.items():
-        for _, content in blocks(text, "json"):
-            for line in content.splitlines():
+        for title, content in blocks(text, "json"):
+            for line in [] if title else content.splitlines():
                 assert json.loads(line)["first_pixel"] == 0, page
+
+
+def test_the_label_files_of_the_pages_are_read():
+    files = [(t, text) for page in PAGES.values() for t, text in blocks(page, "json") if t]
+    assert [title for title, _ in files] == ["keypoints.json"]
+    for title, content in files:
+        (item,) = read_coco(json.loads(content), title).annotations
+        assert item.pose.xy.tolist() == [[105.5, 90], [155, 110.25]]

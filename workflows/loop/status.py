@@ -10,6 +10,7 @@ from typing import Any
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.formats.label_studio.export import LISTED
+from labelkit.metrics.effort import effort
 from labelkit.metrics.table import describe
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete, rounds, unfinished
@@ -45,6 +46,7 @@ class StatusReport(Report):
         lost_images: images whose file is gone or changed.
         removed_images: images that were taken out of the project.
         round: the current one: it trains, or its predictions are corrected; None before the first.
+        effort: means an object of answers that were given on the labelling page (see `effort`).
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
         rounds: number, kind, status and dev measures of each.
         gain: what the last round gained on the dev set; "" where that is unknown.
@@ -68,6 +70,7 @@ class StatusReport(Report):
     lost_images: int
     removed_images: int
     round: int | None
+    effort: tuple[Mapping[str, Any], ...]
     conflicts: tuple[Mapping[str, Any], ...]
     rounds: tuple[Mapping[str, Any], ...]
     gain: str
@@ -89,6 +92,12 @@ class StatusReport(Report):
             f"Queue      {counted(self.queued, 'instance')}",
             "Current    " + ("no round yet" if self.round is None else f"round {self.round:03d}"),
         ]
+        for item in self.effort:
+            lines.append(
+                f"Effort     {item['kind']} ({_SHOWN.get(item['arm'], item['arm'])}): "
+                f"{item['actions']:.1f} actions and {item['attention_s']:.0f} s an object, "
+                f"{counted(item['objects'], 'object')}"
+            )
         for item in self.rounds:
             measures = describe(item["dev"])
             lines.append(
@@ -100,6 +109,8 @@ class StatusReport(Report):
                 f"Conflict   {item['image']}, {item['instance']} {item['keypoint']}: "
                 f"ours {_place(item['ours'])} ({item['ours_from']}), "
                 f"theirs {_place(item['theirs'])} ({item['theirs_from']})"
+                + (f", {item['distance_px']:.1f} px apart" if item["distance_px"] else "")
+                + (f"; {item['task']}" if item["task"] else "")
             )
         if len(self.conflicts) > LISTED:
             lines.append(f"           ... and {len(self.conflicts) - LISTED} more (--json: all)")
@@ -119,9 +130,20 @@ class StatusReport(Report):
         return f" ({words})" if words else ""
 
 
-def _place(value: Sequence[float] | None) -> str:
+#: What annotators were shown, by arm.
+_SHOWN = {
+    "prediction": "from a prediction",
+    "control": "control arm",
+    "nothing": "without a prediction",
+    "label": "labelled before",
+}
+
+
+def _place(value: Sequence[float] | bool | None) -> str:
     if value is None:
         return "deleted"
+    if isinstance(value, bool):
+        return "visible" if value else "absent"
     x, y, v = value
     return f"{x:.1f}, {y:.1f} {('absent', 'occluded', 'visible')[int(v)]}" if v else "absent"
 
@@ -155,9 +177,11 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         lost_images=len(lost_images(project, store).all),
         removed_images=len(store.removed_images()),
         round=current.plan.number if current else None,
+        effort=tuple(effort(recorded.entry for recorded in store.entries())),
         conflicts=tuple(
             {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)
+            if item.ours.instance_id in snapshot.instances  # their image was not taken out
             for row in item.rows()
         ),
         rounds=tuple(

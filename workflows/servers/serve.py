@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
-from labelkit.bridges.ports import check_port
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER, read_secret
 from labelkit.workflows.serving.interrupts import interrupted_once
+from labelkit.workflows.serving.listening import listen, server_of
 from labelkit.workflows.serving.ml_backend import make_app
 from labelkit.workflows.serving.task_predictor import TaskPredictor
 
@@ -61,17 +61,7 @@ class Serving:
 
     def server(self) -> uvicorn.Server:
         """The uvicorn server, not running yet."""
-        return uvicorn.Server(
-            uvicorn.Config(
-                self.app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=10,
-            )
-        )
+        return server_of(self.app)
 
     def run(self) -> None:
         """Answer until Ctrl-C or SIGTERM, then raise KeyboardInterrupt."""
@@ -96,13 +86,7 @@ def serve(
         ProjectError: if no round is complete.
     """
     password = read_secret()
-    with interrupted_once():
-        check_port("labelkit serve", host, port)
+    with interrupted_once(), listen("labelkit serve", host, port) as (listening, url):
         predictor = TaskPredictor(project, store, progress)
-        with closing(socket.socket()) as listening:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((host, port))
-            listening.listen(128)
-            url = f"http://{socket.gethostname() if host == '0.0.0.0' else host}:{port}"
-            app = make_app(predictor, password)
-            yield Serving(url, predictor.version(), app, listening)
+        app = make_app(predictor, password)
+        yield Serving(url, predictor.version(), app, listening)

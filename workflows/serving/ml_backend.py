@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,26 +14,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from labelkit.errors import InputError, LabelkitError
+from labelkit.errors import LabelkitError
 from labelkit.workflows.serving.guard import Guard
 from labelkit.workflows.serving.metrics import CountRequests, Metrics
+from labelkit.workflows.serving.requests import RequestError, json_object
 from labelkit.workflows.serving.task_predictor import TaskPredictor
 
 #: Bytes of a request. A task with its annotations has about 10 kB.
 LARGEST_BODY = 32 * 2**20
-
-
-class RequestError(InputError):
-    """A request that does not follow the protocol.
-
-    Args:
-        problem: what is wrong with it.
-        status: of the response.
-    """
-
-    def __init__(self, problem: str, status: int = 400) -> None:
-        super().__init__(problem)
-        self.status = status
 
 
 def make_app(predictor: TaskPredictor, password: str) -> Starlette:
@@ -108,23 +95,7 @@ def make_app(predictor: TaskPredictor, password: str) -> Starlette:
 
 
 async def _json(request: Request) -> Mapping[str, Any]:
-    """The JSON object of a request, read no further than `LARGEST_BODY`."""
-    too_large = RequestError(f"The request is larger than {LARGEST_BODY >> 20} MB.", 413)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > LARGEST_BODY:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise too_large
-    try:
-        document = json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"The request is not JSON ({type(error).__name__}).") from None
-    if not isinstance(document, Mapping):
-        raise RequestError("The request is not a JSON object.")
-    return document
+    return await json_object(request, LARGEST_BODY)
 
 
 def _tasks(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -162,7 +162,9 @@ class TaskPredictor:
         instances, asked = self._instances(task, image), _asked(task)
         skeleton, version = self.project.skeleton, self._version
         if asked.kind == VISIBILITY_TASK:
-            made = visibility_task(image, instances, skeleton, "", version, asked.crop)
+            made = visibility_task(
+                image, instances, skeleton, "", version, asked.crop, one_object=asked.one_object
+            )
             return TaskAnswer(tuple(made["predictions"]))
         items: list[tuple[Instance, Pose | None]] = []
         for instance in instances:
@@ -170,7 +172,13 @@ class TaskPredictor:
             answer = self._content.answers.get(instance.id)
             items.append((instance, pre_annotation(found, answer, image) if found else None))
         made = correction_task(
-            image, items, skeleton, image_url="", model_version=version, crop=asked.crop
+            image,
+            items,
+            skeleton,
+            image_url="",
+            model_version=version,
+            crop=asked.crop,
+            one_object=asked.one_object,
         )
         predicted = sum(pose is not None for _, pose in items)
         return TaskAnswer(tuple(made["predictions"]), predicted)
@@ -303,6 +311,7 @@ class _Asked(NamedTuple):
     kind: str = ""
     instances: tuple[str, ...] = ()
     crop: Box | None = None
+    one_object: bool = False
 
 
 def _asked(task: Mapping[str, Any]) -> _Asked:
@@ -314,6 +323,7 @@ def _asked(task: Mapping[str, Any]) -> _Asked:
         str(ours.get("kind", "")),
         tuple(map(str, named)) if isinstance(named, list) else (),
         _box(crop) if crop else None,
+        bool(ours.get("box")),
     )
 
 

@@ -1,0 +1,419 @@
+// The page: one desk, which ties the session, the stage, the panel and the server together.
+
+import { CHIP_KEYS, GESTURES, commands, placeAt, select, toggle } from "./commands.js";
+import { Outbox, Refused, post } from "./outbox.js";
+import { ABSENT, OCCLUDED, Session, answerOf, begin, change, lookOrder, newId, setPoint, unplaced } from "./session.js";
+import { Stage } from "./stage.js";
+
+const AHEAD = 2; // objects that are fetched before they are needed
+const KEPT = "labelkit-desk", TAB = "labelkit-tab";
+const byId = (id) => document.getElementById(id);
+const PLAIN_KEYS = new Set(["Shift", "Control", "Alt", "Meta", "CapsLock"]);
+
+class Desk {
+  session = new Session();
+  map = false;
+  warned = null; // the state about which the annotator was asked
+  fetching = false;
+  nextStep = "";
+  last = performance.now();
+  renewed = 0;
+
+  constructor(info) {
+    this.info = info;
+    this.mode = info.mode;
+    this.tab = sessionStorage.getItem(TAB) ?? newId();
+    sessionStorage.setItem(TAB, this.tab);
+    this.outbox = new Outbox((state, detail) => this.#reported(state, detail));
+    this.stage = new Stage(info, {
+      click: (xy, k) => this.#clicked(xy, k),
+      context: (k) => this.#do(() => select(this.object, k)),
+      drag: (k, xy, done) => this.#dragged(k, xy, done),
+      box: (box, done) => this.#boxed(box, done),
+      drawn: (box) => this.#drawn(box),
+      act: (kind) => this.#count(kind),
+    });
+    this.commands = commands(this.mode, info, this);
+    this.keys = {};
+    for (const [name, { keys }] of Object.entries(this.commands)) for (const key of keys) this.keys[key] = name;
+    this.#build();
+    this.#listen();
+    this.#restore();
+    this.outbox.flush();
+    this.#fill();
+    setInterval(() => this.#renew(), 60_000);
+  }
+
+  get object() {
+    return this.session.current;
+  }
+
+  // Commands
+
+  goOn() {
+    const object = this.object, { now } = object;
+    const asks = this.mode === "ticks"
+      ? !now.gone && now.ticks.every((tick) => tick === null) && "Nothing is ticked. Enter again: none can be seen."
+      : !now.gone && unplaced(object) > 0 && `${unplaced(object)} without a place. Enter again: they are absent.`;
+    if (asks && this.warned !== now) {
+      this.warned = now;
+      return asks;
+    }
+    if (this.session.goOn()) {
+      const answer = answerOf(object, this.mode, this.info.keypoints);
+      this.session.answered(object, answer.id);
+      this.outbox.add(answer, this.tab);
+    }
+    this.#begun();
+    this.#fill();
+  }
+
+  undo() {
+    if (this.object) this.object.effort.undos += 1;
+    return this.session.undo() || "There is nothing to undo.";
+  }
+
+  redo() {
+    return this.session.redo() || "There is nothing to redo.";
+  }
+
+  sameAsLast(object) {
+    const before = this.session.visited.at(-1);
+    if (!before) return "There is no object before.";
+    change(object, { ticks: before.now.ticks.slice(), gone: before.now.gone });
+  }
+
+  async toggleMap() {
+    this.map = !this.map;
+    await this.#showMap();
+  }
+
+  useTool(tool) {
+    this.stage.tool = this.stage.tool === tool ? "" : tool;
+    if (this.stage.tool === "draw") return "Drag a box around the object.";
+  }
+
+  help() {
+    byId("help").showModal();
+  }
+
+  // What the mouse did
+
+  #clicked(xy, nearest) {
+    this.#do(() => {
+      if (this.mode === "ticks") return nearest !== null && toggle(this.object, nearest);
+      placeAt(this.object, xy);
+    });
+  }
+
+  #dragged(k, xy, done) {
+    const { points } = this.object.now;
+    this.#live(done, () => setPoint(this.object, k, [...xy, points[k][2]], { selected: k }), () => {
+      this.object.now.points[k] = [...xy, points[k][2]];
+    });
+  }
+
+  #boxed(box, done) {
+    if (box[2] < 2 || box[3] < 2) return;
+    this.#live(done, () => change(this.object, { box }), () => (this.object.now.box = box));
+  }
+
+  /** A drag is one step: it begins one, and changes it until it is done. */
+  #live(done, first, further) {
+    if (this.dragging) further();
+    else first();
+    this.dragging = !done;
+    if (done) this.#changed();
+    else this.stage.draw();
+  }
+
+  #drawn(box) {
+    this.stage.tool = "";
+    if (box[2] < 4 || box[3] < 4) return this.say("This box is too small.");
+    this.#do(() => this.session.draw(box, this.info.keypoints.length));
+    this.#begun();
+  }
+
+  // Doing, counting, remembering
+
+  #do(run) {
+    if (!this.object && run !== this.commands.undo.run) return;
+    const said = run(this.object);
+    this.say(typeof said === "string" ? said : "");
+    this.#changed();
+  }
+
+  #count(kind) {
+    this.#attend();
+    if (this.object) this.object.effort[kind] += 1;
+  }
+
+  /** Attention: the time since the last sign of life, pauses cut short. */
+  #attend() {
+    const now = performance.now(), { effort } = this.object ?? {};
+    if (effort) effort.attention_s += Math.min((now - this.last) / 1000, this.info.idle_s);
+    this.last = now;
+  }
+
+  #begun() {
+    const { object } = this;
+    this.last = performance.now();
+    if (object && this.mode === "keypoints" && !object.past.length && !object.sent) select(object, lookOrder(object)[0]);
+    this.#changed();
+  }
+
+  #changed() {
+    this.stage.show(this.object, this.mode);
+    this.#render();
+    this.#showMap();
+    const { visited, current } = this.session;
+    const kept = [...visited.slice(-8), current].filter(Boolean).map((object) => ({ ...object, past: [], future: [] }));
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({ mode: this.mode, kept, hasCurrent: Boolean(current) }));
+    } catch { /* full: only the way back after a reload is shorter */ }
+  }
+
+  #restore() {
+    const { mode, kept, hasCurrent } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+    if (mode === this.mode && kept?.every((it) => it.item.points.length === this.info.keypoints.length)) {
+      this.session.current = hasCurrent ? kept.pop() : null;
+      this.session.visited = kept;
+    }
+    this.#changed();
+  }
+
+  async #showMap() {
+    if (!this.object) return;
+    const k = this.map && this.mode === "keypoints" ? this.object.now.selected : null;
+    if (k !== null && this.object.item.arm !== "prediction") {
+      this.stage.showMap(null);
+      this.mapShown = null;
+      return this.say("No prediction is shown for this object, and so no response map.");
+    }
+    const wanted = `${this.object.item.instance} ${k}`;
+    if (wanted === this.mapShown) return;
+    this.mapShown = wanted;
+    if (!(await this.stage.showMap(k).catch(() => false)) && k !== null) this.say("There is no response map of this object.");
+  }
+
+  // The server
+
+  async #fill() {
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      while (this.session.upcoming.length < AHEAD || !this.object) {
+        const held = [...this.session.held(), ...this.outbox.instances()];
+        const { object, left, next_step } = await post("/api/next", { tab: this.tab, held });
+        this.leftThere = left;
+        this.nextStep = next_step ?? "";
+        if (!object) break;
+        this.session.upcoming.push(begin(object));
+        new Image().src = `/picture/${object.image.id}` + (object.part ? `?part=${object.part.join(",")}` : "");
+        if (!this.object) {
+          this.session.current = this.session.upcoming.shift();
+          this.#begun();
+        }
+      }
+      this.#connected(true);
+      this.#render();
+    } catch (error) {
+      this.#connected(false, error);
+      setTimeout(() => this.#fill(), 2000);
+    } finally {
+      this.fetching = false;
+    }
+    if (!this.object) setTimeout(() => this.#fill(), 5000);
+  }
+
+  async #renew() {
+    const id = this.object?.item.instance;
+    if (!id || performance.now() - this.last > 600_000) return;
+    const { mine } = await post("/api/lease", { tab: this.tab, instance: id }).catch(() => ({ mine: true }));
+    if (!mine && this.object?.item.instance === id)
+      this.say("Another annotator, or another tab, has this object now. If both answer, it becomes a conflict.", true);
+  }
+
+  #reported(state, detail) {
+    if (state === "sent") {
+      const { conflict, beside } = detail.receipt;
+      if (conflict) this.say(`${beside || "Another source"} labelled this object too, differently. Both labels are kept; labelkit status lists the conflict.`, true);
+      else if (beside) this.say(`${beside} answered this object too. The newer answer counts.`, true);
+    } else if (state === "refused") {
+      this.say(`The server refused an answer: ${detail.problem}`, true);
+    } else this.#connected(state === "idle", state === "locked" ? new Refused(403) : null, detail?.waiting);
+    this.#render();
+  }
+
+  #connected(is, error = null, waiting = this.outbox.keys().length) {
+    const line = byId("connection");
+    line.hidden = is;
+    line.textContent = error?.status === 403
+      ? "The key is not valid any more. Open the address that labelkit label printed; your answers are kept here."
+      : `The server does not answer. ${waiting ? `${waiting} ${waiting === 1 ? "answer is" : "answers are"} kept here and sent` : "Answers are kept here and sent"} once it is back.`;
+  }
+
+  // What is on the page
+
+  say(text, stays = false) {
+    const line = byId("message");
+    if (this.saidUntil > performance.now() && !stays && !text) return;
+    line.textContent = text;
+    this.saidUntil = stays ? performance.now() + 8000 : 0;
+  }
+
+  #build() {
+    const { info, mode } = this;
+    document.body.dataset.mode = mode;
+    document.title = `${info.project} - labelkit`;
+    byId("project").textContent = info.project;
+    byId("annotator").textContent = info.annotator;
+    const list = byId("keypoints");
+    list.classList.toggle("many", info.keypoints.length > 22);
+    this.rows = info.keypoints.map((name, k) => {
+      const row = document.createElement("li"), button = document.createElement("button");
+      const mark = document.createElement("i"), text = document.createElement("span"), key = document.createElement("kbd");
+      mark.className = this.stage.shapes[k];
+      button.style.setProperty("--colour", info.colours[k]);
+      text.textContent = button.title = name;
+      key.textContent = mode === "ticks" ? (CHIP_KEYS[k] ?? "") : "";
+      button.dataset.k = k;
+      button.append(mark, text, key);
+      row.append(button);
+      list.append(row);
+      if (mode === "ticks" && CHIP_KEYS[k]) this.keys[CHIP_KEYS[k]] ??= `chip ${k}`;
+      return button;
+    });
+    const tools = byId("tools");
+    this.buttons = {};
+    for (const [name, { button, keys, help }] of Object.entries(this.commands)) {
+      if (!button) continue;
+      const made = document.createElement("button"), key = document.createElement("kbd");
+      key.textContent = shownKey(keys[0]);
+      made.dataset.do = name;
+      made.title = help;
+      made.append(button, key);
+      this.buttons[name] = made;
+      tools.append(made);
+    }
+    const rows = [...GESTURES[mode], ...GESTURES.both];
+    for (const { keys, help } of Object.values(this.commands)) if (help) rows.push([keys.map(shownKey).join(" or "), help]);
+    for (const [what, meaning] of rows) {
+      const term = document.createElement("dt"), text = document.createElement("dd");
+      term.textContent = what;
+      text.textContent = meaning;
+      byId("help-list").append(term, text);
+    }
+  }
+
+  #render() {
+    const { object, mode } = this;
+    const waiting = this.outbox.keys().length;
+    byId("left").textContent = `${this.leftThere ?? "…"} left${waiting ? `, ${waiting} to send` : ""}`;
+    document.body.classList.toggle("empty", !object);
+    if (!object) {
+      const others = this.leftThere > 0 && !waiting;
+      byId("where").textContent = this.leftThere === undefined ? "" : others
+        ? "All that is left is with other annotators, or in another tab of yours." : `Nothing is left to label. ${this.nextStep}`;
+      for (const row of this.rows) row.className = "";
+      return;
+    }
+    const { item, now } = object;
+    const arm = { control: "control arm: no prediction is shown", nothing: "no prediction", prediction: item.round, label: "labelled before" }[item.arm];
+    byId("where").textContent = [item.image.path, item.individual || item.category, item.drawn ? "new object" : "", arm].filter(Boolean).join(" · ");
+    this.rows.forEach((row, k) => {
+      const point = now.points[k], is = { selected: mode === "keypoints" && now.selected === k };
+      if (mode === "ticks") Object.assign(is, { ticked: now.ticks[k] === true });
+      else Object.assign(is, {
+        open: !point, absent: point?.[2] === ABSENT, occluded: point?.[2] === OCCLUDED,
+        sure: now.sure[k], followed: now.followed[k],
+      });
+      row.className = Object.keys(is).filter((name) => is[name]).join(" ");
+      row.setAttribute("aria-pressed", mode === "ticks" ? now.ticks[k] === true : is.selected);
+      if (mode === "keypoints")
+        row.lastChild.textContent = !point ? "place" : is.absent ? "absent" : is.occluded ? "occluded" : now.sure[k] ? "✓" : item.points[k] ? Math.round(100 * item.points[k][3]) + " %" : "";
+      if (is.selected) row.scrollIntoView({ block: "nearest" });
+    });
+    this.buttons.gone.classList.toggle("on", now.gone);
+    for (const tool of ["box", "draw"]) this.buttons[tool]?.classList.toggle("on", this.stage.tool === tool);
+    this.buttons.map?.classList.toggle("on", this.map);
+  }
+
+  // Keys and buttons
+
+  #listen() {
+    addEventListener("keydown", (event) => this.#key(event));
+    addEventListener("click", (event) => this.#button(event));
+    for (const name of ["pointermove", "wheel"]) addEventListener(name, () => this.#attend(), { passive: true });
+    addEventListener("online", () => this.outbox.flush());
+    document.addEventListener("visibilitychange", () => {
+      this.#attend();
+      if (!document.hidden) this.outbox.flush();
+    });
+    byId("help-close").addEventListener("click", () => byId("help").close());
+  }
+
+  #key(event) {
+    if (byId("help").open || PLAIN_KEYS.has(event.key)) return;
+    const control = event.ctrlKey || event.metaKey;
+    const letter = event.key.length === 1;
+    const shift = event.shiftKey && (!letter || event.key.toLowerCase() !== event.key.toUpperCase());
+    const typed = (control ? "Ctrl+" : "") + (shift ? "Shift+" : "") + event.key;
+    const name = this.keys[typed];
+    if (event.key === "Escape") {
+      this.stage.tool = "";
+      if (this.object) this.#changed();
+      return;
+    }
+    if (this.mode === "ticks" && event.key.startsWith("Arrow")) return this.#walk(event);
+    if (!name) return;
+    if (event.key === " " && document.activeElement?.tagName === "BUTTON" && this.mode === "ticks") return;
+    event.preventDefault();
+    if (!event.repeat) this.#count("keys");
+    if (event.repeat && name === "next") return;
+    this.#run(name);
+  }
+
+  /** Arrow keys move between chips; Space ticks the one that has the focus. */
+  #walk(event) {
+    const at = this.rows.indexOf(document.activeElement);
+    const by = event.key === "ArrowLeft" || event.key === "ArrowUp" ? -1 : 1;
+    this.rows.at((at < 0 ? 0 : at + by) % this.rows.length).focus();
+    event.preventDefault();
+    this.#count("keys");
+  }
+
+  #button(event) {
+    const button = event.target.closest("button");
+    if (!button || button.closest("dialog")) return;
+    if (event.detail > 0) {
+      this.#count("clicks");
+      button.blur();
+    }
+    if (button.dataset.k !== undefined) {
+      const k = Number(button.dataset.k);
+      if (this.mode === "ticks" && event.detail === 0) this.#count("keys");
+      this.#do(() => (this.mode === "ticks" ? toggle(this.object, k) : select(this.object, k)));
+    } else if (button.dataset.do) this.#run(button.dataset.do);
+  }
+
+  #run(name) {
+    if (name.startsWith("chip ")) return this.#do(() => toggle(this.object, Number(name.slice(5))));
+    this.#do(this.commands[name].run);
+  }
+}
+
+const NAMES = { " ": "Space", Backspace: "⌫", Enter: "⏎", Delete: "Del" };
+const shownKey = (key) => NAMES[key] ?? key;
+
+async function open() {
+  const answer = await fetch("/api/start");
+  if (!answer.ok) throw new Error(await answer.text());
+  window.desk = new Desk(await answer.json());
+}
+
+open().catch((error) => {
+  byId("connection").hidden = false;
+  byId("connection").textContent = `The page cannot start: ${error.message}`;
+  setTimeout(() => location.reload(), 3000);
+});

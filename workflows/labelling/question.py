@@ -1,0 +1,76 @@
+"""What the page gets to ask about one object: what it shows, and what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.pose import Pose
+from labelkit.domain.selection import QueueItem
+from labelkit.project.preannotation import pre_annotation
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, pose_of, presence_of
+from labelkit.workflows.labelling.pictures import close_up
+from labelkit.workflows.labelling.work import Work
+
+#: What annotators are shown, as the journal names it: nothing because the object is in the control
+#: arm, nothing because there is no prediction, a prediction, or the label that counts.
+CONTROL, NOTHING, PREDICTION, LABEL = "control", "nothing", "prediction", "label"
+
+
+def question(work: Work, item: QueueItem) -> dict[str, Any]:
+    """The question about an object, as JSON values.
+
+    Args:
+        work: that lent it.
+        item: of the queue.
+
+    Returns:
+        `points`: K times [x, y, v, confidence 0 ... 1], or null without a location; `ticks`: K
+        times whether it is present, or null; `seen`: number of the newest journal entry about it.
+    """
+    instance = work.instances[item.instance_id]
+    skeleton, image = work.project.skeleton, instance.image
+    history = list(work.store.history([instance.id]))
+    located, present = None, None
+    for entry in (recorded.entry for recorded in history):
+        if entry.kind in (KEYPOINTS, WITHDRAWN):
+            located = entry if entry.kind == KEYPOINTS else None
+        if entry.kind != SKIP:
+            present = entry if entry.kind in (VISIBILITY, KEYPOINTS) else None
+    answer = None if present is None else presence_of(present, skeleton)
+    prediction = None if item.control else work.prediction(instance.id)
+    pose: Pose | None = None
+    arm = CONTROL if item.control else NOTHING
+    if located is not None:
+        pose, arm = pose_of(located, skeleton), LABEL
+    elif prediction is not None:
+        pose, arm = pre_annotation(prediction, answer, image), PREDICTION
+    ticks = [None] * len(skeleton)
+    if answer is not None:
+        ticks = [None if code < 0 else bool(code > 0) for code in answer.tolist()]
+    elif pose is not None:
+        ticks = [None if code < 0 else bool(code > 0) for code in pose.visibility.tolist()]
+    part = close_up(instance)
+    others = [it for it in work.instances.values() if it.image.id == image.id and it != instance]
+    return {
+        "instance": instance.id,
+        "image": {"id": image.id, "path": image.path, "width": image.width, "height": image.height},
+        "part": None if part is None else list(map(int, part)),
+        "box": list(instance.box),
+        "category": instance.category,
+        "individual": instance.individual,
+        "others": [list(other.box) for other in others],
+        "reason": item.reason,
+        "arm": arm,
+        "round": work.round if arm == PREDICTION else "",
+        "points": [None] * len(skeleton) if pose is None else _points(pose),
+        "ticks": ticks,
+        "seen": history[-1].seq if history else 0,
+    }
+
+
+def _points(pose: Pose) -> list[list[float] | None]:
+    """K times [x, y, v, confidence]; null where a person has to place it or call it absent."""
+    rows = np.column_stack([pose.xy, pose.visibility, pose.score]).round(4).tolist()
+    return [row if row[2] >= 0 else None for row in rows]

@@ -1,0 +1,201 @@
+"""What is left to label, in which order, and which annotator has it on the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from threading import RLock
+from typing import Literal, NamedTuple
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.prediction import Prediction
+from labelkit.domain.selection import QueueItem, queue
+from labelkit.errors import UsageError
+from labelkit.project.project import Project
+from labelkit.project.rounds import ROUND_FILE, latest_complete
+from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.queue_file import QUEUE_FILE, waiting
+from labelkit.workflows.rounds.run_round import latest_predictions
+from labelkit.workflows.rounds.start import TICKS, start_of
+
+Mode = Literal["ticks", "keypoints"]
+
+#: How long an object is lent to one annotator since they last worked on it.
+LEASE_SECONDS = 600.0
+
+
+class Holder(NamedTuple):
+    """Who has an object on the screen: an annotator, in one tab of a browser."""
+
+    name: str
+    tab: str
+
+
+def next_mode(project: Project, store: LabelStore) -> Mode:
+    """What the project needs next: what it begins with, and keypoints after the first round."""
+    if latest_complete(project) is not None:
+        return "keypoints"
+    start = start_of(project, read_snapshot(project, store))
+    return "ticks" if start.asks == TICKS and start.ids else "keypoints"
+
+
+class Work:
+    """The objects to label, each lent to one annotator at a time. Threads may share it.
+
+    It follows the project: answers that came another way, a new queue, a new round.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        mode: "ticks" or "keypoints".
+        chosen: ids to go through once, labelled or not; None for what is queued.
+        clock: seconds, for leases.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        store: LabelStore,
+        mode: Mode,
+        chosen: Sequence[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.project, self.store, self.mode = project, store, mode
+        self._chosen, self._clock = chosen, clock
+        self._lock = RLock()
+        self._leases: dict[str, tuple[Holder, float]] = {}
+        self._answered: set[str] = set()
+        self._head = store.head()
+        self._files = self._stamp()
+        self._load()
+
+    def next(self, holder: Holder, held: Collection[str]) -> QueueItem | None:
+        """Lend the next object.
+
+        Args:
+            holder: who asks.
+            held: ids that this tab has already, or has answered; their leases are renewed.
+
+        Returns:
+            the object; None if none is left, or all that are left are lent to others.
+        """
+        with self._lock:
+            self._refresh()
+            for id_ in held:
+                self.lend(id_, holder)
+            for item in self._order.values():
+                id_ = item.instance_id
+                if id_ not in held and id_ not in self._answered and self.lend(id_, holder):
+                    return item
+            return None
+
+    def lend(self, id_: str, holder: Holder) -> bool:
+        """Lend an object, or renew its lease; False if it is lent to another annotator or tab."""
+        with self._lock:
+            now = self._clock()
+            other, until = self._leases.get(id_, (holder, 0.0))
+            if other != holder and until > now:
+                return False
+            self._leases[id_] = (holder, now + LEASE_SECONDS)
+            return True
+
+    def give_back(self, id_: str, holder: Holder) -> None:
+        """End a lease: the object is answered."""
+        with self._lock:
+            if self._leases.get(id_, (None,))[0] == holder:
+                del self._leases[id_]
+
+    def remaining(self) -> int:
+        """How many objects are left."""
+        with self._lock:
+            return sum(id_ not in self._answered for id_ in self._order)
+
+    def instance(self, id_: str) -> Instance | None:
+        """An object of the project, also one that was registered since the server started."""
+        with self._lock:
+            if id_ not in self.instances:
+                self.instances = self.store.instances()
+            return self.instances.get(id_)
+
+    def redraw(self) -> None:
+        """Read the objects again: a box was moved or drawn."""
+        with self._lock:
+            self.instances = self.store.instances()
+
+    def prediction(self, id_: str) -> Prediction | None:
+        """What the newest round predicts of an object."""
+        return self._predictions.get(id_)
+
+    def _refresh(self) -> None:
+        files = self._stamp()
+        if files != self._files:
+            self._files = files
+            self._load()
+        for recorded in self.store.entries(after=self._head):
+            self._head = recorded.seq
+            id_, kind = recorded.entry.instance_id, recorded.entry.kind
+            if kind == WITHDRAWN:
+                self._answered.discard(id_)
+            elif self.mode == "ticks" or kind in (KEYPOINTS, SKIP):
+                self._answered.add(id_)
+
+    def _stamp(self) -> Mapping[str, int]:
+        files = (self.project.root / QUEUE_FILE, *self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
+        return {str(path): path.stat().st_mtime_ns for path in files if path.exists()}
+
+    def _load(self) -> None:
+        snapshot = read_snapshot(self.project, self.store)
+        self.instances: Mapping[str, Instance] = snapshot.instances
+        self.round, self._predictions = "", dict[str, Prediction]()
+        if latest_complete(self.project) is not None:
+            newest, self._predictions = latest_predictions(self.project)
+            self.round = f"round-{newest.plan.number:03d}"
+        items = self._items(snapshot)
+        self._order = {item.instance_id: item for item in items}
+
+    def _items(self, snapshot: LabelSnapshot) -> Sequence[QueueItem]:
+        if self._chosen is not None:
+            return [QueueItem(id_, "chosen", False) for id_ in self._chosen]
+        if self.mode == "ticks":
+            start = start_of(self.project, snapshot)
+            ids = start.ids if start.asks == TICKS and not self.round else snapshot.instances
+            return [
+                QueueItem(id_, "unanswered", False)
+                for id_ in ids
+                if not snapshot.is_answered(id_) and id_ not in snapshot.skipped
+            ]
+        if (items := waiting(self.project, snapshot)) or self.round:
+            return items
+        return queue(  # asked for before the project needs them
+            snapshot.instances,
+            done=snapshot.poses.keys() | snapshot.skipped,
+            dev=snapshot.dev,
+            scores={},
+            seed=self.project.seed,
+            control_share=0.0,
+        )
+
+
+def read_chosen(text: str, instances: Mapping[str, Instance], where: str) -> list[str]:
+    """Ids of the objects that a file names, one object id or image path a line.
+
+    Raises:
+        UsageError: if it names what the project does not have, or nothing.
+    """
+    of_path: dict[str, list[str]] = {}
+    for id_, instance in instances.items():
+        of_path.setdefault(instance.image.path, []).append(id_)
+    found: dict[str, None] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        ids = [line] if line in instances else of_path.get(line, [])
+        if not ids:
+            raise UsageError(
+                f"{where}: {line!r} is neither an object nor an image of the project.",
+                "Write one object id or image path a line; see: labelkit queue --json",
+            )
+        found |= dict.fromkeys(ids)
+    if not found:
+        raise UsageError(f"{where} names no object.", "Write one object id or image path a line.")
+    return list(found)

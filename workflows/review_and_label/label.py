@@ -1,0 +1,125 @@
+"""`labelkit label`: a page for one job, to look, fix the least, and go on."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from labelkit.domain.text import counted
+from labelkit.errors import UsageError
+from labelkit.project.project import Project
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.labelling.keys import Keys
+from labelkit.workflows.labelling.server import make_app
+from labelkit.workflows.labelling.work import Mode, Work, next_mode, read_chosen
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.next_step import next_step
+from labelkit.workflows.serving.interrupts import interrupted_once
+from labelkit.workflows.serving.listening import listen, server_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelling:
+    """A labelling page that is ready to be served.
+
+    Attributes:
+        url: its address, with the key of `annotator`.
+        annotator: who labels there.
+        mode: "ticks" or "keypoints".
+        left: how many objects there are to label.
+        app: the application.
+        listening: the socket, on which connections wait already.
+    """
+
+    url: str
+    annotator: str
+    mode: Mode
+    left: int
+    app: Any
+    listening: socket.socket
+
+    def text(self) -> str:
+        """For people."""
+        return (
+            f"{self.url}\n{counted(self.left, 'object')} to label ({self.mode}), as "
+            f"{self.annotator}. Stop with Ctrl-C; nothing is lost."
+        )
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        names = ("url", "annotator", "mode", "left")
+        return {name: getattr(self, name) for name in names}
+
+    def server(self) -> uvicorn.Server:
+        """The uvicorn server, not running yet."""
+        return server_of(self.app)
+
+    def run(self) -> None:
+        """Answer until Ctrl-C or SIGTERM, then raise KeyboardInterrupt."""
+        self.server().run(sockets=[self.listening])
+
+
+@contextmanager
+def label(
+    project: Project,
+    store: LabelStore,
+    *,
+    mode: Mode | None = None,
+    annotator: str = "",
+    only: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8095,
+) -> Iterator[Labelling]:
+    """Make the page ready, and listen.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        mode: "ticks" or "keypoints"; None for what the project needs next.
+        annotator: whose answers are recorded; "" for the name of the user.
+        only: file with one object id or image path a line, to label instead of the queue.
+        host: address to listen on.
+        port: must be free.
+
+    Raises:
+        UsageError: if the port is taken, the file names unknown objects, or the name is too long.
+    """
+    chosen = None
+    if only is not None:
+        try:
+            text = only.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{only} cannot be read ({error}).", "Give a text file: --only FILE"
+            ) from error
+        chosen = read_chosen(text, store.instances(), str(only))
+    keys = Keys(project)
+    name = annotator or getpass.getuser()
+    key = keys.key_for(name)
+    with interrupted_once(), listen("labelkit label", host, port) as (listening, url):
+        work = Work(project, store, mode or next_mode(project, store), chosen)
+        app = make_app(work, keys, lambda: next_step(project, store, read_snapshot(project, store)))
+        address = f"{url}/?key={key}"
+        yield Labelling(address, name, work.mode, work.remaining(), app, listening)
+
+
+def invitation(project: Project, name: str, host: str, port: int) -> str:
+    """The address at which another annotator opens the page of a running server.
+
+    Args:
+        project: of the server.
+        name: of the annotator.
+        host, port: of the server.
+
+    Raises:
+        UsageError: if the name is empty or too long.
+    """
+    name_of_host = socket.gethostname() if host == "0.0.0.0" else host
+    return f"http://{name_of_host}:{port}/?key={Keys(project).key_for(name)}"

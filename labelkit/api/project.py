@@ -98,7 +98,7 @@ class Project:
         self,
         *,
         files: bool = False,
-        per_instance: bool = False,
+        per_instance: bool | None = None,
         image_url: str | None = None,
         dry_run: bool = False,
     ) -> FilePushReport | ServerPushReport:
@@ -108,7 +108,9 @@ class Project:
 
         Args:
             files: write import files instead, for a server that labelkit cannot reach.
-            per_instance: make a task for each instance, not for each image.
+            per_instance: True asks about one zoomed object a task, False about all objects of an
+                image with their boxes; remembered. None zooms in unless an object is large and
+                alone.
             image_url: where the server finds the images folder; kept for the next push.
             dry_run: only report what would be sent.
 
@@ -439,7 +441,7 @@ def bootstrap(
         pairs: left/right pairs, such as "wingL:wingR,antL:antR", or "none"; None takes those of the
             skeleton, or finds them by name.
         boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
-        labels: a file of labels (COCO, DeepLabCut or Lightning Pose keypoints, or a visibility
+        labels: a file of labels (COCO, YOLO, Label Studio, DeepLabCut keypoints, or a visibility
             CSV), a folder of such files, or several of these.
         label_pixels: whose pixels labels count where a label file gives another size than the
             picture has; None concludes it.

@@ -36,8 +36,8 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE|DIR",
-        help="Existing labels: COCO, DeepLabCut or Lightning Pose keypoints, visibility CSV, or a "
-        "folder of them; may be repeated.",
+        help="Existing labels: COCO, YOLO (data.yaml), Label Studio (JSON), DeepLabCut or "
+        "Lightning Pose keypoints, visibility CSV, or a folder of them; may be repeated.",
     ),
 ]
 BoxesOption = Annotated[
@@ -55,7 +55,8 @@ SkeletonOption = Annotated[
     typer.Option(
         "--skeleton",
         metavar="NAME|FILE",
-        help="coco17, crowdpose14, mpii16, lsp14, a TOML file, DeepLabCut config or COCO file.",
+        help="coco17, crowdpose14, mpii16, lsp14, or a file: TOML, config.yaml of DeepLabCut, "
+        "data.yaml of YOLO, COCO.",
         autocompletion=lambda: ["coco17", "crowdpose14", "mpii16", "lsp14"],
     ),
 ]
@@ -104,7 +105,12 @@ FilesOption = Annotated[
     bool, typer.Option("--files", help="Write files to import by hand; contact no server.")
 ]
 PerInstanceOption = Annotated[
-    bool, typer.Option("--per-instance", help="Make one task per instance, not per image.")
+    bool | None,
+    typer.Option(
+        "--per-instance/--per-image",
+        help="Ask about one zoomed object a task, or about all objects of an image with their "
+        "boxes; remembered. Default: one object, zoomed unless it is large and alone.",
+    ),
 ]
 ImageUrlOption = Annotated[
     str | None,
@@ -207,7 +213,7 @@ def bootstrap(
 
 def push(
     files: FilesOption = False,
-    per_instance: PerInstanceOption = False,
+    per_instance: PerInstanceOption = None,
     image_url: ImageUrlOption = None,
     project: ProjectOption = None,
     dry_run: DryRunOption = False,

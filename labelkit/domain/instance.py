@@ -47,6 +47,9 @@ class Box(NamedTuple):
         return all(abs(a - b) <= tolerance for a, b in zip(self, other, strict=True))
 
 
+_CORRECT = "Correct or remove it."
+
+
 def check_box(box: Box, image: Image) -> Box:
     """Clip a box to its image.
 
@@ -54,15 +57,16 @@ def check_box(box: Box, image: Image) -> Box:
         InputError: if the box has no area, is not finite, or lies outside the image.
     """
     if not all(math.isfinite(value) for value in box):
-        raise InputError(f"{image.path}: the box {tuple(box)} is not finite.")
+        raise InputError(f"{image.path}: the box {tuple(box)} is not finite.", _CORRECT)
     if box.w <= 0 or box.h <= 0:
-        raise InputError(f"{image.path}: the box {tuple(box)} has no area.")
+        raise InputError(f"{image.path}: the box {tuple(box)} has no area.", _CORRECT)
     left, top = max(box.x, 0.0), max(box.y, 0.0)
     right, bottom = min(box.x + box.w, image.width), min(box.y + box.h, image.height)
     if right <= left or bottom <= top:
         raise InputError(
             f"{image.path}: the box {tuple(box)} lies outside the image "
-            f"({image.width} x {image.height} pixels)."
+            f"({image.width} x {image.height} pixels).",
+            _CORRECT,
         )
     inside = box.x >= 0 and box.y >= 0 and box.x + box.w <= image.width
     if inside and box.y + box.h <= image.height:

@@ -59,7 +59,7 @@ class Skeleton:
     def __post_init__(self) -> None:
         count = len(self.keypoints)
         if count == 0:
-            raise SkeletonError(f"Skeleton {self.name!r} has no keypoints.")
+            raise SkeletonError(f"Skeleton {self.name!r} has no keypoints.", "Name at least one.")
         if len(self.sigmas) != count or not all(0 < s < 10 for s in self.sigmas):
             raise SkeletonError(
                 f"Skeleton {self.name!r} has {count} keypoints but sigmas {list(self.sigmas)}.",
@@ -73,7 +73,10 @@ class Skeleton:
         seen: set[str] = set()
         for keypoint in self.keypoints:
             if not keypoint.strip():
-                raise SkeletonError(f"Skeleton {self.name!r} has a keypoint without a name.")
+                raise SkeletonError(
+                    f"Skeleton {self.name!r} has a keypoint without a name.",
+                    "Give every keypoint a name.",
+                )
             if keypoint in seen:
                 raise SkeletonError(
                     f"Skeleton {self.name!r} names the keypoint {keypoint!r} twice.",
@@ -85,13 +88,16 @@ class Skeleton:
                 if not (0 <= a < count and 0 <= b < count) or a == b:
                     raise SkeletonError(
                         f"Skeleton {self.name!r}: {kind} ({a}, {b}) does not join two of its "
-                        f"{count} keypoints."
+                        f"{count} keypoints.",
+                        "Correct or remove it.",
                     )
         paired = [index for pair in self.pairs for index in pair]
         for index in paired:
             if paired.count(index) > 1:
                 raise SkeletonError(
-                    f"Skeleton {self.name!r}: {self.keypoints[index]!r} is in two left/right pairs."
+                    f"Skeleton {self.name!r}: {self.keypoints[index]!r} is in two left/right "
+                    "pairs.",
+                    "Remove it from one of them.",
                 )
         former = [name for name, _ in self.renamed]
         for name in former:
@@ -288,7 +294,10 @@ def load_skeleton(name_or_path: str | Path) -> Skeleton:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SkeletonError(f"{path} is not a TOML file ({error}).") from error
+        raise SkeletonError(
+            f"{path} is not a TOML file ({error}).",
+            'A skeleton file holds for example: keypoints = ["nose", "tail"]',
+        ) from error
     return skeleton_from_table(table, str(path))
 
 
@@ -305,7 +314,10 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
         )
     keypoints = table.get("keypoints")
     if not isinstance(keypoints, list) or not all(isinstance(k, str) for k in keypoints):
-        raise SkeletonError(f"{origin}: keypoints must be a list of names.")
+        raise SkeletonError(
+            f"{origin}: keypoints must be a list of names.",
+            'For example: keypoints = ["nose", "tail"]',
+        )
 
     def indices(key: str) -> list[tuple[int, int]]:
         rows = pairs_of_names(table, key, origin)
@@ -337,7 +349,11 @@ def skeleton_from_table(table: Mapping[str, Any], origin: str) -> Skeleton:
             descriptions,
         )
     except (TypeError, ValueError) as error:
-        raise SkeletonError(f"{origin}: {error}.") from error
+        raise SkeletonError(f"{origin}: {error}.", "Correct the skeleton there.") from error
+    except SkeletonError as error:
+        if error.problem.startswith(origin):
+            raise
+        raise SkeletonError(f"{origin}: {error.problem}", error.next_step) from error
 
 
 def pairs_of_names(table: Mapping[str, Any], key: str, origin: str) -> list[tuple[str, str]]:

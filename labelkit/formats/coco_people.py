@@ -100,7 +100,7 @@ def _crowd_index(entry: Mapping[str, Any], origin: str) -> float:
         )
     value = numbers([entry["crowdIndex"]], "crowdIndex", item, "Correct it.")[0]
     if value < 0:
-        raise FormatError(f"{item} has the negative crowdIndex {value}.")
+        raise FormatError(f"{item} has the negative crowdIndex {value}.", "Correct it.")
     return value
 
 
@@ -132,7 +132,10 @@ def _box(row: Mapping[str, Any], item: str) -> list[float]:
         raise FormatError(f"{item} has no bbox.", "Give every annotation its box.")
     values = numbers(row["bbox"], "bbox", item, "Correct or remove the annotation.")
     if len(values) != 4:
-        raise FormatError(f"{item}: bbox expects left, top, width, height, not {values}.")
+        raise FormatError(
+            f"{item}: bbox expects left, top, width, height, not {values}.",
+            "Correct these four numbers, or remove the annotation.",
+        )
     return values
 
 

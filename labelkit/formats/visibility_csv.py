@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
 
 from labelkit.domain.annotation import VisibilityAnswer, image_path_from
+from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
 
 IMAGE, INSTANCE = "image", "instance"
-ANSWERS = {"1": True, "yes": True, "true": True, "0": False, "no": False, "false": False}
+ANSWERS = {"1": 1, "yes": 1, "true": 1, "0": 0, "no": 0, "false": 0, "unknown": UNKNOWN}
 
 _COLUMNS = "image, instance (optional), and one for each keypoint"
 
@@ -23,7 +25,7 @@ def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[Visi
 
     Args:
         text: the content of the file.
-        skeleton: each of its keypoints must have a column.
+        skeleton: of the project. A keypoint without a column is unknown in every answer.
         origin: name of the file, for messages.
 
     Raises:
@@ -51,9 +53,13 @@ def read_visibility_csv(text: str, skeleton: Skeleton, origin: str) -> list[Visi
                     "the column `instance`.",
                 )
     except csv.Error as error:
-        raise FormatError(f"{origin}, line {rows.line_num}: broken CSV ({error}).") from error
+        raise FormatError(
+            f"{origin}, line {rows.line_num}: broken CSV ({error}).", "Save it as CSV (UTF-8)."
+        ) from error
     if not answers:
-        raise FormatError(f"{origin} has column names but no rows.")
+        raise FormatError(
+            f"{origin} has column names but no rows.", "Write one row for each object."
+        )
     return list(answers.values())
 
 
@@ -77,7 +83,7 @@ def write_visibility_csv(answers: Sequence[VisibilityAnswer], skeleton: Skeleton
     writer = csv.writer(text)
     writer.writerow([IMAGE, INSTANCE, *skeleton.keypoints])
     for answer in answers:
-        ticks = [int(present) for present in answer.presence]
+        ticks = ["unknown" if code == UNKNOWN else int(code) for code in answer.presence]
         writer.writerow([answer.image_path, answer.reference, *ticks])
     return text.getvalue()
 
@@ -89,18 +95,20 @@ def _columns(header: Sequence[str], skeleton: Skeleton, origin: str) -> list[int
     meaning |= {INSTANCE: -2, IMAGE: -1}
     columns = []
     for name in header:
-        index = meaning.get(name, meaning.get(name.strip()))
+        now = skeleton.present_name(name)
+        index = meaning.get(now, meaning.get(skeleton.present_name(name.strip())))
         if index is None:
             raise FormatError(
                 f"{origin} has the unknown column {name!r}.",
-                f"Columns are {_COLUMNS}: {', '.join(skeleton.keypoints)}.",
+                f"Columns are {_COLUMNS}: {', '.join(skeleton.keypoints)}. If it is a keypoint: "
+                f"labelkit skeleton edit --add {shlex.quote(name)}",
             )
         if index in columns:
             raise FormatError(f"{origin} has the column {name!r} twice.", "Remove one of them.")
         columns.append(index)
-    for name, index in meaning.items():
-        if index not in columns and index != -2:
-            raise FormatError(f"{origin} has no column {name!r}.", f"It has: {', '.join(header)}.")
+    if -1 not in columns or max(columns) < 0:
+        lacking = IMAGE if -1 not in columns else skeleton.keypoints[0]
+        raise FormatError(f"{origin} has no column {lacking!r}.", f"It has: {', '.join(header)}.")
     return columns
 
 
@@ -112,7 +120,7 @@ def _answer(
             f"{where} has {len(row)} cells, the first line has {len(columns)}.",
             "Put names with commas in quotes.",
         )
-    presence = np.zeros(count, dtype=bool)
+    presence = np.full(count, UNKNOWN, dtype=np.int8)
     image, instance = "", ""
     for cell, index, name in zip(row, columns, header, strict=True):
         if index == -1:

@@ -13,10 +13,10 @@ import yaml
 
 from labelkit.domain.annotation import Annotation
 from labelkit.domain.instance import Box, Instance, category_names
-from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
+from labelkit.domain.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.domain.text import counted
-from labelkit.errors import FormatError, InputError, SkeletonError
+from labelkit.errors import FormatError, SkeletonError
 from labelkit.formats.folder_export import FolderExport
 
 #: First line of data.yaml.
@@ -168,9 +168,7 @@ def skeleton_from_settings(data: Mapping[str, Any], origin: str) -> Skeleton:
     try:
         skeleton = make_skeleton(str(kind or "object"), names)
         flip = data.get("flip_idx")
-        if not isinstance(flip, list) or sorted(flip) != list(range(count)):
-            return skeleton
-        if [flip[index] for index in flip] != list(range(count)):
+        if not _swaps(flip, count):
             return skeleton
         pairs = tuple((index, other) for index, other in enumerate(flip) if index < other)
         same = set(map(frozenset, pairs)) == set(map(frozenset, skeleton.pairs))
@@ -179,6 +177,16 @@ def skeleton_from_settings(data: Mapping[str, Any], origin: str) -> Skeleton:
         raise SkeletonError(
             f"{origin}: {error.problem}", error.next_step or "Correct kpt_names."
         ) from error
+
+
+def _swaps(flip: Any, count: int) -> bool:
+    """Whether a `flip_idx` swaps keypoints, so that doing it twice changes nothing."""
+    return (
+        isinstance(flip, list)
+        and len(flip) == count
+        and all(isinstance(index, int) and 0 <= index < count for index in flip)
+        and [flip[index] for index in flip] == list(range(count))
+    )
 
 
 def read_yolo(
@@ -212,8 +220,13 @@ def read_yolo(
             f"{len(skeleton)}.",
             f"Name all {count} in their order: --skeleton FILE.toml",
         )
-    classes = data.get("names") or {}
-    classes = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
+    classes = data.get("names")
+    if isinstance(classes, list):
+        classes = dict(enumerate(classes))
+    if not isinstance(classes, Mapping):
+        raise FormatError(
+            f"{origin}: names is {classes!r}.", "Name the classes there, for example: [fish]"
+        )
     annotations = []
     for path, text in labels.items():
         for number, line in enumerate(text.splitlines(), 1):
@@ -269,10 +282,13 @@ def _object(cells: Sequence[str], count: int, dims: int, where: str) -> tuple[in
         rows[:, :dims] = np.reshape(numbers[5:], (count, dims))
     if dims == 2:  # Ultralytics takes (0, 0) for a keypoint that is not labelled
         rows[:, 2] = np.where(rows[:, :2].any(axis=1), VISIBLE, ABSENT)
-    try:
-        pose = human_pose(rows[:, :2], rows[:, 2])
-    except InputError as error:
-        raise FormatError(f"{where}: {error.problem}", "Correct the line.") from error
+    wrong = rows[~np.isin(rows[:, 2], (ABSENT, OCCLUDED, VISIBLE)), 2]
+    if len(wrong):
+        raise FormatError(
+            f"{where}: visibility {wrong[0]:g} is not 0 (absent), 1 (occluded) or 2 (visible).",
+            "Correct the line.",
+        )
+    pose = human_pose(rows[:, :2], rows[:, 2])
     return int(kind), Box(x - w / 2, y - h / 2, w, h), pose
 
 

@@ -144,7 +144,9 @@ def test_a_line_of_only_a_box_waits_for_its_keypoints():
         ("0 .5 .5 1 1 .5 .5 2 .5 .5 2 .5 x 2", "'x'"),
         ("0 .5 .5 1 nan .5 .5 2 .5 .5 2 .5 .5 2", "numbers"),
         ("0 .5 .5 -1 1 .5 .5 2 .5 .5 2 .5 .5 2", "-1"),
-        ("0 .5 .5 1 1 .5 .5 3 .5 .5 2 .5 .5 2", "Visibility 3"),
+        ("0 .5 .5 1 1 .5 .5 3 .5 .5 2 .5 .5 2", "visibility 3"),
+        ("0 .5 .5 1 1 .5 .5 -1 .5 .5 2 .5 .5 2", "visibility -1"),
+        ("0 .5 .5 1 1 .5 .5 .9 .5 .5 2 .5 .5 2", "visibility 0.9"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_with_its_file(line, words):

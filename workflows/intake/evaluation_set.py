@@ -55,7 +55,10 @@ def evaluation_set(
         InputError: if there are no keypoints, or an image is also in the project.
     """
     if (images is None) != (labels is None):
-        raise UsageError("An evaluation set needs both --images DIR and --labels FILE.")
+        raise UsageError(
+            "An evaluation set needs both --images DIR and --labels FILE.",
+            "Give the other one too, or neither to take the dev set.",
+        )
     if images is None or labels is None:
         yield _dev_set(project, snapshot)
         return

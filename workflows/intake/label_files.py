@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer
-from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton, load_skeleton, make_skeleton
+from labelkit.domain.text import named
 from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.documents import load_head, load_json, load_text, parse_json
 from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
@@ -40,7 +40,8 @@ class LabelFile:
 
     Attributes:
         path: the file.
-        skeleton: of the project if it was given, else the file's own.
+        skeleton: of the project if it was given, and behind its keypoints those that only the file
+            has; else the file's own.
         annotations: objects with boxes or keypoints, the keypoints in the skeleton's order.
         answers: visibility answers.
         image_paths: every image that the file describes, with objects or without.
@@ -73,7 +74,7 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
 
     Raises:
         FormatError: if the file is none of these, or has wrong content.
-        SkeletonError: if it has other keypoints than the project.
+        SkeletonError: if its keypoints may be those of the project under other names.
     """
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
@@ -90,13 +91,14 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         left_out: list[str] = []
         table = read_deeplabcut_csv(text, str(path), left_out.append)
         chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, table.keypoints)
-        return LabelFile(
+        labelled = LabelFile(
             path,
             chosen,
-            tuple(_in_order(table.annotations, table.keypoints, chosen, path)),
+            tuple(table.annotations),
             image_paths=table.image_paths,
             notes=(*left_out, *notes),
         )
+        return _fitted(labelled, table.keypoints)
     if skeleton is None:
         raise FormatError(
             f"{path}: visibility answers do not name their skeleton.",
@@ -120,20 +122,40 @@ def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
     refuse_other_json(document, str(path))
     coco = read_coco(document, str(path), skeleton)
     chosen = skeleton or coco.skeleton
-    return LabelFile(
+    labelled = LabelFile(
         path,
         chosen,
-        tuple(_in_order(coco.annotations, coco.skeleton.keypoints, chosen, path)),
+        tuple(coco.annotations),
         image_paths=coco.image_paths,
         sizes=Sizes(coco.image_sizes),
         notes=coco.notes,
     )
+    return _fitted(labelled, coco.skeleton.keypoints)
 
 
 def _read_yolo(path: Path, settings: Mapping[str, Any], skeleton: Skeleton | None) -> LabelFile:
-    """Read the label files below the folder of a data.yaml, or the one that it names."""
-    root = path.parent / str(settings.get("path") or ".")
-    root = root if root.is_dir() else path.parent
+    """Read the label files below the folder of a data.yaml or, without any, the one it names."""
+    labels = _yolo_labels(path.parent) or _yolo_labels(path.parent / str(settings.get("path")))
+    if not labels:
+        raise FormatError(
+            f"{path} is of a YOLO data set, but there is no labels folder with .txt files.",
+            "Put data.yaml beside the folders images and labels.",
+        )
+    found = read_yolo(settings, labels, str(path), skeleton)
+    chosen = skeleton or found.skeleton
+    labelled = LabelFile(
+        path,
+        chosen,
+        tuple(found.annotations),
+        image_paths=tuple(labels),
+        sizes=Sizes(are_shares=True),
+        notes=found.notes,
+    )
+    return _fitted(labelled, found.skeleton.keypoints)
+
+
+def _yolo_labels(root: Path) -> dict[str, str]:
+    """Content of each label file below the folder of a YOLO data set, by its image's path."""
     texts: list[PurePosixPath] = []
     images: dict[PurePosixPath, PurePosixPath] = {}  # without suffix -> with
     for folder, _, names in os.walk(root):
@@ -147,21 +169,7 @@ def _read_yolo(path: Path, settings: Mapping[str, Any], skeleton: Skeleton | Non
     for inside in sorted(texts):
         image = _image_of(inside)
         labels[str(images.get(image, image))] = load_text(root / inside, may_be_empty=True)
-    if not labels:
-        raise FormatError(
-            f"{path} is of a YOLO data set, but {root} has no labels folder with .txt files.",
-            "Put data.yaml beside the folders images and labels.",
-        )
-    found = read_yolo(settings, labels, str(path), skeleton)
-    chosen = skeleton or found.skeleton
-    return LabelFile(
-        path,
-        chosen,
-        tuple(_in_order(found.annotations, found.skeleton.keypoints, chosen, path)),
-        image_paths=tuple(labels),
-        sizes=Sizes(are_shares=True),
-        notes=found.notes,
-    )
+    return labels
 
 
 def _image_of(label: PurePosixPath) -> PurePosixPath:
@@ -230,18 +238,45 @@ def _deeplabcut_skeleton(path: Path, keypoints: Sequence[str]) -> tuple[Skeleton
     return make_skeleton(path.stem, keypoints), []
 
 
-def _in_order(
-    annotations: Iterable[Annotation], keypoints: Sequence[str], skeleton: Skeleton, path: Path
-) -> Iterable[Annotation]:
-    """Annotations with their keypoints in the skeleton's order."""
-    for missing in set(keypoints) ^ set(skeleton.keypoints):
-        where = path if missing in keypoints else f"skeleton {skeleton.name!r}"
+def _fitted(file: LabelFile, keypoints: Sequence[str]) -> LabelFile:
+    """A label file with its keypoints in the order of its skeleton.
+
+    Keypoints that only the skeleton has are unknown. Those that only the file has stay, behind the
+    others: the journal keeps them.
+
+    Args:
+        file: with poses of `keypoints`, and the skeleton of the project or its own.
+        keypoints: names in the file.
+
+    Raises:
+        SkeletonError: if each has keypoints that the other has not: they may be the same.
+    """
+    skeleton, path = file.skeleton, file.path
+    columns = skeleton.columns_in(keypoints)
+    lacking = [name for name, at in zip(skeleton.keypoints, columns, strict=True) if at < 0]
+    more = [name for name in keypoints if skeleton.present_name(name) not in skeleton.keypoints]
+    if lacking and more:
         raise SkeletonError(
-            f"{path} and the skeleton {skeleton.name!r} name different keypoints: "
-            f"{missing!r} is only in {where}.",
-            "Give the file's own skeleton with --skeleton, or rename the keypoints.",
+            f"{path} and the skeleton {skeleton.name!r} name different keypoints: only the file "
+            f"has {named(list(map(repr, more)))}, only the skeleton "
+            f"{named(list(map(repr, lacking)))}.",
+            "Give the file's own skeleton with --skeleton. In a project with labels, say which are "
+            f"the same: labelkit skeleton edit --rename {shlex.quote(f'{lacking[0]}={more[0]}')}; "
+            f"or new: labelkit skeleton edit --add {shlex.quote(more[0])}",
         )
-    order = [list(keypoints).index(name) for name in skeleton.keypoints]
-    for item in annotations:
-        pose = Pose(item.pose.xy[order], item.pose.visibility[order], item.pose.score[order])
-        yield replace(item, pose=pose)
+    notes = []
+    if lacking:
+        notes.append(f"{path.name} does not tell about {named(lacking)}: unknown in its labels.")
+    if more:
+        add = " ".join(f"--add {shlex.quote(name)}" for name in more)
+        notes.append(
+            f"{path.name} also has {named(more)}: kept, but not in the skeleton. Take them into it "
+            f"with: labelkit skeleton edit {add}"
+        )
+        names = [*skeleton.keypoints, *more]
+        skeleton = make_skeleton(skeleton.name, names, renamed=skeleton.renamed)
+    order = skeleton.columns_in(keypoints)
+    annotations = (replace(item, pose=item.pose.take(order)) for item in file.annotations)
+    return replace(
+        file, skeleton=skeleton, annotations=tuple(annotations), notes=(*file.notes, *notes)
+    )

@@ -7,7 +7,8 @@ it. Without boxes it is the keypoints of one group, or all keypoints of the imag
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -137,7 +138,8 @@ def read_foreign(document: Any, origin: str, skeleton: Skeleton | None) -> Studi
     annotations: list[Annotation] = []
     sizes: dict[str, tuple[int, int]] = {}
     for work in works:
-        annotations += _objects(work, skeleton, sizes, left_out)
+        with _undamaged(work.where):
+            annotations += _objects(work, skeleton, sizes, left_out)
     notes = []
     if left_out:
         listed = named([f"{count} x {what}" for what, count in left_out.most_common()])
@@ -172,11 +174,18 @@ def _work(task: Any, where: str, left_out: Counter[str]) -> _Work | None:
     row = max(done, key=lambda row: (bool(row.get("ground_truth")), _time(row)))
     reference = str(row.get("id", ""))
     where += f", annotation {reference}"
-    try:
+    with _undamaged(where):
         return _sorted(
             row.get("result") or [], where, reference, _path(task, where), ours, left_out
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+
+
+@contextmanager
+def _undamaged(where: str) -> Iterator[None]:
+    """Name the annotation in which a part is missing or wrong."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(
             f"{where} is damaged ({type(error).__name__}: {error}).", _AS_JSON
         ) from error
@@ -223,8 +232,9 @@ def _sorted(
         region = regions.setdefault(str(item.get("id") or ""), _Region(item, kind))
         if kind in (*_POINTS, *_BOXES):
             region.item, region.kind = item, kind
-        region.choices += value.get("choices") or []
-        region.labels += (kind != "choices" and value.get(kind)) or value.get("labels") or []
+        region.choices += map(str, value.get("choices") or [])
+        if kind != "choices":
+            region.labels += map(str, value.get(kind) or value.get("labels") or [])
     points = {id_: region for id_, region in regions.items() if region.kind in _POINTS}
     boxes = {id_: region for id_, region in regions.items() if region.kind in _BOXES}
     for id_, region in regions.items():

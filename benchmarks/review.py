@@ -230,7 +230,7 @@ def write_maps(project: Project, store: LabelStore) -> Path:
             centre = random.random((2, count, 1, 1)) * 24
             distance = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2
             response = np.exp(-distance / 8)
-            writer.add(id_, (0.12, 0, 0, 0, 0.12, 0), response, response[:, ::2, ::2])
+            writer.add(id_, (0.12, 0, 0, 0, 0.12, 0), response, response, response[:, ::2, ::2])
     with MapReader(path) as reader:
         assert len(reader) == len(store.instances())
     return path

@@ -38,8 +38,12 @@ def parquet_writer(
         yield writer
 
 
-def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]:
+def open_parquet(path: Path, *forms: str) -> tuple[pq.ParquetFile, dict[str, Any]]:
     """Open a file that `parquet_writer` wrote, and return it with its header.
+
+    Args:
+        path: of the file.
+        forms: that can be read, today's first.
 
     Raises:
         FormatError: if it is missing, not Parquet, or of another form.
@@ -57,9 +61,9 @@ def open_parquet(path: Path, form: str) -> tuple[pq.ParquetFile, dict[str, Any]]
         found = header["form"]
     except (KeyError, TypeError, ValueError):
         header, found = {}, "another program's data"
-    if found != form:
+    if found not in forms:
         file.close()
-        raise FormatError(f"{path} holds {found}, not {form}.", step)
+        raise FormatError(f"{path} holds {found}, not {forms[0]}.", step)
     return file, header
 
 

@@ -76,7 +76,8 @@ class Finding:
             as a fraction of the box's long side.
         doubt: (K,) uncertainty of each keypoint, 0 certain ... 1 lost; 0 if it is not shown.
         swaps: "left_x / right_x" pairs that may be exchanged.
-        map_disagrees: keypoints whose response map peaks far from their predicted location.
+        map_disagrees: keypoints whose map peaks far from their predicted location. Meant is the map
+            that they were read from.
         not_found: keypoints answered as present that the model predicts as absent.
         answered_absent: keypoints answered as absent that the model predicts as present.
         work: what annotators did.
@@ -152,7 +153,7 @@ def assess(
         not_found, answered_absent = (answer > 0) & ~found & known, (answer == 0) & found
     swaps = _exchanged(skeleton, prediction.pose, human, side)
     disagrees: list[str] = []
-    if maps is not None and maps.response.size:
+    if maps is not None and maps.read.size:
         swaps += _ambiguous(skeleton, prediction.pose, shown, maps)
         disagrees = _far_from_peak(skeleton, prediction.pose, shown, maps, side)
     error = similarity = None
@@ -222,7 +223,7 @@ def _exchanged(skeleton: Skeleton, pose: Pose, human: Pose | None, side: float) 
 
 def _cells(xy: NDArray[np.float64], maps: ResponseMaps) -> NDArray[np.int64]:
     """(N, 2) column and row of the cells in which image points lie, at the border if outside."""
-    height, width = maps.response.shape[1:]
+    height, width = maps.read.shape[1:]
     cells = np.floor(apply_affine(maps.crop, xy)).astype(np.int64)
     return np.clip(cells, 0, (width - 1, height - 1))
 
@@ -230,11 +231,11 @@ def _cells(xy: NDArray[np.float64], maps: ResponseMaps) -> NDArray[np.int64]:
 def _ambiguous(skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps) -> list[str]:
     """Pairs whose maps also respond strongly at the location of the partner."""
     cells = _cells(pose.xy, maps)
-    peak = maps.response.max(axis=(1, 2))
+    peak = maps.read.max(axis=(1, 2))
 
     def at_partner(mine: int, other: int) -> bool:
         column, row = cells[other]
-        return bool(peak[mine] > 0 and maps.response[mine, row, column] >= AMBIGUOUS * peak[mine])
+        return bool(peak[mine] > 0 and maps.read[mine, row, column] >= AMBIGUOUS * peak[mine])
 
     return [
         _pair(skeleton, left, right)
@@ -250,9 +251,9 @@ def _ambiguous(skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps) 
 def _far_from_peak(
     skeleton: Skeleton, pose: Pose, shown: Pose, maps: ResponseMaps, side: float
 ) -> list[str]:
-    """Shown keypoints whose location is far from the peak of their response map."""
-    count, _, width = maps.response.shape
-    row, column = np.divmod(maps.response.reshape(count, -1).argmax(axis=1), width)
+    """Shown keypoints whose location is far from the peak of the map they were read from."""
+    count, _, width = maps.read.shape
+    row, column = np.divmod(maps.read.reshape(count, -1).argmax(axis=1), width)
     centres = np.stack([column, row], axis=1) + 0.5
     peaks = apply_affine(invert_affine(maps.crop), centres)  # (K, 2) image pixels
     far = np.linalg.norm(peaks - pose.xy, axis=1) > FAR * side

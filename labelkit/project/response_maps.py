@@ -1,4 +1,4 @@
-"""Response maps of a whole round in one compact file, each readable on its own.
+"""Response maps and heatmaps of a whole round in one compact file, each readable on its own.
 
 A map is stored as bytes relative to its own maximum, with that maximum beside it: the largest
 error is 1/510 of the maximum, and the peak itself is exact.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
+from labelkit.project.rounds import ROUND_FILE, read_from, read_round
 
-FORM = "labelkit-maps-1"
+FORM = "labelkit-maps-2"
+#: Until 2026-11-29: without heatmaps, in whose place `response` held them once they were read.
+FORMER = "labelkit-maps-1"
 #: Rows that are read together; 64 crops of 256x192 with 17 keypoints are 4 MB.
 _ROWS_PER_GROUP = 64
 
@@ -34,17 +38,25 @@ class ResponseMaps:
 
     Attributes:
         instance_id: of the instance.
-        crop: six numbers (a, b, c, d, e, f) that take image pixels to cells of `response`:
+        crop: six numbers (a, b, c, d, e, f) that take image pixels to cells of `read`:
             column = a x + b y + c, row = d x + e y + f; (0, 0) is the outer corner of the
             first cell.
-        response: (K, h, w) attention of the decoder.
+        response: (K, h, w) attention of the decoder. (K, 0, 0) in a round of an earlier version
+            that kept its heatmaps instead.
+        heatmap: (K, h, w) what locations have trained; (K, 0, 0) before the first ones.
         cam: (K, h2, w2) class activation maps over the same crop; (K, 0, 0) if the model has none.
     """
 
     instance_id: str
     crop: tuple[float, ...]
     response: Floats
+    heatmap: Floats
     cam: Floats
+
+    @property
+    def read(self) -> Floats:
+        """(K, h, w) the maps that the keypoints were read from: heatmaps, once there are any."""
+        return self.heatmap if self.heatmap.size else self.response
 
 
 def _squeeze(maps: Floats) -> tuple[bytes, Floats]:
@@ -86,6 +98,9 @@ class MapWriter:
                 ("response", pa.binary()),
                 ("response_scale", pa.list_(pa.float32(), count)),
                 ("response_size", pa.list_(pa.int32(), 2)),
+                ("heatmap", pa.binary()),
+                ("heatmap_scale", pa.list_(pa.float32(), count)),
+                ("heatmap_size", pa.list_(pa.int32(), 2)),
                 ("cam", pa.binary()),
                 ("cam_scale", pa.list_(pa.float32(), count)),
                 ("cam_size", pa.list_(pa.int32(), 2)),
@@ -114,22 +129,27 @@ class MapWriter:
             self._flush()
 
     def add(
-        self, instance_id: str, crop: Sequence[float], response: ArrayLike, cam: ArrayLike
+        self,
+        instance_id: str,
+        crop: Sequence[float],
+        response: ArrayLike,
+        heatmap: ArrayLike,
+        cam: ArrayLike,
     ) -> None:
         """Add the maps of one instance; see `ResponseMaps`.
 
         Args:
             instance_id: of the instance, once in a file.
-            crop: (6,) image pixels to cells of `response`.
-            response: (K, h, w) not negative.
-            cam: (K, h2, w2) not negative; any array without elements if there is none.
+            crop: (6,) image pixels to cells of `response` and `heatmap`.
+            response, heatmap: (K, h, w) not negative.
+            cam: (K, h2, w2) not negative. Any array without elements stands for no maps of a kind.
 
         Raises:
             ValueError: if maps have the wrong shape, or NaN or infinite cells.
         """
         count = len(self._keypoints)
         row: dict[str, Any] = {"instance_id": instance_id, "crop": [float(v) for v in crop]}
-        for name, values in (("response", response), ("cam", cam)):
+        for name, values in (("response", response), ("heatmap", heatmap), ("cam", cam)):
             maps = np.asarray(values, dtype=np.float32)
             if maps.size == 0:
                 maps = np.zeros((count, 0, 0), dtype=np.float32)
@@ -176,11 +196,13 @@ class MapReader:
     def __init__(self, path: Path, skeleton: Skeleton | None = None) -> None:
         self._path = path
         self._files = []
+        self._is_former: list[bool] = []
         self._columns: list[NDArray[np.int64]] = []  # of the keypoints, in each file
         self._place: dict[str, tuple[int, int, int]] = {}  # id -> file, row group, row in it
         for number, part in enumerate(parts(path)):
-            file, header = open_parquet(part, FORM)
+            file, header = open_parquet(part, FORM, FORMER)
             self._files.append(file)
+            self._is_former.append(header["form"] == FORMER)
             skeleton = skeleton or make_skeleton("maps", header["keypoints"])
             self.keypoints: tuple[str, ...] = skeleton.keypoints
             self._columns.append(np.array(skeleton.columns_in(header["keypoints"])))
@@ -207,6 +229,12 @@ class MapReader:
         """Instance ids in the order they were added."""
         return iter(self._place)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which of "response", "heatmap" and "cam" there are, judged by the first instance."""
+        first = [self.get(id_) for id_ in list(self)[:1]]
+        return tuple(k for k in ("response", "heatmap", "cam") for m in first if getattr(m, k).size)
+
     def get(self, instance_id: str) -> ResponseMaps:
         """The maps of one instance.
 
@@ -223,14 +251,19 @@ class MapReader:
             self._table, self._group = self._read(number, group, None), (number, group)
         row = self._table.slice(index, 1).to_pylist()[0]
         columns = self._columns[number]
-        return ResponseMaps(
-            instance_id,
-            tuple(row["crop"]),
-            take_maps(
-                _restore(row["response"], row["response_scale"], row["response_size"]), columns
-            ),
-            take_maps(_restore(row["cam"], row["cam_scale"], row["cam_size"]), columns),
-        )
+
+        def maps(kind: str) -> Floats:
+            stored = (row[kind], row[f"{kind}_scale"], row[f"{kind}_size"])
+            return take_maps(_restore(*stored), columns)
+
+        response = maps("response")
+        if not self._is_former[number]:
+            heatmap = maps("heatmap")
+        else:
+            heatmap = np.zeros((len(columns), 0, 0), dtype=np.float32)
+            if _kept_heatmaps(self._path):
+                response, heatmap = heatmap, response
+        return ResponseMaps(instance_id, tuple(row["crop"]), response, heatmap, maps("cam"))
 
     def _read(self, number: int, group: int, columns: list[str] | None) -> pa.Table:
         try:
@@ -240,3 +273,12 @@ class MapReader:
                 f"{self._path} is damaged: its rows cannot be read.",
                 "Run the command that writes it again: labelkit retrain",
             ) from error
+
+
+@cache
+def _kept_heatmaps(path: Path) -> bool:
+    """Whether a round of an earlier version kept the heatmaps, off which it read keypoints."""
+    folder = path.parent.parent
+    if not (folder / ROUND_FILE).is_file():
+        return False
+    return read_from(read_round(folder).facts.get("training", {})) == "heatmaps"

@@ -176,6 +176,16 @@ def locked_labelled(project: Project) -> list[str]:
     return _nested(item.plan.labelled for item in rounds(project) if item.status != ABANDONED)
 
 
+def read_from(training: Mapping[str, Any]) -> str:
+    """Which maps a network's keypoints are read from: "heatmaps" or "response".
+
+    Args:
+        training: the record of a training, as a round's facts and the header of its weights have
+            it. Those until 2026-11-28 do not say.
+    """
+    return str(training.get("read_from", "heatmaps" if training.get("located") else "response"))
+
+
 def read_round(path: Path) -> Round:
     """Read a round's folder.
 

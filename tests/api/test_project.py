@@ -122,9 +122,9 @@ def test_response_maps_are_read_when_they_are_asked_for(project, trained: Traine
     opened = []
     open_maps = MapReader.__init__
 
-    def spied(reader: MapReader, path: Path) -> None:
+    def spied(reader: MapReader, path: Path, skeleton: object = None) -> None:
         opened.append(path)
-        open_maps(reader, path)
+        open_maps(reader, path, skeleton)
 
     monkeypatch.setattr(MapReader, "__init__", spied)
     first, second, *_ = project.predictions()

@@ -91,7 +91,7 @@ def maps_with_peaks(*peaks: list[tuple[int, int]]) -> ResponseMaps:
     for keypoint, cells in enumerate(peaks):
         for strength, (column, row) in zip((1.0, 0.6), cells, strict=False):
             response[keypoint, row, column] = strength
-    return ResponseMaps("x-0", (0.2, 0, 0, 0, 0.2, 0), response, response)
+    return ResponseMaps("x-0", (0.2, 0, 0, 0, 0.2, 0), response[:, ::-1], response, response)
 
 
 #: Where the cells of PLACES are.

@@ -94,8 +94,21 @@ def test_the_network_predicts_what_it_predicted(project: lk.Project):
         now, then = item.prediction, kept[item.prediction.instance_id]
         near.append(np.linalg.norm(now.pose.xy - then.pose.xy, axis=1) < 0.5)
         np.testing.assert_allclose(now.presence, then.presence, atol=0.02)
-        np.testing.assert_allclose(item.response, then.maps.response, atol=0.005)
+        np.testing.assert_allclose(item.heatmaps, then.maps.heatmap, atol=0.005)
     assert np.mean(near) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("number", "kept", "lacking"), [(0, "response", "heatmap"), (1, "heatmap", "response")]
+)
+def test_the_one_map_that_it_kept_of_each_keypoint_has_its_right_name(
+    project: lk.Project, number: int, kept: str, lacking: str
+):
+    """Round 001 read its keypoints off heatmaps, and kept those as "response maps"."""
+    for prediction in project.predictions(round=number):
+        maps = prediction.maps
+        assert getattr(maps, kept).shape == maps.read.shape == (14, 24, 24)
+        assert getattr(maps, lacking).shape == (14, 0, 0)
 
 
 def test_it_is_evaluated(project: lk.Project):

@@ -22,7 +22,7 @@ def opened(content: bytes) -> np.ndarray:
 def one_map(response, cam=None) -> ResponseMaps:
     response = np.array(response, dtype=np.float32)
     cam = response if cam is None else np.array(cam, dtype=np.float32)
-    return ResponseMaps("x-0", (1, 0, 0, 0, 1, 0), response, cam)
+    return ResponseMaps("x-0", (1, 0, 0, 0, 1, 0), response, response, cam)
 
 
 def test_a_response_map_is_relative_to_its_own_maximum():
@@ -59,7 +59,9 @@ def round_file(tmp_path: Path) -> Path:
             response = np.zeros((2, 2, 2))
             response[0, 0, 0], response[1] = 1.0, ordinal
             crop = (0.1, 0, -left / 10, 0, 0.1, 0)
-            writer.add(make_instance(IMAGE, ordinal).id, crop, response, np.zeros(0))
+            writer.add(
+                make_instance(IMAGE, ordinal).id, crop, response, response[::-1], np.zeros(0)
+            )
     return path
 
 
@@ -73,6 +75,9 @@ def test_an_instance_has_its_own_picture_and_its_image_one_of_all(round_file: Pa
     first, second = (make_instance(IMAGE, ordinal).id for ordinal in (0, 1))
     assert opened(source.get("response", 0, first)).tolist() == [[255, 0], [0, 0]]
     assert opened(source.get("response", 1, second)).tolist() == [[255, 255], [255, 255]]
+    assert opened(source.get("heatmap", 0, second)).tolist() == [[255, 255], [255, 255]]
+    assert opened(source.get("heatmap", 1, first)).tolist() == [[255, 0], [0, 0]]
+    assert opened(source.get("cam", 1, first)).tolist() == [[0]]  # there is none
     whole = opened(source.get("response", 1, IMAGE.id))
     assert (whole[:, :160] == 0).all()
     assert (whole[:, 160:] == 255).all()

@@ -50,7 +50,8 @@ def draw(
         picture = open_upright(image_file(project.images_root, test.instances[id_].image.path))
         pose, truth = item.prediction.pose, test.truth[id_]
         shown = Pose(pose.xy, truth.visibility, pose.score)
-        items.append(sheet_item(picture, item.to_cells, item.response, shown, truth))
+        maps = (item.response, item.heatmaps)
+        items.append(sheet_item(picture, item.to_cells, *maps, shown, truth))
         rows, columns = item.response.shape[1:]
         affine = scale_affine(item.to_cells, OUT_STRIDE)
         crops.append(cut(picture, affine, (rows * OUT_STRIDE, columns * OUT_STRIDE)))

@@ -37,14 +37,17 @@ class PredictionWithMaps:
 
     Attributes:
         prediction: every keypoint has a location, whether present or not.
-        to_cells: (2, 3) image pixels to cells of `response`.
-        response: (K, h, w) the maps that the keypoints were read from, peaks at most 1.
+        to_cells: (2, 3) image pixels to cells of `response` and `heatmaps`.
+        response: (K, h, w) response maps, peaks at most 1.
+        heatmaps: (K, h, w) in 0 ... 1, off which the keypoints were read; (K, 0, 0) if they were
+            read off the response maps.
         cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
     """
 
     prediction: Prediction
     to_cells: NDArray[np.float64]
     response: NDArray[np.float32]
+    heatmaps: NDArray[np.float32]
     cams: NDArray[np.float32]
 
     def take(self, columns: NDArray[np.int64]) -> PredictionWithMaps:
@@ -53,6 +56,7 @@ class PredictionWithMaps:
             self.prediction.take(columns),
             self.to_cells,
             take_maps(self.response, columns),
+            take_maps(self.heatmaps, columns),
             take_maps(self.cams, columns),
         )
 
@@ -94,7 +98,7 @@ def predict(
     # Threads cut the next crops and run the network while the caller writes the last results.
     half = precision == "bf16" and supports_bf16()
     for rows in ahead(_rows(network, device, half, batches, size_hw, flip, expected)):
-        for cell_xy, score, present, response, cam, affine in rows:
+        for cell_xy, score, present, response, heatmaps, cams, affine in rows:
             yield PredictionWithMaps(
                 make_prediction(
                     instances[done].id,
@@ -104,7 +108,8 @@ def predict(
                 ),
                 affine,
                 response,
-                cam,
+                heatmaps,
+                cams,
             )
             done += 1
 
@@ -119,7 +124,7 @@ def _rows(
     flip: Tensor | None,
     expected: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
-    """A row for each crop: keypoints in cells, scores, presence, maps, CAMs, to_cells.
+    """A row for each crop: keypoints in cells, scores, presence, the three maps, to_cells.
 
     `expected` holds the pose prior of all crops, see `prior_in_cells`.
     """
@@ -129,48 +134,46 @@ def _rows(
     for batch in batches:
         image = normalise(batch["image"].to(device, non_blocking=True))
         with autocast:
-            maps, cams, presence = _forward(network, image, reader.read_from, flip)
+            response, heatmaps, cams, presence = _forward(network, image, flip)
             if reader.read_from == "heatmaps":
                 for angle in reader.rotations:
-                    rotated = _forward(network, rotate(image, angle), reader.read_from, flip)[0]
-                    maps = maps + rotate(rotated, -angle)
-                maps = maps / (1 + len(reader.rotations))
+                    rotated = _forward(network, rotate(image, angle), flip)[1]
+                    heatmaps = heatmaps + rotate(rotated, -angle)
+                maps = heatmaps = heatmaps / (1 + len(reader.rotations))
+            else:
+                maps, heatmaps = response, heatmaps.new_zeros(*heatmaps.shape[:2], 0, 0)
             prior = None if expected is None else expected[done : done + len(image)].to(device)
             beliefs = reader(maps, prior)
         done += len(image)
         xy, _ = refine(beliefs)
         score = confidence(maps, xy, height_at(maps, xy))
         numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
-        pictures = (v.float().cpu().numpy() for v in (maps, cams))
+        pictures = (v.float().cpu().numpy() for v in (response, heatmaps, cams))
         to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
         yield list(zip(*numbers, *pictures, to_cells, strict=True))
 
 
 def _forward(
-    network: nn.Module, image: Tensor, read_from: str, flip: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps (B, K, h, w) and CAMs scaled to peaks of at most 1, presence (B, K) in 0..1.
+    network: nn.Module, image: Tensor, flip: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Response maps, heatmaps and CAMs with peaks of at most 1, presence (B, K) in 0..1.
 
     Averaged with the mirror image unless `flip`, (K,) which keypoint each becomes in it, is None.
     """
     if flip is not None:
-        straight = _forward(network, image, read_from, None)
-        maps, cams, presence = _forward(network, image.flip(-1), read_from, None)
-        mirrored = maps.flip(-1)[:, flip], cams.flip(-1)[:, flip], presence[:, flip]
-        maps, cams, presence = (
-            (one + other) / 2 for one, other in zip(straight, mirrored, strict=True)
+        *straight, presence = _forward(network, image, None)
+        *mirrored, presence_mirrored = _forward(network, image.flip(-1), None)
+        response, heatmaps, cams = (
+            (one + other.flip(-1)[:, flip]) / 2
+            for one, other in zip(straight, mirrored, strict=True)
         )
-        return maps, cams, presence
+        return response, heatmaps, cams, (presence + presence_mirrored[:, flip]) / 2
     output = network(image)
-    if read_from == "heatmaps":
-        maps = output.heatmaps.float().clamp(0, 1)
-    else:
-        maps = output.response.float()
-        maps = maps / maps.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
-    cams = output.cams.float()
+    response, cams = output.response.float(), output.cams.float()
+    response = response / response.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
     if cams.numel():
         cams = cams / cams.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)
-    return maps, cams, output.logits.float().sigmoid()
+    return response, output.heatmaps.float().clamp(0, 1), cams, output.logits.float().sigmoid()
 
 
 def make_prediction(

@@ -247,8 +247,8 @@ class _Batches(pl.LightningDataModule):
         self.pseudo_labels = pseudo_labels
 
     def train_dataloader(self) -> DataLoader:
-        assert self.trainer is not None
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed
+        progress: Any = self.trainer.fit_loop.epoch_progress.current  # type: ignore[union-attr]
+        epoch = progress.processed
         self.sampler.set_epoch(epoch)
         self.pseudo_labels.make_for(epoch)
         return loader(self.crops, self.batch_size, loader_workers(), self.sampler)

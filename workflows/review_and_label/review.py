@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from labelkit.metrics.findings import ReviewItem
 from labelkit.progress import Progress
 from labelkit.project.images import image_file
 from labelkit.project.project import Project
+from labelkit.project.response_maps import MapReader
 from labelkit.store.conflicts import HELD, beside_what_is_known
 from labelkit.store.journal import KEYPOINTS, Entry, content_version, keypoints_content
 from labelkit.store.label_store import LabelStore
@@ -75,7 +76,7 @@ def review(
         limit: at most this many instances, most uncertain first; existing samples stay.
         instances: a crop of each instance, grouped with its image, instead of whole images.
         view: saved view to open.
-        with_maps: also response maps and class activation maps.
+        with_maps: also response maps, heatmaps and class activation maps.
         serve: the App follows, so the maps need a port that is free now.
 
     Raises:
@@ -103,7 +104,8 @@ def review(
     port = _map_port(dataset, serve) if maps is not None else 0
     url: MapUrl | None = None
     if maps is not None and found.round is not None:
-        url = partial(map_url, port, found.round.plan.number)
+        with MapReader(maps) as reader:
+            url = partial(_map_url, reader.kinds, port, found.round.plan.number)
 
     items = found.most_uncertain_first[:limit] if limit is not None else list(found.items.values())
     if instances:
@@ -149,6 +151,13 @@ def review(
         view=view,
         map_port=port,
     )
+
+
+def _map_url(
+    kinds: Collection[str], port: int, number: int, kind: str, keypoint: int, id_: str
+) -> str | None:
+    """See `map_url`; None for a kind of maps that the round does not have."""
+    return map_url(port, number, kind, keypoint, id_) if kind in kinds else None
 
 
 def _is_readable(edit: Edit, project: Project) -> bool:

@@ -1,4 +1,4 @@
-"""A contact sheet: one picture of crops with true keypoints, predictions and response maps."""
+"""A contact sheet: one picture of crops with true keypoints, predictions and maps."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from labelkit.project.preannotation import pre_annotation
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
+from labelkit.project.response_pictures import HEATMAP, KINDS, RESPONSE
 from labelkit.project.rounds import Round
 from labelkit.store.ownership import open_store
 from labelkit.workflows.network.crops import cut
@@ -29,13 +30,13 @@ RGB = tuple[int, int, int]
 
 PAGE, INK, QUIET = (250, 250, 248), (28, 30, 34), (112, 116, 124)
 PANEL, GAP, MARGIN = 220, 6, 28
-CAPTIONS = ("image", "prediction", "response maps")
-CAPTIONS_WITH_TRUTH = ("true keypoints", "prediction (white: its error)", "response maps")
+CAPTIONS = ("image", "prediction")
+CAPTIONS_WITH_TRUTH = ("true keypoints", "prediction (white: its error)")
 
 #: Panels are drawn this much larger and then reduced, for smooth edges.
 OVERSAMPLE = 2
 
-#: Crop pixels for each cell of a response map.
+#: Crop pixels for each cell of a map.
 PIXELS_PER_CELL = 10
 
 
@@ -47,19 +48,20 @@ class SheetItem:
         image: the crop around it, RGB.
         truth: true keypoints, in pixels of the crop; None where they are unknown.
         prediction: in pixels of the crop.
-        maps: (K, h, w) response maps, not negative, stretched over the whole crop.
+        maps: by caption, (K, h, w) not negative and stretched over the whole crop; a panel each.
     """
 
     image: Pictures.Image
     truth: Pose | None
     prediction: Pose
-    maps: NDArray[np.floating]
+    maps: Mapping[str, NDArray[np.floating]]
 
 
 def sheet_item(
     image: Pictures.Image,
     to_cells: ArrayLike,
-    maps: NDArray[np.floating],
+    response: NDArray[np.floating],
+    heatmaps: NDArray[np.floating],
     prediction: Pose,
     truth: Pose | None,
 ) -> SheetItem:
@@ -67,12 +69,14 @@ def sheet_item(
 
     Args:
         image: the whole image, RGB.
-        to_cells: (2, 3) or six numbers, image pixels to cells of `maps`.
-        maps: (K, h, w) response maps.
+        to_cells: (2, 3) or six numbers, image pixels to cells of the maps.
+        response, heatmaps: (K, h, w), or without elements where there are none.
         prediction, truth: in image pixels.
     """
     affine = scale_affine(to_cells, PIXELS_PER_CELL)
-    rows, columns = maps.shape[1:]
+    named = {KINDS[RESPONSE]: response, KINDS[HEATMAP]: heatmaps}
+    maps = {name: each for name, each in named.items() if each.size}
+    rows, columns = next(iter(maps.values())).shape[1:]
     crop = cut(image, affine, (rows * PIXELS_PER_CELL, columns * PIXELS_PER_CELL))
 
     def in_crop(pose: Pose) -> Pose:
@@ -103,7 +107,7 @@ def sheet_items(
             image, maps = instances[id_].image, reader.get(id_)
             pose = pre_annotation(predictions[id_], answers.get(id_), image)
             picture = open_upright(image_file(project.images_root, image.path))
-            yield sheet_item(picture, maps.crop, maps.response, pose, truth.get(id_))
+            yield sheet_item(picture, maps.crop, maps.response, maps.heatmap, pose, truth.get(id_))
 
 
 def contact_sheet(
@@ -115,12 +119,13 @@ def contact_sheet(
     note: str = "",
     columns: int = 2,
 ) -> Path:
-    """Write the sheet as PNG: three panels for each item, and a legend of the keypoints.
+    """Write the sheet as PNG: a row of panels for each item, and a legend of the keypoints.
 
-    The first panel is the plain crop where the truth is unknown.
+    The first panel has the true keypoints, or is the plain crop where they are unknown; then come
+    the prediction and the maps.
 
     Args:
-        items: at least one.
+        items: at least one, with the same kinds of maps.
         skeleton: of all items.
         path: of the PNG; an existing one is replaced.
         title: the first line.
@@ -128,9 +133,10 @@ def contact_sheet(
         columns: items side by side.
     """
     colours = [rgb_of(colour) for colour in keypoint_colours(skeleton)]
-    captions = CAPTIONS_WITH_TRUTH if any(item.truth is not None for item in items) else CAPTIONS
+    with_truth = any(item.truth is not None for item in items)
+    captions = [*(CAPTIONS_WITH_TRUTH if with_truth else CAPTIONS), *items[0].maps]
     columns = min(columns, len(items))
-    item_width = 3 * PANEL + 2 * GAP
+    item_width = len(captions) * (PANEL + GAP) - GAP
     width = 2 * MARGIN + columns * item_width + (columns - 1) * MARGIN
     legend = _legend(skeleton, colours, width - 2 * MARGIN)
     top = MARGIN + 34 + (24 if note else 0) + legend.height + 14
@@ -145,9 +151,8 @@ def contact_sheet(
     for index, item in enumerate(items):
         left = MARGIN + index % columns * (item_width + MARGIN)
         upper = top + 22 + index // columns * (PANEL + 3 * GAP)
-        for panel, caption, x in zip(
-            _panels(item, skeleton, colours), captions, range(3), strict=True
-        ):
+        panels = zip(_panels(item, skeleton, colours), captions, strict=True)
+        for x, (panel, caption) in enumerate(panels):
             at = (left + x * (PANEL + GAP), upper)
             sheet.paste(panel, at)
             if index < columns:
@@ -157,10 +162,8 @@ def contact_sheet(
     return path
 
 
-def _panels(
-    item: SheetItem, skeleton: Skeleton, colours: Sequence[RGB]
-) -> tuple[Pictures.Image, Pictures.Image, Pictures.Image]:
-    """True keypoints, prediction and response maps of one item, (PANEL, PANEL) each."""
+def _panels(item: SheetItem, skeleton: Skeleton, colours: Sequence[RGB]) -> list[Pictures.Image]:
+    """True keypoints, prediction and maps of one item, (PANEL, PANEL) each."""
     side = PANEL * OVERSAMPLE
     scale = side / max(item.image.size)
     size = (max(1, round(item.image.width * scale)), max(1, round(item.image.height * scale)))
@@ -176,13 +179,14 @@ def _panels(
     def to_panel(pose: Pose) -> NDArray[np.float64]:
         return pose.xy * scale + offset
 
-    true, predicted, heat = framed(crop), framed(crop), framed(_heat(dim, item.maps, colours))
+    true, predicted = framed(crop), framed(crop)
+    heat = [framed(_heat(dim, maps, colours)) for maps in item.maps.values()]
     _draw_pose(predicted, to_panel(item.prediction), item.prediction, skeleton, colours)
     if item.truth is not None:
         both = item.truth.present & item.prediction.present
         _draw_errors(predicted, to_panel(item.truth)[both], to_panel(item.prediction)[both])
         _draw_pose(true, to_panel(item.truth), item.truth, skeleton, colours)
-    return (true.reduce(OVERSAMPLE), predicted.reduce(OVERSAMPLE), heat.reduce(OVERSAMPLE))
+    return [panel.reduce(OVERSAMPLE) for panel in (true, predicted, *heat)]
 
 
 def _draw_pose(

@@ -23,15 +23,15 @@ CROP_SIDE = 384
 
 
 def crop_of(instance: Instance, maps: ResponseMaps | None) -> tuple[Affine, tuple[int, int]]:
-    """The crop that the response maps cover; without maps, the padded box in a square.
+    """The crop that response maps and heatmaps cover; without maps, the padded box in a square.
 
     Returns:
         (2, 3) image pixels to crop pixels, and the height and width of the crop.
     """
-    if maps is None or not maps.response.size:
+    if maps is None or not maps.read.size:
         size_hw = (CROP_SIDE, CROP_SIDE)
         return crop_affine(instance.box, size_hw), size_hw
-    rows, columns = maps.response.shape[1:]
+    rows, columns = maps.read.shape[1:]
     scale = CROP_SIDE / max(rows, columns)
     height, width = round(rows * scale), round(columns * scale)
     return scale_affine(maps.crop, (width / columns, height / rows)), (height, width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from labelkit.project.images import image_file, open_upright
 from labelkit.project.outputs import check_output
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
-from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.project.response_pictures import HEATMAP, KINDS, RESPONSE, MapPictures
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import cut
@@ -138,7 +138,7 @@ class Card(NamedTuple):
     Attributes:
         width, height: of the crop in pixels.
         photo: the crop, as a data URL.
-        maps: K response maps over the crop as data URLs; empty without any.
+        maps: by what they are called, K maps over the crop as data URLs.
         lines, dots: drawn over the crop.
         caption: lines of text.
     """
@@ -146,7 +146,7 @@ class Card(NamedTuple):
     width: int
     height: int
     photo: str
-    maps: Sequence[str]
+    maps: Mapping[str, Sequence[str]]
     lines: Sequence[Line]
     dots: Sequence[Dot]
     caption: Sequence[str]
@@ -159,7 +159,11 @@ def page(title: str, skeleton: Skeleton, cards: Sequence[Card]) -> str:
     )
     keypoints = list(zip(skeleton.keypoints, keypoint_colours(skeleton), strict=True))
     return templates.get_template("page.html").render(
-        title=title, mark=MARK, keypoints=keypoints, cards=cards
+        title=title,
+        mark=MARK,
+        keypoints=keypoints,
+        cards=cards,
+        kinds=list(dict.fromkeys(name for card in cards for name in card.maps)),
     )
 
 
@@ -176,12 +180,13 @@ def _card(
     crop = cut(open_upright(image_file(project.images_root, instance.image.path)), affine, size_hw)
     stream = io.BytesIO()
     Pictures.fromarray(crop).save(stream, format="JPEG", quality=82)
-    maps: list[str] = []
-    if found is not None and pictures is not None and found.response.size:
-        maps = [
-            _data_url("png", _coloured(pictures.get(RESPONSE, k, instance.id), colour))
-            for k, colour in enumerate(keypoint_colours(skeleton))
-        ]
+    maps: dict[str, list[str]] = {}
+    for kind in (HEATMAP, RESPONSE):
+        if found is not None and pictures is not None and getattr(found, kind).size:
+            maps[KINDS[kind]] = [
+                _data_url("png", _coloured(pictures.get(kind, k, instance.id), colour))
+                for k, colour in enumerate(keypoint_colours(skeleton))
+            ]
 
     def in_crop(pose: Pose | None) -> Pose | None:
         if pose is None:

@@ -15,6 +15,7 @@ from labelkit.domain.skeleton import Skeleton, make_skeleton, skeleton_from_tabl
 from labelkit.errors import CheckpointError, MissingDependencyError, WaitingForLabels
 from labelkit.progress import Progress
 from labelkit.project.project import Project, is_main_process
+from labelkit.project.rounds import read_from
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.settings import preset_of
 
@@ -238,9 +239,7 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
             f"the project has {skeleton.name!r}.",
             advice,
         )
-    training = header.get("training", {})
-    earlier = "heatmaps" if training.get("located") else "response"  # until 2026-11-28
-    network.reader.read_from = training.get("read_from", earlier)  # type: ignore[union-attr]
+    network.reader.read_from = read_from(header.get("training", {}))  # type: ignore[union-attr]
     return network, header
 
 

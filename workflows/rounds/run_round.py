@@ -179,9 +179,9 @@ def _predict(
 def keep_maps(found: Iterable[PredictionWithMaps], writer: MapWriter) -> Iterator[Prediction]:
     """Pass predictions on, after writing their maps."""
     for item in found:
-        writer.add(
-            item.prediction.instance_id, item.to_cells.ravel().tolist(), item.response, item.cams
-        )
+        crop = item.to_cells.ravel().tolist()
+        id_ = item.prediction.instance_id
+        writer.add(id_, crop, item.response, item.heatmaps, item.cams)
         yield item.prediction
 
 

@@ -97,7 +97,7 @@ def open_dataset(
         project: see `open_project`.
         instances: groups of a crop and its image, instead of whole images.
         rounds: names of the rounds' fields.
-        with_maps: also fields for response maps and CAMs.
+        with_maps: also fields for response maps, heatmaps and CAMs.
 
     Returns:
         the dataset, and whether it is new.

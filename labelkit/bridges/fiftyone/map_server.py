@@ -1,4 +1,4 @@
-"""Serves pictures of response maps to the FiftyOne App, on this machine only.
+"""Serves pictures of response maps, heatmaps and CAMs to the FiftyOne App, on this machine only.
 
 A heatmap in the App is an address. Ours have no files behind them: a picture is made when the App
 requests it.
@@ -13,11 +13,11 @@ from threading import Lock, Thread
 from types import TracebackType
 
 from labelkit.errors import LabelkitError
-from labelkit.project.response_pictures import MapPictures
+from labelkit.project.response_pictures import KINDS, MapPictures
 
 HOST = "127.0.0.1"
 
-_PATH = re.compile(r"/maps/(\d{3,})/(response|cam)/(\d+)/([0-9a-f]{16}(?:-\d+)?)\.png")
+_PATH = re.compile(rf"/maps/(\d{{3,}})/({'|'.join(KINDS)})/(\d+)/([0-9a-f]{{16}}(?:-\d+)?)\.png")
 _THIS_MACHINE = re.compile(r"(?:https?://)?(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?")
 
 
@@ -27,7 +27,7 @@ def map_url(port: int, number: int, kind: str, keypoint: int, id_: str) -> str:
     Args:
         port: of the server.
         number: of the round.
-        kind: "response" or "cam".
+        kind: see `KINDS`.
         keypoint: its index.
         id_: of an instance (a map over its crop) or of an image (a map over all of it).
     """

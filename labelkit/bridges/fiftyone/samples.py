@@ -22,7 +22,7 @@ from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.findings import ReviewItem
-from labelkit.project.response_pictures import CAM, KINDS, RESPONSE
+from labelkit.project.response_pictures import CAM, HEATMAP, KINDS, RESPONSE
 
 BOXES, HUMAN = "boxes", "human"
 
@@ -35,11 +35,11 @@ LABEL_NEXT, EXCLUDE = "label-next", "exclude"
 #: Slices of a group: the crop of an instance, and its image.
 CROP_SLICE, IMAGE_SLICE = "instance", "image"
 
-_PREFIX = {RESPONSE: "map", CAM: "cam"}
+_PREFIX = {RESPONSE: "map", HEATMAP: "heatmap", CAM: "cam"}
 
 Floats = NDArray[np.float64]
-#: (kind, keypoint index, id of an instance or image) -> address of its map.
-MapUrl = Callable[[str, int, str], str]
+#: (kind, keypoint index, id of an instance or image) -> address of its map; None without one.
+MapUrl = Callable[[str, int, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +184,12 @@ def _document(
     if map_url is not None:
         for kind in KINDS:
             for index, name in enumerate(map_fields(skeleton, kind)):
-                document[name] = {
+                address = map_url(kind, index, map_id)
+                document[name] = address and {
                     "_id": _object_id(name, key),
                     "_cls": "Heatmap",
                     "tags": [],
-                    "map_path": map_url(kind, index, map_id),
+                    "map_path": address,
                 }
     return document
 

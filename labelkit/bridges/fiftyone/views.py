@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labelkit.bridges.fiftyone.samples import BOXES, EXCLUDE, HUMAN, LABEL_NEXT, map_fields
 from labelkit.domain.colours import keypoint_colours, rgb_of
 from labelkit.domain.skeleton import Skeleton
-from labelkit.project.response_pictures import CAM, RESPONSE
+from labelkit.project.response_pictures import KINDS, RESPONSE
 
 UNCERTAIN = "most uncertain"
 
@@ -96,30 +97,26 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
         dataset: see `open_dataset`.
         skeleton: of the project.
         rounds: names of the rounds' fields, newest last.
-        with_maps: whether the dataset has response maps and CAMs.
+        with_maps: whether the dataset has maps of any kind.
     """
     import fiftyone as fo
 
     colours = keypoint_colours(skeleton)
     config = dataset.app_config
-    maps = {kind: map_fields(skeleton, kind) for kind in (RESPONSE, CAM)}
+    maps = {kind: map_fields(skeleton, kind) for kind in KINDS}
     if config.color_scheme is None:
-        fields, scales = [], []
-        for names in maps.values():
-            for name, colour in zip(names, colours, strict=True):
-                fields.append({"path": name, "fieldColor": colour})
-                stops = [{"value": 0, "color": "rgb(0, 0, 0)"}, {"value": 1, "color": _rgb(colour)}]
-                scales.append({"path": name, "list": stops})
         config.color_scheme = fo.ColorScheme(
             color_by="field",
             color_pool=colours,
             multicolor_keypoints=True,
             show_skeletons=True,
             opacity=0.8,
-            fields=fields,
-            colorscales=scales,
+            fields=[],
+            colorscales=[],
         )
     schema = dataset.get_field_schema()
+    of_maps = [dict(zip(names, colours, strict=True)) for names in maps.values()]
+    _colour_maps(config.color_scheme, ChainMap(*of_maps))
     _colour_fields(config.color_scheme, schema, rounds)
     facts = ["uncertainty", "error", "oks", "correction", "instances", "annotators"]
     facts += ["swaps", "map_disagrees", "not_found", "answered_absent"]
@@ -130,7 +127,7 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
         ("review", facts, True),
     ]
     if with_maps or maps[RESPONSE][0] in schema:
-        groups += [("response maps", list(maps[RESPONSE]), False), ("CAMs", list(maps[CAM]), False)]
+        groups += [(title, list(maps[kind]), False) for kind, title in KINDS.items()]
     taken = {path for _, paths, _ in groups for path in paths}
     groups.append(("other", [name for name in schema if name not in taken], False))
     config.sidebar_groups = [
@@ -147,6 +144,16 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
         }
         dataset.info = dataset_info
     dataset.save()
+
+
+def _colour_maps(scheme: Any, colours: Mapping[str, str]) -> None:
+    """Colour maps that have no colour yet, from black to that of their keypoint."""
+    known = {field["path"] for field in scheme.fields}
+    for name, colour in colours.items():
+        if name not in known:
+            stops = [{"value": 0, "color": "rgb(0, 0, 0)"}, {"value": 1, "color": _rgb(colour)}]
+            scheme.fields += [{"path": name, "fieldColor": colour}]
+            scheme.colorscales = [*(scheme.colorscales or []), {"path": name, "list": stops}]
 
 
 def _colour_fields(scheme: Any, schema: Iterable[str], rounds: Sequence[str]) -> None:

@@ -316,7 +316,8 @@ def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(proje
     config = dataset.app_config
     assert config.color_scheme.color_pool == list(keypoint_colours(SKELETON))
     fields = {row["path"]: row["fieldColor"] for row in config.color_scheme.fields}
-    assert fields["map_nose"] == fields["cam_nose"] == keypoint_colours(SKELETON)[0]
+    nose = {fields[name] for name in ("map_nose", "heatmap_nose", "cam_nose")}
+    assert nose == {keypoint_colours(SKELETON)[0]}
     # The pool is for keypoints: a field without a colour of its own would take one first.
     assert fields.keys() >= set(dataset.get_field_schema())
     assert config.color_scheme.label_tags
@@ -327,8 +328,24 @@ def test_the_app_shows_the_colours_of_label_studio_and_folds_the_maps_away(proje
         "map_right_paw",
         "map_tail",
     ]
-    assert groups["response maps"].expanded is groups["CAMs"].expanded is False
+    assert groups["heatmaps"].paths[0] == "heatmap_nose"
+    for name in ("response maps", "heatmaps", "CAMs"):
+        assert not groups[name].expanded
     assert config.active_fields.paths == ["boxes", "human", "round_000"]
+
+
+def test_heatmaps_get_their_colours_in_a_dataset_of_an_earlier_version_too(project: Project):
+    dataset = opened(project)
+    dress(dataset, SKELETON, ["round_000"], True)
+    scheme = dataset.app_config.color_scheme
+    for part in ("fields", "colorscales"):
+        kept = [row for row in getattr(scheme, part) if not row["path"].startswith("heatmap_")]
+        setattr(scheme, part, kept)
+    dataset.save()
+    dress(dataset, SKELETON, ["round_000"], True)
+    for part in ("fields", "colorscales"):
+        paths = [row["path"] for row in getattr(dataset.app_config.color_scheme, part)]
+        assert paths.count("heatmap_nose") == paths.count("map_nose") == 1
 
 
 def test_the_users_ticks_stay_until_there_is_a_new_round(project: Project):

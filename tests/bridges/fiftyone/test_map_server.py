@@ -21,7 +21,7 @@ INSTANCE = make_instance(make_image())
 def server(tmp_path: Path) -> Iterator[MapServer]:
     path = tmp_path / "maps.parquet"
     with MapWriter(path, ["nose"]) as writer:
-        writer.add(INSTANCE.id, (1, 0, 0, 0, 1, 0), np.ones((1, 2, 2)), np.ones((1, 2, 2)))
+        writer.add(INSTANCE.id, (1, 0, 0, 0, 1, 0), *[np.ones((1, 2, 2))] * 3)
 
     def open_round(number: int) -> MapPictures:
         if number != 0:

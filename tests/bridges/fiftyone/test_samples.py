@@ -82,7 +82,14 @@ def test_maps_are_addresses_one_field_a_keypoint_and_kind():
     made = document(url=lambda kind, keypoint, id_: f"{kind}/{keypoint}/{id_}")
     assert made["map_left_paw"]["map_path"] == f"response/1/{IMAGE.id}"
     assert made["cam_tail"]["map_path"] == f"cam/3/{IMAGE.id}"
+    assert made["heatmap_nose"]["map_path"] == f"heatmap/0/{IMAGE.id}"
     assert "map_left_paw" not in document()
+
+
+def test_a_kind_of_maps_that_a_round_lacks_replaces_the_addresses_of_another_round():
+    made = document(url=lambda kind, keypoint, id_: None if kind == "heatmap" else id_)
+    assert made["heatmap_nose"] is None  # missing would leave the address that is stored
+    assert made["map_nose"]["map_path"] == IMAGE.id
 
 
 def test_hostile_names_get_different_fields():

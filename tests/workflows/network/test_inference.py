@@ -129,14 +129,14 @@ def test_there_is_one_prediction_for_each_instance_in_order(instances, tmp_path)
 
 def test_the_maps_come_with_the_affine_from_the_image_to_their_cells(instances, tmp_path):
     item = predicted(Scripted(PLACES), instances, tmp_path)[0]
-    assert item.response.shape == (4, 8, 8)
+    assert item.response.shape == item.heatmaps.shape == (4, 8, 8)
     there = apply_affine(item.to_cells, item.prediction.pose.xy)
     assert there == pytest.approx(np.array(PLACES), abs=1e-3)
 
 
 def test_the_score_of_a_keypoint_is_the_confidence_of_its_map(instances, tmp_path):
     item = predicted(Scripted(PLACES, peak=0.25), instances, tmp_path)[0]
-    maps = torch.from_numpy(item.response)
+    maps = torch.from_numpy(item.heatmaps)
     assert item.prediction.pose.score == pytest.approx(confidence(maps, *refine(maps)).numpy())
     assert item.prediction.score == pytest.approx(item.prediction.pose.score.mean())
 
@@ -152,6 +152,26 @@ def test_response_maps_are_scaled_to_a_peak_of_one(instances, tmp_path):
     item = predicted(Scripted(PLACES), instances, tmp_path, "response")[0]
     assert item.response.max(axis=(1, 2)) == pytest.approx([1.0] * 4)
     assert item.cams.max(axis=(1, 2)) == pytest.approx([1.0] * 4)
+
+
+def test_response_maps_stay_response_maps_once_heatmaps_are_read(instances, tmp_path):
+    class Elsewhere(Scripted):
+        """Attends where the heatmaps of its keypoints, in reverse, are high."""
+
+        def forward(self, image):
+            output = super().forward(image)
+            output.response = output.response.flip(1)
+            return output
+
+    network = Elsewhere(PLACES)
+    network.reader.rotations = (20.0, -20.0)  # averages heatmaps alone
+    free = predicted(network, instances, tmp_path, "response")[0]
+    located = predicted(network, instances, tmp_path, "heatmaps")[0]
+    assert np.array_equal(free.response, located.response)
+    assert free.heatmaps.shape == (4, 0, 0)
+    assert located.prediction.xy == pytest.approx(free.prediction.xy[::-1], abs=2.5)
+    peaks = located.heatmaps.reshape(4, -1).argmax(axis=1)
+    assert np.array_equal(peaks, located.response[::-1].reshape(4, -1).argmax(axis=1))
 
 
 def test_presence_is_a_probability(instances, tmp_path):

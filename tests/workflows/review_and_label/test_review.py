@@ -79,6 +79,12 @@ def test_the_address_of_a_map_leads_to_a_picture(reviewed: Trained):
     assert source.get(kind, int(keypoint), name.removesuffix(".png")).startswith(b"\x89PNG")
 
 
+def test_a_location_free_round_has_response_maps_but_no_heatmaps(reviewed: Trained):
+    sample = loaded(run(reviewed)).first()
+    assert sample.map_left_knee.map_path.split("/")[-4:-2] == ["000", "response"]
+    assert sample.heatmap_left_knee is None
+
+
 def test_the_second_run_changes_nothing(reviewed: Trained):
     run(reviewed)
     report = run(reviewed)
@@ -114,8 +120,14 @@ def test_after_corrections_and_a_retrain_the_same_samples_hold_the_new_round(rev
     assert len(dataset.load_saved_view("annotator simulated annotator")) == len(labelled)
     assert all(len(sample.round_001.keypoints) == 1 for sample in dataset)
     assert all(len(sample.round_000.keypoints) == 1 for sample in dataset)
+    sample = dataset.first()
+    assert sample.map_neck.map_path.split("/")[-4:-2] == ["001", "response"]
+    assert sample.heatmap_neck.map_path.split("/")[-4:-2] == ["001", "heatmap"]
     earlier = run(reviewed, number=0)
     assert (earlier.round, earlier.updated) == (0, 24)
+    sample = loaded(earlier).first()
+    assert sample.map_neck.map_path.split("/")[-4:-2] == ["000", "response"]
+    assert sample.heatmap_neck is None  # not that of round 001
 
 
 def test_with_instances_each_has_a_crop_grouped_with_its_image(reviewed: Trained):

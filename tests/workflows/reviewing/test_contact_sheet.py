@@ -15,17 +15,19 @@ from labelkit.workflows.reviewing.contact_sheet import (
     _heat,
     _panels,
     contact_sheet,
+    sheet_item,
 )
 
 GREY = (90, 90, 90)
 
 
-def make_item(truth=True, size=(40, 40), count=4):
+def make_item(truth=True, size=(40, 40), count=4, kinds=("response maps",)):
     xy = np.linspace(5, 35, count)[:, None].repeat(2, axis=1)
     pose = make_pose(xy)
     maps = np.zeros((count, 8, 8))
     maps[:, 2, 2] = 1.0
-    return SheetItem(Pictures.new("RGB", size, GREY), pose if truth else None, pose, maps)
+    named = dict.fromkeys(kinds, maps)
+    return SheetItem(Pictures.new("RGB", size, GREY), pose if truth else None, pose, named)
 
 
 def test_the_sheet_is_as_large_as_its_items_need(tmp_path):
@@ -69,8 +71,8 @@ def test_maps_of_a_model_without_any_leave_the_picture_alone():
 
 def test_absent_keypoints_are_not_drawn():
     pose = make_pose([(5, 5)] * 4, visibility=[0, 0, 0, 0])
-    item = SheetItem(Pictures.new("RGB", (40, 40), GREY), pose, pose, np.zeros((4, 8, 8)))
-    _, predicted, _ = _panels(item, stick_skeleton(), [(255, 0, 0)] * 4)
+    item = SheetItem(Pictures.new("RGB", (40, 40), GREY), pose, pose, {})
+    _, predicted = _panels(item, stick_skeleton(), [(255, 0, 0)] * 4)
     assert predicted.getcolors() == [(PANEL * PANEL, GREY)]
 
 
@@ -82,8 +84,24 @@ def test_names_in_any_script_and_a_single_keypoint_fit(tmp_path):
     assert contact_sheet([make_item(count=1)], single, tmp_path / "b.png", title="x").is_file()
 
 
+def test_a_sheet_item_has_the_maps_that_there_are_by_name():
+    image, pose = Pictures.new("RGB", (40, 40), GREY), make_pose([(5, 5)] * 4)
+    maps, none = np.ones((4, 8, 8)), np.zeros((4, 0, 0))
+    to_cells = (0.2, 0, 0, 0, 0.2, 0)
+    both = sheet_item(image, to_cells, maps, 2 * maps, pose, None)
+    assert list(both.maps) == ["response maps", "heatmaps"]
+    assert both.maps["heatmaps"].max() == 2
+    assert both.image.size == (80, 80)
+    assert list(sheet_item(image, to_cells, maps, none, pose, None).maps) == ["response maps"]
+    assert list(sheet_item(image, to_cells, none, maps, pose, None).maps) == ["heatmaps"]
+
+
+KINDS = ("response maps", "heatmaps")
+
+
+@pytest.mark.parametrize("kinds", [KINDS, KINDS[:1]])
 @pytest.mark.parametrize("truth", [True, False])
-def test_only_a_sheet_with_true_keypoints_has_captions_for_them(tmp_path, monkeypatch, truth):
+def test_the_captions_name_what_the_panels_show(tmp_path, monkeypatch, truth, kinds):
     written = []
     plain = ImageDraw.ImageDraw.text
 
@@ -92,6 +110,9 @@ def test_only_a_sheet_with_true_keypoints_has_captions_for_them(tmp_path, monkey
         return plain(self, at, words, *more, **named)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
-    contact_sheet([make_item(truth=truth)], stick_skeleton(), tmp_path / "a.png", title="x")
-    assert written[-3:] == list(CAPTIONS_WITH_TRUTH if truth else CAPTIONS)
+    item = make_item(truth=truth, kinds=kinds)
+    contact_sheet([item], stick_skeleton(), tmp_path / "a.png", title="x")
+    panels = [*(CAPTIONS_WITH_TRUTH if truth else CAPTIONS), *kinds]
+    assert written[-len(panels) :] == panels
+    assert len(_panels(item, stick_skeleton(), [GREY] * 4)) == len(panels)
     assert ("true keypoints" in written) == truth

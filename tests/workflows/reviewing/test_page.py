@@ -15,7 +15,7 @@ from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.reviewing.page import page, review_html
+from labelkit.workflows.reviewing.page import Card, page, review_html
 from labelkit.workflows.sync.pull_file import pull_file
 
 
@@ -48,6 +48,29 @@ def test_the_page_shows_the_most_uncertain_with_keypoints_and_a_map_for_each(tra
     assert len([image for image in tags["img"] if image["class"] == "photo"]) == 6
     assert len([image for image in tags["img"] if image["class"] == "map"]) == 6 * 14
     assert len([dot for dot in tags["circle"] if "data-k" in dot]) > 6
+
+
+def test_each_kind_of_map_is_named_and_one_is_chosen(trained: Trained):
+    maps = {"heatmaps": ["data:,a", "data:,b"], "response maps": ["data:,c", "data:,d"]}
+    card = Card(10, 10, "data:,", maps, [], [], ["a"])
+    tags = Tags(page("two kinds", make_skeleton("s", ["head", "tail"]), [card]))
+    choices = [(tag["value"], "checked" in tag) for tag in tags["input"]]
+    assert choices == [("heatmaps", True), ("response maps", False)]
+    assert {"heatmaps", "response maps"} <= set(tags.texts)
+    shown = [(i["data-kind"], i["data-k"], i["src"]) for i in tags["img"] if i["class"] == "map"]
+    assert shown == [
+        ("heatmaps", "0", "data:,a"),
+        ("heatmaps", "1", "data:,b"),
+        ("response maps", "0", "data:,c"),
+        ("response maps", "1", "data:,d"),
+    ]
+
+
+def test_a_location_free_round_has_response_maps_alone(trained: Trained):
+    path = trained.folder / "review.html"
+    review_html(trained.project, trained.store, Silent(), path, limit=1)
+    tags = Tags(path.read_text(encoding="utf-8"))
+    assert [tag["value"] for tag in tags["input"]] == ["response maps"]
 
 
 def test_the_page_fetches_nothing(trained: Trained):

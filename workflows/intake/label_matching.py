@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labelkit.domain.annotation import Annotation
 from labelkit.domain.instance import Image
@@ -72,7 +72,13 @@ def match_labels(
     Raises:
         FormatError: on the first item that cannot be used.
     """
-    images = finder.find((item.image_path for item in annotations), str(path), also=listed)
+    notes = []
+    paths = [item.image_path for item in annotations]
+    images = finder.find(paths, str(path), also=listed)
+    if not images and (images := _beside([*paths, *listed], path, finder, images_root)):
+        notes.append(
+            f"{path} names another folder, as in {paths[0]}: its images are taken from its own."
+        )
     found = []
     missing: Counter[str] = Counter()
     for item in annotations:
@@ -83,7 +89,6 @@ def match_labels(
             found.append((image, item))
     refuse_missing(missing, path, bool(found), handling)
     single = [(image, item) for image, item in found if not item.iscrowd]
-    notes = []
     if crowds := len(found) - len(single):
         regions = counted(crowds, "crowd region")
         notes.append(f"Left out {regions} of {path.name}: not single objects.")
@@ -101,6 +106,23 @@ def match_labels(
     return Matched(
         once, list(empty.values()), list(missing.elements()), [*notes, *changes, *differences]
     )
+
+
+def _beside(
+    paths: Sequence[str], file: Path, finder: ImageFinder, images_root: Path
+) -> dict[str, Image]:
+    """Images of these names in the folder of their label file, which may have been renamed."""
+    folder = file.resolve().parent
+    names = {path: PurePosixPath(path).name for path in paths}
+    if not folder.is_relative_to(images_root.resolve()) or len(set(names.values())) < len(names):
+        return {}
+    inside = PurePosixPath(folder.relative_to(images_root.resolve()).as_posix())
+    found = finder.find((str(inside / name) for name in names.values()), str(file))
+    return {
+        path: found[str(inside / name)]
+        for path, name in names.items()
+        if str(inside / name) in found
+    }
 
 
 def refuse_missing(missing: Counter[str], path: Path, any_found: bool, handling: Handling) -> None:

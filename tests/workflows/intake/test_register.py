@@ -220,6 +220,31 @@ def test_a_copy_is_taken_once_with_a_note_and_its_labels_are_compared(place):
     assert any("copy.png (of 0.png: 5.0 pixels)" in note for note in report.notes)
 
 
+# Folders
+
+
+def test_a_label_file_that_names_a_former_folder_means_the_images_beside_it(place):
+    video = place.frames / "video renamed"
+    write_picture(video / "img1.png", SIZE, seed=9)
+    table = "scorer,a,a\nbodyparts,nose,nose\ncoords,x,y\nlabeled-data/video/img1.png,5,6\n"
+    (video / "CollectedData_a.csv").write_text(table)
+    file = read_label_file(video / "CollectedData_a.csv", None)
+    place.project = create_project(place.folder / "dlc", place.frames, file.skeleton)
+    with LabelStore.open(place.project.store_url) as store:
+        report = register(
+            place.project,
+            store,
+            Silent(),
+            labels=[file],
+            boxes=None,
+            skip_unreadable=False,
+            handling=Handling(),
+        )
+    assert place.poses()[0].xy.tolist() == [[5, 6]]
+    assert ("video renamed/img1.png", Box(0, 0, 100, 80), "whole-image") in place.instances()
+    assert any("labeled-data/video/img1.png" in note for note in report.notes)
+
+
 # Label Studio
 
 

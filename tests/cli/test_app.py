@@ -84,7 +84,7 @@ def test_2_for_options_that_make_no_sense(trained, arguments, named, monkeypatch
     [
         (["retrain", "--preset", "huge"], "'huge' is not one of 'paper', 'plus', 'tiny'"),
         (["pull", "--take", "mine"], "'mine' is not one of 'theirs', 'ours'"),
-        (["export", "--format", "voc"], "'voc' is not one of 'coco', 'yolo', 'visibility'"),
+        (["export", "--format", "voc"], "'voc' is not one of 'coco', 'yolo', 'dlc', 'visibility'"),
         (["benchmark", "plain"], "'plain' is not one of 'location-free', 'semi-weak',"),
     ],
 )
@@ -95,9 +95,34 @@ def test_2_for_a_value_that_is_no_choice_names_all_that_are(arguments, choices):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("bootstrap", "--images", "a", "--images", "b"), "--images"),
+        (("evaluate", "--labels=a.json", "--images", "b", "--labels", "b.json"), "--labels"),
+    ],
+)
+def test_2_for_an_option_that_takes_one_value_and_comes_twice(arguments, option):
+    outcome = labelkit(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"{option} is given 2 times" in outcome.err
+
+
+def test_a_flag_may_come_twice_and_labels_any_number_of_times(tmp_path):
+    arguments = ("bootstrap", "--images", tmp_path, "--skip-missing", "--skip-missing")
+    outcome = labelkit(*arguments, "--labels", "a.json", "--labels", "b.json")
+    assert "a.json" in outcome.err  # is missing
+    assert "times" not in outcome.err
+
+
+@pytest.mark.parametrize(
     ("call", "value"),
     [
-        (lambda *it: export(*it, form="voc", predictions=False, output=None, dry_run=True), "voc"),
+        (
+            lambda *it: export(
+                *it, Silent(), form="voc", predictions=False, output=None, dry_run=True
+            ),
+            "voc",
+        ),
         (lambda *it: pull(*it, Silent(), file=None, take="mine"), "mine"),
         (lambda *it: check_options(TrainingOptions(preset="huge")), "huge"),
     ],

@@ -14,7 +14,7 @@ import numpy as np
 
 from labelkit.domain.annotation import Annotation, image_path_from
 from labelkit.domain.instance import Box, Instance, category_names
-from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.pose import ABSENT, UNKNOWN, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, InputError
@@ -151,11 +151,13 @@ def read_boxes(document: Mapping[str, Any], origin: str) -> CocoBoxes:
         origin: name of the file, for messages.
 
     Raises:
-        FormatError: as `read_coco`, and on annotations of several categories or without a box.
+        FormatError: as `read_coco`, on annotations without a box, and on those of several
+            categories, unless these have the same keypoints.
     """
     images, categories, rows = tables(document, origin)
     used = {row["category_id"]: category_name(categories[row["category_id"]]) for row, _ in rows}
-    if len(used) > 1:
+    keypoints = [categories[key].get("keypoints") for key in used]
+    if len(used) > 1 and not (keypoints[0] and all(it == keypoints[0] for it in keypoints)):
         raise FormatError(
             f"{origin} has boxes of several categories: {', '.join(map(repr, used.values()))}.",
             "Keep only the category that you want to label.",
@@ -179,14 +181,15 @@ def write_coco(
 
     Ids are integers that depend only on the image's content and the instance's id, so two exports
     agree on them; `labelkit_id` holds labelkit's own. Pairs, sigmas and layout of the skeleton,
-    which have no field in COCO, are in the "labelkit" of each category.
+    which have no field in COCO, are in the "labelkit" of each category. For a keypoint that is not
+    labelled COCO has no code but that of an absent one: `labelkit_unknown` names them.
 
     Args:
         items: instances with their poses, in image pixels.
         skeleton: of all poses.
         scores: also write `score` (mean over present keypoints) and `keypoint_scores`.
     """
-    image_ids, annotation_ids = _StableIds(), _StableIds()
+    keypoints, image_ids, annotation_ids = skeleton.keypoints, _StableIds(), _StableIds()
     names = category_names((instance for instance, _ in items), skeleton.name)
     categories = {name: id_ for id_, name in enumerate(sorted(set(names.values())), 1)}
     images: dict[str, dict[str, Any]] = {}
@@ -201,7 +204,7 @@ def write_coco(
                 "height": image.height,
                 "labelkit_id": image.id,
             }
-        triplets = np.column_stack([pose.xy, pose.visibility]).tolist()
+        triplets = np.column_stack([pose.xy, pose.visibility.clip(ABSENT)]).tolist()
         row: dict[str, Any] = {
             "id": annotation_ids.number(instance.id),
             "image_id": images[image.id]["id"],
@@ -215,11 +218,12 @@ def write_coco(
         }
         if instance.individual:
             row["labelkit_individual"] = instance.individual
+        if not pose.known.all():
+            row["labelkit_unknown"] = [keypoints[k] for k in np.flatnonzero(~pose.known)]
         if scores:
             row["score"] = float(pose.score[pose.present].mean()) if pose.present.any() else 0.0
             row["keypoint_scores"] = pose.score.tolist()
         annotations.append(row)
-    keypoints = skeleton.keypoints
     shared = {
         "supercategory": skeleton.name,
         "keypoints": list(keypoints),
@@ -415,6 +419,7 @@ def _annotation(
         pose,
         bool(row.get("iscrowd", 0)),
         category,
+        str(row.get("labelkit_individual") or ""),
     )
 
 
@@ -445,6 +450,13 @@ def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
             "Write x, y, v for every keypoint of the category, absent ones as 0, 0, 0.",
         )
     triplets = np.array(values).reshape(count, 3)
+    if (triplets[:, 2] < ABSENT).any():
+        raise FormatError(
+            f"{item}: visibility {triplets[:, 2].min():g} is not 0 (absent), 1 (occluded) or 2 "
+            "(visible).",
+            "Correct it.",
+        )
+    triplets[np.isin(skeleton.keypoints, row.get("labelkit_unknown", [])), 2] = UNKNOWN
     scores = row.get("keypoint_scores")
     score = np.ones(count) if scores is None else numbers(scores, "keypoint_scores", item)
     try:

@@ -130,7 +130,7 @@ def _skeleton(
 ) -> Skeleton:
     if isinstance(extension, Mapping):
         return Skeleton(
-            name,
+            str(extension.get("name") or name),
             tuple(keypoints),
             tuple(links),
             tuple((keypoints.index(a), keypoints.index(b)) for a, b in extension["pairs"]),

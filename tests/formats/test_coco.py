@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from labelkit.domain.annotation import Annotation
 from labelkit.domain.instance import Box, Image, Instance
-from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.coco import CocoFile, read_boxes, read_coco, write_coco
@@ -223,6 +224,34 @@ def test_boxes_of_several_categories_or_without_bbox_are_refused():
         read_boxes(text, "f.json")
 
 
+def test_boxes_of_categories_with_the_same_keypoints_are_objects_of_one_project():
+    text = document()
+    names = text["categories"][0]["keypoints"]
+    text["categories"].append({"id": 4, "name": "rat", "keypoints": names})
+    for row, category in zip(text["annotations"], (text["categories"][0]["id"], 4), strict=False):
+        row |= {"category_id": category, "bbox": [1, 2, 3, 4]}
+    found = read_boxes(text, "f.json").annotations
+    assert {item.category for item in found} == {"mouse", "rat"}
+
+
+def test_category_and_individual_of_each_object_come_back_with_one_skeleton():
+    skeleton = make_skeleton("animal", ("nose",))
+    image, pose = Image("a.jpg", "ab" * 32, 9, 9), human_pose([[1, 1]], [2])
+    named = (("jaguar", "m1"), ("antelope", ""), ("jaguar", ""), ("", ""))
+    items = [
+        (replace(instance(image, n, Box(n, 0, 5, 5), 25), category=what, individual=who), pose)
+        for n, (what, who) in enumerate(named)
+    ]
+    written = write_coco(items, skeleton)
+    assert [c["name"] for c in written["categories"]] == ["animal", "antelope", "jaguar"]
+    assert [row["category_id"] for row in written["annotations"]] == [3, 2, 3, 1]
+    back = read_coco(json.loads(json.dumps(written)), "f.json")
+    assert back.skeleton == skeleton
+    assert [(a.category, a.individual) for a in back.annotations] == [*named[:3], ("animal", "")]
+    (only_one,) = write_coco(items[1:2], skeleton)["categories"]
+    assert (only_one["id"], only_one["name"]) == (1, "antelope")
+
+
 def test_a_written_annotation_worked_by_hand():
     image = Image("a.jpg", "ab" * 32, 100, 50)
     pose = human_pose([[1.5, 2.25], [9, 9]], [1, 0])
@@ -283,3 +312,24 @@ def test_a_skeleton_without_mirror_pairs_survives():
     image = Image("a.jpg", "0f" * 32, 9, 9)
     item = (instance(image, 0, Box(0, 0, 1, 1), 1), human_pose([[1, 1], [2, 2]], [2, 2]))
     assert read_coco(write_coco([item], skeleton), "f").skeleton == skeleton
+
+
+def test_an_unknown_keypoint_is_written_as_not_labelled_and_read_back_as_unknown():
+    skeleton = make_skeleton("mouse", ["nose", "tail", "wing"])
+    pose = human_pose([(1.5, 2.0), (0, 0), (0, 0)], [2, 0, UNKNOWN])
+    image = Image("a.png", "0" * 64, 10, 10)
+    one = instance(image, 0, Box(0, 0, 10, 10), 100.0)
+    row = write_coco([(one, pose)], skeleton)["annotations"][0]
+    assert row["keypoints"] == [1.5, 2.0, 2, 0, 0, 0, 0, 0, 0]
+    assert (row["num_keypoints"], row["labelkit_unknown"]) == (1, ["wing"])
+    back = read_coco(write_coco([(one, pose)], skeleton), "k.json")
+    assert only(back).pose == pose
+    known = human_pose(pose.xy, [2, 0, 0])
+    assert "labelkit_unknown" not in write_coco([(one, known)], skeleton)["annotations"][0]
+
+
+def test_a_negative_visibility_is_no_code_of_coco():
+    wrong = document()
+    wrong["annotations"][0]["keypoints"][5] = -1
+    with pytest.raises(FormatError, match=r"annotation 41.*-1"):
+        read_coco(wrong, "k.json")

@@ -54,12 +54,12 @@ class VisibilityAnswer:
     Attributes:
         image_path: as the file writes it, with forward slashes.
         reference: instance id, or ordinal of the box in its image; "" where the image has one.
-        presence: (K,) bool, True where the keypoint can be seen.
+        presence: (K,) whether the keypoint can be seen: -1 unknown, 0 no, 1 yes.
     """
 
     image_path: str
     reference: str
-    presence: NDArray[np.bool_]
+    presence: NDArray[np.int8]
 
 
 def image_path_from(text: str) -> str:

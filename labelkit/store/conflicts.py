@@ -8,11 +8,12 @@ continues to count, and neither side loses anything. Settling records one of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from labelkit.domain.text import named
 from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 
@@ -46,6 +47,18 @@ class Conflict:
     ours: Entry
     theirs: Entry | None
     keypoints: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line: who differs, in which keypoints, by how much, and where to see it."""
+        rows = list(self.rows())
+        distances = [row["distance_px"] for row in rows if row["distance_px"] is not None]
+        apart = f", up to {max(distances):.1f} px apart" if distances else ""
+        where = next((row["task"] for row in rows if row["task"]), self.ours.instance_id)
+        who = (
+            _origin(self.ours) + " and " + ("deleted" if not self.theirs else _origin(self.theirs))
+        )
+        return f"{who}: {named([row['keypoint'] for row in rows])}{apart}: {where}"
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row for each keypoint that differs, with both values.
@@ -139,10 +152,11 @@ def beside_what_is_known(
     for recorded in store.history(entry.instance_id for entry in entries):
         entry = recorded.entry
         known[_key(entry)] = entry
+        id_ = entry.instance_id
         if entry.kind in (KEYPOINTS, WITHDRAWN):
-            latest[entry.instance_id] = entry
+            latest[id_] = _joined(latest.get(id_), entry)
         if entry.kind != SKIP:
-            present[entry.instance_id] = entry
+            present[id_] = _joined(present.get(id_), entry)
     fresh, to_record = [], []
     for entry in entries:
         counting = latest if entry.kind == KEYPOINTS else present
@@ -164,7 +178,8 @@ def beside_what_is_known(
         kept = _kept(ours, entry, known, unseen)
         if kept is not None:
             to_record.append(kept)
-        counting[entry.instance_id] = kept or entry
+        told = _joined(ours, entry)
+        counting[entry.instance_id] = told if kept is None else _joined(told, kept)
         if entry.kind == KEYPOINTS:
             present[entry.instance_id] = latest[entry.instance_id]
     return fresh, to_record
@@ -213,9 +228,20 @@ def _key(entry: Entry) -> tuple[str, ...]:
 
 
 def _agrees(ours: Entry | None, entry: Entry) -> bool:
+    """Whether an entry tells nothing that the one that counts does not tell."""
     if ours is None or ours.kind != entry.kind:
         return False
-    return not differing(ours, entry) if ours.kind == KEYPOINTS else ours.content == entry.content
+    return entry.content.keys() <= ours.content.keys() and not differing(ours, entry)
+
+
+def _joined(before: Entry | None, entry: Entry) -> Entry:
+    """An entry, with what an earlier one of its kind tells about keypoints that it does not name.
+
+    They are those that the skeleton got, or lost, between the two.
+    """
+    if before is None or before.kind != entry.kind:
+        return entry
+    return replace(entry, content={**before.content, **entry.content})
 
 
 def _is_later(one: str, other: str) -> bool:
@@ -223,6 +249,24 @@ def _is_later(one: str, other: str) -> bool:
         return datetime.fromisoformat(one) > datetime.fromisoformat(other)
     except (ValueError, TypeError):  # a source without times
         return False
+
+
+def settled_by_deleting(store: LabelStore, deleted: Mapping[str, Collection[str]]) -> list[Entry]:
+    """What to record for conflicts of which one side was deleted in Label Studio: the other counts.
+
+    Args:
+        store: whose conflicts they are.
+        deleted: references of annotations that are gone, by instance id.
+    """
+    entries = []
+    for conflict in find_conflicts(store):
+        ours, theirs = conflict.ours, conflict.theirs
+        gone = deleted.get(ours.instance_id, ())
+        if theirs is not None and theirs.reference in gone:
+            entries.append(_again(ours, f"{theirs.reference} was deleted"))
+        elif theirs is not None and ours.reference in gone:
+            entries.append(_again(theirs, f"{ours.reference} was deleted"))
+    return entries
 
 
 def find_conflicts(store: LabelStore) -> list[Conflict]:
@@ -276,11 +320,10 @@ def _without(store: LabelStore, deleted: Entry) -> list[Entry]:
     gone |= {
         (deleted.source, it) for it in (deleted.reference, *deleted.shown[HELD].get("gone", ()))
     }
-    newest: Mapping[str, Entry] = {
-        entry.kind: entry
-        for entry in answers
-        if (entry.source, entry.reference) not in gone and HELD not in entry.shown
-    }
+    newest: dict[str, Entry] = {}
+    for entry in answers:
+        if (entry.source, entry.reference) not in gone and HELD not in entry.shown:
+            newest[entry.kind] = _joined(newest.get(entry.kind), entry)
     return [
         withdrawn,
         *(

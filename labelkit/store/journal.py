@@ -117,11 +117,11 @@ def presence_of(entries: Iterable[Entry], skeleton: Skeleton) -> NDArray[np.int8
     """(K,) whether each keypoint is present: -1 unknown, 0 absent, 1 present.
 
     Args:
-        entries: about one instance, oldest first. The newest that names a keypoint, now or before
-            it was renamed, counts for it; withdrawn answers do not count.
+        entries: about one instance, oldest first. The newest that names a keypoint counts for it;
+            withdrawn answers do not count.
         skeleton: of the project.
     """
-    told = _told(entries, skeleton)
+    told = _told(entries)
     values = [told.get(keypoint, UNKNOWN) for keypoint in skeleton.keypoints]
     codes = [int(v if isinstance(v, int) else v[2] > 0) for v in values]
     return np.array(codes, dtype=np.int8)
@@ -133,17 +133,16 @@ def pose_of(entries: Iterable[Entry], skeleton: Skeleton) -> Pose:
     Args:
         entries, skeleton: as in `presence_of`. A keypoint that no entry names is unknown.
     """
-    told = _told(entries, skeleton)
+    told = _told(entries)
     rows = [told.get(keypoint, (0.0, 0.0, UNKNOWN)) for keypoint in skeleton.keypoints]
     return human_pose([row[:2] for row in rows], np.array([row[2] for row in rows], dtype=int))
 
 
-def _told(entries: Iterable[Entry], skeleton: Skeleton) -> dict[str, Any]:
-    """What is known of each keypoint, by its present name."""
-    now = dict(skeleton.renamed)
+def _told(entries: Iterable[Entry]) -> dict[str, Any]:
+    """What is known of each keypoint, by its name."""
     told: dict[str, Any] = {}
     for entry in entries:
         if entry.kind == WITHDRAWN:
             told.clear()
-        told |= {now.get(name, name): value for name, value in entry.content.items()}
+        told |= entry.content
     return told

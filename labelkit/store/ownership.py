@@ -36,6 +36,7 @@ def open_store(project: Project) -> LabelStore:
     except BaseException:
         store.close()
         raise
+    store.renamed = dict(project.skeleton.renamed)
     if not is_owner:
         store.database.before_first_write = partial(_take, database=store.database, project=project)
     return store
@@ -54,8 +55,9 @@ def _take(connection: Connection, database: Database, project: Project) -> None:
     """Make a project the owner of a store, in the transaction of its first write."""
     if _check(connection, database, project):
         return
-    id_ = project.id or _facts(connection)[ID]
-    if not project.id:
+    # Label Studio projects carry the id of a store that has been used.
+    id_ = project.id if project.id and _is_new(connection) else _facts(connection)[ID]
+    if project.id != id_:
         change_project(project, id=id_)
     connection.execute(delete(meta).where(meta.c.key == ID))
     owner = [{"key": ID, "value": id_}, {"key": NAME, "value": project.name}]
@@ -73,21 +75,28 @@ def _check(connection: Connection, database: Database, project: Project) -> bool
         if facts[ID] != project.id:
             raise _refusal(database, project, f"the project {facts[NAME]!r}", facts[ID])
         return True
-    is_new = connection.scalar(select(image.c.id).limit(1)) is None
-    # What an earlier version left names no owner: its images have to be those of the project.
-    if not (is_new or project.id == facts[ID] or (not project.id and _holds(connection, project))):
+    # What an earlier version left names no owner: it is in the project, or holds its images.
+    is_mine = (
+        _is_new(connection)
+        or project.id == facts[ID]
+        or project.store_url == project.own_store_url
+        or (not project.id and _holds_images(connection, project))
+    )
+    if not is_mine:
         raise _refusal(database, project, "another project", facts[ID])
     return False
+
+
+def _is_new(connection: Connection) -> bool:
+    return connection.scalar(select(image.c.id).limit(1)) is None
 
 
 def _facts(connection: Connection) -> Mapping[str, str]:
     return {row.key: row.value for row in connection.execute(select(meta))}
 
 
-def _holds(connection: Connection, project: Project) -> bool:
-    """Whether a store is in the project's folder, or holds an image of its images folder."""
-    if project.store_url == project.own_store_url:
-        return True
+def _holds_images(connection: Connection, project: Project) -> bool:
+    """Whether an image of a store is in the project's images folder."""
     for row in connection.execute(select(file_stamp.c.path, file_stamp.c.size)):
         path = project.images_root / row.path
         if path.is_file() and path.stat().st_size == row.size:

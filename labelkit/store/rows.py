@@ -65,12 +65,17 @@ def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:
     }
 
 
-def entry_of_row(row: Row[Any]) -> Entry:
-    """An entry from its row, every number exactly as it was recorded."""
+def entry_of_row(row: Row[Any], renamed: Mapping[str, str]) -> Entry:
+    """An entry from its row, every number exactly as it was recorded.
+
+    Args:
+        row: of the journal.
+        renamed: present names of keypoints by their former ones.
+    """
     return Entry(
         instance_id=row.instance_id,
         kind=row.kind,
-        content=json.loads(row.content),
+        content=named_now(json.loads(row.content), renamed),
         source=row.source,
         reference=row.reference,
         version=row.version,
@@ -79,6 +84,11 @@ def entry_of_row(row: Row[Any]) -> Entry:
         lead_time_s=row.lead_time_s,
         shown=json.loads(row.shown),
     )
+
+
+def named_now(content: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The content of an entry by the present names of its keypoints."""
+    return {renamed.get(name, name): value for name, value in content.items()}
 
 
 def exact_json(content: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ class LedgerProject:
     """A Label Studio project that labelkit made.
 
     Attributes:
-        kind: "visibility" or "correction".
+        kind: "visibility" or "correction", with "/one" behind it where its tasks are about one
+            object each.
         project_id: Label Studio's.
         image_url: prefix of image paths; "" if the server reads local files.
         pulled_until: `updated_at` up to which it was read; "" before the first time.
@@ -69,13 +70,13 @@ def sent_tasks(database: Database, kind: str) -> dict[str, str]:
 
     Args:
         database: of the label store.
-        kind: "visibility" or "correction".
+        kind: "visibility" or "correction", whatever their tasks show.
     """
     query = select(
         studio_task.c.server, studio_project.c.project_id, studio_task.c.instances
     ).where(
-        studio_task.c.kind == kind,
-        studio_project.c.kind == kind,
+        studio_task.c.kind.startswith(kind),
+        studio_project.c.kind == studio_task.c.kind,
         studio_project.c.server == studio_task.c.server,
     )
     with database.reading() as connection:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.skeleton import make_skeleton
+from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import FormatError
 from labelkit.formats.visibility_csv import read_visibility_csv, write_visibility_csv
 
@@ -39,7 +40,7 @@ HEADER = "image,nose,left_ear,right_ear\n"
     [
         ("", ["empty"]),
         (HEADER, ["no rows"]),
-        ("image,nose,left_ear\na,1,1\n", ["no column 'right_ear'"]),
+        ("image,instance\na,0\n", ["no column 'nose'"]),
         ("nose,left_ear,right_ear\n1,1,1\n", ["no column 'image'"]),
         ("image,nose,left_ear,right_ear,tail\n", ["column 'tail'"]),
         ("image,nose,nose,left_ear,right_ear\n", ["column 'nose'", "twice"]),
@@ -56,6 +57,20 @@ def test_wrong_content_is_one_error_that_names_the_item(text, named):
         read_visibility_csv(text, MOUSE, "f.csv")
     assert caught.value.problem.startswith("f.csv")
     assert [part for part in named if part not in caught.value.problem] == []
+
+
+def test_a_keypoint_without_a_column_is_unknown_and_so_is_one_that_the_file_calls_so():
+    text = "image,nose,right_ear\na.png,1,0\nb.png,unknown,1\n"
+    answers = read_visibility_csv(text, MOUSE, "f.csv")
+    assert contents(answers) == [("a.png", "", [1, -1, 0]), ("b.png", "", [-1, -1, 1])]
+    written = write_visibility_csv(answers, MOUSE)
+    assert contents(read_visibility_csv(written, MOUSE, "f.csv")) == contents(answers)
+
+
+def test_a_column_may_have_the_former_name_of_its_keypoint():
+    renamed = edited(MOUSE, {"renamed": [["nose", "snout"]]}, "m.toml")
+    text = "image,nose,left_ear,right_ear\na.png,1,0,1\n"
+    assert contents(read_visibility_csv(text, renamed, "f.csv")) == [("a.png", "", [1, 0, 1])]
 
 
 def test_a_keypoint_named_like_another_column_cannot_be_written():

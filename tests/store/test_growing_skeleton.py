@@ -63,10 +63,24 @@ def test_a_removed_keypoint_comes_back_with_its_labels(store):
 def test_a_renamed_keypoint_keeps_its_labels_and_takes_new_ones(store):
     renamed = edited(STICK, {"renamed": [["tail", "tail_base"]]}, "s.toml")
     store.record([placed(ONE, FULL), placed(TWO, FULL)])
+    store.renamed = dict(renamed.renamed)
     store.record([placed(TWO, {"tail_base": [1.0, 1.0, 2]}, "2")])
     poses = store.poses(renamed)
     assert poses[ONE.id] == make_pose()
     assert poses[TWO.id].xy[3].tolist() == [1.0, 1.0]
+    assert [set(it.content) for it in store.latest(["keypoints"])] == [
+        {"nose", "left_paw", "right_paw", "tail_base"},
+        {"tail_base"},
+    ]
+
+
+def test_an_answer_that_is_read_again_is_the_same_under_the_present_name(store):
+    store.record([placed(ONE, FULL)])
+    store.renamed = {"tail": "tail_base"}
+    again = {"tail_base" if name == "tail" else name: value for name, value in FULL.items()}
+    assert store.record([placed(ONE, again), placed(ONE, FULL)]) == (0, 2)
+    with pytest.raises(StoreError, match=r"'1'"):
+        store.record([placed(ONE, {**again, "tail_base": [1.0, 1.0, 2]})])
 
 
 def test_ticks_and_keypoints_add_up_each_for_what_it_names(store):

@@ -3,7 +3,6 @@ from builders import make_pose, stick_skeleton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import StoreError
 from labelkit.store.journal import (
     Entry,
@@ -79,14 +78,6 @@ def test_for_each_keypoint_the_newest_entry_that_names_it_counts():
     assert presence_of(entries, STICK).tolist() == [1, 0, -1, 1]
     withdrawn = [*entries, make_entry("withdrawn", {}), make_entry("visibility", {"tail": False})]
     assert presence_of(withdrawn, STICK).tolist() == [-1, -1, -1, 0]
-
-
-def test_entries_are_read_by_former_names_too():
-    renamed = edited(STICK, {"renamed": [["tail", "tail_base"]]}, "s.toml")
-    before = make_entry("keypoints", {"tail": [1, 2, 2], "nose": [5, 6, 2]})
-    after = make_entry("keypoints", {"tail_base": [3, 4, 2]})
-    assert pose_of([before], renamed).xy.tolist() == [[5, 6], [0, 0], [0, 0], [1, 2]]
-    assert pose_of([before, after], renamed).xy.tolist() == [[5, 6], [0, 0], [0, 0], [3, 4]]
 
 
 @pytest.mark.parametrize(

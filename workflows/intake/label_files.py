@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from labelkit.domain.annotation import Annotation, VisibilityAnswer
+from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.skeleton import Skeleton, load_skeleton, make_skeleton
 from labelkit.domain.text import named
 from labelkit.errors import FormatError, SkeletonError
@@ -104,7 +107,10 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
             f"{path}: visibility answers do not name their skeleton.",
             "Name it, for example: --skeleton coco17, or --skeleton FILE.toml",
         )
-    return LabelFile(path, skeleton, (), tuple(read_visibility_csv(text, skeleton, str(path))))
+    answers = read_visibility_csv(text, skeleton, str(path))
+    unknown = np.all([answer.presence == UNKNOWN for answer in answers], axis=0)
+    notes = _lacking(path, [skeleton.keypoints[k] for k in np.flatnonzero(unknown)])
+    return LabelFile(path, skeleton, (), tuple(answers), notes=notes)
 
 
 def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
@@ -238,6 +244,12 @@ def _deeplabcut_skeleton(path: Path, keypoints: Sequence[str]) -> tuple[Skeleton
     return make_skeleton(path.stem, keypoints), []
 
 
+def _lacking(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """A note on keypoints that a file does not tell about."""
+    note = f"{path.name} does not tell about {named(names)}: unknown in its labels, not absent."
+    return (note,) if names else ()
+
+
 def _fitted(file: LabelFile, keypoints: Sequence[str]) -> LabelFile:
     """A label file with its keypoints in the order of its skeleton.
 
@@ -264,9 +276,7 @@ def _fitted(file: LabelFile, keypoints: Sequence[str]) -> LabelFile:
             f"the same: labelkit skeleton edit --rename {shlex.quote(f'{lacking[0]}={more[0]}')}; "
             f"or new: labelkit skeleton edit --add {shlex.quote(more[0])}",
         )
-    notes = []
-    if lacking:
-        notes.append(f"{path.name} does not tell about {named(lacking)}: unknown in its labels.")
+    notes = [*_lacking(path, lacking)]
     if more:
         add = " ".join(f"--add {shlex.quote(name)}" for name in more)
         notes.append(

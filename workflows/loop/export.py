@@ -10,9 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import OCCLUDED, Pose
+from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.files.atomic import atomic_path, write_text
@@ -95,8 +98,8 @@ def export(
         store: its label store.
         progress: shows a bar while images are copied.
         form: "coco", "yolo", "dlc" (a DeepLabCut project) or "visibility" (a CSV of answers).
-        predictions: also write instances that only have predictions, with scores; but none that
-            was skipped or whose box was deleted.
+        predictions: also write what is predicted where there is no human label, with scores; but no
+            instance that was skipped or whose box was deleted.
         output: file (folder for yolo and dlc); None takes the project's exports/.
         dry_run: only report what would be written.
         overwrite: also replace a file that is not an export.
@@ -121,15 +124,15 @@ def export(
         texts = {target: write_visibility_csv(answers, project.skeleton)}
         report = ExportReport(form, len(answers), 0, target, dry_run)
         return _write(report, project, texts, {}, output, overwrite, progress)
-    items: list[tuple[Instance, Pose]] = [
-        (snapshot.instances[item], pose) for item, pose in snapshot.poses.items()
-    ]
-    labelled = len(items)
+    labelled = len(snapshot.poses)
+    poses = dict(snapshot.poses)
     if predictions:
-        items += _predicted(project, snapshot)
+        for item, pose in _predicted(project, snapshot).items():
+            poses[item] = poses[item].completed(pose) if item in poses else pose
+    items = [(snapshot.instances[item], pose) for item, pose in poses.items()]
     if not items:
         raise _nothing_to_export(snapshot)
-    notes = _left_unlabelled(snapshot, items)
+    notes = _left_unlabelled(snapshot, items) + _unknown(items, project.skeleton)
     pictures: dict[Path, Path] = {}
     if form == "coco":
         document = write_coco(items, project.skeleton, scores=predictions)
@@ -211,6 +214,16 @@ def _left_unlabelled(snapshot: LabelSnapshot, items: Sequence[tuple[Instance, Po
     ]
 
 
+def _unknown(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> list[str]:
+    """Keypoints that labels leave unknown, because the skeleton got them later."""
+    count = sum(~pose.known for _, pose in items)
+    names = [
+        f"{skeleton.keypoints[k]} of {counted(int(count[k]), 'object')}"
+        for k in np.flatnonzero(count)
+    ]
+    return [f"Not labelled yet, written as v = 0: {named(names)}."] if names else []
+
+
 def _of_yolo(items: Sequence[tuple[Instance, Pose]], val: Collection[str]) -> list[str]:
     """The dev set validates. Ultralytics wants images for both splits."""
     validated = {instance.image.id in val for instance, _ in items}
@@ -238,19 +251,17 @@ def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list
     return [*notes, f"Before DeepLabCut trains on the tables, type in Python: {command}"]
 
 
-def _predicted(project: Project, snapshot: LabelSnapshot) -> list[tuple[Instance, Pose]]:
-    """Instances that only have predictions and were not skipped."""
-    left_out = snapshot.poses.keys() | snapshot.skipped
-    return [
-        (
-            snapshot.instances[item],
-            pre_annotation(
-                prediction, snapshot.presences.get(item), snapshot.instances[item].image
-            ),
+def _predicted(project: Project, snapshot: LabelSnapshot) -> dict[str, Pose]:
+    """What is predicted of the instances that were not skipped, and not labelled completely."""
+    return {
+        item: pre_annotation(
+            prediction, snapshot.presences.get(item), snapshot.instances[item].image
         )
         for item, prediction in latest_predictions(project)[1].items()
-        if item in snapshot.instances and item not in left_out
-    ]
+        if item in snapshot.instances
+        and item not in snapshot.skipped
+        and not snapshot.is_labelled(item)
+    }
 
 
 def _nothing_to_export(snapshot: LabelSnapshot) -> WaitingForLabels:

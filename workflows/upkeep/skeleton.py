@@ -165,6 +165,7 @@ def edit_skeleton(
         if after.keypoints != before.keypoints:
             mark_former(store.database)
         project = change_project(project, skeleton=after)
+        store.renamed = dict(after.renamed)
         if newest := latest_complete(project):
             queue_up_to(project, read_snapshot(project, store), percent_after(newest))
     return _report(project, store, after, answers, before, dry_run)

@@ -268,7 +268,7 @@ def _project(
         return found, read_label_files(labels, found.skeleton)
     check_folder(images)
     label_files = read_label_files(labels, wanted)
-    chosen: Skeleton | None = label_files[0].skeleton if label_files else wanted
+    chosen: Skeleton | None = wanted or (label_files[0].skeleton if label_files else None)
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)
         progress.line(f"Taking the skeleton {DEFAULT_SKELETON}; choose another with --skeleton.")
@@ -300,8 +300,10 @@ def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Pr
         raise UsageError(
             f"The project {project.root} has the skeleton {project.skeleton.name!r}, "
             f"not {wanted.name!r}.",
-            "Its labels need that skeleton. Make another project: --project DIR",
+            "Change it with: labelkit skeleton edit FILE. Or make another project: --project DIR",
         )
+    if wanted != project.skeleton:
+        progress.line("The project keeps its skeleton. Change it with: labelkit skeleton edit FILE")
     return project
 
 

@@ -39,7 +39,7 @@ def measure(keypoints: int, size_hw: tuple[int, int], turns: int) -> tuple[str, 
     rows, columns = size_hw
     edges = [(int(rng.integers(child)), child) for child in range(1, keypoints)]
     density = rng.random((keypoints - 1, 2 * rows - 1, 2 * columns - 1)) + 0.01
-    follow = PoseFollower(edges, density)
+    follow = PoseFollower(edges, density, 0.5, 1.5)
     maps = rng.random((keypoints, rows, columns)).astype(np.float32)
     as_it_is = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     none = human_pose(np.zeros((keypoints, 2)), [UNKNOWN] * keypoints)

@@ -25,14 +25,20 @@ class PoseFollower:
         edges: (K - 1, 2) parent and child of each edge, from keypoint 0 outwards.
         density: (K - 1, 2 h - 1, 2 w - 1) how likely each displacement of child minus parent is,
             in cells of (h, w) maps, none in the middle; not negative, about 1 at most.
+        prior: exponent of the density between two keypoints that are not placed: how much poses
+            count beside the maps.
+        placed_prior: the same between a placed keypoint and its neighbour.
     """
 
-    def __init__(self, edges: ArrayLike, density: ArrayLike) -> None:
+    def __init__(
+        self, edges: ArrayLike, density: ArrayLike, prior: float, placed_prior: float
+    ) -> None:
         self._edges: list[tuple[int, int]] = [(int(a), int(b)) for a, b in np.asarray(edges)]
         self._density = np.asarray(density, dtype=np.float64)
+        self._placed_prior = placed_prior
         rows, columns = self.size_hw
         # No displacement first: what leaves the map on one side wraps into the padding.
-        tables = np.pad(self._density, ((0, 0), (0, 1), (0, 1)))
+        tables = np.pad(self._density**prior, ((0, 0), (0, 1), (0, 1)))
         self._spectra = np.fft.rfft2(np.roll(tables, (1 - rows, 1 - columns), axis=(1, 2)))
 
     @property
@@ -121,7 +127,8 @@ class PoseFollower:
             # Linear between the two nearest cells of the table.
             steps.append(np.maximum(1 - np.abs(at[:, None] - np.arange(2 * length - 1)), 0.0))
         down, across = steps
-        return down @ self._density[edge] @ across.T
+        message: Floats = (down @ self._density[edge] @ across.T) ** self._placed_prior
+        return message
 
 
 def peaks(maps: Floats) -> Floats:

@@ -17,10 +17,12 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import CheckpointError
-from labelkit.project.response_maps import MapReader
+from labelkit.project.response_maps import ResponseMaps, take_maps
+from labelkit.project.rounds import read_from
 
-#: Exponent of the densities in trained weights, see `labelkit.models.reading`.
-TRAINED_PRIOR = 0.5
+#: Exponent of the densities in trained weights, see `labelkit.models.reading`, and the best one
+#: next to a keypoint that a human placed; `benchmarks/clicks_until_right.py` measures it.
+TRAINED_PRIOR, PLACED_PRIOR = 0.5, 1.5
 
 
 class RoundFollower:
@@ -28,64 +30,64 @@ class RoundFollower:
 
     Args:
         weights: of the round, `model.safetensors`.
-        maps: of its instances; stays open.
         skeleton: of the project today.
-        prior: how much poses count beside the maps: the exponent of the tree's densities. The
-            round itself was read with `TRAINED_PRIOR`.
+        prior, placed_prior: see `PoseFollower`; by default keypoints stay where the round read them
+            until one is placed.
 
     Raises:
         CheckpointError: if the weights cannot be read, or hold no kinematic tree.
     """
 
     def __init__(
-        self, weights: Path, maps: MapReader, skeleton: Skeleton, prior: float = 1.0
+        self,
+        weights: Path,
+        skeleton: Skeleton,
+        prior: float = TRAINED_PRIOR,
+        placed_prior: float = PLACED_PRIOR,
     ) -> None:
         edges, log_density, header = _read_tree(weights)
-        self._follower = PoseFollower(edges, np.exp(log_density * (prior / TRAINED_PRIOR)))
-        self._spread = _spread_without_locations(header)
-        self._maps = maps
+        density = np.exp(log_density / TRAINED_PRIOR)
+        self._follower = PoseFollower(edges, density, prior, placed_prior)
+        self._spread = _spread_without_locations(header) if skeleton.has_layout else 0.0
         self._skeleton = skeleton
-        self._columns = np.array(skeleton.columns_in(maps.keypoints))  # of the project, in the maps
+        names = header["skeleton"]["keypoints"]
+        self._in_network = np.array(skeleton.columns_in(names))
+        known = self._in_network >= 0
+        self._in_project = np.full(len(names), -1)
+        self._in_project[self._in_network[known]] = np.flatnonzero(known)
 
-    def follow(self, instance: Instance, placed: Pose) -> NDArray[np.float64]:
+    def follow(self, instance: Instance, maps: ResponseMaps, placed: Pose) -> NDArray[np.float64]:
         """Locations of all keypoints of one instance.
 
         Args:
-            instance: of the round, or predicted later with its network.
+            instance: predicted by the round's network.
+            maps: of the instance and the project's skeleton, see `MapReader`.
             placed: by a human; unknown where nothing was placed.
 
         Returns:
             (K, 2) in image pixels: placed keypoints exactly where they are; NaN for absent ones
-            and for those that the round does not know.
-
-        Raises:
-            FormatError: if the round has no maps of this instance.
+            and for those that the network does not know.
         """
-        found = self._maps.get(instance.id)
-        maps: NDArray[np.floating] = found.response
-        if self._spread and self._skeleton.has_layout:
-            maps = maps * self._near_prior(instance, found.crop)
-            maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
-        known = self._columns >= 0
-        in_project = np.full(len(maps), -1)
-        in_project[self._columns[known]] = np.flatnonzero(known)
-        xy = np.full((len(placed), 2), np.nan)
-        followed = self._follower(maps, found.crop, placed.take(in_project))
-        xy[known] = followed[self._columns[known]]
+        read = maps.read
+        if self._spread:
+            read = read * self._near_prior(instance, maps.crop)
+            read = read / np.maximum(read.max(axis=(1, 2), keepdims=True), 1e-12)
+        found = self._follower(
+            take_maps(read, self._in_project), maps.crop, placed.take(self._in_project)
+        )
+        xy = np.where(self._in_network[:, None] >= 0, found[self._in_network], np.nan)
         xy[placed.present] = placed.xy[placed.present]
         return xy
 
-    def _near_prior(self, instance: Instance, to_cells: tuple[float, ...]) -> NDArray[np.float64]:
-        """(K, h, w) of the round's keypoints: how near each cell is to the skeleton layout."""
+    def _near_prior(self, instance: Instance, to_cells: tuple[float, ...]) -> NDArray[np.float32]:
+        """(K, h, w) how near each cell is to the skeleton layout in the box, 1 there."""
         rows, columns = self._follower.size_hw
         xy = apply_affine(to_cells, skeleton_in_box([instance.box], self._skeleton)[0])
-        squared = (np.arange(columns) + 0.5 - xy[:, :1])[:, None] ** 2
-        squared = squared + (np.arange(rows) + 0.5 - xy[:, 1:])[:, :, None] ** 2
-        sigma = self._spread * max(rows, columns)
-        known = self._columns >= 0
-        near = np.ones((len(self._maps.keypoints), rows, columns))
-        near[self._columns[known]] = np.exp(-0.5 / sigma**2 * squared[known])
-        return near
+        across = np.arange(columns) + 0.5 - xy[:, :1]
+        down = np.arange(rows) + 0.5 - xy[:, 1:]
+        squared = down[:, :, None] ** 2 + across[:, None, :] ** 2
+        near = np.exp(-0.5 * squared / (self._spread * max(rows, columns)) ** 2)
+        return near.astype(np.float32)
 
 
 def _read_tree(weights: Path) -> tuple[NDArray[Any], NDArray[Any], Mapping[str, Any]]:
@@ -106,9 +108,7 @@ def _read_tree(weights: Path) -> tuple[NDArray[Any], NDArray[Any], Mapping[str, 
 
 def _spread_without_locations(header: Mapping[str, Any]) -> float:
     """Spread around the pose prior as a share of a map, 0 for none; see `PoseReader`."""
-    training = header.get("training", {})
-    earlier = "heatmaps" if training.get("located") else "response"  # until 2026-11-28
-    if training.get("read_from", earlier) == "heatmaps":
+    if read_from(header.get("training", {})) == "heatmaps":
         return 0.0
     network = header["network"]
     reading = network["preset"][network["kind"]]

@@ -27,7 +27,10 @@ def nothing_placed(count=4):
 
 
 def by_hand(maps, edges, density, fixed, silent):
-    """(K, h, w) marginals, from every way to place the keypoints. `fixed`: keypoint -> its cell."""
+    """(K, h, w) marginals, from every way to place the keypoints; prior 1, placed_prior 2.
+
+    `fixed`: keypoint -> its cell.
+    """
     count, rows, columns = maps.shape
     cells = list(itertools.product(range(rows), range(columns)))
     marginals = np.zeros(maps.shape)
@@ -38,7 +41,8 @@ def by_hand(maps, edges, density, fixed, silent):
                 weight *= maps[keypoint][cell] ** 2
         for (parent, child), table in zip(edges, density, strict=True):
             down, across = np.subtract(pose[child], pose[parent])
-            weight *= table[down + rows - 1, across + columns - 1]
+            exponent = 2 if parent in fixed or child in fixed else 1
+            weight *= table[down + rows - 1, across + columns - 1] ** exponent
         for keypoint, cell in enumerate(pose):
             marginals[keypoint][cell] += weight
     return marginals / marginals.max(axis=(1, 2), keepdims=True)
@@ -54,7 +58,7 @@ def six_to_the_right(size_hw=(24, 24)):
     """Two keypoints, of which the second most likely lies six cells right of the first."""
     rows, columns = size_hw
     near = bump(columns - 1 + 6.5, rows - 1 + 0.5, size_hw=(2 * rows - 1, 2 * columns - 1))
-    return PoseFollower([(0, 1)], near[None] + 0.01)
+    return PoseFollower([(0, 1)], near[None] + 0.01, 0.5, 1)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_beliefs_are_the_marginals_of_every_way_to_place_the_free_keypoints(fixe
     for keypoint, (row, column) in fixed.items():
         placed[keypoint] = column + 0.5, row + 0.5
     quiet[list(silent)] = True
-    found = PoseFollower(edges, density).beliefs(maps, placed, quiet)
+    found = PoseFollower(edges, density, 1, 2).beliefs(maps, placed, quiet)
     free = [keypoint for keypoint in range(4) if keypoint not in fixed]
     expected = by_hand(maps, edges, density, fixed, quiet)
     assert found[free] == pytest.approx(expected[free], abs=1e-9)
@@ -89,7 +93,7 @@ def test_with_nothing_placed_keypoints_are_read_as_the_network_reads_them(size_h
     maps = torch.rand(1, 17, *size_hw, generator=generator) ** 8
     believed = tree(maps)
     density = (tree.log_density / _PRIOR).numpy()
-    follower = PoseFollower(tree.edges.numpy(), np.exp(density * _PRIOR))
+    follower = PoseFollower(tree.edges.numpy(), np.exp(density), _PRIOR, 1.5)
     found = follower.beliefs(maps[0].numpy(), *nothing_placed(17))
     assert found == pytest.approx(believed[0].double().numpy(), abs=1e-4)
     assert peaks(found) == pytest.approx(refine(believed)[0][0].double().numpy(), abs=1e-3)
@@ -115,7 +119,7 @@ def test_a_parent_follows_its_child():
 
 def test_placed_keypoints_stay_exactly_where_they_are_and_absent_ones_are_nowhere():
     rng = np.random.default_rng(2)
-    follow = PoseFollower(*random_tree((6, 5)))
+    follow = PoseFollower(*random_tree((6, 5)), 0.5, 1.5)
     placed = human_pose([(1 / 3, 2 / 7), (-40, 900), (0, 0), (0, 0)], [VISIBLE, 1, ABSENT, UNKNOWN])
     found = follow(rng.random((4, 6, 5)), (0.3, 0.1, 2.0, -0.1, 0.3, 1.0), placed)
     assert np.array_equal(found[:2], placed.xy[:2])
@@ -125,7 +129,7 @@ def test_placed_keypoints_stay_exactly_where_they_are_and_absent_ones_are_nowher
 
 def test_between_two_cells_a_placed_keypoint_speaks_for_both():
     edges, density = [(0, 1)], np.random.default_rng(3).random((1, 5, 5)) + 0.5
-    follower, maps = PoseFollower(edges, density), np.ones((2, 3, 3))
+    follower, maps = PoseFollower(edges, density, 1, 1), np.ones((2, 3, 3))
 
     def with_first_at(x, y):
         return follower.beliefs(maps, np.array([(x, y), (np.nan, np.nan)]), np.zeros(2, bool))[1]
@@ -151,7 +155,7 @@ def test_points_are_taken_from_image_pixels_to_cells_and_back():
 
 
 def test_one_keypoint_alone_follows_nothing():
-    follow = PoseFollower(np.zeros((0, 2)), np.zeros((0, 47, 47)))
+    follow = PoseFollower(np.zeros((0, 2)), np.zeros((0, 47, 47)), 0.5, 1.5)
     found = follow(bump(4.5, 7.5)[None], AS_IT_IS, human_pose([(0, 0)], [UNKNOWN]))
     assert found == pytest.approx(np.array([(4.5, 7.5)]))
 

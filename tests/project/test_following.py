@@ -12,7 +12,7 @@ from trained import Trained
 from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, human_pose
 from labelkit.domain.skeleton import make_skeleton
-from labelkit.errors import CheckpointError, FormatError
+from labelkit.errors import CheckpointError
 from labelkit.models.checkpoint import save_checkpoint
 from labelkit.models.reading import _PRIOR, PoseReader
 from labelkit.project.following import TRAINED_PRIOR, RoundFollower
@@ -46,17 +46,21 @@ def write_round(
     """The weights and maps of a round with one instance."""
     network = nn.Module()
     network.reader = reader_of_a_round()
-    header = {"network": {"kind": "lofr", "preset": preset}, "training": training}
+    header = {
+        "network": {"kind": "lofr", "preset": preset},
+        "skeleton": {"keypoints": SKELETON.keypoints},
+        "training": training,
+    }
     save_checkpoint(folder / "model.safetensors", network, header)
     with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
-        writer.add(INSTANCE.id, TO_CELLS.ravel().tolist(), maps, np.zeros(0))
+        writer.add(INSTANCE.id, TO_CELLS.ravel().tolist(), maps, np.zeros(0), np.zeros(0))
     return network.reader
 
 
-def follow(folder: Path, placed=NOTHING, skeleton=SKELETON, prior=TRAINED_PRIOR, item=INSTANCE):
-    with MapReader(folder / "maps.parquet") as maps:
-        follower = RoundFollower(folder / "model.safetensors", maps, skeleton, prior)
-        return follower.follow(item, placed)
+def follow(folder: Path, placed=NOTHING, skeleton=SKELETON, prior=TRAINED_PRIOR):
+    with MapReader(folder / "maps.parquet", skeleton) as reader:
+        follower = RoundFollower(folder / "model.safetensors", skeleton, prior)
+        return follower.follow(INSTANCE, reader.get(INSTANCE.id), placed)
 
 
 def in_pixels(beliefs: torch.Tensor) -> np.ndarray:
@@ -83,14 +87,14 @@ def test_with_nothing_placed_keypoints_are_where_the_round_read_them(
     reader = write_round(tmp_path, training, some_maps(), preset)
     expected = prior_in_cells([INSTANCE], SKELETON, SIZE) if near_prior else None
     with MapReader(tmp_path / "maps.parquet") as stored:
-        maps = torch.from_numpy(stored.get(INSTANCE.id).response)[None]
+        maps = torch.from_numpy(stored.get(INSTANCE.id).read)[None]
     assert follow(tmp_path) == pytest.approx(in_pixels(reader(maps, expected)), abs=1e-3)
 
 
 def test_the_prior_counts_as_much_as_its_exponent_says(tmp_path):
     reader = write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
     with MapReader(tmp_path / "maps.parquet") as stored:
-        maps = torch.from_numpy(stored.get(INSTANCE.id).response)[None]
+        maps = torch.from_numpy(stored.get(INSTANCE.id).read)[None]
     assert TRAINED_PRIOR == _PRIOR
     reader.tree.log_density.mul_(2)
     twice = in_pixels(reader(maps))
@@ -103,7 +107,7 @@ def test_keypoints_are_followed_by_name_when_the_skeleton_has_changed(tmp_path):
     changed = make_skeleton(
         "changed", ["tip", "new", "snout", "left_paw"], renamed=[("tail", "tip"), ("nose", "snout")]
     )
-    before = human_pose([(20, 25), (0, 0), (0, 0), (0, 0)], [VISIBLE, UNKNOWN, UNKNOWN, UNKNOWN])
+    before = human_pose([(20, 25), (0, 0), (0, 0), (0, 0)], [VISIBLE, UNKNOWN, ABSENT, UNKNOWN])
     nose, left_paw, _, tail = follow(tmp_path, before)
     after = human_pose([(0, 0), (9, 9), (20, 25), (0, 0)], [UNKNOWN, VISIBLE, VISIBLE, UNKNOWN])
     found = follow(tmp_path, after, changed)
@@ -126,22 +130,17 @@ def test_a_round_without_a_tree_is_refused_with_the_presets_that_have_one(tmp_pa
         follow(tmp_path)
 
 
-def test_an_instance_without_maps_is_refused(tmp_path):
-    write_round(tmp_path, {"read_from": "heatmaps"}, some_maps())
-    with pytest.raises(FormatError):
-        follow(tmp_path, item=make_instance("another.png"))
-
-
 def test_a_trained_round_is_read_as_it_was_predicted(trained: Trained):
     folder = trained.project.rounds_root / "000"
     skeleton, instances = trained.project.skeleton, trained.store.instances()
     nothing = human_pose(np.zeros((len(skeleton), 2)), [UNKNOWN] * len(skeleton))
     apart = []
-    with MapReader(folder / "maps" / "maps.parquet") as maps:
-        follower = RoundFollower(folder / "model.safetensors", maps, skeleton, TRAINED_PRIOR)
+    follower = RoundFollower(folder / "model.safetensors", skeleton)
+    with MapReader(folder / "maps" / "maps.parquet", skeleton) as reader:
         for predicted in iter_predictions(folder / "predictions.parquet", skeleton):
             instance = instances[predicted.instance_id]
-            away = follower.follow(instance, nothing) - predicted.pose.xy
+            found = follower.follow(instance, reader.get(instance.id), nothing)
+            away = found - predicted.pose.xy
             apart.append(np.linalg.norm(away, axis=1) / instance.box.long_side)
     # Stored maps are bytes: of two places that are equally likely, the other may win.
     assert np.quantile(apart, 0.95) < 0.01

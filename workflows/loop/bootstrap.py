@@ -15,6 +15,7 @@ from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, wi
 from labelkit.domain.text import counted, named
 from labelkit.errors import ProjectError, StoreError, UsageError
 from labelkit.progress import Progress
+from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.images import check_folder
 from labelkit.project.project import (
     PROJECT_FILE,
@@ -282,11 +283,15 @@ def _project(
 def _with_skeleton(project: Project, wanted: Skeleton, progress: Progress) -> Project:
     """The project with another skeleton, which can change until the first label.
 
-    After that, only one with the same keypoints is accepted, and the project keeps its own.
+    After that, only one with the same keypoints is accepted, and the project keeps its own. So it
+    does if this is the one that it had before it was edited: the command was typed again.
 
     Raises:
         UsageError: if labels name other keypoints.
     """
+    first = first_skeleton(project)
+    if first != project.skeleton and wanted.keypoints == first.keypoints:
+        return project
     same = wanted.keypoints == project.skeleton.keypoints
     if same and wanted.pairs == find_sides(wanted.keypoints).pairs:  # the file may leave them open
         wanted = replace(wanted, pairs=project.skeleton.pairs)

@@ -7,7 +7,9 @@ from trained import SKIP_NOTHING, TINY
 
 from labelkit.errors import SkeletonError
 from labelkit.project.project import open_project
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.bootstrap import bootstrap
+from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 
 @pytest.fixture
@@ -65,3 +67,12 @@ def test_a_pair_with_an_unknown_name_leaves_no_project_behind(frames):
     with pytest.raises(SkeletonError, match="'wingX'"):
         run(frames, "wingL:wingX")
     assert not (frames.parent / "frames-labelkit").exists()
+
+
+def test_the_skeleton_of_before_an_edit_does_not_come_back_when_the_command_is_typed_again(frames):
+    run(frames)
+    project = open_project(frames.parent / "frames-labelkit")
+    with open_store(project) as store:
+        edit_skeleton(project, store, add=["sting"])
+    run(frames)
+    assert open_project(project.root).skeleton.keypoints[-1] == "sting"

@@ -21,8 +21,10 @@ import pytest
 from trained import true_poses
 
 import labelkit as lk
+from labelkit.domain.pose import UNKNOWN, human_pose
 from labelkit.models.checkpoint import load_checkpoint
 from labelkit.progress import Silent
+from labelkit.project.following import RoundFollower
 from labelkit.project.project import open_project
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
@@ -109,6 +111,17 @@ def test_the_one_map_that_it_kept_of_each_keypoint_has_its_right_name(
         maps = prediction.maps
         assert getattr(maps, kept).shape == maps.read.shape == (14, 24, 24)
         assert getattr(maps, lacking).shape == (14, 0, 0)
+
+
+def test_its_keypoints_are_read_again_where_they_were(project: lk.Project):
+    folder = open_project(project.root)
+    follower = RoundFollower(folder.rounds_root / "001" / "model.safetensors", folder.skeleton)
+    nothing = human_pose(np.zeros((14, 2)), [UNKNOWN] * 14)
+    near = []
+    for kept in project.predictions(round=1):
+        found = follower.follow(kept.instance, kept.maps, nothing)
+        near.append(np.linalg.norm(found - kept.pose.xy, axis=1) < 0.5)
+    assert np.mean(near) > 0.9
 
 
 def test_it_is_evaluated(project: lk.Project):

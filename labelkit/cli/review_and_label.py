@@ -59,7 +59,7 @@ NameOption = Annotated[
 ListOption = Annotated[
     Path | None,
     typer.Option(
-        "--only",
+        "--objects",
         metavar="FILE",
         help="Label these instead of the queue: an object id or image path a line.",
     ),
@@ -80,7 +80,7 @@ def label(
     annotator: NameOption = "",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8095,
-    only: ListOption = None,
+    objects: ListOption = None,
     invite: InviteOption = None,
     open_browser: OpenOption = False,
     project: ProjectOption = None,
@@ -114,7 +114,7 @@ def label(
                 store,
                 mode=mode,
                 annotator=annotator,
-                only=only,
+                objects=objects,
                 host=host,
                 port=port,
             ) as labelling,

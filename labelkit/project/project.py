@@ -38,6 +38,8 @@ REMEMBERED: Mapping[str, type] = {
     "rotation": float,
     "mirror": bool,
     "precision": str,
+    "per_instance": bool,
+    "follow": bool,
 }
 
 #: The label store in the project folder.

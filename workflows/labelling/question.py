@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import ABSENT, UNKNOWN, Pose
 from labelkit.domain.selection import QueueItem
 from labelkit.project.preannotation import pre_annotation
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, pose_of, presence_of
+from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, pose_of, presence_of
 from labelkit.workflows.labelling.pictures import close_up
 from labelkit.workflows.labelling.work import Work
 
@@ -32,25 +32,19 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
     instance = work.instances[item.instance_id]
     skeleton, image = work.project.skeleton, instance.image
     history = list(work.store.history([instance.id]))
-    located, present = None, None
-    for entry in (recorded.entry for recorded in history):
-        if entry.kind in (KEYPOINTS, WITHDRAWN):
-            located = entry if entry.kind == KEYPOINTS else None
-        if entry.kind != SKIP:
-            present = entry if entry.kind in (VISIBILITY, KEYPOINTS) else None
-    answer = None if present is None else presence_of(present, skeleton)
+    entries = [recorded.entry for recorded in history]
+    label = pose_of([it for it in entries if it.kind in (KEYPOINTS, WITHDRAWN)], skeleton)
+    answer = presence_of([it for it in entries if it.kind != SKIP], skeleton)
     prediction = None if item.control else work.prediction(instance.id)
     pose: Pose | None = None
     arm = CONTROL if item.control else NOTHING
-    if located is not None:
-        pose, arm = pose_of(located, skeleton), LABEL
+    if label.known.any():
+        pose, arm = label, LABEL
     elif prediction is not None:
         pose, arm = pre_annotation(prediction, answer, image), PREDICTION
-    ticks = [None] * len(skeleton)
-    if answer is not None:
-        ticks = [None if code < 0 else bool(code > 0) for code in answer.tolist()]
-    elif pose is not None:
-        ticks = [None if code < 0 else bool(code > 0) for code in pose.visibility.tolist()]
+    known = (answer > UNKNOWN).any()
+    present = answer if known or pose is None else pose.visibility
+    ticks = [None if code == UNKNOWN else bool(code > ABSENT) for code in present.tolist()]
     part = close_up(instance)
     others = [it for it in work.instances.values() if it.image.id == image.id and it != instance]
     return {
@@ -73,4 +67,4 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
 def _points(pose: Pose) -> list[list[float] | None]:
     """K times [x, y, v, confidence]; null where a person has to place it or call it absent."""
     rows = np.column_stack([pose.xy, pose.visibility, pose.score]).round(4).tolist()
-    return [row if row[2] >= 0 else None for row in rows]
+    return [row if row[2] > UNKNOWN else None for row in rows]

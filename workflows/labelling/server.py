@@ -23,11 +23,12 @@ from labelkit.domain.geometry import invert_affine
 from labelkit.domain.instance import Box
 from labelkit.errors import ImageError, InputError, LabelkitError
 from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.workflows.labelling.following import Following, read_placed
 from labelkit.workflows.labelling.keys import Keys
 from labelkit.workflows.labelling.pictures import Pictures
 from labelkit.workflows.labelling.question import question
 from labelkit.workflows.labelling.recording import IDLE_SECONDS, Recording, read_answer
-from labelkit.workflows.labelling.work import LEASE_SECONDS, Holder, Work
+from labelkit.workflows.labelling.work import Holder, Work
 from labelkit.workflows.serving.requests import RequestError, json_object
 
 #: Bytes of a request. An answer about 68 keypoints has about 6 kB.
@@ -115,7 +116,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         keys: of the annotators.
         ended: what to do once nothing is left, such as "labelkit retrain".
     """
-    pictures, recording = Pictures(work.project), Recording(work)
+    pictures, recording, following = Pictures(work.project), Recording(work), Following(work)
     page = {item.name: item.read_bytes() for item in files(__package__).joinpath("page").iterdir()}
     maps: dict[str, MapPictures | None] = {}
 
@@ -155,7 +156,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
                 "pairs": skeleton.pairs,
                 "colours": keypoint_colours(skeleton),
                 "idle_s": IDLE_SECONDS,
-                "lease_s": LEASE_SECONDS,
+                "follow": following.is_on,
             }
         )
 
@@ -187,6 +188,23 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         receipt = await run_in_threadpool(recording.record, given, holder.name)
         work.give_back(receipt.instance, holder)
         return JSONResponse(asdict(receipt))
+
+    async def follow(request: Request) -> Response:
+        document = await json_object(request, LARGEST_BODY)
+        given = document.get("placed")
+        placed = read_placed(given, work.project.skeleton)
+        instance = work.instance(str(document.get("instance")))
+        if instance is None:
+            raise RequestError("The project no longer has this object.", 404)
+        points = await run_in_threadpool(following.follow, instance, placed)
+        return JSONResponse({"points": points})
+
+    async def settings(request: Request) -> Response:
+        document = await json_object(request, LARGEST_BODY)
+        if not isinstance(document.get("follow"), bool):
+            raise RequestError('"follow" is not true or false.')
+        await run_in_threadpool(following.switch, document["follow"])
+        return JSONResponse({})
 
     async def picture(request: Request) -> Response:
         images = {item.image.id: item.image for item in work.instances.values()}
@@ -232,6 +250,8 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         ("/api/next", "POST", next_object),
         ("/api/lease", "POST", lease),
         ("/api/answer", "POST", answer),
+        ("/api/follow", "POST", follow),
+        ("/api/settings", "POST", settings),
         ("/picture/{image}", "GET", picture),
         ("/map/{instance}", "GET", map_place),
         ("/map/{instance}/{keypoint:int}", "GET", map_picture),

@@ -69,6 +69,8 @@ class Work:
         self._answered: set[str] = set()
         self._head = store.head()
         self._files = self._stamp()
+        self.instances: Mapping[str, Instance] = {}
+        self.round = ""
         self._load()
 
     def next(self, holder: Holder, held: Collection[str]) -> QueueItem | None:
@@ -147,7 +149,7 @@ class Work:
 
     def _load(self) -> None:
         snapshot = read_snapshot(self.project, self.store)
-        self.instances: Mapping[str, Instance] = snapshot.instances
+        self.instances = snapshot.instances
         self.round, self._predictions = "", dict[str, Prediction]()
         if latest_complete(self.project) is not None:
             newest, self._predictions = latest_predictions(self.project)

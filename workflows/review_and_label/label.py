@@ -73,7 +73,7 @@ def label(
     *,
     mode: Mode | None = None,
     annotator: str = "",
-    only: Path | None = None,
+    objects: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8095,
 ) -> Iterator[Labelling]:
@@ -84,7 +84,7 @@ def label(
         store: its label store.
         mode: "ticks" or "keypoints"; None for what the project needs next.
         annotator: whose answers are recorded; "" for the name of the user.
-        only: file with one object id or image path a line, to label instead of the queue.
+        objects: file with one object id or image path a line, to label instead of the queue.
         host: address to listen on.
         port: must be free.
 
@@ -92,14 +92,14 @@ def label(
         UsageError: if the port is taken, the file names unknown objects, or the name is too long.
     """
     chosen = None
-    if only is not None:
+    if objects is not None:
         try:
-            text = only.read_text(encoding="utf-8")
+            text = objects.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"{only} cannot be read ({error}).", "Give a text file: --only FILE"
+                f"{objects} cannot be read ({error}).", "Give a text file: --objects FILE"
             ) from error
-        chosen = read_chosen(text, store.instances(), str(only))
+        chosen = read_chosen(text, store.instances(), str(objects))
     keys = Keys(project)
     name = annotator or getpass.getuser()
     key = keys.key_for(name)

@@ -1,7 +1,7 @@
 // What keys, buttons and clicks do, for each of the two questions. A command returns false if it has
 // nothing to do, and a text if there is something to say.
 
-import { ABSENT, OCCLUDED, VISIBLE, change, nextOpen, put, setPoint, swap } from "./session.js";
+import { ABSENT, OCCLUDED, VISIBLE, change, nextOpen, put, setPoint, swap, unfollow } from "./session.js";
 
 /** Keys of the chips, in their order; further chips are clicked, or reached with the arrow keys. */
 export const CHIP_KEYS = "1234567890qwertyuiopdghjklcvbm";
@@ -108,6 +108,8 @@ export function commands(mode, info, desk) {
     absent: { keys: ["x"], button: "Absent", help: "Absent: it has no place in this image", run: absent },
     swap: { keys: ["s"], button: "Swap", help: "Swap it with its left or right partner", run: (object) => swapOne(object, info.pairs) },
     swapAll: { keys: ["Shift+S"], button: "Swap all", help: "Swap left and right of the whole pose", run: (object) => swap(object, info.pairs) },
+    back: { keys: ["r"], button: "Put back", help: "Put back the keypoints that followed", run: unfollow },
+    follow: { keys: ["g"], button: "Follow", help: "Others follow the keypoints that you place, or stay", run: () => desk.toggleFollow() },
     map: { keys: ["h"], button: "Map", help: "Response map of the keypoint", run: () => desk.toggleMap() },
     box: { keys: ["b"], button: "Edit box", help: "Move the box, or resize it at a corner", run: () => desk.useTool("box") },
     draw: { keys: ["d"], button: "New object", help: "Draw the box of an object that has none", run: () => desk.useTool("draw") },

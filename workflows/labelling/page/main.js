@@ -2,7 +2,7 @@
 
 import { CHIP_KEYS, GESTURES, commands, placeAt, select, toggle } from "./commands.js";
 import { Outbox, Refused, post } from "./outbox.js";
-import { ABSENT, OCCLUDED, Session, answerOf, begin, change, lookOrder, newId, setPoint, unplaced } from "./session.js";
+import { ABSENT, OCCLUDED, Session, answerOf, begin, change, follow, lookOrder, newId, setPoint, unplaced } from "./session.js";
 import { Stage } from "./stage.js";
 
 const AHEAD = 2; // objects that are fetched before they are needed
@@ -88,6 +88,25 @@ class Desk {
     await this.#showMap();
   }
 
+  toggleFollow() {
+    this.info.follow = !this.info.follow;
+    post("/api/settings", { follow: this.info.follow }).catch((error) => this.#connected(false, error));
+    return this.info.follow ? "Keypoints follow those that you place." : "Keypoints stay where they are.";
+  }
+
+  /** After a person placed something, the others are read again. */
+  async #follow() {
+    const { object } = this, { points, sure, gone } = object?.now ?? {};
+    const placed = JSON.stringify(points?.map((point, k) => (sure[k] && point ? point : null)));
+    if (!this.info.follow || this.mode !== "keypoints" || object?.item.arm !== "prediction" || gone || this.dragging) return;
+    if (placed === object.followedFrom || !sure.includes(true) || sure.every(Boolean)) return;
+    object.followedFrom = placed;
+    const body = { instance: object.item.instance, placed: JSON.parse(placed) };
+    const answer = await post("/api/follow", body).catch(() => ({ points: null }));
+    if (!answer.points || this.object !== object || object.now.points !== points) return;
+    if (follow(object, answer.points)) this.#changed();
+  }
+
   useTool(tool) {
     this.stage.tool = this.stage.tool === tool ? "" : tool;
     if (this.stage.tool === "draw") return "Drag a box around the object.";
@@ -123,8 +142,10 @@ class Desk {
     if (this.dragging) further();
     else first();
     this.dragging = !done;
-    if (done) this.#changed();
-    else this.stage.draw();
+    if (done) {
+      this.#changed();
+      this.#follow();
+    } else this.stage.draw();
   }
 
   #drawn(box) {
@@ -138,9 +159,12 @@ class Desk {
 
   #do(run) {
     if (!this.object && run !== this.commands.undo.run) return;
+    const before = this.object?.now, object = this.object;
     const said = run(this.object);
     this.say(typeof said === "string" ? said : "");
     this.#changed();
+    const isEdit = object === this.object && object?.past.at(-1) === before;
+    if (isEdit && before.sure !== object.now.sure) this.#follow();
   }
 
   #count(kind) {
@@ -336,6 +360,7 @@ class Desk {
     });
     this.buttons.gone.classList.toggle("on", now.gone);
     for (const tool of ["box", "draw"]) this.buttons[tool]?.classList.toggle("on", this.stage.tool === tool);
+    this.buttons.follow?.classList.toggle("on", this.info.follow);
     this.buttons.map?.classList.toggle("on", this.map);
   }
 

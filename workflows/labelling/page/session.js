@@ -55,6 +55,28 @@ export function setPoint(object, k, point, more = {}) {
   });
 }
 
+/** The others follow what a person placed; returns whether any of them moved. */
+export function follow(object, xy) {
+  const { points, sure, followed } = object.now;
+  const moves = points.map((point, k) =>
+    Boolean(point) && point[2] !== ABSENT && !sure[k] && Boolean(xy[k]) && Math.hypot(point[0] - xy[k][0], point[1] - xy[k][1]) > 0.5);
+  if (!moves.includes(true)) return false;
+  change(object, {
+    points: points.map((point, k) => (moves[k] ? [...xy[k], point[2]] : point)),
+    followed: followed.map((was, k) => was || moves[k]),
+  });
+  return true;
+}
+
+/** What followed goes back to where it was shown. */
+export function unfollow(object) {
+  const { points, followed } = object.now, shown = object.item.points;
+  change(object, {
+    points: points.map((point, k) => (followed[k] && shown[k] ? shown[k].slice(0, 3) : point)),
+    followed: followed.map(() => false),
+  });
+}
+
 /** Left and right exchanged, for some pairs of keypoints. */
 export function swap(object, pairs) {
   const next = {};

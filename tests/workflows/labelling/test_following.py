@@ -1,0 +1,119 @@
+"""Fix one, the rest follows: on the page, in the journal, and remembered when switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import stick_skeleton
+from labelling import BOX, PLACES, Bench, Page, chromium_page, labelling, make_bench
+from mongo import chromium
+from torch import nn
+
+from labelkit.domain.geometry import apply_affine
+from labelkit.domain.pose import UNKNOWN, VISIBLE, human_pose
+from labelkit.models.checkpoint import save_checkpoint
+from labelkit.models.reading import PoseReader
+from labelkit.project.project import open_project
+from labelkit.project.response_maps import MapWriter
+from labelkit.workflows.labelling.following import Following, read_placed
+from labelkit.workflows.labelling.work import Work
+from labelkit.workflows.network.crops import crop_affine
+from labelkit.workflows.serving.requests import RequestError
+
+SIZE = (24, 24)
+TO_CELLS = crop_affine(BOX, SIZE)
+SKELETON = stick_skeleton()
+
+
+def with_tree(bench: Bench) -> Bench:
+    """Gives the round maps that say little, and a tree that keeps the shape of the pose."""
+    cells = torch.from_numpy(apply_affine(TO_CELLS, np.array(PLACES))).float()
+    shifts = torch.randn(200, 1, 2, generator=torch.Generator().manual_seed(0))
+    network = nn.Module()
+    network.reader = PoseReader(4, SIZE, kinematics=True, pose_prior=0.16)
+    assert network.reader.tree is not None
+    network.reader.tree.fit(cells + shifts, torch.ones(200, 4, dtype=torch.bool))
+    header = {
+        "network": {"kind": "lofr", "preset": {"lofr": {"kinematics": True}}},
+        "skeleton": {"keypoints": SKELETON.keypoints},
+        "training": {"read_from": "heatmaps"},
+    }
+    path = bench.project.rounds_root / "000"
+    save_checkpoint(path / "model.safetensors", network, header)
+    across, down = np.meshgrid(np.arange(24) + 0.5, np.arange(24) + 0.5)
+    squared = np.stack([(across - x) ** 2 + (down - y) ** 2 for x, y in cells.tolist()])
+    maps = np.exp(-squared / 400).astype(np.float32)
+    (path / "maps").mkdir()
+    with MapWriter(path / "maps" / "maps.parquet", SKELETON.keypoints) as writer:
+        for id_ in bench.ids:
+            writer.add(id_, TO_CELLS.ravel().tolist(), maps, maps, np.zeros(0))
+    return bench
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return with_tree(make_bench(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium_page(chromium()) as browser:
+        yield browser
+
+
+def test_a_placed_keypoint_stays_exactly_and_the_others_follow_it(bench: Bench):
+    work = Work(bench.project, bench.store, "keypoints")
+    placed = human_pose([(240.0, 100.0), *[(0, 0)] * 3], np.array([VISIBLE, *[UNKNOWN] * 3]))
+    found = Following(work).follow(work.instances[bench.ids[0]], placed)
+    assert found is not None
+    assert found[0] == [240.0, 100.0]
+    moved = np.array(found[1:]) - PLACES[1:]
+    assert (moved[:, 0] > 10).all()  # by 40 without maps; theirs hold them back
+
+
+def test_without_a_tree_nothing_follows(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    work = Work(bench.project, bench.store, "keypoints")
+    placed = human_pose(np.zeros((4, 2)), np.full(4, UNKNOWN))
+    assert Following(work).follow(work.instances[bench.ids[0]], placed) is None
+
+
+@pytest.mark.parametrize(
+    "rows", [None, 3, [], [None] * 5, [[1, 2]] * 4, [[1, 2, 9]] * 4, ["abc"] * 4]
+)
+def test_a_malformed_pose_is_refused(rows: Any):
+    with pytest.raises(RequestError):
+        read_placed(rows, SKELETON)
+
+
+@pytest.mark.server
+def test_on_the_page_the_others_follow_can_be_put_back_and_switched_off(bench: Bench, browser: Any):
+    with labelling(bench) as served:
+        page = Page(browser.new_page()).open(served.url)
+        page.drag(PLACES[0], (240.0, 100.0))
+        page.wait("desk.object.now.followed.filter(Boolean).length === 3")
+        assert page.page.locator(".trail:not([hidden])").count() == 3
+        page.press("r")
+        assert page.ask("desk.object.now.points[3]") == [*PLACES[3], 2]
+        page.press("Control+z")
+        assert page.ask("desk.object.now.followed") == [False, True, True, True]
+        page.press("Enter")
+        page.press("g")
+        page.drag(PLACES[0], (240.0, 100.0))
+        page.press("Enter")
+        page.all_sent()
+        page.page.wait_for_function(
+            "() => fetch('/api/start').then((it) => it.json()).then((it) => !it.follow)"
+        )
+        assert page.errors == []
+        page.page.close()
+    followed, alone = bench.entries()
+    names = SKELETON.keypoints
+    assert [followed.shown["origins"][name] for name in names] == ["changed", *["followed"] * 3]
+    assert [alone.shown["origins"][name] for name in names] == ["changed", *["untouched"] * 3]
+    assert open_project(bench.project.root).options["follow"] is False

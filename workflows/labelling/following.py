@@ -1,0 +1,86 @@
+"""Fix one keypoint, the rest follows: the page's way to the maps of the newest round."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import UNKNOWN, Pose, human_pose
+from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import LabelkitError
+from labelkit.project.following import RoundFollower
+from labelkit.project.project import remember
+from labelkit.project.response_maps import MapReader
+from labelkit.workflows.labelling.work import Work
+from labelkit.workflows.serving.requests import RequestError
+
+
+class Following:
+    """Reads the other keypoints of an object again. Threads may share it.
+
+    Args:
+        work: whose newest round is read.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._lock = work, Lock()
+        self._round = ""
+        self._opened: tuple[RoundFollower, MapReader] | None = None
+        self.is_on = bool(work.project.options.get("follow", True))
+
+    def switch(self, on: bool) -> None:
+        """Switch it on or off; the project remembers that."""
+        remember(self._work.project, follow=on)
+        self.is_on = on
+
+    def follow(self, instance: Instance, placed: Pose) -> list[list[float] | None] | None:
+        """Where the keypoints are, given those that a person placed.
+
+        Args:
+            instance: predicted by the newest round.
+            placed: by the person; unknown where nothing was placed.
+
+        Returns:
+            K times [x, y] in image pixels, or null; None if the round cannot say.
+        """
+        with self._lock:
+            opened = self._open()
+            if opened is None or instance.id not in opened[1]:
+                return None
+            xy = opened[0].follow(instance, opened[1].get(instance.id), placed)
+        size_wh = instance.image.width, instance.image.height
+        rows = np.clip(xy, 0, size_wh).round(2).tolist()
+        return [row if np.isfinite(row).all() else None for row in rows]
+
+    def _open(self) -> tuple[RoundFollower, MapReader] | None:
+        """The newest round's tree and maps; None if it has none."""
+        if self._round != self._work.round:
+            self._round, self._opened = self._work.round, None
+            project = self._work.project
+            path = project.rounds_root / self._round.removeprefix("round-")
+            try:
+                follower = RoundFollower(path / "model.safetensors", project.skeleton)
+                maps = MapReader(path / "maps" / "maps.parquet", project.skeleton)
+            except LabelkitError:  # a network without a tree, or maps that were deleted
+                return None
+            self._opened = follower, maps
+        return self._opened
+
+
+def read_placed(rows: Any, skeleton: Skeleton) -> Pose:
+    """The placed keypoints from the page's JSON: K times [x, y, v], or null.
+
+    Raises:
+        RequestError: if they are something else.
+    """
+    try:
+        if len(rows) != len(skeleton):
+            raise ValueError("another number of keypoints")
+        filled = [(0.0, 0.0, UNKNOWN) if row is None else row for row in rows]
+        xy = [(float(x), float(y)) for x, y, _ in filled]
+        return human_pose(xy, np.array([int(v) for *_, v in filled]))
+    except (TypeError, ValueError, OverflowError, LabelkitError) as error:
+        raise RequestError(f'"placed" is malformed ({error!r:.200}).') from None

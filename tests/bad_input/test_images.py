@@ -97,7 +97,7 @@ def test_an_image_that_cannot_be_used_is_skipped_and_counted_on_request(tmp_path
 def test_a_good_image_with_the_wrong_extension_is_taken(team):
     Picture.new("RGB", SIZE, "red").save(team.folder / "x.jpg", format="PNG")
     (team.folder / "x.jpg").rename(team.frames / "x.jpg")
-    outcome = team.bootstrap("--labeled", "0%", "--json")
+    outcome = team.bootstrap("--labeled", "0%", "--now", "--json")
     assert outcome.code == 0
     assert json.loads(outcome.out)["registered"]["images"] == 4
 

@@ -148,6 +148,16 @@ def test_an_earlier_project_takes_its_stores_id_at_the_first_write(older):
         assert [image.path for image in store.images()] == ["a.png", "b.png"]
 
 
+def test_an_unowned_store_in_the_folder_of_a_project_is_its_own(mine):
+    with LabelStore.open(mine.store_url) as store:
+        store.add_images([make_image("a.png")])
+        before = uid(store)
+    fill(mine, "b.png")
+    assert open_project(mine.root).id == before != mine.id
+    with open_store(open_project(mine.root)) as store:
+        assert (uid(store), len(store.images())) == (before, 2)
+
+
 def test_a_kill_between_the_two_halves_of_that_write_leaves_a_project_that_opens(older):
     with open_store(older) as store:
         change_project(older, id=uid(store))  # and the transaction of the store was rolled back

@@ -8,7 +8,7 @@ from command_line import TINY as TINY_FLAGS
 from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
-from labelkit.errors import ImageError, LabelkitError, MissingDependencyError, UsageError
+from labelkit.errors import ImageError, LabelkitError, MissingDependencyError, StoreError, UsageError
 from labelkit.models.checkpoint import load_model, save_checkpoint
 from labelkit.models.parts import backbone
 from labelkit.models.presets import PRESETS
@@ -19,8 +19,10 @@ from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete, rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.loop.bootstrap import bootstrap
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.networks import load_network
 from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.settings import TrainingOptions
 
 
 @pytest.fixture
@@ -319,3 +321,123 @@ def test_keypoints_can_be_held_back_as_truth(trained, tmp_path):
     assert len(known) == FIGURES
     truth = trained.truth
     assert all(np.array_equal(known[item].xy, truth[item].xy) for item in known)
+
+
+# What the user chose once
+
+
+def test_what_decides_the_project_is_remembered(frames):
+    (frames / "broken.png").write_bytes(b"no picture")
+    chosen = replace(TINY, pretrained=False, rotation=5.0)
+    skip = {"unreadable": True, "missing": False}
+    project = run(frames, boxes="whole-image", skip=skip, start="keypoints", options=chosen).project
+    assert open_project(project).options == {
+        "start": "keypoints",
+        "boxes": "whole-image",
+        "skip": ["unreadable"],
+        "preset": "tiny",
+        "backbone": "test_resnet",
+        "epochs": 1,
+        "pretrained": False,
+        "rotation": 5.0,
+    }
+    write_picture(frames / "later.png", (32, 24), seed=9)
+    again = run(frames, skeleton=None, skip=SKIP_NOTHING, options=TrainingOptions())
+    assert (again.registered.new_images, again.start.asks) == (1, "keypoints")
+    with LabelStore.open(open_project(project).store_url) as store:
+        assert [i.box_source for i in store.instances().values()] == ["whole-image"] * 4
+
+
+def test_a_file_of_boxes_is_remembered_relative_to_the_project(frames, tmp_path):
+    document = {
+        "images": [{"id": 1, "file_name": "0.png", "width": 32, "height": 24}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 12]}],
+        "categories": [{"id": 1, "name": "animal"}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(document))
+    project = run(frames, boxes=str(tmp_path / "boxes.json")).project
+    assert open_project(project).options["boxes"] == "../boxes.json"
+    (tmp_path / "boxes.json").unlink()
+    with pytest.raises(UsageError, match=r"boxes\.json"):
+        run(frames)
+    assert open_project(project).options["boxes"] == "../boxes.json"
+    run(frames, boxes="whole-image")
+    assert open_project(project).options["boxes"] == "whole-image"
+
+
+def test_a_choice_that_fails_is_not_remembered(frames):
+    project = run(frames).project
+    write_picture(frames / "later.png", (32, 24), seed=9)
+    with pytest.raises(UsageError):
+        run(frames, boxes="nowhere.json")
+    with pytest.raises(UsageError, match="sideways"):
+        run(frames, start="sideways")
+    with pytest.raises(UsageError):
+        run(frames, options=replace(TINY, preset="tinny"))
+    assert open_project(project).options.keys().isdisjoint({"boxes", "start"})
+    assert open_project(project).options["preset"] == "tiny"
+
+
+def test_the_first_training_is_as_it_was_chosen_before_there_was_anything_to_train(
+    trained, tmp_path
+):
+    project = tmp_path / "another"
+    where = ("--images", trained.images, "--project", project)
+    first = labelkit(
+        "bootstrap", *where, "--skeleton", "lsp14", "--boxes", "whole-image", *TINY_FLAGS
+    )
+    assert first.code == 3
+    answers = ("--labels", trained.folder / "visibility.csv")
+    assert labelkit("bootstrap", *where, *answers).code == 0
+    (done,) = rounds(open_project(project))
+    chosen = {"preset": "tiny", "backbone": "test_resnet", "pretrained": False, "epochs": 1}
+    assert chosen.items() <= done.plan.settings.items()
+
+
+def test_keypoints_that_were_held_back_stay_so_when_bootstrap_runs_again(trained):
+    report = trained.bootstrap(trained.truth_file)
+    assert report.round.kind == "location-free"
+    again = labelkit("bootstrap", "--images", trained.images, "--project", trained.project.root)
+    assert again.code == 0
+    assert [item.plan.kind for item in rounds(trained.project)][-1] == "location-free"
+
+
+# One project, one store
+
+
+def test_a_second_project_in_the_store_of_the_first_is_refused_and_leaves_nothing(
+    frames, tmp_path, store_url, monkeypatch
+):
+    monkeypatch.setenv("LABELKIT_DB", store_url)
+    first = run(frames).project
+    with LabelStore.open(store_url) as store:
+        before = store.images(), store.instances()
+    write_picture(tmp_path / "others" / "0.png", (32, 24), seed=70)
+    with pytest.raises(StoreError, match="'frames'") as caught:
+        run(tmp_path / "others", skeleton=str(frames.parent / "stick.toml"))
+    assert open_project(first).id in caught.value.problem
+    assert not (tmp_path / "others-labelkit").exists()
+    with LabelStore.open(store_url) as store:
+        assert (store.images(), store.instances()) == before
+    assert run(frames).registered.new_images == 0
+
+
+def test_a_project_that_could_not_be_made_leaves_its_store_to_the_next(
+    frames, store_url, monkeypatch
+):
+    monkeypatch.setenv("LABELKIT_DB", store_url)
+    for _ in range(2):
+        with pytest.raises(UsageError):
+            run(frames, boxes="nowhere.json")
+        assert not (frames.parent / "frames-labelkit").exists()
+    assert run(frames).registered.images == 3
+
+
+def test_the_dev_set_has_the_size_that_was_asked_for(frames):
+    for number in range(3, 40):
+        write_picture(frames / f"{number}.png", (32, 24), seed=number)
+    project = open_project(run(frames, dev_percent=10.0).project)
+    with LabelStore.open(project.store_url) as store:
+        assert len(read_snapshot(project, store).dev) == 4
+    outcome = labelkit("bootstrap", "--images", frames, "--dev", "20%")
+    assert "8 instances of 40" in outcome.out

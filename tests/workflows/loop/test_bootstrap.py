@@ -8,7 +8,13 @@ from command_line import TINY as TINY_FLAGS
 from command_line import labelkit
 from trained import FIGURES, SKIP_NOTHING, TINY
 
-from labelkit.errors import ImageError, LabelkitError, MissingDependencyError, StoreError, UsageError
+from labelkit.errors import (
+    ImageError,
+    LabelkitError,
+    MissingDependencyError,
+    StoreError,
+    UsageError,
+)
 from labelkit.models.checkpoint import load_model, save_checkpoint
 from labelkit.models.parts import backbone
 from labelkit.models.presets import PRESETS

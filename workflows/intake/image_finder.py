@@ -39,6 +39,7 @@ class ImageFinder:
         for path, kept in kept_paths.items():
             for ending in _endings(path):
                 self._by_ending[ending].setdefault(kept, path)
+        self._by_upload: dict[str, list[str]] | None = None  # made when first needed
 
     def find(self, paths: Iterable[str], origin: str, also: Iterable[str] = ()) -> dict[str, Image]:
         """The image of each path of one file. Paths without an image are left out.
@@ -103,10 +104,29 @@ class ImageFinder:
         for start, ending in enumerate(_endings(path)):
             if ending in self._images:
                 return _Match(ending, parts[:start])
-        before_upload = _UPLOADED.sub("", PurePosixPath(path).name)
-        if before_upload != PurePosixPath(path).name:
-            return self._match(str(PurePosixPath(path).with_name(before_upload)))
-        return None
+        return self._uploaded(path)
+
+    def _uploaded(self, path: str) -> _Match | None:
+        """The image that was uploaded to Label Studio under this name, which it changes."""
+        name = PurePosixPath(path).name
+        if not _UPLOADED.match(name):
+            return None
+        if self._by_upload is None:
+            self._by_upload = defaultdict(list)
+            for image in self._images:
+                self._by_upload[_upload_name(image)].append(image)
+        fitting = self._by_upload[_UPLOADED.sub("", name)]
+        if len({self._images[image].id for image in fitting}) > 1:
+            raise FormatError(
+                f"{path} was uploaded, and could be {fitting[0]} or {fitting[1]}.",
+                "Write the path below the images folder into the label file.",
+            )
+        return _Match(fitting[0], PurePosixPath(path).parts[:-1]) if fitting else None
+
+
+def _upload_name(path: str) -> str:
+    """An image's name as Django, and with it Label Studio, writes it."""
+    return re.sub(r"[^-\w.]", "", PurePosixPath(path).name.strip().replace(" ", "_"))
 
 
 def _endings(path: str) -> list[str]:

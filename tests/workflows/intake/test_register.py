@@ -272,6 +272,19 @@ def test_a_label_studio_export_is_matched_by_file_name(place, address):
     assert (pose.xy[0].tolist(), int(pose.present.sum())) == ([20, 40], 1)
 
 
+def test_an_uploaded_file_is_found_by_the_name_that_label_studio_makes_of_its_own(place):
+    (place.frames / "0.png").rename(place.frames / "my photo (1).png")
+    place.take(studio(image="/data/upload/1/0a1b2c3d-my_photo_1.png"))
+    assert place.instances()[-1] == ("my photo (1).png", Box(10, 20, 50, 40), "given")
+
+
+def test_an_uploaded_file_that_could_be_two_is_refused_by_name(place):
+    for folder in "ab":
+        write_picture(place.frames / folder / "x y.png", SIZE, seed=ord(folder))
+    with pytest.raises(FormatError, match=r"a/x y\.png or b/x y\.png"):
+        place.take(studio(image="/data/upload/1/0a1b2c3d-x_y.png"))
+
+
 def test_a_smaller_copy_in_label_studio_gives_the_same_places(place):
     document = studio()
     for item in document[0]["annotations"][0]["result"]:

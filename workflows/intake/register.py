@@ -14,7 +14,13 @@ from labelkit.domain.annotation import Annotation, VisibilityAnswer, check_insid
 from labelkit.domain.instance import Box, Image, Instance, check_box
 from labelkit.domain.skeleton import BUILTIN
 from labelkit.domain.text import counted, named
-from labelkit.errors import FormatError, ImageError, InputError, UsageError
+from labelkit.errors import (
+    FormatError,
+    ImageError,
+    InputError,
+    MissingDependencyError,
+    UsageError,
+)
 from labelkit.progress import Progress
 from labelkit.project.images import VIDEO_SUFFIXES, ScanReport, scan_images
 from labelkit.project.project import Project
@@ -146,7 +152,13 @@ def register(
             "is one, add to the command: --boxes whole-image, detect or FILE"
         )
     if bare:
-        rows, more = _boxes(bare, boxes, finder, project, progress, handling)
+        try:
+            rows, more = _boxes(bare, boxes, finder, project, progress, handling)
+        except MissingDependencyError as error:
+            if boxes is not None or not covered:
+                raise
+            count = counted(len(bare), "image")
+            rows, more = [], [f"{count} without a box. {error.problem} {error.next_step}"]
         store.add_instances(rows)
         if open_to_boxes:
             store.forget_stand_ins(bare)

@@ -20,7 +20,8 @@ from labelkit.workflows.intake.register import register
 INTERFACE = """<View><Image name="img" value="$photo"/>
 <RectangleLabels name="box" toName="img"><Label value="fly"/></RectangleLabels>
 <KeyPointLabels name="dot" toName="img">
-<Label value="head" model_index="0"/><Label value="tail" model_index="1"/></KeyPointLabels></View>"""
+<Label value="head" model_index="0"/><Label value="tail" model_index="1"/></KeyPointLabels>
+</View>"""
 
 #: Stored, and displayed after EXIF has turned it.
 STORED, SHOWN = (64, 48), (48, 64)

@@ -9,7 +9,7 @@ from builders import stick_skeleton, write_picture
 
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import load_skeleton
-from labelkit.errors import FormatError
+from labelkit.errors import FormatError, MissingDependencyError
 from labelkit.progress import Silent
 from labelkit.project.project import create_project
 from labelkit.store.label_store import LabelStore
@@ -154,6 +154,21 @@ def test_images_that_a_file_lists_without_annotations_have_no_object(tmp_path):
     assert any("2 images" in note and "--boxes" in note for note in report.notes)
     place.take()  # again, without labels
     assert [path for path, *_ in place.instances()] == ["0.png"]
+
+
+def test_labels_come_in_offline_though_other_images_wait_for_the_detector(tmp_path, monkeypatch):
+    def offline(on_notice):
+        raise MissingDependencyError("No network.", "Take --boxes whole-image.")
+
+    monkeypatch.setattr(person_detector, "load_detector", offline)
+    person = load_skeleton("coco17")
+    place = Place(tmp_path, person)
+    labels = coco(row(keypoints=[20, 30, 2] * 17), keypoints=person.keypoints, images=1)
+    report = place.take(labels)
+    assert [path for path, *_ in place.instances()] == ["0.png"]
+    assert any("2 images" in note and "--boxes whole-image" in note for note in report.notes)
+    with pytest.raises(MissingDependencyError):
+        place.take(boxes="detect")
 
 
 def test_boxes_are_still_found_in_them_if_the_user_asks(place):

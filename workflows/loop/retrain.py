@@ -41,6 +41,7 @@ from labelkit.workflows.rounds.run_round import (
     predict_later,
     run_round,
 )
+from labelkit.workflows.rounds.served import COMPARABLE, note_on_serving
 from labelkit.workflows.rounds.settings import (
     TrainingOptions,
     resolve,
@@ -48,10 +49,6 @@ from labelkit.workflows.rounds.settings import (
     with_remembered,
 )
 from labelkit.workflows.rounds.start import FEW, start_of, waits_for_labels
-
-#: With fewer located instances in the dev set, chance alone moves PCK by seven points or more. The
-#: 235 of LSPET give it to 1.5 points (benchmarks/README.md).
-COMPARABLE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class RoundReport(Report):
         predicted: instances that came after it and were predicted now.
         dev: measures on the dev set.
         next_step: what to type.
-        note: what to know before that, or "".
+        note: what to know before that, a line each.
     """
 
     round: int | None
@@ -108,8 +105,7 @@ class RoundReport(Report):
             located = self.dev.get("located", 0)
             few = ", too few to compare rounds" if 0 < located < COMPARABLE else ""
             lines.append(f"On the dev set ({located} with keypoints{few}): {measures}.")
-        if self.note:
-            lines.append(f"note: {self.note}")
+        lines += [f"note: {note}" for note in self.note.splitlines()]
         lines += [f"Queued for correction: {counted(self.queued, 'instance')}.", self.next_step]
         return "\n".join(lines)
 
@@ -311,14 +307,15 @@ def report_round(
         for item in {found.plan.number: found, newest.plan.number: newest}.values():
             predicted = predict_later(project, item, snapshot.instances, progress)
     dev = found.facts.get("dev", {})
-    percent, note = percent_after(found), ""
+    percent, note = percent_after(found), note_on_serving(found)
     few_percent = float(math.ceil(100 * FEW / len(snapshot.instances)))
     learned_little = hardly_learned(dev.get("presence_map"), dev.get("presence_map_chance"))
     if not found.plan.labelled and few_percent < percent and learned_little:
         percent = few_percent
         note = (
-            "its presence predictions are hardly better than chance (presence_map), so its "
-            f"locations cannot be trusted; the keypoints of some {FEW} instances teach it far more."
+            f"{note}\n".lstrip() + "its presence predictions are hardly better than chance "
+            "(presence_map), so its locations cannot be trusted; the keypoints of some "
+            f"{FEW} instances teach it far more."
         )
     percent = float(round(percent))
     items = queue_up_to(project, snapshot, percent)

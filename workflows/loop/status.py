@@ -24,6 +24,7 @@ from labelkit.workflows.rounds.image_files import lost_images, new_files
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.served import note_on_serving, served
 from labelkit.workflows.rounds.start import TICKS, start_of
 
 
@@ -48,7 +49,8 @@ class StatusReport(Report):
         round: the current one: it trains, or its predictions are corrected; None before the first.
         effort: means an object of answers that were given on the labelling page (see `effort`).
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
-        rounds: number, kind, status and dev measures of each.
+        rounds: number, kind, status and dev measures of each, what it serves as pre-annotations,
+            and a note where that is not its network's predictions.
         gain: what the last round gained on the dev set; "" where that is unknown.
         next_step: what to type.
     """
@@ -104,6 +106,8 @@ class StatusReport(Report):
                 f"Round {item['round']:03d}  {item['kind']} at {item['labeled']}, {item['status']}"
                 + (f"; dev: {measures}" if measures else "")
             )
+            if item["note"]:
+                lines.append(f"           note: {item['note']}")
         for item in self.conflicts[:LISTED]:
             lines.append(
                 f"Conflict   {item['image']}, {item['instance']} {item['keypoint']}: "
@@ -191,6 +195,8 @@ def status(project: Project, store: LabelStore) -> StatusReport:
                 "labeled": format_percent(round(100 * item.plan.labelled_share, 2)),
                 "status": item.status,
                 "dev": dict(item.facts.get("dev", {})),
+                "serves": served(item),
+                "note": note_on_serving(item),
             }
             for item in history
         ),

@@ -19,7 +19,7 @@ from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
 from labelkit.metrics.table import evaluate_row, json_measures
-from labelkit.progress import Progress
+from labelkit.progress import Progress, Silent
 from labelkit.project.predictions import iter_predictions, read_predictions, write_predictions
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
@@ -42,6 +42,7 @@ from labelkit.workflows.rounds.networks import (
     train_network,
     training_state,
 )
+from labelkit.workflows.rounds.served import as_served, better, served, skeleton_measures
 from labelkit.workflows.rounds.settings import note_on_mirroring
 
 if TYPE_CHECKING:
@@ -93,17 +94,26 @@ def run_round(
         raise SystemExit(0)  # it only helped to train
     training_state(model).unlink(missing_ok=True)  # left by a kill right before its removal
     network, header = load_network(model, project.skeleton)
-    predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
-    if not (predictions.is_file() and maps.is_file()):
-        _predict(project, network, plan, snapshot.instances, predictions, maps, progress)
+    # The network itself is measured on the dev set; what is served for the others follows.
+    dev = {item: instance for item, instance in snapshot.instances.items() if item in snapshot.dev}
     on_dev = {
-        item.instance_id: item
-        for item in iter_predictions(predictions, project.skeleton)
-        if item.instance_id in snapshot.dev
+        item.prediction.instance_id: item.prediction
+        for item in predict_instances(project, network, plan.settings, dev, Silent())
     }
     measures = _measure(snapshot, on_dev, project.skeleton)
     write_json(path / "metrics.json", measures)
-    facts = {"training": training or header.get("training", {}), "dev": measures}
+    located = {item: snapshot.poses[item] for item in dev if item in snapshot.poses}
+    guessed = skeleton_measures(located, dev, project.skeleton)
+    facts = {
+        "training": training or header.get("training", {}),
+        "dev": measures,
+        "skeleton_in_box": guessed,
+        "serves": better(measures, guessed),
+    }
+    predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
+    if not (predictions.is_file() and maps.is_file()):
+        rest = (snapshot.instances, facts["serves"], predictions, maps, progress)
+        _predict(project, network, plan, *rest)
     return finish_round(path, facts)
 
 
@@ -156,7 +166,7 @@ def predict_later(
     if later:
         network, _ = load_network(found.path / "model.safetensors", project.skeleton)
         files = next_part(predictions), next_part(maps)
-        _predict(project, network, found.plan, later, *files, progress)
+        _predict(project, network, found.plan, later, served(found), *files, progress)
     return len(later)
 
 
@@ -165,6 +175,7 @@ def _predict(
     network: Any,
     plan: RoundPlan,
     instances: Mapping[str, Instance],
+    serves: str,
     predictions: Path,
     maps: Path,
     progress: Progress,
@@ -173,7 +184,11 @@ def _predict(
 
     found = predict_instances(project, network, plan.settings, instances, progress)
     with MapWriter(maps, project.skeleton.keypoints) as writer:
-        write_predictions(predictions, keep_maps(found, writer), project.skeleton)
+        rows = (
+            as_served(row, instances[row.instance_id], project.skeleton, serves)
+            for row in keep_maps(found, writer)
+        )
+        write_predictions(predictions, rows, project.skeleton)
 
 
 def keep_maps(found: Iterable[PredictionWithMaps], writer: MapWriter) -> Iterator[Prediction]:

@@ -25,6 +25,7 @@ from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.served import as_served, served
 from labelkit.workflows.rounds.settings import settings_of
 
 #: Instances predicted at a time.
@@ -218,7 +219,12 @@ class TaskPredictor:
         settings = settings_of(self._round)
         by_id = {instance.id: instance for instance in instances}
         found = predict_instances(self.project, self._network, settings, by_id, Silent())
-        return {item.prediction.instance_id: item.prediction for item in found}
+        serves, skeleton = served(self._round), self.project.skeleton
+        predictions = {item.prediction.instance_id: item.prediction for item in found}
+        return {
+            id_: as_served(prediction, by_id[id_], skeleton, serves)
+            for id_, prediction in predictions.items()
+        }
 
     def _image(self, task: Mapping[str, Any]) -> Image | str:
         """The registered image of a task, or what is wrong."""

@@ -46,7 +46,7 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
     present = answer if known or pose is None else pose.visibility
     ticks = [None if code == UNKNOWN else bool(code > ABSENT) for code in present.tolist()]
     part = close_up(instance)
-    others = [it for it in work.instances.values() if it.image.id == image.id and it != instance]
+    others = [other for other in work.of_image[image.id] if other.id != instance.id]
     return {
         "instance": instance.id,
         "image": {"id": image.id, "path": image.path, "width": image.width, "height": image.height},

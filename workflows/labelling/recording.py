@@ -136,10 +136,10 @@ class Recording:
         instance = self._work.instance(answer.instance or self._drawn.get(answer.drawn, ""))
         if instance is not None:
             return instance
-        images = {item.image.id: item.image for item in self._work.instances.values()}
-        if answer.instance or answer.image not in images:
+        beside = self._work.of_image.get(answer.image)
+        if answer.instance or not beside:
             raise RequestError("The project no longer has this object.", 404)
-        image, box = images[answer.image], answer.box
+        image, box = beside[0].image, answer.box
         _check_inside(answer, image)
         (made,) = self._work.store.add_instances([NewInstance(image, box, "human", box.w * box.h)])
         self._drawn[answer.drawn] = made.id

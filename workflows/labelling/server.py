@@ -207,10 +207,10 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         return JSONResponse({})
 
     async def picture(request: Request) -> Response:
-        images = {item.image.id: item.image for item in work.instances.values()}
-        image = images.get(request.path_params["image"])
-        if image is None:
+        objects = work.of_image.get(request.path_params["image"])
+        if objects is None:
             raise RequestError("The project has no such image.", 404)
+        image = objects[0].image
         part = _part(request.query_params.get("part", ""), image.width, image.height)
         content = await run_in_threadpool(pictures.get, image, part)
         lasting = {"Cache-Control": "private, max-age=86400"}  # the id is a hash of the content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import RLock
 from typing import Literal, NamedTuple
@@ -70,6 +71,7 @@ class Work:
         self._head = store.head()
         self._files = self._stamp()
         self.instances: Mapping[str, Instance] = {}
+        self.of_image: Mapping[str, list[Instance]] = {}
         self.round = ""
         self._load()
 
@@ -118,17 +120,23 @@ class Work:
         """An object of the project, also one that was registered since the server started."""
         with self._lock:
             if id_ not in self.instances:
-                self.instances = self.store.instances()
+                self.redraw()
             return self.instances.get(id_)
 
     def redraw(self) -> None:
         """Read the objects again: a box was moved or drawn."""
         with self._lock:
-            self.instances = self.store.instances()
+            self._know(self.store.instances())
 
     def prediction(self, id_: str) -> Prediction | None:
         """What the newest round predicts of an object."""
         return self._predictions.get(id_)
+
+    def _know(self, instances: Mapping[str, Instance]) -> None:
+        of_image: dict[str, list[Instance]] = defaultdict(list)
+        for instance in instances.values():
+            of_image[instance.image.id].append(instance)
+        self.instances, self.of_image = instances, dict(of_image)
 
     def _refresh(self) -> None:
         files = self._stamp()
@@ -149,7 +157,7 @@ class Work:
 
     def _load(self) -> None:
         snapshot = read_snapshot(self.project, self.store)
-        self.instances = snapshot.instances
+        self._know(snapshot.instances)
         self.round, self._predictions = "", dict[str, Prediction]()
         if latest_complete(self.project) is not None:
             newest, self._predictions = latest_predictions(self.project)

@@ -429,7 +429,7 @@ class Desk {
 }
 
 const NAMES = { " ": "Space", Backspace: "⌫", Enter: "⏎", Delete: "Del" };
-const shownKey = (key) => NAMES[key] ?? key;
+const shownKey = (key) => NAMES[key] ?? key.replace("Shift+", "⇧");
 
 async function open() {
   const answer = await fetch("/api/start");

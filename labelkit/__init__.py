@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from labelkit.workflows.sync.pull_report import PullReport
     from labelkit.workflows.sync.push_files import FilePushReport
     from labelkit.workflows.sync.push_server import ServerPushReport
+    from labelkit.workflows.upkeep.images import ImagesReport
 
 __version__ = "0.1.0"
 
@@ -67,6 +68,7 @@ __all__ = [
     "FormatError",
     "Image",
     "ImageError",
+    "ImagesReport",
     "InputError",
     "Instance",
     "LabelkitError",
@@ -119,6 +121,7 @@ _LAZY = {
     "PullReport": "labelkit.workflows.sync.pull_report",
     "FilePushReport": "labelkit.workflows.sync.push_files",
     "ServerPushReport": "labelkit.workflows.sync.push_server",
+    "ImagesReport": "labelkit.workflows.upkeep.images",
 }
 
 if not TYPE_CHECKING:  # or type checkers would take any name for one of these

@@ -40,6 +40,8 @@ from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.sync.push_files import FilePushReport
 from labelkit.workflows.sync.push_server import ServerPushReport
+from labelkit.workflows.upkeep.images import ImagesReport
+from labelkit.workflows.upkeep.images import images as run_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,6 +243,28 @@ class Project:
         """Count images, answers, labels and rounds, and name the next step; changes nothing."""
         with self._opened() as (folder, store):
             return run_status(folder, store)
+
+    def images(
+        self,
+        action: Literal["list", "remove", "restore", "relocate"] = "list",
+        *paths: AnyPath,
+        dry_run: bool = False,
+    ) -> ImagesReport:
+        """Follow images that were deleted, renamed or moved.
+
+        Args:
+            action: list what changed; remove images from the project, whose labels stay in the
+                journal; restore them; or relocate: find images by their content.
+            paths: images or folders of them; for "relocate" the new images folder, if it is
+                another one. None removes those that are gone or changed, and restores all.
+            dry_run: only report what would be done.
+
+        Raises:
+            ImageError: if a path is not an image of the project, or a folder does not hold them.
+        """
+        with self._opened(alone=True) as (folder, store):
+            given = [Path(path) for path in paths]
+            return run_images(folder, store, self._progress, action, given, dry_run=dry_run)
 
     def queue(self, *, from_review: bool = False) -> QueueReport:
         """Report what is corrected next.

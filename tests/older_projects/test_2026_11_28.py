@@ -147,6 +147,22 @@ def test_an_export_that_was_pulled_then_brings_nothing_again(project: lk.Project
     assert (report.annotations, report.added, report.known) == (4, 0, 4)
 
 
+def test_it_takes_the_id_of_its_store_at_the_first_write_and_keeps_its_dev_set(
+    project: lk.Project, folder: Path
+):
+    dev = set(project.to_dataframe().query("split == 'dev'")["instance"])
+    assert len(dev) == 2
+    assert open_project(project.root).id == ""
+    project.pull(file=folder / "export.json")
+    with closing(sqlite3.connect(project.root / "labels.db")) as connection:
+        facts = dict(connection.execute("SELECT key, value FROM meta"))
+    assert open_project(project.root).id == facts["project_uid"]
+    assert facts["project_name"] == open_project(project.root).name
+    lk.bootstrap(folder / "images", project=project.root)
+    assert set(project.to_dataframe().query("split == 'dev'")["instance"]) == dev
+    assert [item["status"] for item in project.status().rounds] == ["complete"] * 2
+
+
 @pytest.mark.slow
 def test_retrain_makes_the_next_round(project: lk.Project, folder: Path):
     tasks = json.loads(project.push(files=True).files[1].read_text())

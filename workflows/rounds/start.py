@@ -66,10 +66,10 @@ class Start:
         """What people have to do before the first training; "" if they have done it."""
         if self.done >= self.needed:
             return ""
-        verb = "ticked" if self.asks == TICKS else "labelled with keypoints"
+        labelled = "Ticked" if self.asks == TICKS else "With keypoints"
         return (
-            f"{self.done} of the first {counted(self.needed, 'object')} are {verb}: "
-            "labelkit push, label, labelkit pull."
+            f"{labelled} so far: {self.done} of the first {counted(self.needed, 'object')}. "
+            "Next: labelkit push, label, labelkit pull."
         )
 
 

@@ -67,10 +67,10 @@ class ImagesReport(Report):
         elif self.action == RELOCATE:
             moved = [f"{old} -> {new}" for old, new in self.moved]
             lines.append(
-                f"{would}{'found' if would else 'Found'} {counted(len(moved), 'image')} elsewhere"
-                f"{_list(moved)}."
+                f"{would}{'found' if would else 'Found'} {counted(len(moved), 'image')} under "
+                f"another path{_list(moved)}."
             )
-        lines.append(f"{counted(self.images, 'image')} in {self.folder}")
+        lines.append(f"The project has {counted(self.images, 'image')} in {self.folder}")
         for paths, state, command in (
             (self.gone, "gone", "moved: labelkit images relocate; deleted: labelkit images remove"),
             (self.changed, "changed", "labelkit images remove, then labelkit bootstrap"),

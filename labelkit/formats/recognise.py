@@ -52,28 +52,28 @@ _BY_SUFFIX = {
 
 #: (keys of a JSON object, what it is, advice).
 _OBJECTS = (
-    ({"shapes", "imagePath"}, "labels of labelme for one image", _CONVERT),
+    ({"shapes", "imagePath"}, "a file of labelme for one image", _CONVERT),
     ({"_via_img_metadata"}, "a project of the VGG Image Annotator (VIA)", _CONVERT),
     ({"project", "attribute", "metadata", "view"}, "a project of VIA 3", _CONVERT),
-    ({"infos", "categories", "items"}, "labels in Datumaro's format", _CVAT),
-    ({"people", "version"}, "predictions of OpenPose, not labels", _CONVERT),
+    ({"infos", "categories", "items"}, "a file of Datumaro", _CVAT),
+    ({"people", "version"}, "a file of predictions of OpenPose, not of labels", _CONVERT),
     (
         {"objects", "size"},
-        "labels of Supervisely for one image",
+        "a file of Supervisely for one image",
         "In Supervisely, run the app Export to COCO Keypoints.",
     ),
 )
 
 #: (pattern at the start of a text, what it is, advice).
 _TEXTS = (
-    (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<annotations>", "labels of CVAT in XML", _CVAT),
-    (r"(<\?xml[^>]*>\s*)?<annotation>", "boxes in Pascal VOC's XML", _CONVERT),
-    (r"(<\?xml[^>]*>\s*)?(<\?xml-[^>]*>\s*)*<dataset>", "landmarks of dlib in XML", _CONVERT),
+    (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<annotations>", "an XML file of CVAT", _CVAT),
+    (r"(<\?xml[^>]*>\s*)?<annotation>", "an XML file of Pascal VOC", _CONVERT),
+    (r"(<\?xml[^>]*>\s*)?(<\?xml-[^>]*>\s*)*<dataset>", "an XML file of dlib", _CONVERT),
     (r"<!doctype html|<html", "a web page", "Download the file itself."),
-    (r"<", "XML", _CONVERT),
+    (r"<", "an XML file", _CONVERT),
     (r"version https://git-lfs", "a Git LFS pointer", "Fetch the file itself: git lfs pull"),
-    (r"#?filename,file_size,", "labels of the VGG Image Annotator (VIA)", _CONVERT),
-    (r"track,frame_idx,", "predictions of SLEAP, not labels", _SLEAP),
+    (r"#?filename,file_size,", "a file of the VGG Image Annotator (VIA)", _CONVERT),
+    (r"track,frame_idx,", "a file of predictions of SLEAP, not of labels", _SLEAP),
     (
         r"[^\n]*\bannotation_id\b[^\n]*\blead_time\b",
         "a Label Studio export as CSV",
@@ -121,7 +121,7 @@ def refuse_other_text(text: str, origin: str) -> None:
             raise _other(what, advice, origin)
     if _YOLO.match(start):
         raise _other(
-            "labels of YOLO for one image",
+            "a YOLO file for one image",
             "Give the data set's data.yaml, which names the folders: --labels data.yaml",
             origin,
         )
@@ -156,7 +156,7 @@ def refuse_other_json(document: Any, origin: str) -> None:
                 raise _other(what, advice, origin)
         first = next(iter(document.values()), None)
         if isinstance(first, Mapping) and {"filename", "regions"} <= first.keys():
-            raise _other("labels of the VGG Image Annotator (VIA)", _CONVERT, origin)
+            raise _other("a file of the VGG Image Annotator (VIA)", _CONVERT, origin)
     rows = document if isinstance(document, list) else []
     first = rows[0] if rows and isinstance(rows[0], Mapping) else {}
     if {"image_id", "keypoints", "score"} <= first.keys():

@@ -115,10 +115,10 @@ def into_place(
     decided: dict[str, PixelsOf] = {"same": "picture"}
     for kind in _KINDS:
         if mine := [view for view in views.values() if view.kind == kind]:
-            if kind == "mirrored":  # a tool that ignores EXIF does so for all pictures
-                concluded = decided.get("turned") or decided.get("unsized") or "picture"
-            else:
-                concluded = _concluded(kind, mine, sizes)
+            concluded: PixelsOf | None
+            # A tool that ignores EXIF does so for all pictures.
+            alike = decided.get("turned") or decided.get("unsized") or "picture"
+            concluded = alike if kind == "mirrored" else _concluded(kind, mine, sizes)
             decision = chosen or concluded
             if decision is None or (decision == "file" and not _KINDS[kind]):
                 raise _uncertain(mine, origin, can_choose)

@@ -66,7 +66,7 @@ def _likeness(known: Candidate, found: Candidate) -> float:
         return 2 + same_origin
     if same_origin:
         return 0.5 + overlap
-    return overlap if found.origins and _alike(known, found, overlap) else 0.0
+    return overlap if overlap and found.origins and _alike(known, found, overlap) else 0.0
 
 
 def _alike(known: Candidate, found: Candidate, overlap: float) -> bool:

@@ -10,7 +10,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from labelkit.domain.identity import Candidate, same_objects
 from labelkit.domain.instance import Box, Image, Instance
@@ -69,6 +69,7 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
     candidates = _known_candidates(connection, chain(*known.values())) if known else {}
     made: dict[int, Instance] = {}
     new: list[Instance] = []
+    changed: list[Instance] = []
     replaced: list[str] = []  # images whose whole-image objects give way
     for id_, indices in of_image.items():
         before = known[id_]
@@ -79,7 +80,9 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
         for index, place in zip(indices, same, strict=True):
             item = found[index]
             if place is not None:
-                made[index] = _brought_up_to_date(connection, before[place], item)
+                made[index] = _brought_up_to_date(before[place], item)
+                if made[index] != before[place]:
+                    changed.append(made[index])
                 continue
             box = Box(*map(float, item.box))
             made[index] = Instance(
@@ -97,6 +100,7 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
             replaced.append(id_)
     for chunk in _chunks(new):
         connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
+    _update(connection, changed)
     _keep_origins(connection, [(made[i].id, item.origin) for i, item in enumerate(found)])
     matched = {item.id for item in made.values()}
     forget_objects(connection, sorted(stand_ins(connection, replaced) - matched))
@@ -160,8 +164,19 @@ def _candidate(item: NewInstance) -> Candidate:
     return Candidate(Box(*item.box), item.individual, origins, item.keypoints)
 
 
-def _brought_up_to_date(connection: Connection, known: Instance, found: NewInstance) -> Instance:
-    """A known object as a label file describes it now, in the store too."""
+def _update(connection: Connection, changed: Sequence[Instance]) -> None:
+    fixed = ("id", "image_id", "ordinal")
+    for chunk in _chunks(changed):
+        rows = [
+            {"known": item.id}
+            | {name: value for name, value in row_of_instance(item).items() if name not in fixed}
+            for item in chunk
+        ]
+        connection.execute(update(instance).where(instance.c.id == bindparam("known")), rows)
+
+
+def _brought_up_to_date(known: Instance, found: NewInstance) -> Instance:
+    """A known object as a label file describes it now."""
     now = known
     box = Box(*map(float, found.box))
     tells_more = SOURCES.index(found.box_source) >= SOURCES.index(known.box_source)
@@ -171,15 +186,11 @@ def _brought_up_to_date(connection: Connection, known: Instance, found: NewInsta
         found.origin or not _is_segments(known.area, known.box)
     ):
         now = replace(now, area=float(found.area))
-    now = replace(
+    return replace(
         now,
         category=found.category or known.category,
         individual=found.individual or known.individual,
     )
-    if now != known:
-        mine = instance.c.id == known.id
-        connection.execute(update(instance).where(mine).values(row_of_instance(now)))
-    return now
 
 
 def _is_segments(area: float, box: Box) -> bool:

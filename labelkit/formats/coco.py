@@ -441,7 +441,7 @@ def _has_box(item: Annotation) -> bool:
 
 def _pose(row: Mapping[str, Any], skeleton: Skeleton, item: str) -> Pose:
     count = len(skeleton)
-    if row.get("keypoints") is None:  # a box that is not labelled yet
+    if row.get("keypoints") in (None, []):  # a box that is not labelled yet
         return human_pose(np.zeros((count, 2)), np.zeros(count, dtype=np.int64))
     values = numbers(row["keypoints"], "keypoints", item)
     if len(values) != 3 * count:

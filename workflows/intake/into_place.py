@@ -81,10 +81,10 @@ class _View:
 _KINDS = {
     "turned": "turned as EXIF turns the picture",  # the file has the size as stored
     "unsized": "turned as EXIF turns the picture",  # the file has no size
-    "mirrored": "turned as EXIF turns the picture",  # which does not change its size
     "scaled": "scaled to the picture",
     "swapped": "",  # width and height, without EXIF: it is not known which way to turn
     "other": "stretched to the picture",
+    "mirrored": "turned as EXIF turns the picture",  # which does not change its size
 }
 
 
@@ -115,11 +115,13 @@ def into_place(
     decided: dict[str, PixelsOf] = {"same": "picture"}
     for kind in _KINDS:
         if mine := [view for view in views.values() if view.kind == kind]:
-            concluded: PixelsOf | None
-            # A tool that ignores EXIF does so for all pictures.
-            alike = decided.get("turned") or decided.get("unsized") or "picture"
-            concluded = alike if kind == "mirrored" else _concluded(kind, mine, sizes)
-            decision = chosen or concluded
+            decision: PixelsOf | None
+            if kind == "mirrored":  # a tool that ignores EXIF does so for all pictures
+                alike = decided.get("turned") or decided.get("unsized")
+                alone = chosen if len(decided) == 1 else None
+                decision = alike or alone or "picture"
+            else:
+                decision = chosen or _concluded(kind, mine, sizes)
             if decision is None or (decision == "file" and not _KINDS[kind]):
                 raise _uncertain(mine, origin, can_choose)
             decided[kind] = decision
@@ -205,7 +207,7 @@ def _view(
         kind = "same"
         if orientation > 1 and _equal(stored, shown):
             kind, displayed = "mirrored", turn_affine(orientation, stored)
-    elif orientation >= 5 and _alike(size, stored):
+    elif orientation >= 5 and _alike(size, stored) and not _alike(size, shown):
         kind = "turned" if any(written) else "unsized"
         scaling = scale_affine([1, 0, 0, 0, 1, 0], np.divide(stored, size))
         displayed = after(turn_affine(orientation, stored), scaling)

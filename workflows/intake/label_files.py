@@ -109,8 +109,8 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         )
     answers = read_visibility_csv(text, skeleton, str(path))
     unknown = np.all([answer.presence == UNKNOWN for answer in answers], axis=0)
-    notes = _lacking(path, [skeleton.keypoints[k] for k in np.flatnonzero(unknown)])
-    return LabelFile(path, skeleton, (), tuple(answers), notes=notes)
+    lacking = _lacking(path, [skeleton.keypoints[k] for k in np.flatnonzero(unknown)])
+    return LabelFile(path, skeleton, (), tuple(answers), notes=lacking)
 
 
 def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:

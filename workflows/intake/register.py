@@ -205,7 +205,7 @@ def register_labelled(
     Raises:
         LabelkitError: on the first item that cannot be used.
     """
-    register(
+    report = register(
         project,
         store,
         progress,
@@ -214,6 +214,8 @@ def register_labelled(
         skip_unreadable=False,
         handling=Handling(can_choose=False),
     )
+    for note in report.notes:
+        progress.line(note)
 
 
 def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport:

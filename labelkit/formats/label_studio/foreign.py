@@ -42,6 +42,9 @@ _BESIDE = 0.1
 _IMAGE_KEYS = ("image_path", "image", "img", "photo", "picture", "url")
 _POINTS, _BOXES = ("keypointlabels", "keypoint"), ("rectanglelabels", "rectangle")
 
+#: The size of an image of which an annotation tells none: percentages then are shares of it.
+_SHARE = {"original_width": 1, "original_height": 1}
+
 _AS_JSON = "In Label Studio, export the project as JSON, not as JSON-MIN, CSV or COCO."
 _GROUP = (
     "In Label Studio, drag the keypoint onto the box of its object in the list of regions, or draw "
@@ -252,8 +255,10 @@ def _objects(
     """The objects of one annotation."""
     boxes: dict[str, Box] = {}
     points: list[KeypointRegion] = []
-    for id_, region in (*work.boxes.items(), *work.points.items()):
-        frame = seen_frame(region.item, work.ours, work.where)
+    regions = {**work.boxes, **work.points}
+    size = next((found for r in regions.values() if all((found := _size(r.item)).values())), _SHARE)
+    for id_, region in regions.items():
+        frame = seen_frame({**region.item, **size}, work.ours, work.where)
         if not work.ours.get("crop"):
             sizes[work.path] = (round(frame.w), round(frame.h))
         if id_ in work.boxes:
@@ -279,6 +284,11 @@ def _objects(
         pose = human_pose(pose_xy, visibility)
         objects.append(Annotation(work.path, reference, box, None, pose, False, category))
     return objects
+
+
+def _size(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The size of the image that a region gives."""
+    return {key: item.get(key) for key in _SHARE}
 
 
 def _visibility(choices: Sequence[str], left_out: Counter[str]) -> int:

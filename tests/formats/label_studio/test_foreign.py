@@ -88,6 +88,16 @@ def test_percent_become_pixels_of_the_image_that_was_shown():
     assert found.notes == ()
 
 
+def test_without_a_size_percentages_are_shares_and_one_region_tells_it_for_all():
+    def unsized(item):
+        return {key: value for key, value in item.items() if not key.startswith("original")}
+
+    found = read(unsized(LEFT), unsized(point("p", 10, 20, parentID="l")))
+    assert found.image_sizes == {"A/image 1.jpg": (1, 1)}
+    assert found.annotations[0].pose.xy[0] == pytest.approx([0.1, 0.2])
+    assert objects(LEFT, unsized(point("p", 10, 20))) == [([HEAD_L], LEFT_PX)]
+
+
 def test_a_keypoint_belongs_to_the_box_that_is_its_parent_wherever_it_lies():
     assert objects(LEFT, RIGHT, point("p", 60, 20, parentID="l")) == [
         ([HEAD_R], LEFT_PX),
@@ -272,7 +282,6 @@ def edited(change):
         (lambda task: task["annotations"][0].update(result=[3]), "annotation 11"),
         (lambda task: task["annotations"][0]["result"][1].pop("type"), "annotation 11"),
         (lambda task: task["annotations"][0]["result"][1]["value"].pop("x"), "annotation 11"),
-        (lambda task: task["annotations"][0]["result"][1].pop("original_width"), "annotation 11"),
         (lambda task: task["annotations"][0]["result"][1].update(image_rotation=90), "90 degrees"),
         (lambda task: task["annotations"][0]["result"][1]["value"].update(x=120), "outside"),
         (lambda task: task["annotations"][0]["result"][0]["value"].update(rotation=9), "9 degrees"),

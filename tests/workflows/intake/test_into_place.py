@@ -247,6 +247,35 @@ def test_a_format_that_counts_the_pixels_of_its_sizes_is_scaled_without_a_word(t
     assert notes == []
 
 
+def test_a_format_that_counts_the_pixels_of_its_sizes_is_turned_with_a_note(tmp_path):
+    image, item = picture(tmp_path, orientation=6), labels("a.jpg", (5, 3), (6, 4))
+    (found,), (note,) = placed(
+        tmp_path, (image, item), sizes=Sizes({"a.jpg": STORED}, pixels_of="file")
+    )
+    assert found.pose.xy.tolist() == [[21, 5], [20, 6]]
+    assert "32 x 24" in note
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_size_of_one_pixel_stands_for_shares_of_what_was_displayed(tmp_path, orientation):
+    image = picture(tmp_path, orientation=orientation)
+    (found,), notes = placed(
+        tmp_path,
+        (image, labels("a.jpg", (0.5, 0.25))),
+        sizes=Sizes({"a.jpg": (1, 1)}, pixels_of="file"),
+    )
+    assert found.pose.xy.tolist() == [[image.width / 2, image.height / 4]]
+    assert notes == []
+
+
+def test_a_choice_about_sizes_leaves_pictures_of_the_right_size_alone(tmp_path):
+    upside_down, item = picture(tmp_path, "m.jpg", 3), labels("m.jpg", (5, 3), (6, 4))
+    scaled = (picture(tmp_path, "a.jpg"), labels("a.jpg", (5, 3), (6, 4)))
+    sizes = {"m.jpg": STORED, "a.jpg": (64, 48)}
+    (found, _), _ = placed(tmp_path, (upside_down, item), scaled, sizes=sizes, chosen="file")
+    assert found is item
+
+
 # Shares
 
 

@@ -160,7 +160,7 @@ def _links(
     rows = table if isinstance(table, list) else [table]
     numbers = {end for row in rows if isinstance(row, list) for end in row if isinstance(end, int)}
     first = 0 if 0 in numbers and len(keypoints) not in numbers else 1
-    index = {name: at for at, name in enumerate(keypoints)}
+    index: dict[str | int, int] = {name: at for at, name in enumerate(keypoints)}
     index |= {at + first: at for at in range(len(keypoints))}
     links, lost = [], []
     for row in rows:

@@ -89,13 +89,13 @@ def read_deeplabcut_csv(
             pose = human_pose(xy, visibility)
             annotations.append(Annotation(path, reference, None, None, pose, False, individual=who))
     if unique := [who for who in table.keypoints if who not in animals]:
-        names = [name for who in unique for name in table.keypoints[who]]
+        parts = [name for who in unique for name in table.keypoints[who]]
         count = sum(
             p is not None for _, points in table.rows for who in unique for p in points[who]
         )
         on_note(
             f"Left out {counted(count, 'location')} of unique body parts in {origin}, which belong "
-            f"to no animal: {named(names)}."
+            f"to no animal: {named(parts)}."
         )
     return DeepLabCutFile(keypoints, annotations, tuple(path for path, _ in table.rows))
 

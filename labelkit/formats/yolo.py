@@ -164,10 +164,11 @@ def skeleton_from_settings(data: Mapping[str, Any], origin: str) -> Skeleton:
             "Correct it, or name them with --skeleton FILE.toml",
         )
     kinds = data.get("names")
-    kind = next(iter(kinds.values()), "") if isinstance(kinds, Mapping) else ""
+    kinds = list(kinds.values()) if isinstance(kinds, Mapping) else kinds
+    kind = kinds[0] if isinstance(kinds, list) and kinds else ""
     try:
         skeleton = make_skeleton(str(kind or "object"), names)
-        flip = data.get("flip_idx")
+        flip: Any = data.get("flip_idx")
         if not _swaps(flip, count):
             return skeleton
         pairs = tuple((index, other) for index, other in enumerate(flip) if index < other)

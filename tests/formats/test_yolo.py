@@ -174,7 +174,7 @@ def test_kpt_names_and_flip_idx_make_the_skeleton():
     names = {0: ["a", "b", "mid"], 1: ["a", "b", "mid"]}
     found = read({"images/1.jpg": ""}, None, kpt_names=names, flip_idx=[1, 0, 2])
     assert found.skeleton.keypoints == ("a", "b", "mid")
-    assert found.skeleton.pairs == ((0, 1),)
+    assert (found.skeleton.name, found.skeleton.pairs) == ("mouse", ((0, 1),))
     left = read(
         {"images/1.jpg": ""}, None, kpt_names={0: ["right", "left", "x"]}, flip_idx=[1, 0, 2]
     )

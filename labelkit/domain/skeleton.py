@@ -184,7 +184,7 @@ class Skeleton:
         def names(table: Sequence[tuple[int, int]]) -> list[list[str]]:
             return [[self.keypoints[a], self.keypoints[b]] for a, b in table]
 
-        table = {
+        table: dict[str, Any] = {
             "name": self.name,
             "keypoints": list(self.keypoints),
             "links": names(self.links),

@@ -162,8 +162,10 @@ def _csv(
         for animal in animals or [""]:
             pose = poses.get(animal)
             for k in range(len(skeleton)):
-                located = pose is not None and pose.present[k]
-                row += [repr(value) for value in pose.xy[k].tolist()] if located else ["", ""]
+                if pose is not None and pose.present[k]:
+                    row += [repr(value) for value in pose.xy[k].tolist()]
+                else:
+                    row += ["", ""]
         writer.writerow(row)
     return text.getvalue()
 

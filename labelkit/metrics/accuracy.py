@@ -182,7 +182,8 @@ def coco_scores(
         area=area,
         crowd=np.zeros(len(mask), dtype=bool),
     )
-    found = Results(image, people.category, np.dstack([pred, np.ones(mask.shape)]), confidence, area, area)
+    poses = np.dstack([pred, np.ones(mask.shape)])
+    found = Results(image, people.category, poses, confidence, area, area)
     all_sizes = {"all": (0.0, LARGEST_AREA)}
     curves = oks_curves(people, found, sigmas, all_sizes, max_results=max_detections)
     return CocoScores(

@@ -200,9 +200,13 @@ def test_the_schema_that_the_error_names_is_made_for_the_second_project(
         monkeypatch.setenv("LABELKIT_DB", url)
         with open_store(mine) as other:
             assert [image.path for image in other.images()] == ["a.png"]
-            with store.database.syncing(), other.database.syncing():
-                with store.database.writing(), other.database.writing():
-                    pass
+            with (
+                store.database.syncing(),
+                other.database.syncing(),
+                store.database.writing(),
+                other.database.writing(),
+            ):
+                pass
 
 
 @pytest.mark.server

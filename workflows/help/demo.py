@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
@@ -172,7 +174,10 @@ def _figures(folder: Path, count: int, seed: int, progress: Progress) -> CocoFil
 
 def _ticks(truth: CocoFile) -> str:
     """The visibility answers of an annotator who only ticks."""
-    rows = [VisibilityAnswer(a.image_path, "", a.pose.present) for a in truth.annotations]
+    rows = [
+        VisibilityAnswer(a.image_path, "", a.pose.present.astype(np.int8))
+        for a in truth.annotations
+    ]
     return write_visibility_csv(rows, truth.skeleton)
 
 

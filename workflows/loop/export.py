@@ -216,7 +216,7 @@ def _left_unlabelled(snapshot: LabelSnapshot, items: Sequence[tuple[Instance, Po
 
 def _unknown(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> list[str]:
     """Keypoints that labels leave unknown, because the skeleton got them later."""
-    count = sum(~pose.known for _, pose in items)
+    count = np.sum([~pose.known for _, pose in items], axis=0) if items else np.zeros(0)
     names = [
         f"{skeleton.keypoints[k]} of {counted(int(count[k]), 'object')}"
         for k in np.flatnonzero(count)

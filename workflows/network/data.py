@@ -128,16 +128,16 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             # An answer that a keypoint is absent locates it: nowhere, so its map is empty.
             located = np.where(presence, pseudo_label[:, 2] * inside, answered)
         xy[located * presence == 0] = 0.0
-        rows = (presence, answered, xy, located)
+        rows = [presence, answered, xy, located]
         if view.mirrored:
-            rows = tuple(mirror_keypoints(each, self.skeleton) for each in rows)
-        presence, answered, xy, located = (each.astype(np.float32) for each in rows)
+            rows = [mirror_keypoints(each, self.skeleton) for each in rows]
+        rows = [each.astype(np.float32) for each in rows]
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
-            "presence": torch.from_numpy(presence),
-            "answered": torch.from_numpy(answered),
-            "xy": torch.from_numpy(xy),
-            "located": torch.from_numpy(located),
+            **{
+                name: torch.from_numpy(each)
+                for name, each in zip(("presence", "answered", "xy", "located"), rows, strict=True)
+            },
         }
 
 

@@ -68,7 +68,9 @@ def annotators(entries: Iterable[Recorded], kind: str, rest: int) -> list[Annota
         result.append(
             Annotator(
                 name,
-                *(len(done[name][kind_]) for kind_ in (VISIBILITY, KEYPOINTS, SKIP)),
+                len(done[name][VISIBILITY]),
+                len(done[name][KEYPOINTS]),
+                len(done[name][SKIP]),
                 seconds,
                 None if seconds is None else seconds * rest,
             )

@@ -232,13 +232,14 @@ def load_network(path: Path, skeleton: Skeleton) -> tuple[Any, dict[str, Any]]:
         network, header = load_model(path)
     except CheckpointError as error:
         raise CheckpointError(error.problem, advice) from error
-    network.skeleton = _trained_for(header.get("skeleton") or {}, skeleton)
-    if max(skeleton.columns_in(network.skeleton.keypoints)) < 0:
+    trained_for = _trained_for(header.get("skeleton") or {}, skeleton)
+    if max(skeleton.columns_in(trained_for.keypoints)) < 0:
         raise CheckpointError(
-            f"{path} was trained for the skeleton {network.skeleton.name!r}; "
+            f"{path} was trained for the skeleton {trained_for.name!r}; "
             f"the project has {skeleton.name!r}.",
             advice,
         )
+    network.skeleton = trained_for  # type: ignore[assignment]
     network.reader.read_from = read_from(header.get("training", {}))  # type: ignore[union-attr]
     return network, header
 

@@ -104,7 +104,7 @@ def run_round(
     write_json(path / "metrics.json", measures)
     located = {item: snapshot.poses[item] for item in dev if item in snapshot.poses}
     guessed = skeleton_measures(located, dev, project.skeleton)
-    facts = {
+    facts: dict[str, Any] = {
         "training": training or header.get("training", {}),
         "dev": measures,
         "skeleton_in_box": guessed,

@@ -12,14 +12,18 @@ from labelkit.domain.prediction import Prediction
 #: Presence above this counts as present where there is no visibility answer.
 PRESENT = 0.5
 
+#: Pre-annotated keypoints lie at least so far inside the image, as a share of its long side and in
+#: pixels, because what lies on the border can hardly be grabbed.
+INSIDE, INSIDE_PX = 0.005, 2.0
+
 
 def pre_annotation(prediction: Prediction, answer: NDArray[np.int8] | None, image: Image) -> Pose:
     """The pose to correct.
 
     A keypoint answered as absent is left out, and one answered as present is shown, whatever
     the model predicts; without an answer the model decides. One that the model has not learned is
-    unknown, unless it was answered as absent. Locations outside the image move to its border, where
-    a click can reach them.
+    unknown, unless it was answered as absent. Locations outside the image, or nearly, move a little
+    inside.
 
     Args:
         prediction: of the newest round.
@@ -31,5 +35,7 @@ def pre_annotation(prediction: Prediction, answer: NDArray[np.int8] | None, imag
     present = np.where(answer > UNKNOWN, answer > ABSENT, predicted)
     visibility = np.where(present, VISIBLE, ABSENT)
     visibility[~prediction.pose.present & (answer != ABSENT)] = UNKNOWN
-    xy = np.clip(prediction.pose.xy, 0, (image.width, image.height))
+    size = np.array([image.width, image.height])
+    inside = np.minimum(max(INSIDE_PX, INSIDE * size.max()), size / 2)
+    xy = np.clip(prediction.pose.xy, inside, size - inside)
     return Pose(xy, visibility, prediction.pose.score)

@@ -68,6 +68,8 @@ class LedgerTask:
 def sent_tasks(database: Database, kind: str) -> dict[str, str]:
     """Where each instance is asked about, on any server: URL of its Label Studio project, by id.
 
+    Tasks that ask about the keypoints of a former skeleton do not count.
+
     Args:
         database: of the label store.
         kind: "visibility" or "correction", whatever their tasks show.
@@ -78,6 +80,7 @@ def sent_tasks(database: Database, kind: str) -> dict[str, str]:
         studio_task.c.kind.startswith(kind),
         studio_project.c.kind == studio_task.c.kind,
         studio_project.c.server == studio_task.c.server,
+        studio_task.c.model_version != FORMER,
     )
     with database.reading() as connection:
         rows = connection.execute(query).all()

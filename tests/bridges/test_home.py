@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders import make_project
 from platformdirs.macos import MacOS
 
 from labelkit.bridges import home
@@ -44,26 +43,22 @@ def test_macos_has_its_own_places(user, monkeypatch):
     assert home_path("config", "a") == home_path("data", "a") == support / "a"
 
 
-def test_files_that_an_earlier_version_left_on_macos_stay_in_use(tmp_path, user, monkeypatch):
+def test_files_that_an_earlier_version_left_on_macos_stay_in_use(monkeypatch):
     log_in, environment = read_log_in(), own_environment()
     environment.mkdir(parents=True)
-    project = make_project(tmp_path / "old")
-    data = data_folder(project)
+    data = data_folder()
     data.mkdir(parents=True)
     move_to_macos(monkeypatch)
     assert (read_log_in(), own_environment()) == (log_in, environment)
-    assert data_folder(project) == data
+    assert data_folder() == data
 
 
-def test_a_project_on_macos_keeps_its_data_and_log_in_whatever_other_versions_run(
-    tmp_path, user, monkeypatch
-):
+def test_a_server_on_macos_keeps_its_data_and_log_in_whatever_other_versions_run(user, monkeypatch):
     log_in = read_log_in()
     move_to_macos(monkeypatch)
-    project = make_project(tmp_path)
-    data = data_folder(project)
+    data = data_folder()
     assert data.is_relative_to(user / "Library" / "Application Support" / "labelkit")
     data.mkdir(parents=True)  # where a log-in made now would be, too
     assert read_log_in() == log_in
     (user / ".local" / "share" / "labelkit" / "label-studio" / data.name).mkdir(parents=True)
-    assert data_folder(project) == data
+    assert data_folder() == data

@@ -24,10 +24,14 @@ def test_a_human_answer_overrules_the_model_both_ways():
     assert shown.xy.tolist() == [[0, 0], [3, 4], [5, 6], [0, 0]]
 
 
-def test_locations_outside_the_image_move_to_its_border():
-    prediction = make_prediction(xy=((-3.5, 2), (120, 4), (5, -1), (7, 80.25)))
-    shown = pre_annotation(prediction, None, IMAGE)
-    assert shown.xy.tolist() == [[0, 2], [100, 4], [5, 0], [7, 80]]
+def test_locations_outside_the_image_or_on_its_border_move_inside_where_they_can_be_grabbed():
+    prediction = make_prediction(xy=((-3.5, 2), (120, 4), (5, -1), (7, 79.5)))
+    shown = pre_annotation(prediction, None, IMAGE)  # 100 x 80: two pixels
+    assert shown.xy.tolist() == [[2, 2], [98, 4], [5, 2], [7, 78]]
+    large = pre_annotation(prediction, None, make_image(width=4000, height=3000))
+    assert large.xy.tolist() == [[20, 20], [120, 20], [20, 20], [20, 79.5]]
+    tiny = pre_annotation(prediction, None, make_image(width=9, height=3))
+    assert tiny.xy.tolist() == [[2, 1.5], [7, 1.5], [5, 1.5], [7, 1.5]]
 
 
 def test_confidences_stay_those_of_the_model():

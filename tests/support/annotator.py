@@ -77,14 +77,19 @@ class Desk:
         self.page.get_by_text("Labeling Instructions").wait_for(state="detached")
         return text
 
+    def on_screen(self) -> dict[str, tuple[float, float]] | None:
+        """Id and place of each region; None as long as there is no image."""
+        found = self.page.evaluate(REGIONS)
+        return None if found is None else {region[0]: tuple(region[1:]) for region in found}
+
     def regions(self, task: dict[str, Any]) -> dict[str, tuple[float, float]]:
         """Id and place of each region, as soon as this task is on the screen."""
         ours = {region["id"] for region in task["predictions"][0]["result"]}
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
-            found = self.page.evaluate(REGIONS)
-            if found and {region[0] for region in found} <= ours:
-                return {region[0]: tuple(region[1:]) for region in found}
+            found = self.on_screen()
+            if found and found.keys() <= ours:
+                return found
             assert time.monotonic() < deadline, f"task {task['id']} does not appear: {found}"
             self.page.wait_for_timeout(100)
 
@@ -92,12 +97,16 @@ class Desk:
         """Wait until the screen has about this colour there: the canvas is drawn a little later."""
         deadline = time.monotonic() + PATIENCE / 1000
         while True:
-            picture = Pictures.open(io.BytesIO(self.page.screenshot())).convert("RGB")
-            x, y = self.at(place)
-            found = np.array(picture.getpixel((int(x), int(y))))
+            (found,) = self.colours([place])
             if np.abs(found - colour).max() < 60:
                 return
             assert time.monotonic() < deadline, f"{found} instead of {colour} at {place}"
+
+    def colours(self, places: Sequence[Sequence[float]]) -> list[np.ndarray]:
+        """(3,) red, green and blue of the screen at each place."""
+        picture = Pictures.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        at = [tuple(map(int, self.at(place))) for place in places]
+        return [np.array(picture.getpixel(place), dtype=int) for place in at]
 
     def at(self, place: Sequence[float]) -> tuple[float, float]:
         """A place in pixels of the screen."""

@@ -144,9 +144,9 @@ class Synced:
 
     @property
     def project_id(self) -> int:
-        target = self.sent.project("correction") or self.sent.project("visibility")
-        assert target is not None
-        return target.project_id
+        kinds = (kind + form for kind in ("correction", "visibility") for form in ("/one", ""))
+        found = (self.sent.project(kind) for kind in kinds)
+        return next(target.project_id for target in found if target is not None)
 
     def push(self, api: StudioApi | None = None, **changes: Any) -> ServerPushReport:
         options = {"per_instance": False, "base": ELSEWHERE, "dry_run": False} | changes

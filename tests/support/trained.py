@@ -66,11 +66,10 @@ class Trained(NamedTuple):
             options=TINY,
         )
 
-    def corrections(self) -> Path:
+    def corrections(self, per_instance: bool | None = None) -> Path:
         """An export in which every queued instance is corrected."""
-        tasks = json.loads(
-            push_files(self.project, self.store, dry_run=False).files[1].read_text("utf-8")
-        )
+        report = push_files(self.project, self.store, dry_run=False, per_instance=per_instance)
+        tasks = json.loads(report.files[1].read_text("utf-8"))
         path = self.folder / "export.json"
         rows = correct(tasks, self.store.instances(), self.truth, self.project.skeleton)
         path.write_text(json.dumps(rows), "utf-8")
@@ -145,17 +144,19 @@ def ticked(
     """Visibility tasks as Label Studio exports them after an annotator has ticked true answers."""
     export = []
     for number, task in enumerate(tasks, 1):
-        result = []
-        for box in task["predictions"][0]["result"]:
-            present = truth[box["id"]].present
+        boxes = task["predictions"][0]["result"]
+        result = [box | {"origin": "prediction"} for box in boxes]
+        for id_ in task["data"]["labelkit"]["instances"]:
+            present = truth[id_].present
             ticks = [name for name, there in zip(keypoints, present, strict=True) if there]
-            value = {k: v for k, v in box["value"].items() if k != "rectanglelabels"}
-            choice = box | {
+            region = next((box for box in boxes if box["id"] == id_), {"id": f"of-{id_}"})
+            choice = {
                 "from_name": "presence",
+                "to_name": "image",
                 "type": "choices",
-                "value": value | {"choices": ticks or ["(none of them)"]},
+                "value": {"choices": ticks or ["(none of them)"]},
             }
-            result += [box | {"origin": "prediction"}, choice]
+            result.append(region | choice)
         annotation = {
             "id": number,
             "completed_by": {"email": "ann@example.org"},

@@ -55,6 +55,6 @@ def pull(
         else:
             report = PullReport()
         if take is not None:
-            report.settled = settle(store, take)
+            report.settled += settle(store, take)
         report.next_step = status(project, store).next_step
     return report

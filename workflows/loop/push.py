@@ -16,7 +16,7 @@ def push(
     progress: Progress,
     *,
     files: bool = False,
-    per_instance: bool = False,
+    per_instance: bool | None = None,
     image_url: str | None = None,
     dry_run: bool = False,
 ) -> FilePushReport | ServerPushReport:
@@ -29,7 +29,7 @@ def push(
         store: its label store.
         progress: shows bars.
         files: write import files instead, for a server that labelkit cannot reach.
-        per_instance: a task for each instance instead of each image.
+        per_instance: what a task shows, see `Questions`; remembered. None for the earlier choice.
         image_url: where the server finds the images folder; kept for the next push.
         dry_run: only report what would be sent.
 
@@ -38,7 +38,7 @@ def push(
         ProjectError: if another push or pull of the project is running.
     """
     if files:
-        return push_files(project, store, dry_run=dry_run)
+        return push_files(project, store, per_instance=per_instance, dry_run=dry_run)
     with lock_project(project, "sync"), connect() as api:
         return push_server(
             project,

@@ -19,9 +19,10 @@ from labelkit.bridges.label_studio.server import (
     StudioServer,
     check_not_running,
     data_folder,
-    keep_elsewhere,
+    images_below,
     read_log_in,
     running_server,
+    serve_images,
 )
 from labelkit.bridges.ports import check_port
 from labelkit.errors import MissingDependencyError
@@ -36,12 +37,12 @@ class Studio:
 
     Attributes:
         server: the server.
-        project: its images are served.
+        project: that it was started for; None for no project in particular.
         host: address that it listens on.
     """
 
     server: StudioServer
-    project: Project
+    project: Project | None
     host: str
 
     def wait(self) -> None:
@@ -60,7 +61,6 @@ class Studio:
             f"Label Studio runs at {url}",
             f"  log-in    {log_in.username}",
             f"  password  in {log_in.folder / 'password'}",
-            f"  images    {self.project.images_root}",
             f"  data      {self.server.data}",
         ]
         if self.host not in ("127.0.0.1", "localhost"):
@@ -71,7 +71,7 @@ class Studio:
         return "\n".join(
             [
                 *lines,
-                "In another terminal:",
+                "It is for all your projects. In another terminal:",
                 f"  export LABEL_STUDIO_URL={url}",
                 f'  export LABEL_STUDIO_API_KEY="$(cat {shlex.quote(str(log_in.folder))}/api-key)"',
                 "  labelkit push",
@@ -87,14 +87,14 @@ class Studio:
             "username": log_in.username,
             "password_file": str(log_in.folder / "password"),
             "api_key_file": str(log_in.folder / "api-key"),
-            "images": str(self.server.images),
+            "images": "" if self.project is None else str(self.project.images_root),
             "data": str(self.server.data),
         }
 
 
 @contextmanager
 def studio(
-    project: Project,
+    project: Project | None,
     progress: Progress,
     *,
     python: Path | None,
@@ -102,15 +102,17 @@ def studio(
     port: int,
     data: Path | None,
 ) -> Iterator[Studio]:
-    """Start a server for a project; it is stopped when the block ends, also by an error.
+    """Start the server for all projects; it is stopped when the block ends, also by an error.
 
     Args:
-        project: its images are served.
+        project: its images are served at once, those of others when they push. For a project of an
+            earlier version that had a server of its own, this starts that one. None serves no
+            images yet.
         progress: receives lines of progress.
         python: interpreter of an environment that has Label Studio; None for labelkit's own.
         host: address to listen on.
         port: must be free.
-        data: folder of its database; None for the project's own in the user's data folder.
+        data: folder of its database; None for the one in the user's data folder.
 
     Raises:
         UsageError: if the port is taken.
@@ -120,14 +122,13 @@ def studio(
     with interrupted_once():
         folder = data.resolve() if data else data_folder(project)
         check_not_running(folder)  # before the steps that take minutes
-        if data:
-            keep_elsewhere(project, folder)
         check_port("Label Studio", host, port)
         log_in = read_log_in()
         executable = find_executable(python) or make_environment(own_environment(), progress.line)
+        if project is not None:
+            serve_images(project.images_root, images_below(folder, project))
         with running_server(
             executable,
-            project.images_root,
             folder,
             log_in,
             host=host,

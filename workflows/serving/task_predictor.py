@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -255,7 +255,8 @@ class TaskPredictor:
         if isinstance(path := data.get("image_path"), str):
             return self._content.by_path.get(path)
         if isinstance(url := data.get("image"), str):
-            return self._content.by_path.get(_path_of(url, self.project.images_root.name))
+            folders = {self.project.images_root.name, self.project.id}  # see `image_url`
+            return self._content.by_path.get(_path_of(url, folders))
         raise FormatError("The task's data has no image_id, image_path or image.")
 
     def _read_store(self, seconds: float) -> None:
@@ -342,8 +343,8 @@ def _box(crop: Any) -> Box:
     return Box(*numbers)
 
 
-def _path_of(url: str, images_folder: str) -> str:
-    """The path below the images folder in the address of a local file, or ""."""
+def _path_of(url: str, folders: Collection[str]) -> str:
+    """The path below a folder of one of these names in the address of a local file, or ""."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -352,4 +353,4 @@ def _path_of(url: str, images_folder: str) -> str:
         return ""
     served = parse_qs(parts.query).get("d", [""])[0]
     folder, _, path = served.partition("/")
-    return path if folder == images_folder else ""
+    return path if folder in folders else ""

@@ -1,4 +1,7 @@
-"""Tasks on a server follow images that were renamed, moved, lost, or taken out of the project."""
+"""Tasks on a server follow images that were renamed, moved, lost, or taken out of the project.
+
+They also follow objects: a whole image that stood in for an object gives way to its boxes.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,18 @@ class Images:
         project: of the images.
         instances: by id, also those of removed images.
         gone: ids of images that are lost or removed.
+        folder: what the images folder is called below the document root of the server, see
+            `image_url`.
     """
 
     project: Project
     instances: Mapping[str, Instance]
     gone: Collection[str]
+    folder: str = ""
+
+    def know(self, task: LedgerTask) -> bool:
+        """Whether the project still has an object that a task asks about."""
+        return any(id_ in self.instances for id_ in task.instances)
 
     def of(self, task: LedgerTask) -> Image | None:
         """The image of a task; None if the project never had it."""
@@ -47,7 +57,9 @@ class Images:
         image = self.of(task)
         if image is None or (task.crop is not None and image.id not in self.gone):
             return task.url
-        return placeholder(image) if image.id in self.gone else image_url(self.project, image, base)
+        if image.id in self.gone:
+            return placeholder(image)
+        return image_url(self.project, image, base, self.folder)
 
 
 def follow_images(
@@ -63,8 +75,8 @@ def follow_images(
 ) -> tuple[dict[int, LedgerTask], list[str]]:
     """Give tasks the present address of their images.
 
-    Untouched tasks of images that are gone are deleted. A task that was started keeps what people
-    did, and shows a picture that says that its image is gone.
+    Untouched tasks of images or objects that are gone are deleted. A task that was started keeps
+    what people did, and shows a picture that says that its image is gone.
 
     Args:
         images: that the tasks can show.
@@ -82,21 +94,24 @@ def follow_images(
     """
     tasks = _with_addresses(api, ledger, target, tasks, dry_run)
     now = {id_: images.address(task, target.image_url) for id_, task in tasks.items()}
-    stale = [id_ for id_, task in tasks.items() if task.url != now[id_]]
+    without = {id_ for id_, task in tasks.items() if not images.know(task)} - set(started)
+    stale = [id_ for id_, task in tasks.items() if task.url != now[id_] or id_ in without]
     if not stale:
         return tasks, []
     gone = {id_ for id_ in stale if (i := images.of(tasks[id_])) and i.id in images.gone}
-    deleted = [id_ for id_ in stale if id_ not in started and (send_again or id_ in gone)]
+    useless = gone | without
+    deleted = [id_ for id_ in stale if id_ not in started and (send_again or id_ in useless)]
     changed = [id_ for id_ in stale if id_ not in set(deleted)]
     notes = [
         f"{count} {what}"
         for count, what in (
             (len(gone.intersection(deleted)), "untouched tasks of images that are gone: deleted."),
+            (len(without), "untouched tasks of objects that other boxes replaced: deleted."),
             (
                 len(gone.intersection(changed)),
                 "started tasks of images that are gone: they say so.",
             ),
-            (len(set(deleted) - gone), "untouched tasks had the former address of their image."),
+            (len(set(deleted) - useless), "untouched tasks had the former address of their image."),
             (len(set(changed) - gone), "tasks show their image at its new address."),
         )
         if count

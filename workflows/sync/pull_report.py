@@ -27,7 +27,8 @@ class PullReport(Report):
         new_instances: objects that annotators added.
         moved_boxes: instances whose box was changed in Label Studio; the registered box still
             counts.
-        conflicts: instances with a different label that came another way meanwhile.
+        conflicts: instances of which two answers contradict each other, see `Conflict`.
+        differences: who differs about them, in what and by how much.
         deleted: annotations that were deleted on the server, whole or in part; their labels still
             count.
         settled: conflicts that this pull settled.
@@ -48,6 +49,7 @@ class PullReport(Report):
     new_instances: int = 0
     moved_boxes: int = 0
     conflicts: int = 0
+    differences: list[str] = field(default_factory=list)
     deleted: int = 0
     settled: int = 0
     origins: Counter[str] = field(default_factory=Counter)
@@ -115,10 +117,11 @@ class PullReport(Report):
             )
         if self.conflicts:
             lines.append(
-                f"Conflicts: {counted(self.conflicts, 'instance')} got another label here "
-                "meanwhile, which still counts. See both: labelkit status. "
-                "Settle: labelkit pull --take theirs (or ours)"
+                f"Conflicts: {counted(self.conflicts, 'instance')} got answers that contradict "
+                "each other. The first still counts. See both: labelkit status. Settle: labelkit "
+                "pull --take theirs (or ours)"
             )
+            lines += [f"  {difference}" for difference in self.differences[:LISTED]]
         if self.deleted:
             lines.append(
                 f"Deleted on the server, whole or in part: {counted(self.deleted, 'annotation')}. "

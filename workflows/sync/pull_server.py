@@ -14,11 +14,12 @@ from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.domain.text import counted
 from labelkit.errors import FormatError, ProjectError
 from labelkit.formats.label_studio.export import read_tasks
-from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
+from labelkit.formats.label_studio.project import marks_another
+from labelkit.formats.label_studio.tasks import CORRECTION_TASK, ONE_OBJECT, VISIBILITY_TASK
 from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.project import Project
-from labelkit.store.conflicts import HELD, hold_deleted
+from labelkit.store.conflicts import HELD, hold_deleted, settled_by_deleting
 from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import LedgerProject, TaskLedger
@@ -49,7 +50,11 @@ def pull_server(
     """
     with store.database.syncing():
         ledger = TaskLedger(store.database, api.url)
-        known = [ledger.project(kind) for kind in (VISIBILITY_TASK, CORRECTION_TASK)]
+        known = [
+            ledger.project(kind + form)
+            for kind in (VISIBILITY_TASK, CORRECTION_TASK)
+            for form in ("", ONE_OBJECT)
+        ]
         targets = [target for target in known if target is not None]
         if not targets:
             raise ProjectError(
@@ -90,6 +95,12 @@ class _Pull:
             gone = f"The {self.target.kind} project {number} was deleted on the server"
             report.notes.append(f"{gone}. What was pulled from it stays.")
         if not until or until < since:
+            return report
+        if marks_another(self.api.project(number) or {}, ledger.uid):
+            report.notes.append(
+                f"The project {number} on {self.api.url} is another project's now: labelkit push "
+                "finds this one's."
+            )
             return report
         unread: list[str] = []  # when each unusable annotation was changed
         done = 0
@@ -134,7 +145,7 @@ class _Pull:
                 if item.image_id in self.recorder.images:
                     good.append(item)
                 else:
-                    what = f"{self.api.url}: task {item.task_id} shows {item.image_path}"
+                    what = f"{item.address} shows {item.image_path}"
                     bad.append(FormatError(f"{what}, which is not in this project."))
             if bad:
                 problems += [f"{error.problem} {error.next_step}".rstrip() for error in bad]
@@ -151,10 +162,10 @@ class _Pull:
         """
         present = {
             str(task["id"]): {
-                (str(annotation["id"]), str(region.get("id")))
+                (str(annotation["id"]), region)
                 for annotation in task["annotations"]
                 if not annotation.get("was_cancelled")
-                for region in annotation.get("result") or ()
+                for region in _regions(task, annotation)
             }
             for task in tasks
         }
@@ -175,8 +186,12 @@ class _Pull:
             there = present.get(entry.shown.get("task", ""))
             if there is not None and (entry.reference, entry.shown["region"]) not in there:
                 gone[entry.instance_id].add(entry.reference)
+        settled = settled_by_deleting(self.store, gone)
+        self.store.record(settled)
+        report.settled = len(settled)
+        counts = {entry.instance_id for entry in settled}
         held: dict[str, list[Entry]] = defaultdict(list)
-        for entry in latest.values():
+        for entry in (entry for entry in latest.values() if entry.instance_id not in counts):
             is_held = HELD in entry.shown or entry.kind == WITHDRAWN
             kept = entry.version.endswith(", kept")
             lost = gone[entry.instance_id]
@@ -195,6 +210,13 @@ class _Pull:
     def _annotator(self, who: Any) -> Any:
         """An e-mail address for a number, as exported files have it."""
         return self.users.get(who, who) if isinstance(who, int) else who
+
+
+def _regions(task: Mapping[str, Any], annotation: Mapping[str, Any]) -> Iterator[str]:
+    """Ids of the regions in an annotation, and of the object that a task without boxes is about."""
+    ours = (task["data"] or {}).get("labelkit") or {}
+    yield from (str(region.get("id")) for region in annotation.get("result") or ())
+    yield from (map(str, ours.get("instances") or ()) if ours.get("box") else ())
 
 
 def _batches(tasks: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

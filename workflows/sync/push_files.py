@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labelkit.domain.text import counted
 from labelkit.files.atomic import write_json, write_text
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
-from labelkit.project.project import Project
+from labelkit.project.project import Project, remember
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.image_files import images_not_to_show
@@ -64,7 +64,7 @@ class FilePushReport(Report):
 def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str]:
     """How people import the files into Label Studio and get the labels back."""
     work = {
-        "visibility": "Tick what can be seen in each box.",
+        "visibility": "Tick what can be seen of each object.",
         "correction": "Correct the keypoints.",
     }[kind]
     steps = [
@@ -87,10 +87,24 @@ def _import_steps(kind: str, files: tuple[Path, Path], images: Path) -> list[str
     return [*steps, "Then type: labelkit pull --file EXPORT.json"]
 
 
-def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> FilePushReport:
-    """Write the visibility tasks before the first round, and the correction queue after it."""
+def push_files(
+    project: Project, store: LabelStore, *, dry_run: bool, per_instance: bool | None = None
+) -> FilePushReport:
+    """Write the visibility tasks before the first round, and the correction queue after it.
+
+    Args:
+        project: whose questions they are.
+        store: its label store.
+        dry_run: write nothing.
+        per_instance: as in `push_server`.
+    """
+    if not dry_run:
+        project = remember(project, per_instance=per_instance)
     lost = images_not_to_show(project, store)
     questions = next_questions(project, read_snapshot(project, store)).without(lost)
+    if per_instance is not None:
+        questions = replace(questions, per_instance=per_instance)
+    questions = _as_before(questions)
     files = paths(project, questions.kind)
     groups = questions.groups(questions.ids)
     if not dry_run and (groups or questions.kind == VISIBILITY_TASK):
@@ -109,14 +123,25 @@ def push_files(project: Project, store: LabelStore, *, dry_run: bool) -> FilePus
 
 def write_files(questions: Questions) -> tuple[Path, Path]:
     """Write the labelling interface and the tasks of some questions; return the two files."""
+    questions = _as_before(questions)
     files = paths(questions.project, questions.kind)
-    tasks = [
-        questions.task(ids, questions.control, questions.url(ids[0]))
-        for ids in questions.groups(questions.ids)
-    ]
+    tasks = []
+    for ids in questions.groups(questions.ids):
+        crop = questions.crop(ids[0])
+        url = questions.url(ids[0], crop=crop)
+        tasks.append(questions.task(ids, questions.control, url, crop))
     write_text(files[0], questions.interface)
     write_json(files[1], tasks)
     return files
+
+
+def _as_before(questions: Questions) -> Questions:
+    """The questions in tasks with boxes, if an earlier version wrote such an interface."""
+    interface = paths(questions.project, questions.kind)[0]
+    undecided = questions.per_instance is None and interface.is_file()
+    if undecided and "<RectangleLabels" in interface.read_text("utf-8"):
+        return replace(questions, per_instance=False)
+    return questions
 
 
 def paths(project: Project, kind: str) -> tuple[Path, Path]:

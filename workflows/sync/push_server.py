@@ -7,24 +7,34 @@ entry in the ledger therefore sends nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 from labelkit.bridges.label_studio.api import StudioApi
-from labelkit.bridges.label_studio.server import served_images
+from labelkit.bridges.label_studio.server import serve_images, served_images
 from labelkit.domain.instance import Box
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, ServiceError
-from labelkit.formats.label_studio.project import lacks, marker, project_fields
+from labelkit.formats.label_studio.project import (
+    lacks,
+    marker,
+    marks_another,
+    project_fields,
+    surplus,
+    with_former,
+)
 from labelkit.formats.label_studio.tasks import CORRECTION_TASK, VISIBILITY_TASK
 from labelkit.progress import Progress
-from labelkit.project.project import Project
+from labelkit.project.first_skeleton import first_skeleton
+from labelkit.project.project import Project, remember
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
-from labelkit.store.task_ledger import LedgerProject, LedgerTask, TaskLedger
+from labelkit.store.task_ledger import FORMER, LedgerProject, LedgerTask, TaskLedger
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.follow_images import Images, follow_images
@@ -113,7 +123,7 @@ def push_server(
     api: StudioApi,
     progress: Progress,
     *,
-    per_instance: bool,
+    per_instance: bool | None,
     base: str | None,
     dry_run: bool,
 ) -> ServerPushReport:
@@ -124,7 +134,8 @@ def push_server(
         store: its labels and task ledger.
         api: of the server.
         progress: shows bars.
-        per_instance: a task for each instance instead of each image.
+        per_instance: see `Questions`; remembered. None for the choice of an earlier push, else that
+            of an earlier version, whose tasks showed boxes.
         base: what stands in front of image paths (see `image_url`); None for that of the last push.
         dry_run: change nothing.
 
@@ -136,10 +147,21 @@ def push_server(
     with store.database.syncing():
         api.check()
         snapshot, ledger = read_snapshot(project, store), TaskLedger(store.database, api.url)
-        questions = next_questions(project, snapshot)
-        known = ledger.project(questions.kind)
+        served = served_images(replace(project, id=ledger.uid), api.url)
+        if served is not None and not dry_run:
+            serve_images(project.images_root, served)
+        questions = replace(
+            next_questions(project, snapshot), folder="" if served is None else served.name
+        )
+        chosen = questions.per_instance if per_instance is None else per_instance
+        if chosen is None and ledger.project(questions.kind):
+            chosen = False  # an earlier version made a project of tasks with boxes
+        questions = replace(questions, per_instance=chosen)
+        if not dry_run:
+            remember(project, per_instance=per_instance)
+        known = ledger.project(questions.project_kind)
         elsewhere = known.image_url if base is None and known else base
-        lost = () if elsewhere and not per_instance else images_not_to_show(project, store)
+        lost = () if elsewhere and chosen is False else images_not_to_show(project, store)
         questions = questions.without(lost)
         report = ServerPushReport(api.url, questions.kind, dry_run=dry_run)
         if lost:
@@ -149,13 +171,18 @@ def push_server(
             )
         removed = store.removed_images()
         everything = store.instances(with_removed=True)
-        images = Images(project, everything, {*lost, *(image.id for image in removed)})
-        Push(api, ledger, questions, report, images).run(
-            progress, per_instance=per_instance, base=base
-        )
-        for kind in {VISIBILITY_TASK, CORRECTION_TASK} - {questions.kind}:
-            other = replace(questions, kind=kind, ids=())
-            Push(api, ledger, other, report, images).follow()
+        gone = {*lost, *(image.id for image in removed)}
+        images = Images(project, everything, gone, questions.folder)
+        there: set[str] = set()
+        for kind, one_object in product((VISIBILITY_TASK, CORRECTION_TASK), (True, False)):
+            other = replace(questions, kind=kind, per_instance=one_object, ids=())
+            if other.project_kind == questions.project_kind:
+                continue
+            push = Push(api, ledger, other, report, images)
+            push.follow()
+            if kind == questions.kind:
+                there |= push.hand_over()
+        Push(api, ledger, questions, report, images, served).run(progress, base=base, there=there)
         return report
 
 
@@ -168,6 +195,7 @@ class Push:
         questions: to be asked.
         report: filled on the way.
         images: what tasks can show.
+        served: the images folder for a server of `labelkit studio`, see `served_images`.
     """
 
     def __init__(
@@ -177,23 +205,34 @@ class Push:
         questions: Questions,
         report: ServerPushReport,
         images: Images,
+        served: Path | None = None,
     ) -> None:
         self.api, self.ledger, self.questions, self.report = api, ledger, questions, report
-        self._images = images
+        self._images, self._served = images, served
+        self._kind = questions.project_kind
         self._facts: dict[str, Any] = {}
 
-    def run(self, progress: Progress, *, per_instance: bool, base: str | None) -> None:
-        """Bring the server up to date; see `push_server`."""
-        current, target = self.questions.model_version, self._project(base, per_instance)
+    def run(
+        self, progress: Progress, *, base: str | None, there: Collection[str] = frozenset()
+    ) -> None:
+        """Bring the server up to date.
+
+        Args:
+            progress: shows bars.
+            base: see `push_server`.
+            there: ids of instances that other projects on the server ask about.
+        """
+        ids = [id_ for id_ in self.questions.ids if id_ not in there]
+        current, target = self.questions.model_version, self._project(base)
         if target is None:  # a dry run without a project, or nothing to ask
-            self._count_new(self.questions.groups(self.questions.ids, per_instance=per_instance))
+            self._count_new(self.questions.groups(ids))
             return
         self.report.project_id = target.project_id
         tasks, started = self._reconcile(target)
         tasks = self._follow(target, tasks, started, send_again=True)
-        there = {id_ for task in tasks.values() for id_ in task.instances}
-        new = [id_ for id_ in self.questions.ids if id_ not in there]
-        groups = self.questions.groups(new, per_instance=per_instance)
+        tasks = self._without_former(target, tasks, started)
+        asked = self._asked_in(tasks.values())
+        groups = self.questions.groups(id_ for id_ in ids if id_ not in asked)
         old = [
             task
             for task in tasks.values()
@@ -203,15 +242,13 @@ class Push:
         ]
         self.report.there, self.report.started = len(tasks), len(started & tasks.keys())
         self._count_new(groups)
-        if per_instance and any(task.crop is None for task in tasks.values()):
-            self._note("Existing tasks of whole images stay; --per-instance applies to new tasks.")
         self.report.refreshed = len(old)
         if self.report.dry_run:
             return
         if groups:
             self.ledger.keep_project(replace(target, sending=True))
         with progress.bar("Sending tasks") as step:
-            for done in self._send(target, groups, per_instance):
+            for done in self._send(target, groups):
                 step(done, len(groups))
         if target.sending:  # what the interrupted push sent may have arrived meanwhile
             self._reconcile(target)
@@ -223,12 +260,32 @@ class Push:
         if renewed and self._facts.get("model_version") != current:
             self.api.change_project(target.project_id, model_version=current)
 
+    def hand_over(self) -> set[str]:
+        """Delete the untouched tasks, because another project asks their questions now.
+
+        Returns:
+            ids of the instances in the tasks that stay.
+        """
+        target = self.ledger.project(self._kind)
+        if target is None or self.api.project(target.project_id) is None:
+            return set()
+        tasks, started = self._reconcile(target)
+        untouched = [id_ for id_ in tasks if id_ not in started]
+        if untouched:
+            url = f"{self.api.url}/projects/{target.project_id}"
+            self._note(f"{len(untouched)} untouched tasks of {url} are asked in another way now.")
+        if not self.report.dry_run:
+            for start in range(0, len(untouched), CHUNK):
+                self.api.delete_untouched(target.project_id, untouched[start : start + CHUNK])
+            self.ledger.forget_tasks(self._kind, untouched)
+        return self._asked_in(tasks[id_] for id_ in started & tasks.keys())
+
     def follow(self) -> None:
         """Let the tasks that earlier pushes sent for other questions show their images."""
-        target = self.ledger.project(self.questions.kind)
+        target = self.ledger.project(self._kind)
         if target is None:
             return
-        known = self.ledger.tasks(self.questions.kind).values()
+        known = self.ledger.tasks(self._kind).values()
         if all(task.url == self._images.address(task, target.image_url) for task in known):
             return
         if self.api.project(target.project_id) is not None:
@@ -255,23 +312,61 @@ class Push:
         self.report.notes += notes
         return tasks
 
+    def _without_former(
+        self, target: LedgerProject, tasks: dict[int, LedgerTask], started: set[int]
+    ) -> dict[int, LedgerTask]:
+        """Delete untouched tasks that ask about the keypoints of a former skeleton.
+
+        They are sent again. Those that were started stay, and once they are pulled, what they do
+        not ask about gets a task of its own.
+        """
+        former = [
+            id_
+            for id_, task in tasks.items()
+            if task.model_version == FORMER and id_ not in started
+        ]
+        if former:
+            self._note(f"{counted(len(former), 'untouched task')} had the former keypoints.")
+        if not self.report.dry_run:
+            for start in range(0, len(former), CHUNK):
+                self.api.delete_untouched(target.project_id, former[start : start + CHUNK])
+            self.ledger.forget_tasks(self._kind, former)
+        return {id_: task for id_, task in tasks.items() if id_ not in set(former)}
+
+    def _asked_in(self, tasks: Iterable[LedgerTask]) -> set[str]:
+        """Ids of the instances that tasks ask about, unless they did so by a former skeleton."""
+        return {
+            id_
+            for task in tasks
+            for id_ in task.instances
+            if task.model_version != FORMER or not self._is_answered(id_)
+        }
+
+    def _is_answered(self, id_: str) -> bool:
+        """Whether answers of this kind came in about an instance, perhaps not to all keypoints."""
+        snapshot = self.questions.snapshot
+        ticks = self.questions.kind.startswith(VISIBILITY_TASK)
+        return id_ in (snapshot.presences if ticks else snapshot.poses)
+
     def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
         self.report.sent, self.report.instances = len(groups), sum(map(len, groups))
         self.report.control = sum(id_ in self.questions.control for ids in groups for id_ in ids)
 
     # The project
 
-    def _project(self, base: str | None, per_instance: bool) -> LedgerProject | None:
+    def _project(self, base: str | None) -> LedgerProject | None:
         """The Label Studio project: from the ledger, found by its mark, or a new one."""
-        known, facts = self.ledger.project(self.questions.kind), None
+        known, facts = self.ledger.project(self._kind), None
         if known is not None:
             facts = self.api.project(known.project_id)
+            if facts is not None and marks_another(facts, self.ledger.uid):
+                facts = None  # another server has this address now
             if facts is None:
-                self._note(f"The project {known.project_id} was deleted on the server.")
+                self._note(f"The project {known.project_id} is no longer on the server.")
                 if not self.report.dry_run:
-                    self.ledger.forget_project(self.questions.kind)
+                    self.ledger.forget_project(self._kind)
         if known is None or facts is None:
-            marked = self.api.projects_marked(marker(self.ledger.uid, self.questions.kind))
+            marked = self.api.projects_marked(marker(self.ledger.uid, self._kind))
             if len(marked) > 1:
                 self._note(
                     f"Several projects carry this project's mark: {marked}; the first is used."
@@ -280,41 +375,42 @@ class Push:
             if facts is None and (self.report.dry_run or not self.questions.ids):
                 return None
             facts = facts or self._create()
-            known = LedgerProject(
-                self.questions.kind, facts["id"], known.image_url if known else ""
-            )
+            known = LedgerProject(self._kind, facts["id"], known.image_url if known else "")
         self._facts = facts
         target = known if base is None else replace(known, image_url=base)
         if not self.report.dry_run:
             self.ledger.keep_project(target)
             self._check_interface(facts)
-            if not (target.image_url or per_instance):
+            shows_images = any(self.questions.crop(id_) is None for id_ in self.questions.ids)
+            if shows_images and not target.image_url:
                 self._share_images(facts["id"])
         return target
 
     def _create(self) -> dict[str, Any]:
-        project, kind = self.questions.project, self.questions.kind
-        fields = project_fields(project.name, self.ledger.uid, kind, project.skeleton)
+        project, figure = self.questions.project, self.questions.figure
+        fields = project_fields(project.name, self.ledger.uid, self._kind, project.skeleton, figure)
         facts = self.api.create_project(**fields, label_config=self.questions.interface)
         self._note(f"Created the Label Studio project {facts['id']}: {fields['title']}")
         return facts
 
     def _check_interface(self, facts: dict[str, Any]) -> None:
-        """Restore our labelling interface where it lacks what our tasks need."""
+        """Renew our labelling interface where it lacks what our tasks need, or shows more."""
         theirs, ours = str(facts.get("label_config") or ""), self.questions.interface
-        missing = lacks(theirs, ours)
-        if missing:
-            what = named(missing)
+        missing, unused = lacks(theirs, ours), surplus(theirs, ours)
+        renewed = with_former(ours, theirs)
+        wrong = [f"lacked {named(missing)}"] if missing else []
+        wrong += [f"showed {named(unused)}, which tasks do not use"] if unused else []
+        if wrong:
             try:
-                self.api.change_project(facts["id"], label_config=ours)
+                self.api.change_project(facts["id"], label_config=renewed)
             except ServiceError as error:
                 raise ServiceError(
-                    f"The labelling interface of the project {facts['id']} lacks {what} and "
-                    f"cannot be restored: {error.problem}",
-                    "Add them in Label Studio: Settings, Labeling Interface.",
+                    f"The labelling interface of the project {facts['id']} "
+                    f"{' and '.join(wrong)}, and cannot be changed: {error.problem}",
+                    "Change it in Label Studio: Settings, Labeling Interface.",
                 ) from error
-            self._note(f"Restored the labelling interface, which lacked {what}.")
-        elif theirs.split() != ours.split():
+            self._note(f"Renewed the labelling interface, which {' and '.join(wrong)}.")
+        elif theirs.split() != renewed.split():
             self._note("Kept the changed labelling interface: it lacks nothing that tasks need.")
         if not facts.get("show_collab_predictions"):
             self.api.change_project(facts["id"], show_collab_predictions=True)
@@ -323,7 +419,7 @@ class Push:
     def _share_images(self, project_id: int) -> None:
         """Add the local storage through which Label Studio reads images from its own disk."""
         images = self.questions.project.images_root
-        path = str(served_images(self.questions.project, self.api.url) or images)
+        path = str(self._served or images)
         folders = self.api.local_folders(project_id)
         if path in folders:
             return
@@ -341,7 +437,7 @@ class Push:
 
     def _reconcile(self, target: LedgerProject) -> tuple[dict[int, LedgerTask], set[int]]:
         """Our tasks on the server, now also in the ledger, and the ids of those started."""
-        kind, known = self.questions.kind, self.ledger.tasks(self.questions.kind)
+        kind, known = self._kind, self.ledger.tasks(self._kind)
         # Drafts first: what is submitted after this shows up as an annotation below.
         drafted = self.api.drafted_tasks(target.project_id)
         found = {fact["id"]: fact for fact in self.api.task_facts(target.project_id, _FACTS)}
@@ -372,16 +468,21 @@ class Push:
         """Tasks of ours that the ledger lacks: those to keep, and ids of untouched copies."""
         adopted: list[LedgerTask] = []
         doubled: list[int] = []
+        project = self.questions.project
         if not unknown:
             return adopted, doubled
         self.report.foreign = 0
-        asked_already = {id_ for task in known.values() for id_ in task.instances}
+        asked_already = {
+            id_ for task in known.values() for id_ in task.instances if task.model_version != FORMER
+        }
         for fact in self.api.task_facts(target.project_id, "id,data"):
             if fact["id"] not in unknown:
                 continue
             ours = (fact["data"] or {}).get("labelkit") or {}
             ids = tuple(map(str, ours.get("instances") or ()))
-            if ours.get("kind") != self.questions.kind or not self._knows(ids):
+            of_kind = ours.get("kind") == self.questions.kind
+            of_form = bool(ours.get("box")) == self.questions.one_object
+            if not (of_kind and of_form and self._knows(ids)):
                 self.report.foreign += 1
             elif asked_already.intersection(ids) and fact["id"] not in started:
                 doubled.append(fact["id"])
@@ -391,20 +492,21 @@ class Push:
                 # Its predictions may be missing: without a version they are sent again.
                 crop = Box(*ours["crop"]) if ours.get("crop") else None
                 url = "" if crop else str(fact["data"].get("image", ""))
-                adopted.append(LedgerTask(fact["id"], ids, control, "", crop, url))
+                keypoints = ours.get("keypoints") or first_skeleton(project).keypoints
+                same = set(keypoints) == set(project.skeleton.keypoints)
+                version = "" if same else FORMER
+                adopted.append(LedgerTask(fact["id"], ids, control, version, crop, url))
         return adopted, doubled
 
     def _knows(self, ids: Sequence[str]) -> bool:
         return bool(ids) and all(id_ in self.questions.snapshot.instances for id_ in ids)
 
-    def _send(
-        self, target: LedgerProject, groups: Sequence[tuple[str, ...]], per_instance: bool
-    ) -> Iterator[int]:
+    def _send(self, target: LedgerProject, groups: Sequence[tuple[str, ...]]) -> Iterator[int]:
         """Import new tasks, preparing each request while the server handles the one before."""
         done = 0
         with ThreadPoolExecutor(1) as ahead:
             chunks = [groups[start : start + CHUNK] for start in range(0, len(groups), CHUNK)]
-            plans = [[self._plan(ids, per_instance) for ids in chunk] for chunk in chunks]
+            plans = [[self._plan(ids) for ids in chunk] for chunk in chunks]
             ready = [ahead.submit(self._tasks, plan, target.image_url) for plan in plans[:1]]
             for number, plan in enumerate(plans):
                 tasks = ready.pop().result()
@@ -412,7 +514,7 @@ class Push:
                     ready.append(ahead.submit(self._tasks, following, target.image_url))
                 ids = self.api.import_tasks(target.project_id, tasks)
                 self.ledger.keep_tasks(
-                    self.questions.kind,
+                    self._kind,
                     (
                         replace(task, task_id=id_, url="" if task.crop else sent["data"]["image"])
                         for id_, task, sent in zip(ids, plan, tasks, strict=True)
@@ -421,10 +523,10 @@ class Push:
                 done += len(plan)
                 yield done
 
-    def _plan(self, ids: tuple[str, ...], per_instance: bool) -> LedgerTask:
+    def _plan(self, ids: tuple[str, ...]) -> LedgerTask:
         """A task to be sent; Label Studio gives it its id."""
         control = self.questions.control.intersection(ids)
-        crop = self.questions.crop(ids[0]) if per_instance else None
+        crop = self.questions.crop(ids[0])
         return LedgerTask(0, ids, control, self.questions.model_version, crop)
 
     def _refresh(self, target: LedgerProject, old: Sequence[LedgerTask]) -> Iterator[int]:
@@ -445,7 +547,7 @@ class Push:
             if predictions:
                 self.api.import_predictions(target.project_id, predictions)
             self.ledger.keep_tasks(
-                self.questions.kind, (replace(sent, model_version=version) for sent in chunk)
+                self._kind, (replace(sent, model_version=version) for sent in chunk)
             )
             yield start + len(chunk)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import Pose
@@ -16,6 +20,7 @@ from labelkit.errors import UsageError
 from labelkit.formats.label_studio.config import correction_config, visibility_config
 from labelkit.formats.label_studio.tasks import (
     CORRECTION_TASK,
+    ONE_OBJECT,
     VISIBILITY_TASK,
     correction_task,
     visibility_task,
@@ -23,6 +28,7 @@ from labelkit.formats.label_studio.tasks import (
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete
+from labelkit.store.journal import content_version, keypoints_content
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.queue_file import waiting
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -32,8 +38,11 @@ from labelkit.workflows.sync.task_crops import crop_around, crop_url
 #: Model version of a prediction that holds only boxes, before the first round.
 BOXES_VERSION = "boxes"
 
+#: Share of the image that an object fills if it needs no zoom.
+LARGE = 0.25
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Questions:
     """The questions to ask next.
 
@@ -45,6 +54,11 @@ class Questions:
         predictions: of the newest round.
         ids: of the instances to ask about, in this order.
         control: those of them that are served without pre-annotation.
+        per_instance: False makes a task of all objects of an image, with their boxes. Otherwise a
+            task is about one object and shows no box; None zooms in on it where it fills less than
+            `LARGE` of the image or is not alone in it, True always.
+        folder: what the images folder is called below the document root of the server; "" is its
+            own name.
     """
 
     project: Project
@@ -54,12 +68,33 @@ class Questions:
     predictions: Mapping[str, Prediction]
     ids: tuple[str, ...]
     control: frozenset[str]
+    per_instance: bool | None = None
+    folder: str = ""
+
+    @property
+    def one_object(self) -> bool:
+        """Whether each task is about one object."""
+        return self.per_instance is not False
+
+    @property
+    def project_kind(self) -> str:
+        """The kind of Label Studio project that the tasks go to."""
+        return self.kind + (ONE_OBJECT if self.one_object else "")
 
     @property
     def interface(self) -> str:
         """The labelling interface, as XML."""
         make = visibility_config if self.kind == VISIBILITY_TASK else correction_config
-        return make(self.project.skeleton)
+        return make(self.project.skeleton, one_object=self.one_object)
+
+    @property
+    def figure(self) -> NDArray[np.float64] | None:
+        """(K, 2) a pose that shows what the keypoints mean: the layout, or a labelled object."""
+        skeleton, instances = self.project.skeleton, self.snapshot.instances
+        if skeleton.has_layout and instances:
+            boxes = np.array([instance.box for instance in instances.values()])
+            return np.array(skeleton.layout) * np.median(boxes[:, 2:], axis=0)
+        return next((pose.xy for pose in self.snapshot.poses.values() if pose.present.all()), None)
 
     def without(self, image_ids: Collection[str]) -> Questions:
         """The same questions, but none about some images."""
@@ -67,11 +102,11 @@ class Questions:
         ids = tuple(id_ for id_ in self.ids if instances[id_].image.id not in image_ids)
         return replace(self, ids=ids, control=self.control.intersection(ids))
 
-    def groups(self, ids: Iterable[str], *, per_instance: bool = False) -> list[tuple[str, ...]]:
+    def groups(self, ids: Iterable[str]) -> list[tuple[str, ...]]:
         """Instances that share a task: those of an image, in the order they first appear."""
         groups: dict[str, list[str]] = defaultdict(list)
         for id_ in ids:
-            groups[id_ if per_instance else self.snapshot.instances[id_].image.id].append(id_)
+            groups[id_ if self.one_object else self.snapshot.instances[id_].image.id].append(id_)
         return [tuple(group) for group in groups.values()]
 
     def task(
@@ -88,15 +123,32 @@ class Questions:
         instances = [self.snapshot.instances[id_] for id_ in ids]
         image, skeleton = instances[0].image, self.project.skeleton
         if self.kind == VISIBILITY_TASK:
-            return visibility_task(image, instances, skeleton, url, self.model_version, crop)
-        return correction_task(
+            return visibility_task(
+                image,
+                instances,
+                skeleton,
+                url,
+                self.model_version,
+                crop,
+                one_object=self.one_object,
+            )
+        task = correction_task(
             image,
             [(item, None if item.id in control else self._shown(item)) for item in instances],
             skeleton,
             image_url=url,
             model_version=self.model_version,
             crop=crop,
+            one_object=self.one_object,
         )
+        labelled = {
+            id_: content_version(keypoints_content(skeleton, self.snapshot.poses[id_]))
+            for id_ in ids
+            if id_ in self.snapshot.poses and id_ not in control
+        }
+        if labelled:
+            task["data"]["labelkit"]["labelled"] = labelled
+        return task
 
     def url(self, id_: str, base: str = "", crop: Box | None = None) -> str:
         """Where Label Studio finds the image of an instance (see `image_url`), or the crop itself.
@@ -106,13 +158,29 @@ class Questions:
         """
         instance = self.snapshot.instances[id_]
         if crop is None:
-            return image_url(self.project, instance.image, base)
-        return crop_url(self.project, instance, crop)
+            return image_url(self.project, instance.image, base, self.folder)
+        return crop_url(self.project, instance, crop, mark=not self._is_alone(instance))
 
-    def crop(self, id_: str) -> Box:
-        """The part of its image that shows an instance and its known or predicted keypoints."""
+    def crop(self, id_: str) -> Box | None:
+        """The part of its image that a task shows of an instance; None for all of it.
+
+        It has the known and predicted keypoints of the instance in it.
+        """
         instance = self.snapshot.instances[id_]
+        image, box = instance.image, instance.box
+        is_large = box.w * box.h >= LARGE * image.width * image.height
+        is_whole = self.per_instance is None and is_large and self._is_alone(instance)
+        if not self.one_object or is_whole:
+            return None
         return crop_around(instance, self._shown(instance))
+
+    def _is_alone(self, instance: Instance) -> bool:
+        return self._objects[instance.image.id] == 1
+
+    @cached_property
+    def _objects(self) -> Counter[str]:
+        """Objects in each image, by its id."""
+        return Counter(instance.image.id for instance in self.snapshot.instances.values())
 
     def _shown(self, instance: Instance) -> Pose | None:
         """Human keypoints, and what is predicted of those that they leave unknown."""
@@ -141,6 +209,7 @@ def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
         predictions,
         tuple(item.instance_id for item in queued),
         frozenset(item.instance_id for item in queued if item.control),
+        project.options.get("per_instance"),
     )
 
 
@@ -148,7 +217,16 @@ def visibility_questions(project: Project, snapshot: LabelSnapshot) -> Questions
     """Visibility questions about the instances to begin with; none if keypoints come first."""
     start = start_of(project, snapshot)
     ids = start.ids if start.asks == TICKS else ()
-    return Questions(project, VISIBILITY_TASK, BOXES_VERSION, snapshot, {}, ids, frozenset())
+    return Questions(
+        project,
+        VISIBILITY_TASK,
+        BOXES_VERSION,
+        snapshot,
+        {},
+        ids,
+        frozenset(),
+        project.options.get("per_instance"),
+    )
 
 
 def check_base(base: str) -> None:
@@ -165,17 +243,19 @@ def check_base(base: str) -> None:
         )
 
 
-def image_url(project: Project, image: Image, base: str = "") -> str:
+def image_url(project: Project, image: Image, base: str = "", folder: str = "") -> str:
     """Where Label Studio finds an image.
 
     Args:
         project: of the image.
         image: of the project.
         base: what stands in front of the path, such as "https://images.example.org/frames" or
-            "s3://bucket/frames"; "" for files that the server reads from a folder whose parent
-            is its document root.
+            "s3://bucket/frames"; "" for files that the server reads from its own disk.
+        folder: what the images folder is called below the document root of the server; "" is its
+            own name.
     """
     if not base:
-        return f"/data/local-files/?d={quote(f'{project.images_root.name}/{image.path}')}"
+        below = f"{folder or project.images_root.name}/{image.path}"
+        return f"/data/local-files/?d={quote(below)}"
     path = quote(image.path) if base.startswith("http") else image.path
     return f"{base.rstrip('/')}/{path}"

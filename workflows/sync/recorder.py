@@ -10,12 +10,25 @@ from typing import Any
 
 from labelkit.domain.instance import Image, Instance
 from labelkit.errors import FormatError
-from labelkit.formats.label_studio.export import StudioAnnotation, StudioInstance
+from labelkit.formats.label_studio.export import LISTED, StudioAnnotation, StudioInstance
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, rounds
-from labelkit.store.conflicts import HELD, beside_what_is_known
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, keypoints_content
+from labelkit.store.conflicts import (
+    HELD,
+    beside_what_is_known,
+    came_another_way,
+    find_conflicts,
+    of_two_annotators,
+)
+from labelkit.store.journal import (
+    KEYPOINTS,
+    SKIP,
+    VISIBILITY,
+    Entry,
+    content_version,
+    keypoints_content,
+)
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.sync.pull_report import PullReport
 
@@ -91,7 +104,8 @@ class Recorder:
                     )
                 raise FormatError(
                     f"{about} not in the project {self.project.root}.",
-                    "Pull the export of the tasks that this project pushed.",
+                    "Pull the export of the tasks that this project pushed. Keypoints of another "
+                    "Label Studio project come in with: labelkit bootstrap --labels FILE",
                 )
             declined: Sequence[str] = annotation.declined
             if annotation.skipped and not annotation.asked:
@@ -103,10 +117,10 @@ class Recorder:
             ]
             answered: list[str] = []
             if not declined and not annotation.instances:
-                unanswered[annotation.task_id] = None  # a blank page
+                unanswered[_task(annotation)] = None  # a blank page
             for answer in annotation.instances:
                 if answer.presence is None and answer.pose is None:
-                    unanswered[annotation.task_id] = None
+                    unanswered[_task(annotation)] = None
                     continue
                 region = answer.region_id
                 id_ = region if region in self._known else self._drawn.get((image.id, region))
@@ -122,9 +136,19 @@ class Recorder:
             id_ = self._drawn[image.id, answer.region_id]
             entries.append(_entry(self.project, annotation, id_, answer))
 
-        fresh, to_record = beside_what_is_known(self.store, entries)
+        informed = self._informed(annotations)
+
+        def unseen(ours: Entry, theirs: Entry) -> bool:
+            knows = (theirs.instance_id, theirs.reference, theirs.version) in informed
+            return came_another_way(ours, theirs) and not (
+                knows and not of_two_annotators(ours, theirs)
+            )
+
+        fresh, to_record = beside_what_is_known(self.store, entries, unseen)
         notes = self._likely_slips(fresh, unanswered)
         self.store.record(to_record)
+        held = {entry.instance_id for entry in to_record if HELD in entry.shown}
+        conflicts = [it for it in find_conflicts(self.store) if it.ours.instance_id in held]
         kinds = Counter(entry.kind for entry in fresh)
         return PullReport(
             annotations=len(annotations),
@@ -134,7 +158,8 @@ class Recorder:
             poses=kinds[KEYPOINTS],
             skips=kinds[SKIP],
             new_instances=drawn,
-            conflicts=sum(HELD in entry.shown for entry in to_record),
+            conflicts=len(conflicts),
+            differences=[conflict.summary for conflict in conflicts],
             origins=Counter(
                 what for entry in fresh for what in entry.shown.get("origins", {}).values()
             ),
@@ -143,6 +168,19 @@ class Recorder:
             notes=notes,
             lead_time_s=sum({e.reference: e.lead_time_s or 0.0 for e in fresh}.values()),
         )
+
+    def _informed(self, annotations: Sequence[StudioAnnotation]) -> set[tuple[str, str, str]]:
+        """Instance, annotation and version of the answers to tasks that show the present label."""
+        if not any(annotation.labelled for annotation in annotations):
+            return set()
+        skeleton = self.project.skeleton
+        poses = self.store.poses(skeleton)
+        return {
+            (id_, annotation.annotation_id, annotation.updated_at)
+            for annotation in annotations
+            for id_, version in annotation.labelled.items()
+            if id_ in poses and content_version(keypoints_content(skeleton, poses[id_])) == version
+        }
 
     def _draw(self, drawn: Iterable[tuple[Image, StudioInstance]], beside: Iterable[str]) -> int:
         """Register the objects that annotators added.
@@ -184,29 +222,35 @@ class Recorder:
         presences = self.store.presences(self.project.skeleton) if empty else {}
         seen = {id_ for id_, presence in presences.items() if (presence > 0).any()}
         odd = [e for e in empty if e.instance_id in seen or e.instance_id not in presences]
-        again = "If that was a slip, correct them there (Update) and pull again."
+        again = "If that was a slip, correct them there (Update) and pull again:"
+        deleted = [entry for entry in fresh if entry.kind == SKIP and "task" in entry.shown]
+        slips = {
+            "Boxes were deleted: their objects are not asked about again.": map(_where, deleted),
+            "Objects were left without an answer.": unanswered,
+            "Submitted without any keypoint, although no visibility answer says that none can be "
+            "seen.": map(_where, odd),
+        }
         notes = []
-        if deleted := [e.shown["task"] for e in fresh if e.kind == SKIP and "task" in e.shown]:
-            tasks = ", ".join(dict.fromkeys(deleted))
-            notes.append(
-                f"Boxes were deleted in the tasks {tasks}: their objects are not asked about "
-                f"again. {again}"
-            )
-        if left := [task for task in unanswered if task]:
-            tasks = ", ".join(left)
-            notes.append(f"Boxes were left without an answer in the tasks {tasks}. {again}")
-        if odd:
-            tasks = ", ".join(dict.fromkeys(entry.shown["task"] for entry in odd))
-            notes.append(
-                "Submitted without any keypoint, although no visibility answer says that none "
-                f"can be seen: the tasks {tasks}. {again}"
-            )
+        for what, where in slips.items():
+            tasks = list(dict.fromkeys(task for task in where if task))
+            if tasks:
+                more = [f"... and {len(tasks) - LISTED} more"] if len(tasks) > LISTED else []
+                notes.append("\n  ".join([f"{what} {again}", *tasks[:LISTED], *more]))
         return notes
 
     def _add(self, instance: Instance) -> None:
         if instance.id not in self._known:
             self._known[instance.id] = instance
             self._of_image[instance.image.id].append(instance.id)
+
+
+def _task(annotation: StudioAnnotation) -> str:
+    """Where the task of an annotation is; "" if that is unknown."""
+    return annotation.address or (annotation.task_id and f"task {annotation.task_id}")
+
+
+def _where(entry: Entry) -> str:
+    return str(entry.shown.get("address") or f"task {entry.shown['task']}")
 
 
 def _entry(
@@ -218,13 +262,15 @@ def _entry(
     kind = SKIP
     if not annotation.skipped:
         shown["task"] = annotation.task_id
+        if annotation.address:
+            shown["address"] = annotation.address
     if answer is not None:
         shown |= {"region": answer.region_id, "box": list(answer.box)}
         if answer.presence is not None:
             kind, content = VISIBILITY, answer.presence
         elif answer.pose is not None:
-            kind, content = KEYPOINTS, keypoints_content(project.skeleton, answer.pose)
-            names = zip(project.skeleton.keypoints, answer.origins, strict=True)
+            kind, content = KEYPOINTS, keypoints_content(annotation.skeleton, answer.pose)
+            names = zip(annotation.skeleton.keypoints, answer.origins, strict=True)
             shown["origins"] = {name: what for name, what in names if what}
     return Entry(
         instance_id=instance_id,
@@ -247,7 +293,7 @@ def _moves(project: Project, entries: Sequence[Entry]) -> list[tuple[float, floa
         for item in rounds(project)
         if item.status == COMPLETE
     }
-    result = []
+    result, names = [], project.skeleton.keypoints
     for version, path in shown_in.items():
         chosen = [entry for entry in entries if entry.shown.get("model_version") == version]
         if not chosen:
@@ -259,10 +305,12 @@ def _moves(project: Project, entries: Sequence[Entry]) -> list[tuple[float, floa
             if prediction is None:
                 continue
             long_side = max(entry.shown["box"][2:]) if "box" in entry.shown else float("inf")
+            placed = {project.skeleton.present_name(k): v for k, v in entry.content.items()}
             for name, what in entry.shown.get("origins", {}).items():
-                if what == "changed":
-                    before = prediction.pose.xy[project.skeleton.index(name)]
-                    x, y, _ = entry.content[name]
+                at = names.index(name) if name in names else -1
+                if what == "changed" and at >= 0 and prediction.pose.known[at]:
+                    before = prediction.pose.xy[at]
+                    x, y, _ = placed[name]
                     px = math.hypot(x - before[0], y - before[1])
                     result.append((px, px / long_side))
     return result

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labelkit.domain.instance import Instance
+from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.formats.label_studio.tasks import correction_task
@@ -38,17 +38,20 @@ def correct(
     for number, task in enumerate(tasks, 1):
         prediction = task["predictions"][0]
         version = prediction["model_version"]
-        ids = task["data"]["labelkit"]["instances"]
+        ours = task["data"]["labelkit"]
+        ids = ours["instances"]
         right = correction_task(
             instances[ids[0]].image,
             [(instances[id_], truth[id_]) for id_ in ids],
             skeleton,
             image_url=task["data"]["image"],
             model_version=version,
+            crop=Box(*ours["crop"]) if "crop" in ours else None,
+            one_object="box" in ours,
         )["predictions"][0]["result"]
         shown = {(region["id"], region["type"]): region for region in prediction["result"]}
         annotation = {
-            "id": f"{version}-{task['data']['image_id']}",
+            "id": f"{version}-{ids[0]}",
             "completed_by": {"email": NAME},
             "was_cancelled": False,
             "created_at": version,

@@ -1,13 +1,14 @@
 """The Label Studio server that labelkit starts: its log-in, its folders, its start and its end.
 
-The server is bound to one address and serves the images of one project and nothing else. It gets
-its secrets from the environment, because every user of a machine can list the arguments of
-processes.
+One server is for all projects of a user. It is bound to one address and serves the images of these
+projects and nothing else. It gets its secrets from the environment, because every user of a machine
+can list the arguments of processes.
 """
 
 from __future__ import annotations
 
 import getpass
+import hashlib
 import http.client
 import json
 import os
@@ -28,6 +29,12 @@ from labelkit.bridges.ports import check_port
 from labelkit.errors import LabelkitError, MissingDependencyError, ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
+
+#: The folder of data that all projects share; the others are of earlier versions, one a project.
+SHARED = "shared"
+
+#: Its database, unless the environment names another one.
+DATABASE = "label_studio.sqlite3"
 
 #: The first start makes a database, which takes 48 s on two busy cores.
 START_SECONDS = 300.0
@@ -88,14 +95,12 @@ class StudioServer:
     Attributes:
         url: for browsers and for `LABEL_STUDIO_URL`.
         log_in: its first user.
-        images: the images folder, by the path that a local storage of the server must name.
         data: folder of its database and its log.
         process: of the server.
     """
 
     url: str
     log_in: LogIn
-    images: Path
     data: Path
     process: subprocess.Popen[bytes]
 
@@ -138,29 +143,32 @@ def read_log_in() -> LogIn:
         ) from error
 
 
-def data_folder(project: Project) -> Path:
-    """The folder of a project's server; it is outside the project because it holds keys.
+def data_folder(project: Project | None = None) -> Path:
+    """The folder of the server's data, which is outside all projects because it holds keys.
 
-    The project keeps only the name of the folder, and so finds it again after a move.
+    Projects share it. One for which an earlier version made a server of its own keeps that; the
+    project has the name of the folder, and so finds it after a move.
 
     Raises:
         ProjectError: if the file with the name is damaged.
     """
-    path = project.root / "label_studio" / "studio.json"
-    if not path.exists():
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "-", project.name)[:40].strip("-") or "images"
-        write_json(path, {"data": f"{readable}-{secrets.token_hex(4)}"})
-    try:
-        name = json.loads(path.read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
-        name = ""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
-        raise ProjectError(
-            f"{path} is damaged.",
-            f'Write {{"data": "NAME"}} into it, where NAME is the project\'s folder below '
-            f"{home_path('data', 'label-studio')}.",
-        )
-    return home_path("data", "label-studio", name)
+    path = project.root / "label_studio" / "studio.json" if project else Path(os.devnull)
+    if path.is_file():
+        try:
+            name = json.loads(path.read_text(encoding="utf-8"))["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            name = ""
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+            raise ProjectError(
+                f"{path} is damaged.",
+                "It names the project's own server of an earlier version. Write "
+                f'{{"data": "NAME"}} into it, where NAME is its folder below {_servers()}, or '
+                "delete it to share the server of your other projects.",
+            )
+        own = home_path("data", "label-studio", name)
+        if (own / DATABASE).exists():
+            return own
+    return home_path("data", "label-studio", SHARED)
 
 
 def check_not_running(data: Path) -> None:
@@ -176,26 +184,46 @@ def check_not_running(data: Path) -> None:
 
 
 def served_images(project: Project, url: str) -> Path | None:
-    """The path that a local storage of the server at `url` must name to serve the images.
+    """The path by which the server at `url` can serve a project's images, see `serve_images`.
 
-    None means that `labelkit studio` did not start that server.
+    A local storage of the server has to name it. None means that `labelkit studio` did not start
+    that server.
     """
-    own = data_folder(project)
-    for note in (_running(own), _elsewhere(own)):
+    for data in _known_data(project):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            known = json.loads(note.read_text(encoding="utf-8"))
-            if "data" in known:
-                known = json.loads(_running(Path(known["data"])).read_text(encoding="utf-8"))
-            if known["url"].rstrip("/") == url.rstrip("/"):
-                return Path(known["images"])
+            running = json.loads(_running(data).read_text(encoding="utf-8"))
+            if running["url"].rstrip("/") == url.rstrip("/"):
+                return images_below(data, project)
     return None
 
 
-def keep_elsewhere(project: Project, data: Path) -> None:
-    """Note a folder other than the project's own, so that `served_images` finds its server."""
-    own = data_folder(project)
-    own.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(_elsewhere(own), {"data": str(data)})
+def images_below(data: Path, project: Project) -> Path:
+    """The path by which the server with this data serves a project's images.
+
+    It has the id of the project, so that two projects may have images folders of the same name,
+    and so that tasks find their images after a move.
+    """
+    is_own = data == data_folder(project) and data.name != SHARED
+    return _documents(data) / (project.images_root.name if is_own or not project.id else project.id)
+
+
+def serve_images(images_root: Path, below: Path) -> None:
+    """Let a server serve an images folder, also if it is running.
+
+    Label Studio accepts storages below its document root, but not the root itself. With a parent of
+    the images as root, its users could reach every other folder in there. So the root holds links
+    to images folders, and nothing else.
+
+    Args:
+        images_root: the images folder, wherever it is now.
+        below: the path for it, see `served_images`.
+    """
+    if below.is_symlink() and below.readlink() == images_root:
+        return
+    below.parent.mkdir(parents=True, exist_ok=True)
+    fresh = below.with_name(f"{below.name}.{secrets.token_hex(4)}")
+    fresh.symlink_to(images_root, target_is_directory=True)
+    fresh.replace(below)
 
 
 def start_command(executable: Path, host: str, port: int) -> list[str]:
@@ -218,7 +246,7 @@ def start_environment(
     """
     left_out = {*_NOT_PASSED_ON, *_SECRETS_OF_OTHERS}
     passed_on = {name: value for name, value in base.items() if name not in left_out}
-    database = {"LABEL_STUDIO_DATABASE_NAME": str(data / "label_studio.sqlite3")}
+    database = {"LABEL_STUDIO_DATABASE_NAME": str(data / DATABASE)}
     ours = {
         "LABEL_STUDIO_HOST": url,
         "LABEL_STUDIO_BASE_DATA_DIR": str(data),
@@ -236,7 +264,6 @@ def start_environment(
 @contextmanager
 def running_server(
     executable: Path,
-    images_root: Path,
     data: Path,
     log_in: LogIn,
     *,
@@ -248,7 +275,6 @@ def running_server(
 
     Args:
         executable: the label-studio program.
-        images_root: the only folder whose files it serves.
         data: folder of its database; made if needed.
         log_in: its first user.
         host: address to listen on.
@@ -266,15 +292,14 @@ def running_server(
             raise _runs_already(data)
         check_port("Label Studio", host, port)
         url = f"http://{socket.gethostname() if host == '0.0.0.0' else host}:{port}"
-        documents = data / "served"
-        images = _link(documents, images_root)
-        if not (data / "label_studio.sqlite3").exists():
+        _documents(data).mkdir(exist_ok=True)
+        if not (data / DATABASE).exists():
             on_line("Making the database of Label Studio (once; about a minute) ...")
         descriptor = os.open(_log(data), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             process = subprocess.Popen(
                 start_command(executable, host, port),
-                env=start_environment(os.environ, log_in, url, data, documents),
+                env=start_environment(os.environ, log_in, url, data, _documents(data)),
                 cwd=data,
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
@@ -285,9 +310,10 @@ def running_server(
             )
         finally:
             os.close(descriptor)
-        server = StudioServer(url, log_in, images, data, process)
+        server = StudioServer(url, log_in, data, process)
         try:
-            write_json(_running(data), {"url": url, "pid": process.pid, "images": str(images)})
+            note_data(data)
+            write_json(_running(data), {"url": url, "pid": process.pid})
             _wait_until_ready(server, host, port)
             yield server
         finally:
@@ -339,29 +365,17 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_SECONDS)
 
 
-def _link(documents: Path, images_root: Path) -> Path:
-    """Make the images folder the only entry of the document root.
-
-    Label Studio accepts storages below its document root, but not the root itself. With the parent
-    of the images as root, its users could reach every other folder in there.
-    """
-    documents.mkdir(exist_ok=True)
-    for old in documents.iterdir():
-        old.unlink()
-    link = documents / images_root.name
-    link.symlink_to(images_root, target_is_directory=True)
-    return link
-
-
 def _runs_already(data: Path) -> ProjectError:
     try:
         running = json.loads(_running(data).read_text(encoding="utf-8"))
-        where, end_it = f" at {running['url']}", f"Use it, or stop it: kill {running['pid']}"
+        where = f" at {running['url']}"
+        end_it = (
+            f"It is for all your projects. Type: export LABEL_STUDIO_URL={running['url']}\n"
+            f"Or stop it: kill {running['pid']}"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         where, end_it = "", "Wait until it is up, or stop it."
-    return ProjectError(
-        f"Label Studio is already running for this project or a copy of it{where}.", end_it
-    )
+    return ProjectError(f"Label Studio is already running{where}.", end_it)
 
 
 def _kept(path: Path, fresh: str) -> str:
@@ -394,5 +408,29 @@ def _running(data: Path) -> Path:
     return data / "running.json"
 
 
-def _elsewhere(own: Path) -> Path:
-    return own / "elsewhere.json"
+def _documents(data: Path) -> Path:
+    return data / "served"
+
+
+def _servers() -> Path:
+    """The folder of the data of all servers that have no folder of their own."""
+    return home_path("data", "label-studio", SHARED).parent
+
+
+def note_data(data: Path) -> None:
+    """Note a folder of data that is elsewhere, so that `served_images` finds its server."""
+    if data.parent != _servers():
+        folder = _servers() / "elsewhere"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+        write_json(folder / f"{name}.json", {"data": str(data)})
+
+
+def _known_data(project: Project) -> Iterator[Path]:
+    """The folders of data that servers were started with."""
+    yield data_folder(project)
+    for running in _servers().glob("*/running.json"):
+        yield running.parent
+    for note in (_servers() / "elsewhere").glob("*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield Path(json.loads(note.read_text(encoding="utf-8"))["data"])

@@ -1,11 +1,15 @@
-"""The two labelling screens: tick the visible keypoints, and correct keypoints."""
+"""The labelling screens: tick the visible keypoints, and correct keypoints.
+
+Each is for tasks that show every object of an image with its box, or for tasks about one object,
+which need no box.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from labelkit.domain.colours import keypoint_colours
+from labelkit.domain.colours import LEFT, MIDDLE, RIGHT, keypoint_colours
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
 
@@ -18,25 +22,26 @@ OBJECT = "object"
 #: Choices for one keypoint; without a choice it is visible.
 VISIBLE_CHOICE, OCCLUDED_CHOICE, ABSENT_CHOICE = "Visible", "Occluded", "Absent"
 
-#: The answer for an object that shows no keypoint; a box without ticks has no answer.
-NOTHING_CHOICE = "(none of them)"
+#: The answers for an object that shows every keypoint, and none; without ticks there is no answer.
+ALL_CHOICE, NOTHING_CHOICE = "(all of them)", "(none of them)"
 
 # Left out: the keys of Label Studio's own tools and commands (h k r u v), and ours below. The
 # single keys come first, then those with Shift, without digits, which Label Studio uses.
 _KEYS = "1234567890qwtyipfgjlzxcmeob"
 HOTKEYS = (*_KEYS, *(f"⇧+{key}" for key in _KEYS if key.isalpha()))
-BOX_HOTKEY, NEW_BOX_HOTKEY, NOTHING_HOTKEY = "n", "a", "n"
+BOX_HOTKEY, NEW_BOX_HOTKEY, ALL_HOTKEY, NOTHING_HOTKEY = "n", "d", "a", "n"
 VISIBILITY_HOTKEYS = {VISIBLE_CHOICE: "a", OCCLUDED_CHOICE: "s", ABSENT_CHOICE: "d"}
 
-#: A hue that no keypoint uses.
+#: No keypoint has it.
 BOX_COLOUR = "#d633ff"
 
 #: With more keypoints than this, the sides are next to each other in smaller type.
 ONE_COLUMN = 17
 
 #: Low rows, so that the panel fits on a small screen without scrolling; each side has a stripe in
-#: the colour of its keypoints.
+#: the colour of its keypoints. Dots have a light and a dark rim, to be seen on any image.
 STYLE = (
+    ".konvajs-content canvas {filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #000)} "
     ".labelkit-panel .lsf-choices, .labelkit-panel .lsf-labels {display: block; margin: 0 0 4px} "
     ".labelkit-panel .lsf-choices_hidden {display: none !important} "
     ".labelkit-panel .lsf-choice, .labelkit-panel .lsf-choice__item, "
@@ -46,10 +51,12 @@ STYLE = (
     ".labelkit-panel h4 {margin: 0 0 4px !important; font-size: 15px; line-height: 20px} "
     ".labelkit-side h4 {margin: 2px 0 !important; font-size: 13px; line-height: 16px} "
     ".labelkit-selected {min-height: 72px} "
-    ".lsf-choices .labelkit-side {border-left: 4px solid #2f6fe4; padding-left: 6px; "
+    f".lsf-choices .labelkit-side {{border-left: 4px solid {LEFT[0]}; padding-left: 6px; "
     "margin-bottom: 3px} "
-    ".lsf-choices .labelkit-right {border-color: #e4572f} "
-    ".lsf-choices .labelkit-middle, .lsf-choices .labelkit-keypoints {border-color: #3a9a3a} "
+    f".lsf-choices .labelkit-right {{border-color: {RIGHT[0]}}} "
+    ".lsf-choices .labelkit-middle, .lsf-choices .labelkit-keypoints "
+    f"{{border-color: {MIDDLE[0]}}} "
+    ".labelkit-both {display: flex; column-gap: 10px; font-size: 12px; white-space: nowrap} "
     ".labelkit-wide .lsf-choices, .labelkit-wide .lsf-labels, "
     ".labelkit-wide .labelkit-middle, .labelkit-wide .labelkit-keypoints "
     "{display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); column-gap: 6px; "
@@ -62,23 +69,31 @@ STYLE = (
     ".labelkit-wide .labelkit-selected .lsf-choices {display: flex; column-gap: 8px}"
 )
 
-#: Instructions above the names.
+#: Instructions above the names, of tasks with boxes and of those about one object.
 TICKING = "Click a box, then tick what you could point at."
+TICKING_ONE = "Tick what you could point at. No object? Skip."
 
 #: Ctrl+click, because a plain click inside a box selects the box; Esc, because choosing a name
 #: renames the selected keypoint.
 CORRECTING = "Drag what is wrong. To add a keypoint: Esc, its key, then Ctrl+click its place."
+CORRECTING_ONE = (
+    "Drag what is wrong. To add a keypoint: Esc, its key, then click its place. No object? Skip."
+)
 
 #: Leaves room for the toolbar. Label Studio fits the image before it adds the toolbar, and would
 #: hide 21 screen pixels at each side of the image, with the keypoints in them.
 IMAGE_WIDTH = "calc(100% - 50px)"
 
 
-def visibility_config(skeleton: Skeleton) -> str:
-    """The screen on which annotators tick, for each box, the keypoints they can see.
+def visibility_config(skeleton: Skeleton, *, one_object: bool = False) -> str:
+    """The screen on which annotators tick the keypoints they can see.
 
-    Every box must be answered before the task can be submitted; an object that shows no keypoint
-    has its own choice.
+    Every object must be answered before the task can be submitted; all and none of the keypoints
+    have their own choices.
+
+    Args:
+        skeleton: of the project.
+        one_object: for tasks about one object, instead of tasks with boxes.
 
     Returns:
         Label Studio's labelling interface as XML.
@@ -87,29 +102,36 @@ def visibility_config(skeleton: Skeleton) -> str:
         FormatError: if Label Studio cannot show one of the names.
     """
     root, panel = _screen(skeleton)
-    _element(panel, "Header", value=TICKING, size="5")
+    _element(panel, "Header", value=TICKING_ONE if one_object else TICKING, size="5")
+    of_box = {} if one_object else {"perRegion": "true", "whenTagName": BOX}
+    every = "" if one_object else " for every box"
     choices = _element(
         panel,
         "Choices",
         name=PRESENCE,
         toName=IMAGE,
         choice="multiple",
-        perRegion="true",
-        whenTagName=BOX,
+        **of_box,
         required="true",
-        requiredMessage="Answer for every box: tick what you could point at, or (none of them).",
+        requiredMessage=f"Answer{every}: tick what you could point at, or {NOTHING_CHOICE}.",
         layout="vertical",
     )
+    both = _element(choices, "View", className="labelkit-both")
+    for choice, key in ((ALL_CHOICE, ALL_HOTKEY), (NOTHING_CHOICE, NOTHING_HOTKEY)):
+        _element(both, "Choice", value=choice, hotkey=key)
     for group, keypoints in _groups(choices, skeleton):
-        for index, hotkey in keypoints:
-            _element(group, "Choice", value=skeleton.keypoints[index], **hotkey)
-    _element(choices, "Choice", value=NOTHING_CHOICE, hotkey=NOTHING_HOTKEY)
-    _box_labels(panel, hotkey=NEW_BOX_HOTKEY)
+        for index, attributes in keypoints:
+            _element(group, "Choice", value=skeleton.keypoints[index], **attributes)
+    if not one_object:
+        _box_labels(panel, hotkey=NEW_BOX_HOTKEY)
     return _text(root)
 
 
-def correction_config(skeleton: Skeleton) -> str:
+def correction_config(skeleton: Skeleton, *, one_object: bool = False) -> str:
     """The screen on which annotators move keypoints and mark them as occluded or absent.
+
+    Args:
+        skeleton, one_object: as in `visibility_config`.
 
     Returns:
         Label Studio's labelling interface as XML.
@@ -118,7 +140,7 @@ def correction_config(skeleton: Skeleton) -> str:
         FormatError: if Label Studio cannot show one of the names.
     """
     root, panel = _screen(skeleton)
-    _element(panel, "Header", value=CORRECTING, size="5")
+    _element(panel, "Header", value=CORRECTING_ONE if one_object else CORRECTING, size="5")
     _element(panel, "Header", value="The selected keypoint is", size="5")
     # Above the names and of fixed height, so that nothing moves when a keypoint is selected.
     selected = _element(panel, "View", className="labelkit-selected")
@@ -140,10 +162,11 @@ def correction_config(skeleton: Skeleton) -> str:
     )
     colours = keypoint_colours(skeleton)
     for group, keypoints in _groups(labels, skeleton):
-        for index, hotkey in keypoints:
+        for index, attributes in keypoints:
             name = skeleton.keypoints[index]
-            _element(group, "Label", value=name, background=colours[index], **hotkey)
-    _box_labels(panel, hotkey=BOX_HOTKEY)
+            _element(group, "Label", value=name, background=colours[index], **attributes)
+    if not one_object:
+        _box_labels(panel, hotkey=BOX_HOTKEY)
     return _text(root)
 
 
@@ -164,25 +187,30 @@ def sides(skeleton: Skeleton) -> list[tuple[str, list[int]]]:
 def _groups(
     control: ElementTree.Element, skeleton: Skeleton
 ) -> Iterator[tuple[ElementTree.Element, list[tuple[int, dict[str, str]]]]]:
-    """A part of a control for each side, and the (index, hotkey) of each keypoint in it."""
-    keys = iter(HOTKEYS)
+    """A part of a control for each side, and in it the index of each keypoint with attributes.
+
+    These are its hotkey, and its description, which appears under the mouse.
+    """
+    keys, hints = iter(HOTKEYS), dict(skeleton.descriptions)
     for side, members in sides(skeleton):
         group = _element(control, "View", className=f"labelkit-side labelkit-{side.lower()}")
         _element(group, "Header", value=side, size="5")
-        yield (
-            group,
-            [(index, {"hotkey": key} if (key := next(keys, "")) else {}) for index in members],
-        )
+        keypoints = []
+        for index in members:
+            named = {"hotkey": next(keys, ""), "hint": hints.get(skeleton.keypoints[index], "")}
+            keypoints.append((index, {key: value for key, value in named.items() if value}))
+        yield group, keypoints
 
 
 def _screen(skeleton: Skeleton) -> tuple[ElementTree.Element, ElementTree.Element]:
     """The root, and the panel next to the image; below a tall image it would be off the screen."""
     for name in skeleton.keypoints:
         control = [c for c in name if not (c.isprintable() or c in "\t\n")]
-        if name.startswith("$") or control or name == NOTHING_CHOICE:
+        if name.startswith("$") or control or name in (ALL_CHOICE, NOTHING_CHOICE):
             raise FormatError(
                 f"Label Studio cannot show a keypoint named {name!r}.",
-                "Rename it: no $ at the start, no control characters, not (none of them).",
+                "Rename it: no $ at the start, no control characters, not "
+                f"{ALL_CHOICE} or {NOTHING_CHOICE}.",
             )
     root = ElementTree.Element("View", style="display:flex;align-items:flex-start")
     _element(root, "Style").text = STYLE

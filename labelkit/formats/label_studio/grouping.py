@@ -1,4 +1,4 @@
-"""The box that each keypoint of a Label Studio annotation belongs to, and what happened to it."""
+"""The object of each keypoint of a Label Studio annotation, and what happened to the keypoint."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from labelkit.domain.instance import Box
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.label_studio.config import ABSENT_CHOICE
 from labelkit.formats.label_studio.regions import KeypointRegion
@@ -21,23 +22,28 @@ Place = tuple[float, float] | None
 Shown = Mapping[str, Mapping[str, Place]]
 
 
-def what_was_shown(parent: Mapping[str, Any] | None, ours: Mapping[str, Any]) -> Shown:
+def what_was_shown(
+    parent: Mapping[str, Any] | None, ours: Mapping[str, Any], skeleton: Skeleton
+) -> Shown:
     """The keypoints that an annotator started from.
 
     Args:
         parent: the prediction that was shown, if any; an export may leave out its result.
         ours: `data["labelkit"]` of our task.
+        skeleton: gives the names that keypoints have now.
     """
+    now = skeleton.present_name
     if parent is None:
         return {}
     if not parent.get("result"):
         served: Mapping[str, Sequence[str]] = ours.get("served") or {}
-        return {instance: dict.fromkeys(labels) for instance, labels in served.items()}
+        return {id_: dict.fromkeys(map(now, labels)) for id_, labels in served.items()}
     shown: dict[str, dict[str, Place]] = defaultdict(dict)
+    only = ours["instances"][0] if ours.get("box") else ""
     for item in parent["result"]:
         for label in item["value"].get("keypointlabels") or []:
             place = (item["value"]["x"], item["value"]["y"])
-            shown[str(item.get("parentID") or "")][label] = place
+            shown[str(item.get("parentID") or only)][now(label)] = place
     return shown
 
 
@@ -109,7 +115,7 @@ def by_box(
                 "the box was deleted by mistake, delete the annotation: the task starts again from "
                 "its pre-annotation.",
             )
-    absent = {region for region, chosen in choices.items() if ABSENT_CHOICE in chosen}
+    absent = _marked_absent(choices)
     for point in points:
         if not point.parent:
             only = next(iter(boxes)) if len(boxes) == 1 and not left_behind else None
@@ -149,15 +155,40 @@ def _owner(
     )
 
 
+def of_one_object(
+    points: Sequence[KeypointRegion], choices: Mapping[str, Sequence[str]], where: str
+) -> list[KeypointRegion]:
+    """The points of a task about one object.
+
+    Args:
+        points: of an annotation.
+        choices: for example "Occluded", by region id.
+        where: the annotation, for messages.
+
+    Raises:
+        FormatError: if the object has a keypoint twice.
+    """
+    absent, labels = _marked_absent(choices), [point.label for point in points]
+    # Another point replaces one that was marked as absent.
+    kept = [p for p in points if p.region not in absent or labels.count(p.label) == 1]
+    _refuse_twice({"": kept}, where)
+    return kept
+
+
+def _marked_absent(choices: Mapping[str, Sequence[str]]) -> set[str]:
+    return {region for region, chosen in choices.items() if ABSENT_CHOICE in chosen}
+
+
 def _refuse_twice(owned: Mapping[str, Sequence[KeypointRegion]], where: str) -> None:
+    """Make sure that no object, by the id of its box, has a keypoint twice."""
     for region, theirs in owned.items():
         labels = [point.label for point in theirs]
         for label in labels:
             if labels.count(label) > 1:
+                elsewhere = ", or drag it onto the box that it belongs to in the list of regions"
                 raise FormatError(
-                    f"{where}: the object {region} has {label!r} twice.",
-                    "In Label Studio, delete one of the two, or drag it onto the box that it "
-                    "belongs to in the list of regions.",
+                    f"{where}: the object{f' {region}' if region else ''} has {label!r} twice.",
+                    f"In Label Studio, delete one of the two{elsewhere if region else ''}.",
                 )
 
 

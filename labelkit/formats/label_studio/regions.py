@@ -28,7 +28,6 @@ class KeypointRegion(NamedTuple):
         xy: in upright image pixels.
         percent: x and y as Label Studio stores them, 0..100.
         origin: "untouched", "changed" or "new" according to Label Studio.
-        written: the name that the annotation has, perhaps a former one.
     """
 
     region: str
@@ -37,7 +36,6 @@ class KeypointRegion(NamedTuple):
     xy: tuple[float, float]
     percent: tuple[float, float]
     origin: str
-    written: str
 
 
 def seen_frame(item: Mapping[str, Any], ours: Mapping[str, Any], where: str) -> Box:
@@ -133,8 +131,7 @@ def read_keypoint(
         FormatError: if its label is not in the skeleton, or its place is outside the image or not
             given in percent.
     """
-    written = item["value"].get("keypointlabels") or []
-    labels = [skeleton.present_name(label) for label in written]
+    labels = [skeleton.present_name(it) for it in item["value"].get("keypointlabels") or []]
     if len(labels) != 1 or labels[0] not in skeleton.keypoints:
         raise FormatError(
             f"{where}: the keypoint {region} is labelled {labels}, which is not in the skeleton "
@@ -159,4 +156,4 @@ def read_keypoint(
             f"{where}: {labels[0]!r} has the unknown origin {item['origin']!r}.", _AGAIN
         )
     parent = str(item.get("parentID") or "")
-    return KeypointRegion(region, parent, labels[0], (xy[0], xy[1]), percent, origin, written[0])
+    return KeypointRegion(region, parent, labels[0], (xy[0], xy[1]), percent, origin)

@@ -24,6 +24,9 @@ from labelkit.formats.label_studio.config import (
 #: Values of `data["labelkit"]["kind"]` in a task.
 VISIBILITY_TASK, CORRECTION_TASK = "visibility", "correction"
 
+#: Ends the kind of a Label Studio project whose tasks are about one object each.
+ONE_OBJECT = "/one"
+
 #: Radius of a keypoint's dot, and of an occluded one, in percent of the width of what is shown; it
 #: does not affect coordinates.
 DOT, OCCLUDED_DOT = 0.6, 1.1
@@ -141,6 +144,7 @@ def _data(
             **({"crop": list(crop)} if crop else {}),
             **({"box": list(instances[0].box)} if one_object else {}),
             "skeleton": skeleton.name,
+            "keypoints": list(skeleton.keypoints),
             "instances": [instance.id for instance in instances],
             **_named("categories", {i.id: i.category for i in instances}),
             **_named("individuals", {i.id: i.individual for i in instances}),
@@ -201,7 +205,6 @@ def _keypoint(
     dot = _region(frame, region, KEYPOINTS, "keypointlabels") | {
         "value": place | {"keypointlabels": [name]},
         **parent,
-        "score": float(pose.score[k]),
     }
     choice = _region(frame, region, VISIBILITY, "choices") | {
         "value": place | {"choices": [OCCLUDED_CHOICE]},

@@ -21,14 +21,18 @@ from labelkit.bridges.label_studio.server import (
     LogIn,
     check_not_running,
     data_folder,
+    images_below,
+    note_data,
     read_log_in,
     running_server,
+    serve_images,
+    served_images,
     start_command,
     start_environment,
 )
 from labelkit.bridges.ports import free_port
 from labelkit.errors import MissingDependencyError, ProjectError
-from labelkit.project.project import open_project
+from labelkit.project.project import Project, open_project
 
 
 @pytest.fixture(autouse=True)
@@ -78,23 +82,81 @@ def test_a_configuration_folder_that_cannot_be_made_is_an_error(home):
 # Folders
 
 
-def test_the_data_are_outside_the_project_and_are_found_after_a_move(tmp_path, home):
-    project = make_project(tmp_path / "here")
-    folder = data_folder(project)
-    assert folder.parent == home / "data" / "labelkit" / "label-studio"
-    assert folder.name.startswith("frames-")
+def with_own_server(project: Project, home: Path) -> Path:
+    """What an earlier version left: a folder of data of the project, and its name in there."""
+    folder = home / "data" / "labelkit" / "label-studio" / "frames-0a1b2c3d"
+    folder.mkdir(parents=True)
+    (folder / "label_studio.sqlite3").touch()
+    (project.root / "label_studio").mkdir()
+    (project.root / "label_studio" / "studio.json").write_text('{"data": "frames-0a1b2c3d"}')
+    return folder
+
+
+def test_all_projects_share_the_data_which_are_outside_of_them(tmp_path, home):
+    one, other = make_project(tmp_path / "one"), make_project(tmp_path / "other")
+    shared = home / "data" / "labelkit" / "label-studio" / "shared"
+    assert data_folder(one) == data_folder(other) == data_folder() == shared
+    assert not (one.root / "label_studio").exists()
+
+
+def test_the_data_of_an_earlier_version_stay_in_use_also_after_a_move(tmp_path, home):
+    folder = with_own_server(make_project(tmp_path / "here"), home)
     (tmp_path / "here").rename(tmp_path / "there")
-    assert data_folder(open_project(tmp_path / "there" / "frames-labelkit")) == folder
+    project = open_project(tmp_path / "there" / "frames-labelkit")
+    assert data_folder(project) == folder
+    assert images_below(folder, project) == folder / "served" / "frames"  # as its tasks say
+    (folder / "label_studio.sqlite3").unlink()
+    assert data_folder(project) == data_folder()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"data": "../x"}', '{"data": 3}'])
-def test_a_damaged_name_of_the_data_is_an_error(tmp_path, text):
+def test_a_damaged_name_of_the_data_is_an_error(tmp_path, home, text):
     project = make_project(tmp_path)
-    data_folder(project)
+    with_own_server(project, home)
     path = project.root / "label_studio" / "studio.json"
     path.write_text(text)
     with pytest.raises(ProjectError, match=str(path)):
         data_folder(project)
+
+
+# Images
+
+
+def test_two_images_folders_of_one_name_are_served_side_by_side(tmp_path):
+    data = data_folder()
+    for name in ("one", "other"):
+        project = make_project(tmp_path / name)
+        below = images_below(data, project)
+        serve_images(project.images_root, below)
+        assert below.parent == data / "served"
+        assert (below / "0.png").samefile(project.images_root / "0.png")
+    assert len(list((data / "served").iterdir())) == 2
+
+
+def test_images_that_moved_are_served_under_the_same_path(tmp_path):
+    project = make_project(tmp_path / "here")
+    below = images_below(data_folder(), project)
+    serve_images(project.images_root, below)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = open_project(tmp_path / "there" / "frames-labelkit")
+    assert images_below(data_folder(), moved) == below
+    assert not (below / "0.png").exists()
+    serve_images(moved.images_root, below)
+    assert (below / "0.png").exists()
+    assert list(below.parent.iterdir()) == [below]
+
+
+def test_a_server_is_known_by_its_address_wherever_its_data_are(tmp_path):
+    project, url = make_project(tmp_path), "http://127.0.0.1:8080"
+    assert served_images(project, url) is None
+    elsewhere = tmp_path / "elsewhere"
+    for data in (elsewhere, data_folder()):
+        data.mkdir(parents=True)
+        note_data(data)
+        (data / "running.json").write_text(f'{{"url": "{url}", "pid": 12}}')
+        assert served_images(project, f"{url}/") == data / "served" / project.id
+        assert served_images(project, "http://127.0.0.1:8081") is None
+        (data / "running.json").unlink()
 
 
 # Command and environment
@@ -144,10 +206,8 @@ def test_the_environment_holds_the_secrets_and_the_users_settings():
 def started(tmp_path: Path, *lines: str) -> Iterator[None]:
     """A server whose program is a shell script of these lines."""
     program = script(tmp_path / "bin" / "label-studio", *lines)
-    (tmp_path / "frames").mkdir(exist_ok=True)
     with running_server(
         program,
-        tmp_path / "frames",
         tmp_path / "data",
         read_log_in(),
         host="127.0.0.1",

@@ -14,6 +14,7 @@ from labelkit.domain.pose import Pose, human_pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.label_studio.config import (
+    ALL_CHOICE,
     NOTHING_CHOICE,
     correction_config,
     visibility_config,
@@ -88,11 +89,13 @@ def test_a_task_worked_by_hand():
     assert prediction["model_version"] == "round-1"
     assert prediction["score"] == 0.75
     nose, right_ear, occluded, box = prediction["result"]
-    assert (nose["id"], nose["parentID"], nose["score"]) == (f"{FIRST.id}.0", FIRST.id, 0.5)
+    assert (nose["id"], nose["parentID"]) == (f"{FIRST.id}.0", FIRST.id)
+    assert "score" not in nose  # Label Studio would write it over the image, beside the name
     assert (nose["value"]["x"], nose["value"]["y"]) == (15.0, 25.0)
     assert nose["value"]["keypointlabels"] == ["nose"]
     assert right_ear["id"] == occluded["id"] == f"{FIRST.id}.2"
     assert occluded["value"]["choices"] == ["Occluded"]
+    assert right_ear["value"]["width"] > nose["value"]["width"]
     assert box["id"] == FIRST.id
     assert [box["value"][k] for k in ("x", "y", "width", "height")] == [10.0, 10.0, 50.0, 50.0]
 
@@ -130,6 +133,10 @@ def test_label_studio_accepts_our_tasks_under_our_configuration(skeleton):
     ticks = visibility_task(IMAGE, [FIRST, SECOND], skeleton, URL)
     config = interface(visibility_config(skeleton))
     assert config.validate_prediction(ticks["predictions"][0], return_errors=True) == []
+    options = {"image_url": URL, "model_version": "r", "one_object": True}
+    one = correction_task(IMAGE, [(FIRST, pose)], skeleton, **options)
+    config = interface(correction_config(skeleton, one_object=True))
+    assert config.validate_prediction(one["predictions"][0], return_errors=True) == []
 
 
 def test_an_untouched_submission_comes_back_as_it_was_served():
@@ -287,6 +294,12 @@ def test_ticks_answer_for_every_keypoint_of_their_box():
     assert (first.pose, first.origins) == (None, ())
 
 
+def test_all_is_an_answer_too_also_beside_single_ticks():
+    first, second = read_one(ticked([ALL_CHOICE], ["nose", ALL_CHOICE])).instances
+    everything = dict.fromkeys(MOUSE.keypoints, True)
+    assert (first.presence, second.presence) == (everything, everything)
+
+
 def test_a_box_without_ticks_is_not_an_answer():
     first, second = read_one(ticked(["nose"], None)).instances
     assert first.presence is not None
@@ -396,8 +409,138 @@ def test_a_document_that_is_not_an_export_is_refused(document, named):
 
 
 @pytest.mark.parametrize(
-    ("ticks", "named"), [(["tail"], "'tail'"), (["nose", NOTHING_CHOICE], "1 keypoint")]
+    ("ticks", "named"),
+    [
+        (["tail"], "'tail'"),
+        (["nose", NOTHING_CHOICE], "nose"),
+        ([ALL_CHOICE, NOTHING_CHOICE], "all of them"),
+    ],
 )
 def test_ticks_that_contradict_the_skeleton_or_themselves_are_refused(ticks, named):
     with pytest.raises(FormatError, match=named):
         read_one(ticked(ticks))
+
+
+# Tasks about one object, which show no box
+
+CROP = Box(10, 5, 120, 60)
+
+
+def alone(pose, **changes):
+    options = {"image_url": URL, "model_version": "round-1", "one_object": True} | changes
+    return correction_task(IMAGE, [(FIRST, pose)], MOUSE, **options)
+
+
+def drawn(label, x, y, name="drawn"):
+    value = {"x": x, "y": y, "width": 0.2, "keypointlabels": [label]}
+    return {
+        "id": name,
+        "type": "keypointlabels",
+        "from_name": "keypoints",
+        "to_name": "image",
+        "original_width": 200,
+        "original_height": 100,
+        "image_rotation": 0,
+        "origin": "manual",
+        "value": value,
+    }
+
+
+def test_a_task_about_one_object_holds_its_box_but_shows_none():
+    made = alone(SEEN)
+    assert made["data"]["labelkit"]["box"] == [20, 10, 100, 50]
+    nose, right_ear, occluded = made["predictions"][0]["result"]
+    assert "parentID" not in nose | right_ear | occluded
+    ticks = visibility_task(IMAGE, [FIRST], MOUSE, URL, one_object=True)
+    assert ticks["predictions"][0]["result"] == []
+    assert ticks["data"]["labelkit"]["box"] == [20, 10, 100, 50]
+
+
+@pytest.mark.parametrize("crop", [None, CROP])
+def test_everything_in_a_task_about_one_object_is_about_that_object(crop):
+    def edit(result):
+        result.append(drawn("left_ear", 95.0, 5.0))  # far outside the box
+
+    (instance,) = read_one(submitted(alone(SEEN, crop=crop), edit)).instances
+    assert (instance.region_id, instance.is_new, instance.box) == (FIRST.id, False, FIRST.box)
+    frame = crop or Box(0, 0, 200, 100)
+    ear = [frame.x + 0.95 * frame.w, frame.y + 0.05 * frame.h]
+    assert instance.pose.xy == pytest.approx(np.array([[30, 25], ear, [50.5, 33]]))
+    assert instance.pose.visibility.tolist() == [2, 2, 1]
+    assert instance.origins == ("untouched", "new", "untouched")
+
+
+def test_a_deleted_keypoint_is_removed_and_the_object_stays():
+    export = submitted(alone(SEEN), lambda result: result.pop(0))
+    annotation = read_one(export)
+    assert annotation.declined == ()
+    (instance,) = annotation.instances
+    assert instance.pose.visibility.tolist() == [0, 0, 1]
+    assert instance.origins == ("removed", "", "untouched")
+
+
+def test_an_object_that_shows_no_keypoint_is_an_answer_and_a_skipped_one_is_declined():
+    emptied = read_one(submitted(alone(SEEN), lambda result: result.clear()))
+    (instance,) = emptied.instances
+    assert (instance.pose.visibility.tolist(), emptied.declined) == ([0, 0, 0], ())
+    (instance,) = read_one(submitted(alone(None))).instances  # of the control arm
+    assert instance.origins == ("", "", "")
+    assert read_one(submitted(alone(SEEN), was_cancelled=True)).declined == (FIRST.id,)
+
+
+def test_a_blank_page_of_a_task_about_one_object_is_no_answer():
+    annotation = read_one(blank(alone(SEEN)))
+    assert (annotation.instances, annotation.declined) == ((), ())
+    (instance,) = read_one(blank(alone(SEEN), lambda r: r.append(drawn("nose", 10, 10)))).instances
+    assert instance.pose.visibility.tolist() == [2, 0, 0]
+
+
+def test_a_keypoint_twice_is_refused_unless_one_of_them_is_marked_as_absent():
+    def twice(result):
+        result.append(drawn("nose", 50.0, 60.0))
+
+    def instead(result):
+        twice(result)
+        dot = region(result, f"{FIRST.id}.0")
+        result.append(dot | {"type": "choices", "value": {"choices": ["Absent"]}})
+
+    with pytest.raises(FormatError, match="'nose' twice"):
+        read_one(submitted(alone(SEEN), twice))
+    (instance,) = read_one(submitted(alone(SEEN), instead)).instances
+    assert instance.pose.xy[0].tolist() == [100.0, 60.0]
+    assert instance.origins[0] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("ticks", "present"),
+    [
+        (["nose", "right_ear"], (True, False, True)),
+        ([ALL_CHOICE], (True, True, True)),
+        ([NOTHING_CHOICE], (False, False, False)),
+        (None, None),
+    ],
+)
+def test_ticks_of_a_task_about_one_object_answer_for_it(ticks, present):
+    def edit(result):
+        if ticks is not None:
+            whole = {"id": "5gx", "type": "choices", "from_name": "presence", "to_name": "image"}
+            result.append({**whole, "value": {"choices": ticks}})
+
+    made = visibility_task(IMAGE, [FIRST], MOUSE, URL, one_object=True)
+    (instance,) = read_one(submitted(made, edit)).instances
+    expected = None if present is None else dict(zip(MOUSE.keypoints, present, strict=True))
+    assert (instance.region_id, instance.presence) == (FIRST.id, expected)
+
+
+def test_a_message_about_a_task_on_a_server_has_its_address():
+    export = submitted(alone(SEEN), lambda result: result.append(drawn("nose", 50.0, 60.0)))
+    export[0]["project"] = 4
+    with pytest.raises(FormatError) as caught:
+        read_export(export, MOUSE, "http://127.0.0.1:8080")
+    address = "http://127.0.0.1:8080/projects/4/data?task=9"
+    assert caught.value.problem.startswith(f"{address}, annotation 5")
+    (annotation,) = read_export(
+        [{**submitted(alone(SEEN))[0], "project": 4}], MOUSE, "http://127.0.0.1:8080"
+    )
+    assert annotation.address == address
+    assert read_one(submitted(alone(SEEN))).address == ""

@@ -216,6 +216,15 @@ def test_a_task_of_one_object_gets_that_object_in_the_pixels_of_its_crop(trained
     assert "[1, 2]" in broken.json()["error"]
 
 
+def test_a_task_that_shows_no_box_gets_none(trained, client):
+    instance = next(iter(trained.store.instances().values()))
+    ours = {"kind": "correction", "instances": [instance.id], "box": list(instance.box)}
+    data = {"image_id": instance.image.id, "labelkit": ours}
+    result = predict(client, data).json()["results"][0]["result"]
+    assert set(kinds(result)) == {"keypointlabels"}
+    assert not any("parentID" in region for region in result)
+
+
 def test_the_control_arm_gets_boxes_only(trained, client):
     image = trained.store.images()[0]
     write_queue(trained.project, [QueueItem(f"{image.id}-0", "unsure", control=True)])
@@ -240,6 +249,7 @@ def test_an_image_is_found_by_id_by_path_and_by_the_address_of_its_file(trained,
         {"image_path": image.path},
         {"image": url},
         {"image": f"http://127.0.0.1:8080{url}"},
+        {"image": image_url(trained.project, image, folder=trained.project.id)},
     ]
     results = predict(client, *ways).json()["results"]
     assert len({json.dumps(row["result"]) for row in results}) == 1

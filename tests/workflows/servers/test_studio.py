@@ -12,6 +12,7 @@ import pytest
 from builders import make_project
 from live_studio import copied_database, studio_command
 
+from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.server import (
     LogIn,
     StudioServer,
@@ -20,12 +21,18 @@ from labelkit.bridges.label_studio.server import (
     served_images,
 )
 from labelkit.bridges.ports import check_port, free_port
+from labelkit.domain.instance import Box
 from labelkit.errors import ProjectError
 from labelkit.formats.label_studio.config import correction_config
 from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.project.project import change_project, open_project
+from labelkit.store.objects import NewInstance
+from labelkit.store.ownership import open_store
 from labelkit.workflows.servers.serve import serve
 from labelkit.workflows.servers.studio import Studio
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER
+from labelkit.workflows.sync.push_server import push_server
 from labelkit.workflows.sync.questions import image_url
 
 
@@ -33,7 +40,7 @@ from labelkit.workflows.sync.questions import image_url
 def test_the_report_names_the_files_of_the_secrets_and_not_the_secrets(tmp_path, host):
     log_in = LogIn(tmp_path / "o'clock", "ann@localhost", "the password", "the key")
     # The report does not use the process.
-    server = StudioServer("http://127.0.0.1:8080", log_in, tmp_path, tmp_path, None)  # type: ignore[arg-type]
+    server = StudioServer("http://127.0.0.1:8080", log_in, tmp_path, None)  # type: ignore[arg-type]
     text = Studio(server, make_project(tmp_path), host).text()
     assert "http://127.0.0.1:8080" in text
     assert "ann@localhost" in text
@@ -108,16 +115,17 @@ def test_a_task_gets_the_newest_rounds_prediction_when_it_is_opened(live, monkey
     config = correction_config(project.skeleton)
     made = studio.projects.create(title="Served", label_config=config, show_collab_predictions=True)
     folder = served_images(project, live.url)
-    assert folder == Path(live.report["images"])
+    assert folder == Path(live.report["data"]) / "served" / project.id
     studio.import_storage.local.create(project=made.id, path=str(folder), use_blob_urls=True)
     image = store.images()[0]
-    url = image_url(project, image)
-    tasks = [{"data": {"image": url}}, {"data": {"image": "/data/local-files/?d=images/no.png"}}]
+    url = image_url(project, image, folder=folder.name)
+    lost = f"/data/local-files/?d={folder.name}/no.png"
+    tasks = [{"data": {"image": url, "image_id": image.id}}, {"data": {"image": lost}}]
     ids = studio.projects.import_tasks(made.id, request=tasks, return_task_ids=True).task_ids
     assert ids is not None
 
     assert live.get(url).content == (live.trained.images / image.path).read_bytes()
-    for outside in ("project/labels.db", "keypoints.json", "images/../keypoints.json"):
+    for outside in ("project/labels.db", "keypoints.json", f"{folder.name}/../keypoints.json"):
         assert live.get(f"/data/local-files/?d={outside}").status_code != 200
 
     with serve(project, store, Silent(), host="127.0.0.1", port=free_port()) as ready:
@@ -142,6 +150,32 @@ def test_a_task_gets_the_newest_rounds_prediction_when_it_is_opened(live, monkey
     (stored,) = again.model_dump()["predictions"]
     assert stored["model_version"] == "round-000"
     assert stored["result"][-1]["id"] == f"{image.id}-0"
+
+
+def test_a_project_that_pushes_to_the_running_server_of_another_has_its_images_served(
+    live, tmp_path
+):
+    (tmp_path / "work").mkdir()
+    project = make_project(tmp_path / "work")
+    images_root = project.images_root.rename(tmp_path / "work" / "images")  # as the other's
+    project = change_project(project, images_root=images_root)
+    with (
+        open_store(project) as store,
+        StudioApi(live.url, live.log_in.api_key) as api,
+    ):
+        images = scan_images(project.images_root).images
+        store.add_images(images)
+        store.add_instances(NewInstance(i, Box(1, 1, 6, 4), "given", 24.0) for i in images)
+        report = push_server(
+            project, store, api, Silent(), per_instance=None, base=None, dry_run=False
+        )
+        (first, *_) = api.task_facts(report.project_id, "id,data")
+    url = first["data"]["image"]
+    assert url.startswith(f"/data/local-files/?d={open_project(project.root).id}/")
+    path = project.images_root / first["data"]["image_path"]
+    assert live.get(url).content == path.read_bytes()
+    served = served_images(live.trained.project, live.url)
+    assert len({served.name, *(link.name for link in served.parent.iterdir())}) > 1
 
 
 def test_sigterm_stops_the_server_and_its_children(live, tmp_path):

@@ -11,13 +11,15 @@ from live_studio import ELSEWHERE, Synced
 from PIL import Image as Picture
 from sqlalchemy import update
 
-from labelkit.domain.instance import Image
+from labelkit.domain.instance import Box, Image
 from labelkit.domain.selection import QueueItem
 from labelkit.errors import ImageError
 from labelkit.progress import Silent
 from labelkit.project.project import change_project
+from labelkit.store.objects import NewInstance
 from labelkit.store.schema import studio_task
 from labelkit.workflows.rounds.queue_file import write_queue
+from labelkit.workflows.sync import push_server
 from labelkit.workflows.sync.push_server import Push
 from labelkit.workflows.upkeep.images import images
 
@@ -100,6 +102,8 @@ def test_a_task_of_a_version_that_noted_no_address_follows_too(queued):
 
 
 def test_tasks_follow_a_renamed_folder_and_another_address(queued, monkeypatch):
+    # As if the server were not one of labelkit studio, which serves the folder under its id.
+    monkeypatch.setattr(push_server, "served_images", lambda project, url: None)
     monkeypatch.setattr(Push, "_share_images", lambda push, project_id: None)
     queued.push(base="")
     (first, *_) = queued.tasks()
@@ -117,6 +121,21 @@ def test_tasks_follow_a_renamed_folder_and_another_address(queued, monkeypatch):
     assert all("?d=photographs/" in address for address in addresses)
     queued.push(base=f"{ELSEWHERE}/again")
     assert all(t["data"]["image"].startswith(f"{ELSEWHERE}/again/") for t in queued.tasks())
+
+
+def test_the_server_of_labelkit_studio_shows_a_renamed_folder_at_the_same_address(queued):
+    queued.push(base="")
+    before = queued.tasks()
+    renamed = queued.trained.folder / "photographs"
+    queued.trained.project.images_root.rename(renamed)
+    upkeep(queued, "relocate", renamed)
+    project = change_project(queued.trained.project, images_root=renamed)
+    queued.trained = queued.trained._replace(project=project)
+    assert queued.push(base=None).sent == 0
+    assert queued.tasks() == before
+    data = before[0]["data"]
+    shown = queued.live.get(data["image"]).content
+    assert shown == (renamed / data["image_path"]).read_bytes()
 
 
 def placeholder_says(task: dict) -> bool:
@@ -170,6 +189,30 @@ def test_tasks_of_removed_images_go_and_their_answers_are_kept(queued):
     assert len(queued.trained.store.poses(queued.trained.project.skeleton)) == 1
 
 
+def test_tasks_of_whole_images_that_gave_way_to_boxes_go_unless_someone_began_them(queued):
+    project, store = queued.trained.project, queued.trained.store
+    shown = [instance.image for instance in list(store.instances().values())[:2]]
+    whole = store.add_instances(
+        NewInstance(i, Box(0, 0, i.width, i.height), "whole-image", 1.0) for i in shown
+    )
+    write_queue(project, [QueueItem(item.id, "unsure", False) for item in whole])
+    queued.push()
+    untouched, begun = sorted(queued.tasks(), key=lambda t: image_of(queued, t) != shown[0])
+    begin(queued, begun)
+    boxes = store.add_instances(
+        NewInstance(i, Box(1, 1, 9, 9), "given", 81.0, origin=("file:a.json", "1")) for i in shown
+    )
+    assert not {item.id for item in whole} & store.instances().keys()
+    write_queue(project, [QueueItem(item.id, "unsure", False) for item in boxes])
+    assert queued.push(base=None).sent == 2
+    asked = {task["id"]: task["data"]["labelkit"]["instances"] for task in queued.tasks()}
+    assert untouched["id"] not in asked
+    assert asked[begun["id"]] == [whole[1].id]
+    assert {id_ for ids in asked.values() for id_ in ids} > {item.id for item in boxes}
+    answer(queued, begun)
+    assert queued.pull().new_instances == 1  # what people did is kept
+
+
 def test_visibility_tasks_follow_too_when_corrections_are_asked_for(queued):
     from labelkit.workflows.rounds.label_snapshot import read_snapshot
     from labelkit.workflows.sync.follow_images import Images
@@ -179,12 +222,10 @@ def test_visibility_tasks_follow_too_when_corrections_are_asked_for(queued):
     project, store = queued.trained.project, queued.trained.store
     snapshot = read_snapshot(project, store)
     ids = tuple(snapshot.instances)[:2]
-    asked = Questions(project, "visibility", "boxes", snapshot, {}, ids, frozenset())
+    asked = Questions(project, "visibility", "boxes", snapshot, {}, ids, frozenset(), False)
     shown = Images(project, store.instances(), ())
     report = ServerPushReport(queued.api.url, "visibility")
-    Push(queued.api, queued.sent, asked, report, shown).run(
-        Silent(), per_instance=False, base=ELSEWHERE
-    )
+    Push(queued.api, queued.sent, asked, report, shown).run(Silent(), base=ELSEWHERE)
     target = queued.sent.project("visibility")
     assert target is not None
     task, _ = queued.api.task_facts(target.project_id, "id,data")

@@ -171,7 +171,8 @@ def test_an_annotation_that_cannot_be_used_is_named_and_the_others_are_recorded(
         report = pushed.pull()
         assert report.exit_code == 1
         (problem,) = report.problems
-        assert f"task {bad['id']}, annotation {made['id']}" in problem
+        assert problem.startswith(f"{pushed.live.url}/projects/{pushed.project_id}/data?task=")
+        assert f"task={bad['id']}, annotation {made['id']}" in problem
     assert set(poses(pushed)) == set(good["data"]["labelkit"]["instances"])
     pushed.send("PATCH", f"/api/annotations/{made['id']}/", {"result": shown(bad)})
     report = pushed.pull()
@@ -186,7 +187,7 @@ def test_an_answer_that_is_likely_a_slip_is_noted_and_recorded_as_it_is(pushed):
     pushed.submit(second, shown(second))
     report = pushed.pull()
     (note,) = report.notes
-    assert f"tasks {first['id']}." in note
+    assert f"/data?task={first['id']}" in note
     assert (report.poses, report.exit_code) == (2, 0)
 
 

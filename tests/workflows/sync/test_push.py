@@ -1,19 +1,23 @@
 import json
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pytest
 from builders import make_project
 
 from labelkit.domain.instance import Box
+from labelkit.domain.pose import human_pose
 from labelkit.domain.selection import QueueItem
+from labelkit.formats.label_studio.config import visibility_config
 from labelkit.project.images import scan_images
-from labelkit.project.project import Project
+from labelkit.project.project import Project, open_project
 from labelkit.store.journal import SKIP, Entry
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.sync.questions import image_url
+from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
 
 def tasks_of(report):
@@ -36,8 +40,9 @@ def test_before_the_first_round_it_asks_what_can_be_seen(fresh):
     assert (report.kind, report.tasks, report.instances) == ("visibility", 2, 2)
     for task in tasks_of(report):
         assert task["data"]["labelkit"]["kind"] == "visibility"
-        (box,) = task["predictions"][0]["result"]
-        assert box["id"] in fresh[1].instances()
+        (id_,) = task["data"]["labelkit"]["instances"]
+        assert task["data"]["labelkit"]["box"] == list(fresh[1].instances()[id_].box)
+        assert task["predictions"][0]["result"] == []
 
 
 def test_a_dry_run_reports_the_same_and_writes_nothing(fresh):
@@ -73,7 +78,7 @@ def test_what_a_human_called_absent_is_not_shown_and_the_rest_is(trained):
             assert id_ not in control
 
 
-def test_the_control_arm_gets_boxes_only(trained):
+def test_the_control_arm_gets_no_keypoints(trained):
     path = trained.project.root / "queue.json"
     queue = json.loads(path.read_text())
     queue["items"][0]["control"] = True
@@ -85,16 +90,17 @@ def test_the_control_arm_gets_boxes_only(trained):
         for task in tasks_of(report)
         if task["data"]["labelkit"]["instances"] == [queue["items"][0]["instance"]]
     )
-    assert {region["type"] for region in task["predictions"][0]["result"]} == {"rectanglelabels"}
+    assert task["predictions"][0]["result"] == []
 
 
-def test_an_instance_that_came_after_the_round_is_sent_with_its_box_only(trained):
+def test_an_instance_that_came_after_the_round_is_sent_without_keypoints(trained):
     image = trained.store.images()[0]
     (late,) = trained.store.add_instances([NewInstance(image, Box(1, 1, 6, 4), "given", 24.0)])
     row = {"instance": late.id, "reason": "unsure", "control": False}
     (trained.project.root / "queue.json").write_text(json.dumps({"items": [row]}))
     (task,) = tasks_of(push_files(trained.project, trained.store, dry_run=False))
-    assert [region["id"] for region in task["predictions"][0]["result"]] == [late.id]
+    assert task["predictions"][0]["result"] == []
+    assert task["data"]["labelkit"]["instances"] == [late.id]
 
 
 def test_what_is_corrected_is_not_sent_again(trained):
@@ -126,3 +132,89 @@ def test_addresses_are_below_the_folder_above_the_images_and_quoted(tmp_path):
     url = image_url(hostile, image)
     assert url == "/data/local-files/?d=a%26b%20frames/0.png"
     assert unquote(url).endswith("?d=a&b frames/0.png")
+
+
+# What a task shows
+
+
+def shown(report):
+    """Of each task: how many objects, whether they have boxes, whether it is a crop."""
+    return [
+        (
+            len(task["data"]["labelkit"]["instances"]),
+            any(r["type"] == "rectanglelabels" for r in task["predictions"][0]["result"]),
+            "crop" in task["data"]["labelkit"],
+        )
+        for task in tasks_of(report)
+    ]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two pictures of 8 x 6: one object fills half of the first, two are in the second."""
+    project = make_project(tmp_path)
+    with LabelStore.open(project.store_url) as store:
+        images = scan_images(project.images_root).images[:2]
+        store.add_images(images)
+        boxes = [(images[0], Box(1, 1, 6, 4)), (images[1], Box(0, 0, 2, 2))]
+        boxes.append((images[1], Box(2, 0, 6, 4)))
+        store.add_instances(NewInstance(i, box, "given", 1.0) for i, box in boxes)
+        yield project, store
+
+
+def test_a_large_object_alone_in_its_picture_is_shown_in_it_and_others_are_zoomed(pictures):
+    report = push_files(*pictures, dry_run=False)
+    assert shown(report) == [(1, False, False), (1, False, True), (1, False, True)]
+    assert "RectangleLabels" not in report.files[0].read_text()
+
+
+def test_a_small_object_is_zoomed(fresh):
+    project, store = fresh
+    image = store.images()[0]
+    (small,) = (i for i in store.instances().values() if i.image == image)
+    store.move_box(small.id, Box(1, 1, 3, 3))  # 9 of 48 pixels
+    assert [crop for *_, crop in shown(push_files(project, store, dry_run=False))] == [True, False]
+
+
+def test_what_a_task_shows_is_chosen_and_remembered(pictures):
+    project, store = pictures
+    chosen = push_files(project, store, dry_run=False, per_instance=False)
+    assert shown(chosen) == [(1, True, False), (2, True, False)]
+    again = push_files(open_project(project.root), store, dry_run=False)
+    assert shown(again) == shown(chosen)
+    zoomed = push_files(open_project(project.root), store, dry_run=False, per_instance=True)
+    assert shown(zoomed) == [(1, False, True)] * 3
+    assert open_project(project.root).options["per_instance"] is True
+
+
+def test_a_dry_run_remembers_nothing(pictures):
+    push_files(*pictures, dry_run=True, per_instance=False)
+    assert "per_instance" not in open_project(pictures[0].root).options
+
+
+def test_files_of_an_earlier_version_go_on_with_boxes_until_another_choice(pictures):
+    project, store = pictures
+    interface = project.root / "label_studio" / "visibility_interface.xml"
+    interface.parent.mkdir()
+    interface.write_text(visibility_config(project.skeleton))
+    assert shown(push_files(project, store, dry_run=False)) == [(1, True, False), (2, True, False)]
+
+
+def test_a_crop_marks_its_object_where_others_are_in_the_picture(pictures):
+    project, store = pictures
+    (first, *_), (second, *_) = (
+        [i for i in store.instances().values() if i.image == image] for image in store.images()
+    )
+    for instance, marked in ((first, False), (second, True)):
+        crop = crop_around(instance, None)
+        plain, given = (crop_url(project, instance, crop, mark=mark) for mark in (False, marked))
+        assert (plain != given) == marked
+
+
+def test_a_keypoint_at_the_border_of_the_picture_lies_a_little_inside_its_crop(pictures):
+    _, store = pictures
+    instance = next(iter(store.instances().values()))
+    image = replace(instance.image, width=800, height=600)
+    far = replace(instance, image=image, box=Box(300, 200, 100, 50))
+    crop = crop_around(far, human_pose([[600, 220]], [2]))
+    assert crop == Box(275, 175, 330, 100)  # 5 % of the box's long side behind the keypoint

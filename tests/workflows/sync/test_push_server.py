@@ -254,18 +254,20 @@ def test_each_instance_can_have_a_task_of_its_own_that_shows_its_part_of_the_ima
     for id_, pose in queued.trained.store.poses(queued.trained.project.skeleton).items():
         k = pose.present
         image = instances[id_].image
-        served = np.clip(predictions[id_].pose.xy, 0, (image.width, image.height))
+        inside = 2.0
+        size = np.array([image.width, image.height])
+        served = np.clip(predictions[id_].pose.xy, inside, size - inside)
         assert np.allclose(pose.xy[k], served[k], rtol=0, atol=1e-6)
 
 
 def test_a_crop_keeps_its_place_when_its_prediction_is_renewed(queued):
     queued.push(per_instance=True, base=None)
     before = {task["id"]: task for task in queued.tasks()}
+    sent = queued.sent.tasks("correction/one").values()
     queued.sent.keep_tasks(
-        "correction",
-        [replace(task, model_version="older") for task in queued.sent.tasks("correction").values()],
+        "correction/one", [replace(task, model_version="older") for task in sent]
     )
-    assert queued.push().refreshed == 12
+    assert queued.push(per_instance=True, base=None).refreshed == 12
     for task in queued.tasks():
         old, new = (t["predictions"][0]["result"] for t in (before[task["id"]], task))
         assert [r["value"] for r in new] == [r["value"] for r in old]

@@ -93,12 +93,12 @@ def test_any_labels_come_back_as_they_were_sent(live: Live, made: Given) -> None
             poses = dict(zip(by_id, made.poses, strict=True))
             labels = LabelSnapshot(by_id, {}, poses, frozenset(), frozenset())
             asked = Questions(
-                project, "correction", "round-000", labels, {}, tuple(by_id), frozenset()
+                project, "correction", "round-000", labels, {}, tuple(by_id), frozenset(), False
             )
             sent = TaskLedger(store.database, api.url)
             report = ServerPushReport(api.url, asked.kind)
             shown = Images(project, by_id, ())
-            Push(api, sent, asked, report, shown).run(Silent(), per_instance=False, base=ELSEWHERE)
+            Push(api, sent, asked, report, shown).run(Silent(), base=ELSEWHERE)
             assert report.sent == bool(people)
             target = sent.project("correction")
             if not people:

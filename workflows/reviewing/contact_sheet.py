@@ -125,7 +125,7 @@ def contact_sheet(
     the prediction and the maps.
 
     Args:
-        items: at least one, with the same kinds of maps.
+        items: at least one. Where only some have a kind of map, its place is empty in the others.
         skeleton: of all items.
         path: of the PNG; an existing one is replaced.
         title: the first line.
@@ -134,7 +134,8 @@ def contact_sheet(
     """
     colours = [rgb_of(colour) for colour in keypoint_colours(skeleton)]
     with_truth = any(item.truth is not None for item in items)
-    captions = [*(CAPTIONS_WITH_TRUTH if with_truth else CAPTIONS), *items[0].maps]
+    poses = CAPTIONS_WITH_TRUTH if with_truth else CAPTIONS
+    captions = list(dict.fromkeys([*poses, *(kind for item in items for kind in item.maps)]))
     columns = min(columns, len(items))
     item_width = len(captions) * (PANEL + GAP) - GAP
     width = 2 * MARGIN + columns * item_width + (columns - 1) * MARGIN
@@ -151,10 +152,12 @@ def contact_sheet(
     for index, item in enumerate(items):
         left = MARGIN + index % columns * (item_width + MARGIN)
         upper = top + 22 + index // columns * (PANEL + 3 * GAP)
-        panels = zip(_panels(item, skeleton, colours), captions, strict=True)
-        for x, (panel, caption) in enumerate(panels):
+        panels = zip((*poses, *item.maps), _panels(item, skeleton, colours), strict=True)
+        shown = dict(panels)
+        for x, caption in enumerate(captions):
             at = (left + x * (PANEL + GAP), upper)
-            sheet.paste(panel, at)
+            if caption in shown:
+                sheet.paste(shown[caption], at)
             if index < columns:
                 draw.text((at[0], at[1] - 20), caption, QUIET, _font(13))
     with atomic_path(path) as beside:

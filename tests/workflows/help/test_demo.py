@@ -88,7 +88,7 @@ def test_run_again_it_trains_nothing_and_has_the_same_table(shown):
     lines = Lines()
     again = run(folder, lines)
     assert lines.epochs == []
-    assert again.table == first.table
+    assert again.data() == first.data()
     assert len(rounds(open_project(folder / "project"))) == head
 
 

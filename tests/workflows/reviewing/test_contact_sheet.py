@@ -116,3 +116,12 @@ def test_the_captions_name_what_the_panels_show(tmp_path, monkeypatch, truth, ki
     assert written[-len(panels) :] == panels
     assert len(_panels(item, stick_skeleton(), [GREY] * 4)) == len(panels)
     assert ("true keypoints" in written) == truth
+
+
+def test_items_with_different_kinds_of_maps_share_a_sheet(tmp_path):
+    items = [make_item(truth=False, kinds=KINDS[:1]), make_item(truth=False, kinds=KINDS)]
+    path = contact_sheet(items, stick_skeleton(), tmp_path / "a.png", title="x")
+    alone = contact_sheet(items[1:], stick_skeleton(), tmp_path / "b.png", title="x")
+    with Pictures.open(path) as both, Pictures.open(alone) as one:
+        assert both.width > one.width
+        assert both.height == one.height

@@ -9,18 +9,21 @@ from command_line import labelkit
 from trained import TINY, Trained
 
 from labelkit.api.frames import keypoints
-from labelkit.domain.pose import UNKNOWN, Pose
+from labelkit.domain.pose import UNKNOWN, Pose, human_pose
+from labelkit.domain.selection import QueueItem
 from labelkit.errors import SkeletonError, UsageError
 from labelkit.models.checkpoint import load_model
 from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import open_project
 from labelkit.project.rounds import latest_complete
+from labelkit.store.conflicts import find_conflicts
+from labelkit.store.journal import Entry, keypoints_content
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.measure.evaluate import evaluate
 from labelkit.workflows.reviewing.items import gather
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
-from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.queue_file import waiting, write_queue
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.synthetic.simulated_annotator import correct
@@ -290,3 +293,27 @@ def test_the_command_shows_and_edits(corrected):
 def test_a_rename_is_two_names(text):
     with pytest.raises(UsageError, match="OLD=NEW"):
         renames([text])
+
+
+def test_correcting_a_label_that_the_task_shows_is_no_conflict_and_one_that_it_does_not_is(trained):
+    ids = list(trained.truth)[:2]
+    skeleton = trained.project.skeleton
+    wrong = {id_: human_pose(trained.truth[id_].xy * 0 + 5.0, [2] * 14) for id_ in ids}
+
+    def record(id_, pose, version):
+        content = keypoints_content(skeleton, pose)
+        trained.store.record([Entry(id_, "keypoints", content, "file:k.json", id_, version)])
+
+    for id_ in ids:
+        record(id_, wrong[id_], "1")
+    grown = edit(trained, add=["navel"])
+    write_queue(grown.project, [QueueItem(id_, "incomplete", False) for id_ in ids])
+    tasks = asked(grown)
+    assert [set(task["data"]["labelkit"]["labelled"]) for task in tasks] == [{id_} for id_ in ids]
+    record(ids[1], human_pose(wrong[ids[1]].xy + 1.0, [2] * 14), "2")  # meanwhile
+    answer(grown, tasks)
+    assert [it.ours.instance_id for it in find_conflicts(grown.store)] == [ids[1]]
+    after = labels(grown)
+    assert all(map(after.is_labelled, ids))
+    present = trained.truth[ids[0]].present
+    assert after.poses[ids[0]].present[:14].tolist() == present.tolist()

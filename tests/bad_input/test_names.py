@@ -68,9 +68,9 @@ def test_names_with_xml_and_html_in_them_work_and_come_out_escaped(tmp_path):
     assert sorted(row["image"] for row in rows) == ["<i>0.png", "<i>1.png"]
 
 
-def test_a_skeleton_with_a_missing_flip_partner_is_refused(team):
+def test_a_side_without_a_partner_is_no_error_and_is_named(team):
     skeleton = team.write("fox.toml", 'name = "fox"\nkeypoints = ["nose", "left_ear"]\n')
     write_picture(team.folder / "other" / "0.png", SIZE, seed=40)
     outcome = labelkit("bootstrap", "--images", team.folder / "other", "--skeleton", skeleton)
-    assert_refused(outcome, "'left_ear'", "'right_ear'", next_step="pairs = []")
-    assert not (team.folder / "other-labelkit").exists()
+    assert outcome.code == 3
+    assert "left_ear" in outcome.err

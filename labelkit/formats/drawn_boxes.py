@@ -70,10 +70,5 @@ def _holds(box: Box | None, item: Annotation) -> bool:
     extent = item.pose.extent
     if box is None or extent is None:
         return False
-    left, top, right, bottom = box.corners
-    return (
-        left <= extent.x
-        and top <= extent.y
-        and extent.corners[2] <= right
-        and extent.corners[3] <= bottom
-    )
+    left, top, right, bottom = extent.corners
+    return box.x <= left and box.y <= top and right <= box.corners[2] and bottom <= box.corners[3]

@@ -199,7 +199,8 @@ def _view(
     path: str, items: Sequence[Annotation], image: Image, written: tuple[int, int], root: Path
 ) -> _View:
     shown = image.width, image.height
-    orientation = exif_orientation(root / image.path)
+    file = root / image.path
+    orientation = exif_orientation(file) if file.is_file() else 1  # removed from the project
     stored = shown[::-1] if orientation >= 5 else shown
     size = (written[0] or shown[0], written[1] or shown[1]) if any(written) else stored
     kind, displayed = "other", scale_affine([1, 0, 0, 0, 1, 0], np.divide(shown, size))

@@ -319,7 +319,7 @@ def _owned(
             owned[told.pop()] += group
         else:
             unclear.append(group)
-    for group in unclear:
+    for group in sorted(unclear, key=lambda group: len(_around(group, boxes, 0.0))):
         labels = {point.label for point in group}
         free = {
             id_: box

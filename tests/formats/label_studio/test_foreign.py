@@ -132,6 +132,14 @@ def test_of_two_boxes_around_it_the_one_that_lacks_the_keypoint_is_its_own():
     ]
 
 
+def test_keypoints_that_only_one_box_holds_are_settled_first():
+    inner, outer = box("i", 0, 0, 20, 100), box("o", 0, 0, 100, 100)
+    assert objects(inner, outer, point("p", 10, 20), point("q", 60, 20)) == [
+        ([HEAD_L], Box(0, 0, 40, 100)),
+        ([HEAD_R], Box(0, 0, 200, 100)),
+    ]
+
+
 def test_one_box_or_none_makes_one_object_of_all_keypoints():
     pair = [HEAD_L, ("tail", 120, 20)]
     loose = (point("p", 10, 20), point("q", 60, 20, "tail"))

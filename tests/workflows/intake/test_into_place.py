@@ -330,6 +330,11 @@ def test_a_format_of_shares_needs_no_sign_and_no_note(tmp_path):
     assert (found.pose.xy.tolist(), found.box, notes) == ([[16, 6]], Box(0, 0, 32, 24), [])
 
 
+def test_labels_of_a_picture_that_is_gone_stay_as_they_are(tmp_path):
+    item = labels("gone.jpg", (5, 3), (6, 4))
+    assert placed(tmp_path, (Image("gone.jpg", "a" * 64, *STORED), item)) == ([item], [])
+
+
 def test_no_labels_need_no_place(tmp_path):
     assert into_place([], Sizes(), tmp_path, "f.json") == ([], [])
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from labelkit.workflows.sync.push_files import FilePushReport
     from labelkit.workflows.sync.push_server import ServerPushReport
     from labelkit.workflows.upkeep.images import ImagesReport
+    from labelkit.workflows.upkeep.skeleton import SkeletonReport
 
 __version__ = "0.1.0"
 
@@ -90,6 +91,7 @@ __all__ = [
     "Silent",
     "Skeleton",
     "SkeletonError",
+    "SkeletonReport",
     "StatusReport",
     "StoreError",
     "UsageError",
@@ -118,6 +120,7 @@ _LAZY = {
     "PageReport": "labelkit.workflows.reviewing.page",
     "ReviewReport": "labelkit.workflows.reviewing.report",
     "StatusReport": "labelkit.workflows.loop.status",
+    "SkeletonReport": "labelkit.workflows.upkeep.skeleton",
     "PullReport": "labelkit.workflows.sync.pull_report",
     "FilePushReport": "labelkit.workflows.sync.push_files",
     "ServerPushReport": "labelkit.workflows.sync.push_server",

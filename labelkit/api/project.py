@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
@@ -42,6 +42,8 @@ from labelkit.workflows.sync.push_files import FilePushReport
 from labelkit.workflows.sync.push_server import ServerPushReport
 from labelkit.workflows.upkeep.images import ImagesReport
 from labelkit.workflows.upkeep.images import images as run_images
+from labelkit.workflows.upkeep.skeleton import SkeletonReport
+from labelkit.workflows.upkeep.skeleton import edit_skeleton as run_edit_skeleton
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,6 +267,40 @@ class Project:
         with self._opened(alone=True) as (folder, store):
             given = [Path(path) for path in paths]
             return run_images(folder, store, self._progress, action, given, dry_run=dry_run)
+
+    def edit_skeleton(
+        self,
+        file: AnyPath | None = None,
+        *,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        rename: Mapping[str, str] | None = None,
+        pairs: str | None = None,
+        dry_run: bool = False,
+    ) -> SkeletonReport:
+        """Change keypoints, links and pairs. Labels stay: a new keypoint is unknown in them.
+
+        Args:
+            file: a skeleton file; what it leaves out stays as it is.
+            add, remove: names of keypoints.
+            rename: new names by former ones.
+            pairs: left/right pairs, such as "wingL:wingR,antL:antR", or "none".
+            dry_run: only report what would change.
+
+        Raises:
+            SkeletonError: if the changes contradict each other, the skeleton or the labels.
+        """
+        with self._opened(alone=True) as (folder, store):
+            return run_edit_skeleton(
+                folder,
+                store,
+                file=_path(file),
+                add=add,
+                remove=remove,
+                rename=rename,
+                pairs=pairs,
+                dry_run=dry_run,
+            )
 
     def queue(self, *, from_review: bool = False) -> QueueReport:
         """Report what is corrected next.

@@ -50,7 +50,10 @@ def run(page: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, s
             options = ["--file", "export.json"]
         elif words[1] == "bootstrap" and "bootstrap" in printed:
             options = [*options, *TINY]
-        outcome = labelkit(words[1], *options)
+        file = options.pop() if ">" in options else ""
+        outcome = labelkit(words[1], *(word for word in options if word != ">"))
+        if file:
+            (folder / file).write_text(outcome.out, "utf-8")
         waits = page in BEGINNINGS and not printed
         assert outcome.code == (WAITING if waits else 0), (words, outcome)
         printed[words[1]] = outcome.out

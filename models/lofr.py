@@ -183,11 +183,14 @@ class LOFR(nn.Module):
             `heat_presence`, of the heatmaps.
 
         Raises:
-            ValueError: if H or W is not a multiple of 32: the scales would not align.
+            ValueError: if H or W is not a multiple of the coarsest stride, 16 unless the CNN branch
+                reads stride 32: the scales would not align.
         """
-        if images.shape[2] % 32 or images.shape[3] % 32:
+        coarsest = self.backbone.strides[-1]
+        if images.shape[2] % coarsest or images.shape[3] % coarsest:
             raise ValueError(
-                f"LOFR needs crop sides that are multiples of 32, not {tuple(images.shape[2:])}."
+                f"LOFR needs crop sides that are multiples of {coarsest}, "
+                f"not {tuple(images.shape[2:])}."
             )
         maps = dict(zip(self.backbone.strides, self.backbone(images), strict=True))
         levels = self._levels(maps)  # (B, d, H/s, W/s) for each stride s of the memory

@@ -142,9 +142,15 @@ def test_the_output_for_one_crop_does_not_depend_on_the_rest_of_the_batch(sup_ma
         torch.testing.assert_close(many[1:2], one, rtol=1e-4, atol=1e-5)
 
 
-def test_a_crop_that_the_scales_cannot_cover_is_refused():
-    with pytest.raises(ValueError, match=r"32.*\(64, 48\)"):
-        make_lofr()(torch.randn(1, 3, 64, 48))
+@pytest.mark.parametrize(("cam_stride", "side"), [(16, 40), (32, 48)])
+def test_a_crop_that_the_scales_cannot_cover_is_refused(cam_stride, side):
+    with pytest.raises(ValueError, match=rf"{cam_stride}.*\(64, {side}\)"):
+        make_lofr(cam_stride=cam_stride)(torch.randn(1, 3, 64, side))
+
+
+def test_an_elongated_crop_needs_sides_that_the_coarsest_map_divides():
+    output = make_lofr(top_down=True, sup_map="pyramid").eval()(torch.randn(1, 3, 48, 192))
+    assert output.response.shape == output.heatmaps.shape == (1, 4, 12, 48)
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

@@ -209,7 +209,10 @@ def round_at(
         snapshot.trainable, len(snapshot.instances), percent, locked_labelled(project), project.seed
     )
     taught = learned(project.skeleton, examples_of(snapshot, labelled))
-    settings = resolve(options, settings_of(last) if last else {}, taught)
+    boxes = [instance.box for instance in snapshot.instances.values()]
+    settings = resolve(options, settings_of(last) if last else {}, taught, boxes)
+    if last is None and (size := settings.get("input_size")):
+        progress.line(f"Crops of {size[1]} x {size[0]} pixels, which fit these elongated objects.")
     plan = RoundPlan(
         number=next_round_number(project),
         kind="semi-weak" if labelled else "location-free",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,11 @@ from labelkit.domain.skeleton import Skeleton
 
 #: Crop side over box side: the context around an object (1.25 since the simple baseline).
 PADDING = 1.25
+#: Sides of fitted crops are multiples of this many pixels: the networks read maps at stride 16.
+CELL = 16
+#: Objects this much larger in a crop of another shape are worth it: boxes that are twice as
+#: elongated as the crop.
+WORTHWHILE = math.sqrt(2)
 #: ImageNet's mean colour fills what lies outside the image; it is zero after normalisation.
 FILL = (124, 116, 104)
 
@@ -43,6 +49,31 @@ def plain_scale(box: Box, size_hw: tuple[int, int]) -> float:
     """Crop pixels per image pixel of the plain crop: the padded box just fits."""
     height, width = size_hw
     return min(width / (box.w * PADDING), height / (box.h * PADDING))
+
+
+def fitted_size(boxes: Sequence[Box], size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the crop in which elongated objects appear largest, for as many pixels.
+
+    Args:
+        boxes: of the objects; the geometric mean over them counts, so where as many lie as stand
+            the crop stays as it is.
+        size_hw: of the crop that is known to do; it stays unless objects grow by `WORTHWHILE`.
+
+    Returns:
+        rows and columns, multiples of `CELL`, with no more pixels than `size_hw`.
+    """
+    if not boxes:
+        return size_hw
+    rows, columns = size_hw
+    heights = range(2 * CELL, rows * columns // (2 * CELL) + 1, CELL)
+    sizes = [(height, rows * columns // height // CELL * CELL) for height in heights]
+    w, h = np.array([(box.w, box.h) for box in boxes]).T
+
+    def appears(size: tuple[int, int]) -> float:
+        return float(np.log(np.minimum(size[1] / w, size[0] / h)).mean())
+
+    best = max(sizes, key=appears)
+    return best if appears(best) - appears(size_hw) >= math.log(WORTHWHILE) else size_hw
 
 
 def crop_affine(box: Box, size_hw: tuple[int, int], view: CropView = PLAIN) -> Affine:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton, skeleton_from_table
 from labelkit.domain.text import named
 from labelkit.errors import UsageError
 from labelkit.project.project import REMEMBERED, Project, remember
 from labelkit.project.rounds import Round
+from labelkit.workflows.network.crops import fitted_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +102,23 @@ def with_remembered(project: Project, options: TrainingOptions) -> tuple[Project
 
 
 def resolve(
-    options: TrainingOptions, earlier: Mapping[str, Any], skeleton: Skeleton
+    options: TrainingOptions,
+    earlier: Mapping[str, Any],
+    skeleton: Skeleton,
+    boxes: Sequence[Box] = (),
 ) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
 
     Crops are mirrored as the preset says, but not if keypoints on one side have no partner: a
     mirror image would teach them on the other side. The number format is the one that is fastest
-    here and now; later rounds keep it, whatever is fastest then.
+    here and now; later rounds keep it, whatever is fastest then. Crops fit elongated boxes if the
+    project's first training sees them; they turn less by default, or ends would leave them.
 
     Args:
         options: of this command.
         earlier: settings of the last round, kept where there is no option; may be empty.
         skeleton: of the keypoints that the training teaches.
+        boxes: of the project's instances; none keeps the preset's crop.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -142,17 +149,28 @@ def resolve(
     before = skeleton_from_table(table, "the last round") if table else None
     if earlier.get("mirror") == mirrors(before):  # by default, not by choice
         earlier = {**earlier, "mirror": mirrors(skeleton)}
+    size = tuple(preset["input_size"])
+    if not earlier and name != "paper":
+        size = fitted_size(boxes, size)
+    fitted = {"input_size": list(size)} if size != tuple(preset["input_size"]) else {}
     settings = {
         "preset": name,
         "backbone": chosen("backbone", preset["backbone"]),
         "epochs": chosen("epochs", preset["training"]["epochs"]),
         "pretrained": chosen("pretrained", True),
-        "rotation": chosen("rotation", preset["training"]["rotation"]),
+        "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
         "mirror": chosen("mirror", mirrors(skeleton)),
         "precision": chosen("precision", "") or fastest_precision(),
+        **({"input_size": earlier["input_size"]} if "input_size" in earlier else fitted),
     }
     _check_backbone(settings["backbone"])
     return settings
+
+
+def _room_to_turn(settings: Mapping[str, Any]) -> float:
+    """Short side over long side of a fitted crop: so much less turning moves its ends as far."""
+    size = settings.get("input_size")
+    return min(size) / max(size) if size else 1.0
 
 
 def note_on_mirroring(settings: Mapping[str, Any], skeleton: Skeleton) -> str:
@@ -185,6 +203,9 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     preset = deepcopy(PRESETS[settings["preset"]])
     preset["backbone"] = settings["backbone"]
+    if "input_size" in settings:
+        preset["input_size"] = tuple(settings["input_size"])
+        preset["lofr"]["rotation_tta"] *= _room_to_turn(settings)
     for key in ("epochs", "rotation", "mirror"):
         preset["training"][key] = settings[key]
     for table, changes in settings.get("changes", {}).items():  # of a benchmark's row

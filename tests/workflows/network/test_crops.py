@@ -17,6 +17,7 @@ from labelkit.workflows.network.crops import (
     CropView,
     crop_affine,
     cut,
+    fitted_size,
     free_view,
     mirror_keypoints,
     safe_view,
@@ -122,3 +123,30 @@ def test_mirroring_keypoints_swaps_the_paws():
 
 def test_the_plain_view_changes_nothing():
     assert CropView(rotation=0.0, scale=1.0, shift=(0.0, 0.0), mirrored=False) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "crop_hw"),
+    [
+        ((480, 120), (48, 192)),  # 4 to 1, and so is the crop; 192/480 instead of 96/480
+        ((120, 480), (192, 48)),
+        ((100, 100), (96, 96)),
+        ((160, 100), (96, 96)),  # would be 1.17 times as large
+        ((250, 100), (64, 144)),  # 144/250 instead of 96/250: 1.5 times as large
+        ((1000, 100), (32, 288)),
+    ],
+)
+def test_crops_fit_elongated_objects_with_as_many_pixels(size_wh, crop_hw):
+    boxes = [Box(5, 5, *size_wh)] * 3
+    assert fitted_size(boxes, (96, 96)) == crop_hw
+    assert crop_hw[0] * crop_hw[1] <= 96 * 96
+
+
+def test_where_as_many_objects_lie_as_stand_and_without_any_the_crop_stays():
+    assert fitted_size([Box(0, 0, 400, 100), Box(0, 0, 100, 400)], (96, 96)) == (96, 96)
+    assert fitted_size([], (96, 96)) == (96, 96)
+
+
+def test_a_standing_crop_stays_for_people_and_not_for_what_lies():
+    assert fitted_size([Box(0, 0, 100, 250)], (256, 192)) == (256, 192)
+    assert fitted_size([Box(0, 0, 480, 120)], (256, 192)) == (112, 432)

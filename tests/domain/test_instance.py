@@ -48,3 +48,8 @@ def test_a_box_without_any_of_its_image_is_refused_with_both(box, why):
         check_box(box, IMAGE)
     assert "frames/a.png" in caught.value.problem
     assert str(tuple(box)) in caught.value.problem
+
+
+def test_a_box_knows_its_corners_and_whether_it_has_area():
+    assert Box(1, 2, 3, 4).corners == (1, 2, 4, 6)
+    assert [Box(1, 2, *size).has_area for size in ((3, 4), (0, 4), (3, -1))] == [True, False, False]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from labelkit.domain.instance import Box
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.errors import InputError
 
@@ -79,3 +80,10 @@ def test_a_pose_is_completed_where_it_is_unknown_and_nowhere_else():
     assert both.visibility.tolist() == [2, 0, 2]
     assert both.xy.tolist() == [[1.0, 2.0], [0.0, 0.0], [9.0, 9.0]]
     assert both.score.tolist() == [1.0, 1.0, 0.5]
+
+
+def test_the_extent_is_the_smallest_box_around_the_present_keypoints():
+    pose = human_pose([[1, 2], [99, 99], [5, 4]], [2, 0, 1])
+    assert pose.extent == Box(1, 2, 4, 2)
+    assert human_pose([[1, 2]], [2]).extent == Box(1, 2, 0, 0)
+    assert human_pose([[1, 2]], [0]).extent is None

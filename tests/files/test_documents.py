@@ -1,7 +1,7 @@
 import pytest
 
 from labelkit.errors import FormatError
-from labelkit.files.documents import MAX_BYTES, load_json, load_text
+from labelkit.files.documents import MAX_BYTES, load_head, load_json, load_text
 
 
 def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path):
@@ -53,3 +53,26 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(FormatError, match="folder") as caught:
         load_json(tmp_path)
     assert str(tmp_path) in caught.value.problem
+
+
+def test_the_head_of_a_file_is_at_most_so_many_bytes(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"abcdef")
+    assert (load_head(path, 4), load_head(path, 9)) == (b"abcd", b"abcdef")
+    with pytest.raises(FormatError, match=r"none\.bin"):
+        load_head(tmp_path / "none.bin", 4)
+
+
+def test_an_empty_text_is_read_only_where_it_may_be_empty(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("")
+    assert load_text(path, may_be_empty=True) == ""
+    with pytest.raises(FormatError, match="empty"):
+        load_text(path)
+
+
+def test_json_lines_are_told_from_a_damaged_document(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(FormatError, match="a line"):
+        load_json(path)

@@ -53,7 +53,8 @@ class VisibilityAnswer:
 
     Attributes:
         image_path: as the file writes it, with forward slashes.
-        reference: instance id, or ordinal of the box in its image; "" where the image has one.
+        reference: instance id, or 0, 1, ... for the first, second object of the image; "" where it
+            has one.
         presence: (K,) whether the keypoint can be seen: -1 unknown, 0 no, 1 yes.
     """
 

@@ -395,11 +395,11 @@ def _match_answers(
 
 
 def _instance_of(answer: VisibilityAnswer, instances: Sequence[Instance], path: Path) -> Instance:
-    """The instance that an answer is for: by id, by ordinal, or the only one."""
+    """The instance that an answer is for: by id, by its place in the image, or the only one."""
     if not answer.reference and len(instances) == 1:
         return instances[0]
-    for instance in instances:
-        if answer.reference in (instance.id, str(instance.ordinal)):
+    for place, instance in enumerate(instances):
+        if answer.reference in (instance.id, str(place)):
             return instance
     known = ", ".join(instance.id for instance in instances) or "none"
     raise FormatError(

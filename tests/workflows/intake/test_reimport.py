@@ -197,6 +197,18 @@ def test_objects_of_a_later_file_take_the_place_of_whole_images(desk):
     assert whole not in [box for _, box in desk.objects()]
 
 
+def test_answers_count_the_objects_that_are_there(desk):
+    desk.take(boxes="whole-image")
+    desk.take(desk.write("a.json", coco(labelled(0, FIRST), labelled(0, SECOND))))
+    answers = "image,instance,nose,left_paw,right_paw,tail\nv/0.png,0,1,1,1,0\nv/0.png,1,0,0,0,1\n"
+    desk.take(desk.write("ticks.csv", answers))
+    first, second = [id_ for id_, i in desk.instances().items() if i.image.path == "v/0.png"]
+    with LabelStore.open(desk.project.store_url) as store:
+        presences = store.presences(STICK)
+    assert presences[first].tolist() == [1, 1, 1, 0]
+    assert presences[second].tolist() == [0, 0, 0, 1]
+
+
 def test_images_that_a_later_file_lists_without_objects_lose_their_whole_image(desk):
     desk.take(desk.write("a.json", coco(labelled(0, FIRST), images=[0])))
     assert len(desk.instances()) == 3

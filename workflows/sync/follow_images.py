@@ -55,7 +55,7 @@ class Images:
     def address(self, task: LedgerTask, base: str) -> str:
         """The address that a task has to give for its image; "" where it holds the picture."""
         image = self.of(task)
-        if image is None or (task.crop is not None and image.id not in self.gone):
+        if image is None or task.crop is not None:
             return task.url
         if image.id in self.gone:
             return placeholder(image)
@@ -76,7 +76,7 @@ def follow_images(
     """Give tasks the present address of their images.
 
     Untouched tasks of images or objects that are gone are deleted. A task that was started keeps
-    what people did, and shows a picture that says that its image is gone.
+    what people did; unless it holds the picture, it shows one that says that its image is gone.
 
     Args:
         images: that the tasks can show.
@@ -95,11 +95,11 @@ def follow_images(
     tasks = _with_addresses(api, ledger, target, tasks, dry_run)
     now = {id_: images.address(task, target.image_url) for id_, task in tasks.items()}
     without = {id_ for id_, task in tasks.items() if not images.know(task)} - set(started)
-    stale = [id_ for id_, task in tasks.items() if task.url != now[id_] or id_ in without]
+    gone = {id_ for id_, task in tasks.items() if (i := images.of(task)) and i.id in images.gone}
+    useless = (gone - set(started)) | without
+    stale = [id_ for id_, task in tasks.items() if task.url != now[id_] or id_ in useless]
     if not stale:
         return tasks, []
-    gone = {id_ for id_ in stale if (i := images.of(tasks[id_])) and i.id in images.gone}
-    useless = gone | without
     deleted = [id_ for id_ in stale if id_ not in started and (send_again or id_ in useless)]
     changed = [id_ for id_ in stale if id_ not in set(deleted)]
     notes = [

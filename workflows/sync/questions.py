@@ -194,7 +194,8 @@ class Questions:
 
 def next_questions(project: Project, snapshot: LabelSnapshot) -> Questions:
     """Before the first round what the project begins with, corrections of the queue after it."""
-    version, predictions = BOXES_VERSION, {}
+    version = BOXES_VERSION
+    predictions: Mapping[str, Prediction] = {}
     if latest_complete(project) is not None:
         newest, predictions = latest_predictions(project)
         version = f"round-{newest.plan.number:03d}"

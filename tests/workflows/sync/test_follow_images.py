@@ -213,6 +213,22 @@ def test_tasks_of_whole_images_that_gave_way_to_boxes_go_unless_someone_began_th
     assert queued.pull().new_instances == 1  # what people did is kept
 
 
+def test_a_begun_task_that_holds_its_picture_keeps_it_and_an_untouched_one_goes(queued):
+    queued.push(per_instance=True, base=None)
+    untouched, begun, *_ = queued.tasks()
+    begin(queued, begun)
+    root = queued.trained.project.images_root
+    for task in (untouched, begun):
+        (root / image_of(queued, task).path).rename(queued.trained.folder / f"{task['id']}.png")
+    assert queued.push(per_instance=True, base=None).sent == 0
+    tasks = {task["id"]: task for task in queued.tasks()}
+    assert untouched["id"] not in tasks
+    assert tasks[begun["id"]]["data"] == begun["data"]
+    for task in (untouched, begun):
+        (queued.trained.folder / f"{task['id']}.png").rename(root / image_of(queued, task).path)
+    assert queued.push(per_instance=True, base=None).sent == 1
+
+
 def test_visibility_tasks_follow_too_when_corrections_are_asked_for(queued):
     from labelkit.workflows.rounds.label_snapshot import read_snapshot
     from labelkit.workflows.sync.follow_images import Images

@@ -184,7 +184,8 @@ def test_a_full_disk_is_an_error_that_names_the_place(trained, monkeypatch):
 def test_results_go_to_stdout_and_progress_to_stderr(frames, tmp_path):
     outcome = labelkit("bootstrap", "--images", frames, "--skeleton", tmp_path / "stick.toml")
     assert outcome.out.startswith(f"Project {tmp_path}/frames-labelkit: 2 images")
-    assert outcome.err == f"Made the project {tmp_path}/frames-labelkit.\n"
+    made = f"Made the project {tmp_path}/frames-labelkit."
+    assert outcome.err == f"{made} Left/right pairs: left_paw/right_paw.\n"
 
 
 def test_with_json_stdout_is_json_alone_while_training_reports_on_stderr(trained, tmp_path):

@@ -142,7 +142,11 @@ def _project(project: Project) -> Iterator[Check]:
             "images",
             not missing,
             f"{counts.images} registered"
-            + (f", {len(missing)} not found, the first is {missing[0]}" if missing else ""),
+            + (
+                f", {len(missing)} not found, the first is {missing[0]}: labelkit images list"
+                if missing
+                else ""
+            ),
         )
     except LabelkitError as error:
         yield Check("label store", False, str(error).replace("\n", " "))

@@ -213,6 +213,9 @@ def bootstrap(
             if waits or not snapshot.presences:
                 lost = images_not_to_show(project, store)
                 files = write_files(next_questions(project, snapshot).without(lost))
+                if lost:
+                    note = f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
+                    registered = replace(registered, notes=(*registered.notes, note))
                 return BootstrapReport(project.root, registered, None, files, begin)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.

@@ -57,7 +57,7 @@ def next_step(project: Project, store: LabelStore, snapshot: LabelSnapshot) -> s
 
 def _continue(begun: Round, bootstrap: str) -> str:
     """The command that continues an interrupted round."""
-    if not begun.plan.labelled:
+    if begun.plan.number == 0 and not begun.plan.labelled:
         return bootstrap
     percent = format_percent(round(100 * begun.plan.labelled_share, 3))
     return f"labelkit retrain --labeled {percent} --now"

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 from builders import make_image, make_project, write_picture
+from command_line import labelkit
 from trained import FIGURES
 
 from labelkit.domain.instance import Box
@@ -83,9 +84,20 @@ def test_it_shows_each_round_with_its_measures(trained):
 
 def test_a_round_that_was_interrupted_is_the_next_thing_to_do(trained):
     (first,) = rounds(trained.project)
-    begin_round(trained.project, replace(first.plan, number=1))
+    begin_round(trained.project, replace(first.plan, number=1, seed=5))
     report = status(trained.project, trained.store)
     assert (report.rounds[1]["round"], report.rounds[1]["status"]) == (1, "training")
+    assert report.next_step.endswith("labelkit retrain --labeled 0% --now")
+    outcome = labelkit("retrain", "--labeled", "0%", "--now", "--project", trained.project.root)
+    assert outcome.code == 0
+    assert [item.status for item in rounds(trained.project)] == ["complete"] * 2
+
+
+def test_the_first_round_that_was_interrupted_continues_with_bootstrap(trained):
+    (first,) = rounds(trained.project)
+    shutil.rmtree(first.path)
+    begin_round(trained.project, first.plan)
+    report = status(trained.project, trained.store)
     assert report.next_step.endswith(f"labelkit bootstrap --images {trained.images}")
 
 

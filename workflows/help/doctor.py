@@ -143,7 +143,7 @@ def _project(project: Project) -> Iterator[Check]:
             not missing,
             f"{counts.images} registered"
             + (
-                f", {len(missing)} not found, the first is {missing[0]}: labelkit images list"
+                f", {len(missing)} not found (labelkit images list), the first is {missing[0]}"
                 if missing
                 else ""
             ),

@@ -36,10 +36,11 @@ class Candidate:
 def same_objects(known: Sequence[Candidate], found: Sequence[Candidate]) -> list[int | None]:
     """For each object that was found in an image, the index of the known object that it is.
 
-    In this order: the same individual, the same box, the same annotation of the same file, or
-    alike in keypoints or box. An annotation that was numbered anew is thus recognised by what it
-    shows. No known object is taken twice; of several, the one with the larger overlap is taken.
-    A found object without origin was not read from a file: only the same box makes it a known one.
+    The same individual comes first, then the same box. Else it is the object with the largest
+    overlap among those that are alike, or that the same annotation of the same file described,
+    which counts half an object more: an annotation that was numbered anew is recognised by what it
+    shows. No known object is taken twice. A found object without origin was not read from a file:
+    only the same box makes it a known one.
     """
     pairs = sorted(
         (-likeness, f, k)

@@ -93,8 +93,8 @@ def write_deeplabcut(
     texts: dict[str, str] = {}
     pictures: dict[str, str] = {}
     crops: dict[str, str] = {}
-    known = settings.get("individuals", []) if individuals else []
-    animals = list(dict.fromkeys([*known, *individuals]))
+    known = settings.get("individuals") or []
+    animals = list(dict.fromkeys([*known, *individuals])) if individuals else []
     for video, indices in sorted(rows.items()):
         table: dict[str, dict[str, Pose]] = defaultdict(dict)  # image -> individual -> pose
         for index in indices:

@@ -221,7 +221,7 @@ def _unknown(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> list
         f"{skeleton.keypoints[k]} of {counted(int(count[k]), 'object')}"
         for k in np.flatnonzero(count)
     ]
-    return [f"Not labelled yet, written as v = 0: {named(names)}."] if names else []
+    return [f"Not labelled yet, and left empty (v = 0): {named(names)}."] if names else []
 
 
 def _of_yolo(items: Sequence[tuple[Instance, Pose]], val: Collection[str]) -> list[str]:

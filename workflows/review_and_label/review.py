@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -34,7 +35,8 @@ from labelkit.bridges.fiftyone.samples import (
 )
 from labelkit.bridges.ports import free_port, is_free
 from labelkit.domain.instance import Image
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import UNKNOWN, Pose
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import UsageError
 from labelkit.metrics.findings import ReviewItem
 from labelkit.progress import Progress
@@ -92,8 +94,8 @@ def review(
         if dataset is not None
         for edit in edits(dataset)
     ]
-    unread = [edit for edit in read if not _is_readable(edit, project)]
-    read = [edit for edit in read if _is_readable(edit, project)]
+    unread = [edit for edit in read if not _is_readable(edit)]
+    read = [edit for edit in read if _is_readable(edit)]
     taken, conflicts = _take_edits(project, store, found, read)
     if taken:
         found = gather(project, store, progress, number=number, with_maps=with_maps)
@@ -160,9 +162,9 @@ def _map_url(
     return map_url(port, number, kind, keypoint, id_) if kind in kinds else None
 
 
-def _is_readable(edit: Edit, project: Project) -> bool:
+def _is_readable(edit: Edit) -> bool:
     sizes = {len(edit.points), len(edit.visibility)}
-    return bool(edit.instance_id and edit.written) and sizes == {len(project.skeleton)}
+    return bool(edit.instance_id and edit.written) and sizes == {len(edit.keypoints)}
 
 
 def _take_edits(
@@ -174,6 +176,7 @@ def _take_edits(
         the number of new labels, and ids of the instances with a conflict.
     """
     entries: list[Entry] = []
+    skeleton = project.skeleton
     informed: set[tuple[str, str]] = set()  # edits of the label that counts, or made without one
     for edit in read:
         item = found.items.get(edit.instance_id)
@@ -181,9 +184,12 @@ def _take_edits(
             continue
         human = edit.field == HUMAN
         before = item.human if human else item.shown.get(edit.field)
-        pose, origins = edited_pose(edit.points, edit.visibility, edit.frame, before)
-        content = keypoints_content(project.skeleton, pose)
-        names = zip(project.skeleton.keypoints, origins, strict=True)
+        columns = skeleton.columns_in(edit.keypoints)
+        points = [edit.points[at] if at >= 0 else (math.nan, math.nan) for at in columns]
+        visibility = [edit.visibility[at] if at >= 0 else UNKNOWN for at in columns]
+        pose, origins = edited_pose(points, visibility, edit.frame, before)
+        content = keypoints_content(skeleton, pose)
+        names = zip(skeleton.keypoints, origins, strict=True)
         shown: dict[str, Any] = {"origins": {name: what for name, what in names if what}}
         if not human:
             shown["model_version"] = edit.field.replace("_", "-")
@@ -198,7 +204,7 @@ def _take_edits(
             shown=shown,
         )
         entries.append(entry)
-        if item.human is None or (human and _was_written(edit, item.human)):
+        if item.human is None or (human and _was_written(edit, item.human, skeleton)):
             informed.add((entry.reference, entry.version))
     entries.sort(key=lambda entry: entry.made_at)
     fresh, to_record = beside_what_is_known(
@@ -209,9 +215,15 @@ def _take_edits(
     return len(fresh), tuple(conflicts)
 
 
-def _was_written(edit: Edit, pose: Pose) -> bool:
-    """Whether an edit started from this pose."""
-    return digest(written_points(pose, edit.frame), pose.visibility.tolist()) == edit.written
+def _was_written(edit: Edit, pose: Pose, skeleton: Skeleton) -> bool:
+    """Whether an edit started from this pose; a keypoint that is gone since tells nothing."""
+    now = [skeleton.present_name(name) for name in edit.keypoints]
+    there = [skeleton.keypoints.index(it) if it in skeleton.keypoints else -1 for it in now]
+    then = pose.take(there)
+    points, codes = written_points(then, edit.frame), then.visibility.tolist()
+    shown = zip(there, points, codes, edit.points, edit.visibility, strict=True)
+    rows = [(edited, code) if at < 0 else (point, v) for at, point, v, edited, code in shown]
+    return digest([point for point, _ in rows], [code for _, code in rows]) == edit.written
 
 
 def _map_port(dataset: Any, serve: bool) -> int:

@@ -20,8 +20,9 @@ class Edit:
         instance_id: of the label; "" if labelkit did not write it.
         picture: path of the sample's picture.
         field: "human", or the field of a round.
+        keypoints: K names, when the dataset was written.
         points: K places as shares (0..1) of the picture's width and height; NaN or None if absent.
-        visibility: K codes: 0 absent, 1 occluded, 2 visible.
+        visibility: K codes: -1 unknown, 0 absent, 1 occluded, 2 visible.
         frame: (6,) affine map from image pixels to shares of the picture, row by row.
         written: `digest` of what labelkit wrote; "" if it did not write the label.
         reference: of the label, see `reference_of`.
@@ -31,6 +32,7 @@ class Edit:
     instance_id: str
     picture: str
     field: str
+    keypoints: tuple[str, ...]
     points: tuple[tuple[float, float], ...]
     visibility: tuple[int, ...]
     frame: tuple[float, ...]
@@ -53,6 +55,7 @@ def edits(dataset: Any) -> list[Edit]:
 
 def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
     """The edits in one sample, as FiftyOne stores it."""
+    keypoints = tuple(dataset.default_skeleton.labels)
     modified = row.get("last_modified_at")
     for name, label in labels_of(row):
         if not _is_ours(name):
@@ -64,6 +67,7 @@ def edits_of(dataset: Any, row: Mapping[str, Any]) -> Iterator[Edit]:
                 instance_id=str(label.get("labelkit_id") or ""),
                 picture=str(row.get("filepath")),
                 field=name,
+                keypoints=keypoints,
                 points=tuple((x, y) for x, y in points),
                 visibility=tuple(visibility),
                 frame=tuple(row.get("labelkit_frame") or ()),

@@ -15,6 +15,7 @@ from trained import TINY, Trained
 from labelkit.bridges.fiftyone.dataset import quiet_fiftyone
 from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.progress import Silent
+from labelkit.project.project import open_project
 from labelkit.project.response_pictures import MapPictures
 from labelkit.store.conflicts import find_conflicts, settle
 from labelkit.workflows.loop.retrain import retrain
@@ -23,6 +24,7 @@ from labelkit.workflows.review_and_label.review import review
 from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.queue_file import Choices, read_choices, read_queue, write_choices
 from labelkit.workflows.sync.pull_file import pull_file
+from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 
 @pytest.fixture
@@ -208,6 +210,29 @@ def test_a_label_that_changed_on_both_sides_is_listed_and_both_are_kept(reviewed
     settle(reviewed.store, "theirs")
     pose = reviewed.store.poses(reviewed.project.skeleton)[label.labelkit_id]
     assert pose.xy[index] == pytest.approx([48.0, 48.0])
+
+
+def test_an_edit_is_read_by_the_names_that_its_keypoints_had(reviewed: Trained):
+    sample = a_labelled_sample(reviewed)
+    (label,) = sample.human.keypoints
+    index = label.visibility.index(2, 1)  # not the first one, which goes
+    name = reviewed.project.skeleton.keypoints[index]
+    label.points[index] = [0.25, 0.5]
+    sample.save()
+    gone = reviewed.project.skeleton.keypoints[0]
+    edit_skeleton(
+        reviewed.project, reviewed.store, add=["navel"], remove=[gone], rename={name: "other"}
+    )
+    changed = reviewed._replace(project=open_project(reviewed.project.root))
+    report = run(changed)
+    assert (report.edits, report.unread) == (1, ())
+    pose = changed.store.poses(changed.project.skeleton)[label.labelkit_id]
+    skeleton = changed.project.skeleton
+    assert pose.xy[skeleton.index("other")].tolist() == pytest.approx([24.0, 48.0])
+    assert pose.visibility[skeleton.index("navel")] == -1
+    assert run(changed).edits == 0
+    human = loaded(report)[sample.id].human.keypoints[0]
+    assert human.points[skeleton.index("other")] == pytest.approx([0.25, 0.5])
 
 
 def test_an_edited_prediction_does_not_override_a_label(reviewed: Trained):

@@ -100,7 +100,7 @@ def test_the_supervised_network_is_trained_once(retrained, others):
     before = path.stat().st_mtime_ns
     first = run(retrained, **others, supervised=True)
     assert path.stat().st_mtime_ns == before
-    assert first.table == run(retrained, **others, supervised=True).table
+    assert first.data() == run(retrained, **others, supervised=True).data()
 
 
 def test_the_dev_set_is_the_default_and_its_keypoints_are_counted(retrained):
@@ -272,4 +272,4 @@ def test_the_mean_pose_is_of_the_labels_that_the_round_learned_from(retrained, o
             Entry(second, KEYPOINTS, keypoints_content(skeleton, moved), "test", second, "1"),
         ]
     )
-    assert run(retrained, **others).table == before.table
+    assert run(retrained, **others).data() == before.data()

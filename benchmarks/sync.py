@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,6 @@ def main() -> None:
         (folder / "frames").mkdir()
         with running_server(
             executable,
-            folder / "frames",
             folder / "studio",
             read_log_in(),
             host="127.0.0.1",
@@ -87,10 +87,11 @@ def measure(folder: Path, server: StudioServer, count: int) -> str:
         "LABEL_STUDIO_API_KEY": server.log_in.api_key,
     }
     small = make_project(folder / "small", folder / "frames", min(SMALL, count))
-    _, small_rss = command(small, "push", "--image-url", BASE)
+    # Tasks of whole images, because the images are not there.
+    _, small_rss = command(small, "push", "--per-image", "--image-url", BASE)
     project = make_project(folder / "large", folder / "frames", count)
     bare = bare_import(project, server)
-    pushed, rss = command(project, "push", "--image-url", BASE)
+    pushed, rss = command(project, "push", "--per-image", "--image-url", BASE)
     again, _ = command(project, "push")
     nothing, _ = command(project, "pull")
     label(project, server, CHANGED)
@@ -160,7 +161,7 @@ def bare_import(project: Project, server: StudioServer) -> float:
     from label_studio_sdk import LabelStudio
 
     with LabelStore.open(project.store_url) as store:
-        asked = next_questions(project, read_snapshot(project, store))
+        asked = replace(next_questions(project, read_snapshot(project, store)), per_instance=False)
     tasks: list[Any] = [
         asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.ids)
     ]

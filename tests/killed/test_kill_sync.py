@@ -151,7 +151,7 @@ def check_server(synced: Synced, when: str) -> None:
     shown = Counter(task["total_predictions"] for task in tasks)
     assert shown == {1: len(tasks)}, when
     assert synced.api.projects_marked(synced.sent.uid) == [synced.project_id], when
-    assert synced.sent.tasks("correction").keys() == {task["id"] for task in tasks}, when
+    assert synced.sent.tasks("correction/one").keys() == {task["id"] for task in tasks}, when
 
 
 def check_labels(synced: Synced, when: str) -> None:
@@ -231,12 +231,12 @@ def labelled(site: Site, copies: Copies, crowded: Trained) -> Synced:
     )
     done = []
     for task in tasks:
-        *_, box = task["predictions"][0]["result"]
-        dot = copy.deepcopy(shape) | {"id": f"{box['id']}-dot", "parentID": box["id"]}
-        dot |= {key: box[key] for key in ("original_width", "original_height")}
-        dot["value"] |= {"x": box["value"]["x"], "y": box["value"]["y"]}
+        ours = task["data"]["labelkit"]
+        dot = copy.deepcopy(shape) | {"id": f"{ours['instances'][0]}-dot"}
+        dot |= {f"original_{side}": ours[side] for side in ("width", "height")}
+        dot["value"] |= {"x": 50.0, "y": 50.0}
         predictions = [{key: task["predictions"][0][key] for key in ("model_version", "result")}]
-        annotations = [{"result": [dot, box], "lead_time": 2.0}]
+        annotations = [{"result": [dot], "lead_time": 2.0}]
         done.append({"data": task["data"], "predictions": predictions, "annotations": annotations})
     for start in range(0, len(tasks), CHUNK):  # as if they had been submitted one by one
         synced.api.delete_untouched(

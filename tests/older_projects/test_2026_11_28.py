@@ -147,6 +147,24 @@ def test_an_export_that_was_pulled_then_brings_nothing_again(project: lk.Project
     assert (report.annotations, report.added, report.known) == (4, 0, 4)
 
 
+def test_its_skeleton_is_edited(project: lk.Project, folder: Path):
+    before = project.to_dataframe().query("visibility > 0")[["instance", "keypoint", "x", "y"]]
+    report = project.edit_skeleton(add=["navel"], rename={"neck": "throat"})
+    assert report.incomplete == 4
+    again = project.pull(file=folder / "export.json")  # its tasks do not name their keypoints
+    assert (again.annotations, again.added) == (4, 0)
+    frame = project.to_dataframe()
+    after = frame.query("visibility > 0")[["instance", "keypoint", "x", "y"]]
+    assert after.replace({"throat": "neck"}).astype(before.dtypes.astype(str)).values.tolist() == (
+        before.values.tolist()
+    )
+    assert frame.query("keypoint == 'navel'")[["visibility", "predicted_x"]].isna().all(axis=None)
+    assert frame.query("keypoint == 'throat'")["predicted_x"].notna().all()
+    pushed = project.push(files=True)
+    assert pushed.instances == 6  # the four, and the two that waited
+    assert project.retrain().round == 1  # nothing new to learn
+
+
 def test_it_takes_the_id_of_its_store_at_the_first_write_and_keeps_its_dev_set(
     project: lk.Project, folder: Path
 ):

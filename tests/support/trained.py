@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from labelkit.domain.annotation import VisibilityAnswer
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import Pose
@@ -20,6 +22,7 @@ from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.project.project import Project, create_project, open_project
 from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.bootstrap import BootstrapReport, bootstrap
 from labelkit.workflows.rounds.label_snapshot import DEV_SHARE
 from labelkit.workflows.rounds.settings import TrainingOptions
@@ -103,7 +106,10 @@ def copy_trained(trained: Trained, to: Path) -> Trained:
 
 def with_store_at(trained: Trained, url: str) -> Trained:
     """The same project with its labels in another database; LABELKIT_DB has to name it."""
-    store, before = LabelStore.open(url), trained.store
+    before = trained.store
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABELKIT_DB", url)
+        store = open_store(trained.project)
     store.add_images(before.images())
     store.add_instances(
         NewInstance(item.image, item.box, item.box_source, item.area)
@@ -116,7 +122,7 @@ def with_store_at(trained: Trained, url: str) -> Trained:
 
 def _opened(folder: Path) -> Trained:
     project = open_project(folder / "project")
-    return Trained(folder, project, LabelStore.open(project.store_url))
+    return Trained(folder, project, open_store(project))
 
 
 def seed_with_a_dev_set(images: Path) -> int:

@@ -39,6 +39,7 @@ class StatusReport(Report):
         answered, located, skipped: instances with a visibility answer, with human keypoints, and
             with a skip as their latest entry.
         dev, dev_located: instances of the dev set, and those with human keypoints.
+        unknown: instances with human keypoints that leave a keypoint unknown, by its name.
         entries: in the journal.
         annotators: entries by annotator.
         people: what each annotator has done, and how long the rest would take, see `Annotator`.
@@ -64,6 +65,7 @@ class StatusReport(Report):
     skipped: int
     dev: int
     dev_located: int
+    unknown: Mapping[str, int]
     entries: int
     annotators: Mapping[str, int]
     people: tuple[Mapping[str, Any], ...]
@@ -89,6 +91,10 @@ class StatusReport(Report):
             f"Answers    {self.answered} of {self.instances} instances have visibility answers",
             f"Keypoints  {counted(located, 'instance')} ({percent:.1f} %) to train on; and "
             f"{self.dev_located} of the {self.dev} in the dev set, which compares rounds",
+            *(
+                f"           {name} is not labelled yet in {counted(count, 'instance')} of them"
+                for name, count in self.unknown.items()
+            ),
             f"Journal    {self.entries} entries, {self.skipped} skipped",
             *(f"Annotator  {Annotator(**person).text()}" for person in self.people),
             f"Queue      {counted(self.queued, 'instance')}",
@@ -173,6 +179,12 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         skipped=counts.skipped,
         dev=len(snapshot.dev),
         dev_located=sum(item in snapshot.poses for item in snapshot.dev),
+        unknown=Counter(
+            name
+            for pose in snapshot.poses.values()
+            for name, known in zip(project.skeleton.keypoints, pose.known, strict=True)
+            if not known
+        ),
         entries=counts.entries,
         annotators=dict(entries),
         people=tuple(map(asdict, annotators(store.entries(), asks, rest))),

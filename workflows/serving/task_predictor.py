@@ -20,7 +20,7 @@ from labelkit.formats.label_studio.tasks import VISIBILITY_TASK, correction_task
 from labelkit.progress import Progress, Silent
 from labelkit.project.images import image_file
 from labelkit.project.preannotation import pre_annotation
-from labelkit.project.project import Project
+from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.networks import load_network, predict_instances
@@ -278,25 +278,29 @@ class TaskPredictor:
         )
 
     def _follow_rounds(self) -> None:
-        """Load the network of the newest complete round if that has changed."""
+        """Load the network of the newest complete round if that, or the skeleton, has changed."""
+        rounds = sorted(self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
         files = tuple(
             (path.parent.name, path.stat().st_mtime_ns)
-            for path in sorted(self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
+            for path in (self.project.root / PROJECT_FILE, *rounds)
         )
         if self._round is not None and files == self._round_files:
             return
         self._round_files = files
         try:
-            newest = latest_complete(self.project)
+            project = open_project(self.project.root)
+            newest = latest_complete(project)
             if newest is None:
                 raise ProjectError(
                     "No round is complete: there is no network to serve yet.",
                     "See what comes first: labelkit status",
                 )
-            if self._round is None or newest.plan.number != self._round.plan.number:
+            is_new = self._round is None or newest.plan.number != self._round.plan.number
+            if is_new or project.skeleton != self.project.skeleton:
                 path = newest.path / "model.safetensors"
-                self._network, _ = load_network(path, self.project.skeleton)
-                self._round = newest
+                self._network, _ = load_network(path, project.skeleton)
+                self._round, self.project, self._content = newest, project, StoreContent()
+                self.store.renamed = dict(project.skeleton.renamed)
                 self.progress.line(f"Serving {self._version}.")
         except LabelkitError as error:
             if self._round is None:

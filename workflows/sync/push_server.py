@@ -267,7 +267,7 @@ class Push:
             ids of the instances in the tasks that stay.
         """
         target = self.ledger.project(self._kind)
-        if target is None or self.api.project(target.project_id) is None:
+        if target is None or self._found(target) is None:
             return set()
         tasks, started = self._reconcile(target)
         untouched = [id_ for id_ in tasks if id_ not in started]
@@ -288,7 +288,7 @@ class Push:
         known = self.ledger.tasks(self._kind).values()
         if all(task.url == self._images.address(task, target.image_url) for task in known):
             return
-        if self.api.project(target.project_id) is not None:
+        if self._found(target) is not None:
             self._follow(target, *self._reconcile(target), send_again=False)
 
     def _follow(
@@ -358,9 +358,7 @@ class Push:
         """The Label Studio project: from the ledger, found by its mark, or a new one."""
         known, facts = self.ledger.project(self._kind), None
         if known is not None:
-            facts = self.api.project(known.project_id)
-            if facts is not None and marks_another(facts, self.ledger.uid):
-                facts = None  # another server has this address now
+            facts = self._found(known)
             if facts is None:
                 self._note(f"The project {known.project_id} is no longer on the server.")
                 if not self.report.dry_run:
@@ -386,9 +384,19 @@ class Push:
                 self._share_images(facts["id"])
         return target
 
+    def _found(self, known: LedgerProject) -> dict[str, Any] | None:
+        """A project of the ledger as it is on the server; None if it is not there.
+
+        The same address may be another server now, with a project of that number.
+        """
+        facts = self.api.project(known.project_id)
+        return None if facts is None or marks_another(facts, self.ledger.uid) else facts
+
     def _create(self) -> dict[str, Any]:
         project, figure = self.questions.project, self.questions.figure
-        fields = project_fields(project.name, self.ledger.uid, self._kind, project.skeleton, figure)
+        # Projects share a server, and many folders of images are called "frames".
+        name = f"{project.images_root.parent.name}/{project.name}".lstrip("/")
+        fields = project_fields(name, self.ledger.uid, self._kind, project.skeleton, figure)
         facts = self.api.create_project(**fields, label_config=self.questions.interface)
         self._note(f"Created the Label Studio project {facts['id']}: {fields['title']}")
         return facts

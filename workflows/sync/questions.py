@@ -131,6 +131,7 @@ class Questions:
                 self.model_version,
                 crop,
                 one_object=self.one_object,
+                ticks={id_: self._ticked(id_) for id_ in ids},
             )
         task = correction_task(
             image,
@@ -181,6 +182,12 @@ class Questions:
     def _objects(self) -> Counter[str]:
         """Objects in each image, by its id."""
         return Counter(instance.image.id for instance in self.snapshot.instances.values())
+
+    def _ticked(self, id_: str) -> list[str]:
+        """The keypoints of an instance that are known to be present."""
+        presence = self.snapshot.presences.get(id_)
+        names = self.project.skeleton.keypoints
+        return [] if presence is None else [names[k] for k in np.flatnonzero(presence > 0)]
 
     def _shown(self, instance: Instance) -> Pose | None:
         """Human keypoints, and what is predicted of those that they leave unknown."""

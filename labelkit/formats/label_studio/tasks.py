@@ -18,6 +18,7 @@ from labelkit.formats.label_studio.config import (
     KEYPOINTS,
     OBJECT,
     OCCLUDED_CHOICE,
+    PRESENCE,
     VISIBILITY,
 )
 
@@ -41,6 +42,7 @@ def visibility_task(
     crop: Box | None = None,
     *,
     one_object: bool = False,
+    ticks: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """A task that shows the boxes of one image, whose visible keypoints are to be ticked.
 
@@ -53,9 +55,16 @@ def visibility_task(
             project names the same version.
         crop: the part of the image that `image_url` shows, in its pixels; None for all of it.
         one_object: the task is about one object, and shows no box.
+        ticks: keypoints that are ticked in advance, by the id of their instance.
     """
     frame = _frame(image, crop)
     result = [] if one_object else [_box(instance, frame) for instance in instances]
+    for instance in instances:
+        if names := list((ticks or {}).get(instance.id, ())):
+            place = {} if one_object else _box(instance, frame)["value"]
+            place.pop("rectanglelabels", None)
+            choice = _region(frame, instance.id, PRESENCE, "choices")
+            result.append(choice | {"value": {**place, "choices": names}})
     data = _data(
         image, instances, skeleton, image_url, VISIBILITY_TASK, {}, model_version, crop, one_object
     )

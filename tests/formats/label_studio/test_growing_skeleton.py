@@ -6,6 +6,7 @@ from builders import make_instance, stick_skeleton
 from labelkit.domain.skeleton_edit import edited
 from labelkit.formats.label_studio.config import NOTHING_CHOICE
 from labelkit.formats.label_studio.export import StudioInstance, read_export
+from labelkit.formats.label_studio.tasks import visibility_task
 
 STICK = stick_skeleton()  # nose, left_paw, right_paw, tail
 GROWN = edited(STICK, {"keypoints": [*STICK.keypoints, "wing"]}, "s.toml")
@@ -109,3 +110,23 @@ def test_a_renamed_keypoint_is_read_under_both_names():
     for ticked in ("tail", "tail_base"):
         seen = answer(ticks(ticked), RENAMED, kind="visibility").presence
         assert seen == {"nose": False, "left_paw": False, "right_paw": False, "tail_base": True}
+
+
+@pytest.mark.parametrize("one_object", [True, False])
+def test_what_is_ticked_already_is_ticked_in_the_task_that_asks_for_the_rest(one_object):
+    known = {ITEM.id: ["nose", "tail"]}
+    task = visibility_task(ITEM.image, [ITEM], GROWN, "a.png", one_object=one_object, ticks=known)
+    result = task["predictions"][0]["result"]
+    choice = next(it for it in result if it["type"] == "choices")
+    choice["value"]["choices"].append("wing")
+    annotation = {"id": 5, "result": result, "updated_at": "2026-01-01T10:00:00Z"}
+    (found,) = read_export([{"id": 9, **task, "annotations": [annotation]}], GROWN, "export.json")
+    assert found.instances[0].presence == {
+        "nose": True,
+        "left_paw": False,
+        "right_paw": False,
+        "tail": True,
+        "wing": True,
+    }
+    plain = visibility_task(ITEM.image, [ITEM], GROWN, "a.png", one_object=one_object)
+    assert all(it["type"] != "choices" for it in plain["predictions"][0]["result"])

@@ -33,6 +33,7 @@ from labelkit.workflows.serving import ml_backend, task_predictor
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER, read_secret
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.sync.questions import image_url
+from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 SECRET = "a shared secret: with a colon, and é"
 SIDE = 96  # pixels of the generated pictures
@@ -349,6 +350,18 @@ def test_a_newer_round_is_served_as_soon_as_it_is_complete(trained, client):
     assert client.get("/versions").json() == {"versions": ["round-001"]}
     image = trained.store.images()[0]
     assert predict(client, {"image_id": image.id}).json()["model_version"] == "round-001"
+
+
+def test_a_skeleton_that_was_edited_is_served_at_once(trained, client):
+    image = trained.store.images()[0]
+
+    def labels():
+        result = predict(client, {"image_id": image.id}).json()["results"][0]["result"]
+        return {name for it in result for name in it["value"].get("keypointlabels", [])}
+
+    name = min(labels())
+    edit_skeleton(trained.project, trained.store, rename={name: "other"}, add=["navel"])
+    assert {name, "other", "navel"} & labels() == {"other"}
 
 
 def test_where_a_newer_round_cannot_be_loaded_the_older_one_is_served(trained, client):

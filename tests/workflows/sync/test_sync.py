@@ -156,6 +156,8 @@ def test_untouched_tasks_are_asked_in_the_other_way_when_another_way_is_chosen(q
     assert all("box" in task["data"]["labelkit"] for task in queued.tasks())
     queued.submit(second, second["predictions"][0]["result"])
     assert queued.pull().poses == 2  # from the project with boxes
+    project = open_project(queued.trained.project.root)  # it remembers the choice
+    queued.trained = queued.trained._replace(project=project)
     assert queued.push(per_instance=None).sent == 0
     for task in queued.tasks():
         queued.submit(task, task["predictions"][0]["result"])

@@ -20,6 +20,7 @@ from labelkit.project.rounds import latest_complete
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.journal import Entry, keypoints_content
 from labelkit.workflows.loop.retrain import retrain
+from labelkit.workflows.loop.status import status
 from labelkit.workflows.measure.evaluate import evaluate
 from labelkit.workflows.reviewing.items import gather
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -317,3 +318,11 @@ def test_correcting_a_label_that_the_task_shows_is_no_conflict_and_one_that_it_d
     assert all(map(after.is_labelled, ids))
     present = trained.truth[ids[0]].present
     assert after.poses[ids[0]].present[:14].tolist() == present.tolist()
+
+
+def test_status_says_which_keypoint_is_not_labelled_yet(corrected):
+    assert status(corrected.project, corrected.store).unknown == {}
+    grown = edit(corrected, add=["navel"])
+    report = status(grown.project, grown.store)
+    assert report.unknown == {"navel": 4}
+    assert "navel" in report.text()

@@ -42,7 +42,13 @@ from labelkit.workflows.rounds.networks import (
     train_network,
     training_state,
 )
-from labelkit.workflows.rounds.served import as_served, better, served, skeleton_measures
+from labelkit.workflows.rounds.served import (
+    NETWORK,
+    as_served,
+    better,
+    served,
+    skeleton_measures,
+)
 from labelkit.workflows.rounds.settings import note_on_mirroring
 
 if TYPE_CHECKING:
@@ -111,7 +117,8 @@ def run_round(
         "serves": better(measures, guessed),
     }
     predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
-    if not (predictions.is_file() and maps.is_file()):
+    # An earlier version may have been killed after it had written the network's.
+    if facts["serves"] != NETWORK or not (predictions.is_file() and maps.is_file()):
         rest = (snapshot.instances, facts["serves"], predictions, maps, progress)
         _predict(project, network, plan, *rest)
     return finish_round(path, facts)

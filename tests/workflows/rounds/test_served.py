@@ -138,3 +138,32 @@ def test_serve_and_push_send_the_same_skeleton(trained: Trained, monkeypatch: py
         if task["predictions"]:
             (mine,), (theirs,) = task["predictions"], answer.predictions
             assert [r["value"] for r in theirs["result"]] == [r["value"] for r in mine["result"]]
+
+
+def test_predictions_that_an_earlier_version_left_when_it_was_killed_are_replaced(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    def run() -> None:
+        options = TrainingOptions(seed=5)
+        retrain(trained.project, trained.store, Silent(), percent=0.0, now=True, options=options)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(run_round, "finish_round", killed)
+        with pytest.raises(Killed):
+            run()
+    assert (trained.project.rounds_root / "001" / "predictions.parquet").is_file()
+    monkeypatch.setattr(run_round, "better", lambda *_: SKELETON)
+    monkeypatch.setattr(run_round, "skeleton_measures", lambda *_: {"pck@0.1": 1.0})
+    monkeypatch.setattr(run_round, "_measure", lambda *_: {"pck@0.1": 0.0})
+    run()
+    newest, predictions = latest_predictions(trained.project)
+    assert served(newest) == SKELETON
+    for id_, instance in trained.store.instances().items():
+        (expected,) = skeleton_in_box([instance.box], trained.project.skeleton)
+        assert predictions[id_].pose.xy == pytest.approx(expected)

@@ -22,7 +22,7 @@ TURNS = 5
 
 
 def fastest_precision() -> str:
-    """ "bf16" where it is faster than full precision on this machine, else "full".
+    """The number format that is faster on this machine, "bf16" or "full".
 
     A CPU that supports the format may still take twice as long in it (Intel Xeons whose AMX is
     hidden by a virtual machine), so on CPUs a convolution is timed. The formats give different

@@ -56,7 +56,6 @@ STYLE = (
     f".lsf-choices .labelkit-right {{border-color: {RIGHT[0]}}} "
     ".lsf-choices .labelkit-middle, .lsf-choices .labelkit-keypoints "
     f"{{border-color: {MIDDLE[0]}}} "
-    ".labelkit-both {display: flex; column-gap: 10px; font-size: 12px; white-space: nowrap} "
     ".labelkit-wide .lsf-choices, .labelkit-wide .lsf-labels, "
     ".labelkit-wide .labelkit-middle, .labelkit-wide .labelkit-keypoints "
     "{display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); column-gap: 6px; "
@@ -116,9 +115,8 @@ def visibility_config(skeleton: Skeleton, *, one_object: bool = False) -> str:
         requiredMessage=f"Answer{every}: tick what you could point at, or {NOTHING_CHOICE}.",
         layout="vertical",
     )
-    both = _element(choices, "View", className="labelkit-both")
     for choice, key in ((ALL_CHOICE, ALL_HOTKEY), (NOTHING_CHOICE, NOTHING_HOTKEY)):
-        _element(both, "Choice", value=choice, hotkey=key)
+        _element(choices, "Choice", value=choice, hotkey=key)
     for group, keypoints in _groups(choices, skeleton):
         for index, attributes in keypoints:
             _element(group, "Choice", value=skeleton.keypoints[index], **attributes)

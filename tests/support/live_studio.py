@@ -24,6 +24,7 @@ from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.server import LogIn, read_log_in
 from labelkit.bridges.ports import free_port
 from labelkit.progress import Silent
+from labelkit.project.project import change_project
 from labelkit.store.schema import meta
 from labelkit.store.task_ledger import TaskLedger
 from labelkit.workflows.sync.pull_report import PullReport
@@ -184,9 +185,11 @@ class Synced:
 
 
 def rename(trained: Trained) -> None:
-    """Give a copied project its own uid, so that servers tell it from the original."""
+    """Give a copied project its own id, so that servers tell it from the original."""
+    id_ = secrets.token_hex(8)
+    change_project(trained.project, id=id_)
     with trained.store.database.writing() as connection:
-        values = {"key": "project_uid", "value": secrets.token_hex(8)}
+        values = {"key": "project_uid", "value": id_}
         connection.execute(delete(meta).where(meta.c.key == "project_uid"))
         connection.execute(insert(meta).values(values))
 

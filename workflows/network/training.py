@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import duration
 from labelkit.errors import CheckpointError
@@ -355,6 +356,7 @@ def train(
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     others = [i for i, e in enumerate(examples) if e.pose is None]
+    answered = sum(bool((examples[i].presence > UNKNOWN).any()) for i in others)
     reader: PoseReader = network.reader  # type: ignore[assignment]
     reader.read_from = "heatmaps" if located else "response"
     gpu = torch.cuda.is_available()
@@ -424,7 +426,7 @@ def train(
         "precision": LIGHTNING[recipe.precision],
         "world_size": trainer.world_size,
         "located": len(located),
-        "answered": sum(examples[i].presence is not None for i in others),
-        "unanswered": sum(examples[i].presence is None for i in others),
+        "answered": answered,
+        "unanswered": len(others) - answered,
         "read_from": reader.read_from,
     }

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction as Predicted
 from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import FormatError
 from labelkit.project.predictions import iter_predictions
 from labelkit.project.response_maps import MapReader, ResponseMaps
 from labelkit.project.rounds import Round
@@ -44,6 +46,18 @@ class Prediction:
             FormatError: if the round has no maps, or their file is damaged.
         """
         return self._read_maps(self.instance.id)
+
+
+def without_maps(instance: Instance, found: Predicted) -> Prediction:
+    """A prediction for a picture of no project, whose maps no round keeps."""
+
+    def read_maps(_: str) -> ResponseMaps:
+        raise FormatError(
+            f"The response maps of {instance.image.path} were not kept.",
+            "Maps are kept of the pictures of a project: project.predictions()",
+        )
+
+    return Prediction(instance, found.pose, found.presence, found.score, read_maps)
 
 
 def predictions_of(

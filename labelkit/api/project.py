@@ -8,21 +8,22 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from labelkit.api.predictions import Prediction, predictions_of
+from labelkit.api.predictions import Prediction, predictions_of, without_maps
 from labelkit.domain.selection import parse_percent
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted
-from labelkit.errors import ProjectError, UsageError, WaitingForLabels
+from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.progress import Progress, default_progress
 from labelkit.project.project import Project as ProjectFolder
 from labelkit.project.project import find_project, lock_project, open_project
-from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.project.rounds import complete_round
 from labelkit.store.label_store import LabelStore
 from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.bootstrap import BootstrapReport
 from labelkit.workflows.loop.bootstrap import bootstrap as run_bootstrap
 from labelkit.workflows.loop.export import ExportReport
 from labelkit.workflows.loop.export import export as run_export
+from labelkit.workflows.loop.predict import predict as run_predict
 from labelkit.workflows.loop.pull import PullReport
 from labelkit.workflows.loop.pull import pull as run_pull
 from labelkit.workflows.loop.push import push as run_push
@@ -54,7 +55,8 @@ AnyPath = str | PathLike[str]
 class Project:
     """A labelling project. `bootstrap` makes one and `open` opens one.
 
-    Each method runs the command of the same name, with the same defaults, and returns its report.
+    Each method runs the command of the same name, with the same defaults, and returns its report;
+    `predict` and `predictions` return predictions.
     The label store is open during a call only, so a notebook keeps no command line waiting.
 
     Any method raises `ProjectError` if the folder or another command at work in it stands in the
@@ -410,20 +412,55 @@ class Project:
             FormatError: if the file of predictions is damaged.
         """
         with self._opened() as (folder, store):
-            complete = {
-                item.plan.number: item for item in rounds(folder) if item.status == COMPLETE
-            }
-            instances = store.instances()
-        if not complete:
-            raise ProjectError(
-                f"No round of {self.root} is complete: there are no predictions yet.",
-                "See what comes first: project.status().next_step",
+            found, instances = complete_round(folder, round), store.instances()
+        return predictions_of(found, folder.skeleton, instances)
+
+    def predict(
+        self,
+        images: AnyPath,
+        *,
+        boxes: AnyPath | None = None,
+        round: int | None = None,
+        output: AnyPath | None = None,
+        format: Literal["coco", "csv", "dlc"] | None = None,
+        overwrite: bool = False,
+    ) -> list[Prediction]:
+        """Predict pictures that are in no project; neither they nor the project change.
+
+        Unreadable pictures are named and left out.
+
+        Args:
+            images: folder of pictures.
+            boxes: a COCO file, "whole-image" or "detect"; None does as the project did.
+            round: number of the round whose network predicts; None for the newest complete one.
+            output: also write this file.
+            format: COCO keypoints, CSV of a row for each keypoint, or the CSV of DeepLabCut; None
+                goes by the ending of `output`: .json or .csv.
+            overwrite: also over a file that labelkit did not write.
+
+        Returns:
+            one for each object, in the order of the pictures' paths. They have no `maps`.
+
+        Raises:
+            ProjectError: if no round is complete.
+            UsageError: on a round or format that does not exist, or if it is unknown where the
+                objects are.
+            ImageError: if there is no picture that can be read.
+        """
+        with self._opened() as (folder, store):
+            report = run_predict(
+                folder,
+                store,
+                self._progress,
+                images=Path(images),
+                boxes=None if boxes is None else str(boxes),
+                number=round,
+                output=_path(output),
+                form=format,
+                overwrite=overwrite,
             )
-        number = max(complete) if round is None else round
-        if number not in complete:
-            numbers = ", ".join(map(str, complete))
-            raise UsageError(f"There is no complete round {number}.", f"Rounds: {numbers}.")
-        return predictions_of(complete[number], folder.skeleton, instances)
+        self._progress.line(report.text())
+        return [without_maps(*item) for item in report.predictions]
 
     def to_dataframe(
         self, of: Literal["keypoints", "answers", "history", "queue"] = "keypoints"

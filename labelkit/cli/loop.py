@@ -134,7 +134,35 @@ FormatOption = Annotated[
     Literal["coco", "yolo", "dlc", "visibility"],
     typer.Option(
         "--format",
-        help="Format; dlc is a DeepLabCut project, visibility a CSV of visibility answers.",
+        metavar="NAME",
+        help="coco, yolo, dlc (a DeepLabCut project) or visibility (a CSV of visibility answers). "
+        "Default: coco.",
+        show_default=False,
+    ),
+]
+PredictBoxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes",
+        metavar="FILE|whole-image|detect",
+        help="Source of the boxes. Default: as the project got its own.",
+        autocompletion=lambda: ["whole-image", "detect"],
+    ),
+]
+RoundOption = Annotated[
+    int | None,
+    typer.Option("--round", metavar="N", help="Round whose network predicts. Default: the newest."),
+]
+PredictOutputOption = Annotated[
+    Path, typer.Option("--output", metavar="FILE", help="Write the predictions to this file.")
+]
+PredictFormatOption = Annotated[
+    Literal["coco", "csv", "dlc"] | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="coco, csv (a row for each keypoint) or dlc (the columns of DeepLabCut). Default: by "
+        "the ending of --output.",
     ),
 ]
 WithPredictionsOption = Annotated[
@@ -329,6 +357,45 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
     found, store = open_both(project)
     with store:
         report = run(found, store)
+    finish(report, as_json)
+
+
+def predict(
+    images: ImagesOption,
+    output: PredictOutputOption,
+    boxes: PredictBoxesOption = None,
+    round_number: RoundOption = None,
+    form: PredictFormatOption = None,
+    overwrite: OverwriteOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict pictures that are in no project.
+
+    Takes the network of a round; neither the pictures nor the project change. The ending of
+    --output chooses COCO (.json) or a CSV of one row a keypoint (.csv). Unreadable pictures are
+    named and left out.
+
+    \b
+    Example:
+      labelkit predict --images new --output new.json
+      labelkit predict --images new --boxes boxes.json --output new.csv
+    """
+    from labelkit.workflows.loop.predict import predict as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(
+            found,
+            store,
+            Console(),
+            images=images,
+            boxes=boxes,
+            number=round_number,
+            output=output,
+            form=form,
+            overwrite=overwrite,
+        )
     finish(report, as_json)
 
 

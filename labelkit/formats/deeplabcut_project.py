@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import yaml
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError
 from labelkit.formats.folder_export import FolderExport
@@ -49,6 +51,9 @@ MARK = "labelkit.txt"
 HEADING = "Written by labelkit export."
 
 _ELSEWHERE = "Export into another folder: --output DIR"
+
+#: Header rows of a table.
+LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 
 Items = Sequence[tuple[Instance, Pose]]
 
@@ -151,10 +156,9 @@ def _csv(
         for keypoint in skeleton.keypoints
         for axis in "xy"
     ]
-    levels = ("scorer", "individuals", "bodyparts", "coords")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    for level, cells in zip(levels, zip(*columns, strict=True), strict=True):
+    for level, cells in zip(LEVELS, zip(*columns, strict=True), strict=True):
         if animals or level != "individuals":
             writer.writerow([level, "", "", *cells])
     for image, poses in sorted(table.items()):
@@ -166,6 +170,50 @@ def _csv(
                     row += [repr(value) for value in pose.xy[k].tolist()]
                 else:
                     row += ["", ""]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def write_predictions(
+    items: Sequence[tuple[Instance, Prediction]], skeleton: Skeleton, scorer: str
+) -> str:
+    """Predictions as the CSV that DeepLabCut writes of analysed images: x, y, likelihood.
+
+    The first column is the path of the image. Images of several objects make it a table of several
+    animals, as in `write_deeplabcut`. Likelihood is the smaller of a keypoint's score and its
+    presence, 0 ... 1. Cells of keypoints that the network has not learned are empty.
+
+    Args:
+        items: instances with their predictions, in image pixels.
+        skeleton: of all predictions.
+        scorer: name of the network.
+    """
+    poses = [(instance, prediction.pose) for instance, prediction in items]
+    names = _individuals(poses, False) or [""] * len(items)
+    animals = sorted(set(names), key=names.index)
+    rows: dict[str, dict[str, Prediction]] = defaultdict(dict)  # image -> individual -> prediction
+    for name, (instance, prediction) in zip(names, items, strict=True):
+        rows[instance.image.path][name] = prediction
+    columns = [
+        (scorer, animal, keypoint, value)
+        for animal in animals
+        for keypoint in skeleton.keypoints
+        for value in ("x", "y", "likelihood")
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for level, cells in zip(LEVELS, zip(*columns, strict=True), strict=True):
+        if animals != [""] or level != "individuals":
+            writer.writerow([level, *cells])
+    for path, found in sorted(rows.items()):
+        row = [path]
+        for animal in animals:
+            if one := found.get(animal):
+                likelihood = np.minimum(one.pose.score, one.presence)
+                values = np.column_stack([one.xy, likelihood]).ravel().tolist()
+                row += ["" if value != value else repr(value) for value in values]
+            else:
+                row += ["", "", ""] * len(skeleton)
         writer.writerow(row)
     return text.getvalue()
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labelkit.errors import ProjectError
+from labelkit.errors import ProjectError, UsageError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
 
@@ -166,6 +166,25 @@ def latest_complete(project: Project) -> Round | None:
     """The newest round with a model and predictions."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     return complete[-1] if complete else None
+
+
+def complete_round(project: Project, number: int | None) -> Round:
+    """A round with a model and predictions; None takes the newest.
+
+    Raises:
+        ProjectError: if no round is complete.
+        UsageError: if there is no such complete round.
+    """
+    complete = {item.plan.number: item for item in rounds(project) if item.status == COMPLETE}
+    if not complete:
+        raise ProjectError(
+            f"No round of {project.root} is complete: there are no predictions yet.",
+            "See what comes first: labelkit status",
+        )
+    if number is not None and number not in complete:
+        numbers = ", ".join(map(str, complete))
+        raise UsageError(f"There is no complete round {number}.", f"Rounds: {numbers}.")
+    return complete[max(complete) if number is None else number]
 
 
 def locked_labelled(project: Project) -> list[str]:

@@ -181,3 +181,12 @@ def test_progress_is_shown_where_it_is_asked_for(trained: Trained, capsys):
     project.retrain(now=True)
     assert any("epoch 1/1" in line for line in lines)
     assert capsys.readouterr() == ("", "")
+
+
+def test_predict_returns_objects_of_pictures_that_are_in_no_project(project, trained: Trained):
+    found = project.predict(trained.images, boxes="whole-image", output=trained.folder / "p.csv")
+    assert len(found) == 24
+    assert found[0].pose.xy.shape == (14, 2)
+    assert (trained.folder / "p.csv").is_file()
+    with pytest.raises(lk.FormatError, match="predictions"):
+        _ = found[0].maps

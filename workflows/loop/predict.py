@@ -1,0 +1,233 @@
+"""`labelkit predict`: what a round's network sees in pictures that are in no project."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from labelkit.domain.instance import Box, Instance
+from labelkit.domain.prediction import Prediction
+from labelkit.domain.skeleton import BUILTIN, Skeleton
+from labelkit.domain.text import counted, named
+from labelkit.errors import UsageError
+from labelkit.files.atomic import write_text
+from labelkit.formats.coco import write_coco
+from labelkit.formats.deeplabcut_project import write_predictions
+from labelkit.progress import Progress
+from labelkit.project.outputs import check_output
+from labelkit.project.preannotation import pre_annotation
+from labelkit.project.project import Project
+from labelkit.project.rounds import complete_round
+from labelkit.report import Report
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.intake.label_matching import Handling
+from labelkit.workflows.intake.register import BOX_CHOICES, register
+from labelkit.workflows.rounds.networks import load_network, predict_instances
+from labelkit.workflows.rounds.served import as_served, note_on_serving, served
+from labelkit.workflows.rounds.settings import settings_of
+
+Items = Sequence[tuple[Instance, Prediction]]
+
+#: Columns of the CSV, one row for each keypoint.
+COLUMNS = ("image", "instance", "keypoint", "x", "y", "score", "presence")
+
+#: Format -> what such a file of this command holds, and hardly another.
+MARKS = {
+    "coco": '"labelkit_id": ',
+    "csv": rf"\A{','.join(COLUMNS)}\n",
+    "dlc": r"\Ascorer,labelkit-round-",
+}
+
+#: The format that the ending of a file stands for.
+ENDINGS = {".json": "coco", ".csv": "csv"}
+
+
+@dataclass(frozen=True, slots=True)
+class PredictReport(Report):
+    """What was predicted, and where it is.
+
+    Attributes:
+        round: whose network it was.
+        images, instances: pictures that were read, and objects in them.
+        file: the file, and `format` its format; None and "" if none was asked for.
+        notes: what was left out, and what to know of the round, a sentence each.
+        predictions: each object with its prediction.
+    """
+
+    round: int
+    images: int
+    instances: int
+    file: Path | None
+    format: str
+    notes: tuple[str, ...]
+    predictions: Items = field(repr=False)
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        where = f" to {self.file}" if self.file else ""
+        return "\n".join(
+            [
+                f"Round {self.round:03d} predicted {counted(self.instances, 'object')} in "
+                f"{counted(self.images, 'picture')}{where}.",
+                *self.notes,
+            ]
+        )
+
+    def data(self) -> Mapping[str, Any]:
+        """For machines; the predictions themselves are in the file."""
+        names = ("round", "images", "instances", "file", "format", "notes")
+        return {name: getattr(self, name) for name in names}
+
+
+def predict(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    images: Path,
+    boxes: str | None = None,
+    number: int | None = None,
+    output: Path | None = None,
+    form: str | None = None,
+    overwrite: bool = False,
+) -> PredictReport:
+    """Predict the pictures of a folder; the project does not change.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        progress: shows a bar.
+        images: the folder.
+        boxes: a file, "whole-image" or "detect"; None does as the project did.
+        number: of the round whose network predicts; None for the newest complete one.
+        output: file to write; None writes none.
+        form: "coco", "csv" (a row for each keypoint) or "dlc" (DeepLabCut's columns); None goes by
+            the ending of `output`.
+        overwrite: also replace a file that this command did not write.
+
+    Raises:
+        ProjectError: if no round is complete.
+        UsageError: if there is no such round or format, if it is unknown where the objects are, or
+            if another file would be replaced.
+        ImageError: if the folder holds no picture that can be read.
+        FormatError: if the file of boxes cannot be used.
+        CheckpointError: if the round's network cannot be used.
+    """
+    form = _format(form, output)
+    found = complete_round(project, number)
+    choice = boxes or _usual_boxes(project, store)
+    with TemporaryDirectory() as folder:
+        aside = replace(project, root=Path(folder), images_root=images.resolve())
+        if output:
+            for only_read in (project, aside):
+                check_output(output, MARKS[form], only_read, overwrite=overwrite)
+        network, _ = load_network(found.path / "model.safetensors", project.skeleton)
+        with LabelStore.open(f"sqlite:///{folder}/labels.db") as objects:
+            registered = register(
+                aside,
+                objects,
+                progress,
+                labels=(),
+                boxes=choice,
+                skip_unreadable=True,
+                handling=Handling(can_choose=False),
+            )
+            instances = objects.instances()
+        rows = predict_instances(aside, network, settings_of(found), instances, progress)
+        serves = served(found)
+        items = [
+            (instance, as_served(row.prediction, instance, project.skeleton, serves))
+            for row in rows
+            for instance in [instances[row.prediction.instance_id]]
+        ]
+    if output:
+        write_text(output, WRITERS[form](items, project.skeleton, found.plan.number))
+    notes = list(registered.notes)
+    if registered.skipped:
+        what = counted(len(registered.skipped), "unreadable picture")
+        notes.insert(0, f"Left out {what}: {named(registered.skipped)}.")
+    if serving := note_on_serving(found):
+        notes.append(f"note: {serving}")
+    return PredictReport(
+        found.plan.number, registered.images, len(items), output, form, tuple(notes), items
+    )
+
+
+def _format(form: str | None, output: Path | None) -> str:
+    """The format that is asked for by name or ending; "" where no file is.
+
+    Raises:
+        UsageError: if there is none of that name, or the ending stands for none.
+    """
+    if output is None:
+        return ""
+    if form is None and (form := ENDINGS.get(output.suffix.lower())) is None:
+        raise UsageError(
+            f"The ending of {output} names no format; known endings: {', '.join(ENDINGS)}.",
+            f"Name the format: --format {', '.join(WRITERS)}",
+        )
+    if form not in WRITERS:
+        raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(WRITERS)}.")
+    return form
+
+
+def _usual_boxes(project: Project, store: LabelStore) -> str:
+    """Where the project's own boxes came from, if other pictures can get theirs there.
+
+    Raises:
+        UsageError: if the network knows objects in boxes that only people or files gave.
+    """
+    choice = project.options.get("boxes")
+    if choice in BOX_CHOICES:
+        return str(choice)
+    if project.skeleton.name in BUILTIN:
+        return "detect"
+    around = (
+        item
+        for item in store.instances().values()
+        if item.box != Box(0.0, 0.0, float(item.image.width), float(item.image.height))
+    )
+    if next(around, None) is None:
+        return "whole-image"
+    raise UsageError(
+        "This project's network knows objects in their boxes; it cannot find them in a picture.",
+        "Give the boxes: --boxes FILE (COCO), or --boxes whole-image where an object fills it.",
+    )
+
+
+def _coco(items: Items, skeleton: Skeleton, _: int) -> str:
+    poses = [(instance, pre_annotation(found, None, instance.image)) for instance, found in items]
+    return json.dumps(write_coco(poses, skeleton, scores=True), ensure_ascii=False)
+
+
+def _long_csv(items: Items, skeleton: Skeleton, _: int) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for instance, found in items:
+        values = np.column_stack([found.xy, found.pose.score, found.presence])
+        for name, row in zip(skeleton.keypoints, values.tolist(), strict=True):
+            cells = ["" if value != value else repr(value) for value in row]  # NaN: not learned
+            writer.writerow([instance.image.path, instance.id, name, *cells])
+    return text.getvalue()
+
+
+def _deeplabcut(items: Items, skeleton: Skeleton, number: int) -> str:
+    return write_predictions(items, skeleton, f"labelkit-round-{number:03d}")
+
+
+#: Format -> the function that writes it.
+WRITERS: Mapping[str, Callable[[Items, Skeleton, int], str]] = {
+    "coco": _coco,
+    "csv": _long_csv,
+    "dlc": _deeplabcut,
+}

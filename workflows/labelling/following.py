@@ -27,7 +27,7 @@ class Following:
 
     def __init__(self, work: Work) -> None:
         self._work, self._lock = work, Lock()
-        self._round = ""
+        self._round: tuple[str, Skeleton | None] = "", None
         self._opened: tuple[RoundFollower, MapReader] | None = None
         self.is_on = bool(work.project.options.get("follow", True))
 
@@ -57,10 +57,10 @@ class Following:
 
     def _open(self) -> tuple[RoundFollower, MapReader] | None:
         """The newest round's tree and maps; None if it has none."""
-        if self._round != self._work.round:
-            self._round, self._opened = self._work.round, None
-            project = self._work.project
-            path = project.rounds_root / self._round.removeprefix("round-")
+        project = self._work.project
+        if self._round != (self._work.round, project.skeleton):
+            self._round, self._opened = (self._work.round, project.skeleton), None
+            path = project.rounds_root / self._work.round.removeprefix("round-")
             try:
                 follower = RoundFollower(path / "model.safetensors", project.skeleton)
                 maps = MapReader(path / "maps" / "maps.parquet", project.skeleton)

@@ -11,7 +11,7 @@ from PIL import Image as Picture
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.project.images import image_file, open_upright
-from labelkit.project.project import Project
+from labelkit.workflows.labelling.work import Work
 
 #: Long side of what is shown, in pixels; anything larger is scaled down.
 LARGEST = 2560
@@ -39,11 +39,11 @@ class Pictures:
     """JPEG pictures of a project's images; the latest stay in memory. Threads may share it.
 
     Args:
-        project: with the images.
+        work: whose project has the images.
     """
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._lock = Lock()  # one large image is decoded at a time
         self._upright: Callable[[str], Picture.Image] = lru_cache(2)(self._open)
         self._encoded: Callable[[Image, Box | None], bytes] = lru_cache(24)(self._encode)
@@ -62,7 +62,7 @@ class Pictures:
             return self._encoded(image, part)
 
     def _open(self, path: str) -> Picture.Image:
-        return open_upright(image_file(self._project.images_root, path))
+        return open_upright(image_file(self._work.project.images_root, path))
 
     def _encode(self, image: Image, part: Box | None) -> bytes:
         picture = self._upright(image.path)

@@ -14,7 +14,8 @@ from labelkit.workflows.labelling.pictures import close_up
 from labelkit.workflows.labelling.work import Work
 
 #: What annotators are shown, as the journal names it: nothing because the object is in the control
-#: arm, nothing because there is no prediction, a prediction, or the label that counts.
+#: arm, nothing because there is no prediction, a prediction, or the label that counts, with
+#: predictions of keypoints that it leaves unknown.
 CONTROL, NOTHING, PREDICTION, LABEL = "control", "nothing", "prediction", "label"
 
 
@@ -36,12 +37,12 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
     label = pose_of([it for it in entries if it.kind in (KEYPOINTS, WITHDRAWN)], skeleton)
     answer = presence_of([it for it in entries if it.kind != SKIP], skeleton)
     prediction = None if item.control else work.prediction(instance.id)
-    pose: Pose | None = None
-    arm = CONTROL if item.control else NOTHING
+    predicted = None if prediction is None else pre_annotation(prediction, answer, image)
+    pose, arm = predicted, NOTHING if predicted is None else PREDICTION
     if label.known.any():
-        pose, arm = label, LABEL
-    elif prediction is not None:
-        pose, arm = pre_annotation(prediction, answer, image), PREDICTION
+        pose, arm = label if predicted is None else label.completed(predicted), LABEL
+    elif item.control:
+        arm = CONTROL
     known = (answer > UNKNOWN).any()
     present = answer if known or pose is None else pose.visibility
     ticks = [None if code == UNKNOWN else bool(code > ABSENT) for code in present.tolist()]
@@ -57,7 +58,7 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
         "others": [list(other.box) for other in others],
         "reason": item.reason,
         "arm": arm,
-        "round": work.round if arm == PREDICTION else "",
+        "round": "" if predicted is None or label.known.all() else work.round,
         "points": [None] * len(skeleton) if pose is None else _points(pose),
         "ticks": ticks,
         "seen": history[-1].seq if history else 0,

@@ -212,11 +212,14 @@ def _read(document: Mapping[str, Any], skeleton: Skeleton) -> Answer:
         content: dict[str, Any] = {}
     elif kind in (VISIBILITY, KEYPOINTS):
         read = _tick if kind == VISIBILITY else _place
-        content = {name: read(document["content"][name]) for name in skeleton.keypoints}
+        # By the names that the page had, which may be those of before an edit of the skeleton.
+        content = {name: read(value) for name, value in document["content"].items()}
+        if max(skeleton.columns_in(content)) < 0:
+            raise ValueError("no keypoint is answered")
     else:
         raise ValueError(f"kind {kind!r}")
     shown = document["shown"]
-    origins = {name: shown["origins"].get(name, "") for name in skeleton.keypoints}
+    origins = {name: shown["origins"].get(name, "") for name in content}
     if not set(origins.values()) <= set(ORIGINS):
         raise ValueError("an origin is unknown")
     effort: dict[str, float] = {name: _bounded(shown["effort"][name], int) for name in _COUNTS}

@@ -21,8 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from labelkit.domain.colours import keypoint_colours
 from labelkit.domain.geometry import invert_affine
 from labelkit.domain.instance import Box
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import ImageError, InputError, LabelkitError
 from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.store.journal import content_version
 from labelkit.workflows.labelling.following import Following, read_placed
 from labelkit.workflows.labelling.keys import Keys
 from labelkit.workflows.labelling.pictures import Pictures
@@ -116,22 +118,23 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         keys: of the annotators.
         ended: what to do once nothing is left, such as "labelkit retrain".
     """
-    pictures, recording, following = Pictures(work.project), Recording(work), Following(work)
+    pictures, recording, following = Pictures(work), Recording(work), Following(work)
     page = {item.name: item.read_bytes() for item in files(__package__).joinpath("page").iterdir()}
-    maps: dict[str, MapPictures | None] = {}
+    maps: dict[tuple[str, Skeleton], MapPictures | None] = {}
 
     def map_pictures() -> MapPictures | None:
         path = (
             work.project.rounds_root / work.round.removeprefix("round-") / "maps" / "maps.parquet"
         )
-        if work.round and work.round not in maps:
+        opened = work.round, work.project.skeleton
+        if work.round and opened not in maps:
             maps.clear()
-            maps[work.round] = (
+            maps[opened] = (
                 MapPictures(path, work.instances.values(), skeleton=work.project.skeleton)
                 if path.exists()
                 else None
             )
-        return maps.get(work.round)
+        return maps.get(opened)
 
     def file(name: str) -> Response:
         if name not in page:
@@ -151,6 +154,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
                 "project": work.project.name,
                 "mode": work.mode,
                 "annotator": request.scope["annotator"],
+                "skeleton": content_version(skeleton.to_table()),
                 "keypoints": skeleton.keypoints,
                 "links": skeleton.links,
                 "pairs": skeleton.pairs,
@@ -170,9 +174,10 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         def lend() -> dict[str, Any]:
             item = work.next(holder, held)
             left = work.remaining()
+            known = {"left": left, "skeleton": content_version(work.project.skeleton.to_table())}
             if item is None:
-                return {"object": None, "left": left, "next_step": "" if left else ended()}
-            return {"object": question(work, item), "left": left}
+                return {"object": None, "next_step": "" if left else ended(), **known}
+            return {"object": question(work, item), **known}
 
         return JSONResponse(await run_in_threadpool(lend))
 

@@ -12,9 +12,9 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem, queue
 from labelkit.errors import UsageError
-from labelkit.project.project import Project
+from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
-from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN
+from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import QUEUE_FILE, waiting
@@ -45,7 +45,8 @@ def next_mode(project: Project, store: LabelStore) -> Mode:
 class Work:
     """The objects to label, each lent to one annotator at a time. Threads may share it.
 
-    It follows the project: answers that came another way, a new queue, a new round.
+    It follows the project: answers that came another way, a new queue, a new round, another
+    skeleton.
 
     Args:
         project: see `open_project`.
@@ -145,17 +146,29 @@ class Work:
             self._load()
         for recorded in self.store.entries(after=self._head):
             self._head = recorded.seq
-            id_, kind = recorded.entry.instance_id, recorded.entry.kind
-            if kind == WITHDRAWN:
-                self._answered.discard(id_)
-            elif self.mode == "ticks" or kind in (KEYPOINTS, SKIP):
-                self._answered.add(id_)
+            entry = recorded.entry
+            if entry.kind == WITHDRAWN:
+                self._answered.discard(entry.instance_id)
+            elif self._is_answer(entry):
+                self._answered.add(entry.instance_id)
+
+    def _is_answer(self, entry: Entry) -> bool:
+        """Whether it answers what is asked; a page of before an edit knows no new keypoint."""
+        if entry.kind == SKIP:
+            return True
+        is_asked = self.mode == "ticks" or entry.kind == KEYPOINTS
+        return is_asked and min(self.project.skeleton.columns_in(entry.content)) >= 0
 
     def _stamp(self) -> Mapping[str, int]:
-        files = (self.project.root / QUEUE_FILE, *self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
+        root, rounds = self.project.root, self.project.rounds_root.glob(f"*/{ROUND_FILE}")
+        files = (root / PROJECT_FILE, root / QUEUE_FILE, *rounds)
         return {str(path): path.stat().st_mtime_ns for path in files if path.exists()}
 
     def _load(self) -> None:
+        before, self.project = self.project.skeleton, open_project(self.project.root)
+        if self.project.skeleton != before:
+            self.store.renamed = dict(self.project.skeleton.renamed)
+            self._answered.clear()  # they may lack a keypoint now
         snapshot = read_snapshot(self.project, self.store)
         self._know(snapshot.instances)
         self.round, self._predictions = "", dict[str, Prediction]()

@@ -105,7 +105,11 @@ def label(
     key = keys.key_for(name)
     with interrupted_once(), listen("labelkit label", host, port) as (listening, url):
         work = Work(project, store, mode or next_mode(project, store), chosen)
-        app = make_app(work, keys, lambda: next_step(project, store, read_snapshot(project, store)))
+
+        def ended() -> str:
+            return next_step(work.project, store, read_snapshot(work.project, store))
+
+        app = make_app(work, keys, ended)
         address = f"{url}/?key={key}"
         yield Labelling(address, name, work.mode, work.remaining(), app, listening)
 

@@ -29,6 +29,7 @@ from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.store.conflicts import find_conflicts
 from labelkit.workflows.review_and_label.label import invitation
+from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 pytestmark = pytest.mark.server
 
@@ -334,6 +335,25 @@ def test_a_tiff_and_a_photograph_of_24_megapixels_are_shown(tmp_path: Path, open
     page.all_sent()
     sizes += page.ask(loaded)
     assert sorted(map(tuple, sizes)) == [(400, 300), (401, 326), (2560, 1707)]
+
+
+# A skeleton that changes
+
+
+def test_an_open_page_follows_an_edit_of_the_skeleton(tmp_path: Path, open_page: Open):
+    bench = make_bench(tmp_path, pictures=5)
+    page = open_page(bench)
+    edit_skeleton(bench.project, bench.store, add=["navel"])
+    page.press("Enter")
+    page.wait("desk.info.keypoints.length === 5 && desk.object")
+    page.all_sent()
+    assert page.page.locator("#keypoints button").count() == 5
+    page.click((200.0, 140.0))  # the keypoint without a place is selected
+    page.press("Enter")
+    page.all_sent()
+    (_, before), (_, after) = contents(bench)
+    assert before == AS_SHOWN
+    assert near(after["navel"][:2], (200.0, 140.0))
 
 
 # Persons, tabs, and a server that is gone

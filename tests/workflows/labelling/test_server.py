@@ -16,12 +16,17 @@ import pytest
 from builders import stick_skeleton
 from command_line import labelkit
 from labelling import BOX, Bench, bench_of, labelling, make_bench
+from lines import Lines
 from PIL import Image as Picture
 
 from labelkit.domain.instance import Box
 from labelkit.errors import UsageError
+from labelkit.project.project import open_project
+from labelkit.store.journal import Entry
 from labelkit.workflows.labelling.keys import SECRET_FILE, Keys
 from labelkit.workflows.labelling.server import LARGEST_BODY
+from labelkit.workflows.upkeep.images import RELOCATE, images
+from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 KEY_NEEDED = ("/", "/page/main.js", "/page/style.css", "/api/start", "/picture/x", "/map/x/0")
 
@@ -239,3 +244,52 @@ def test_images_are_served_upright_and_reencoded(tmp_path: Path):
         (vast,) = [id_ for id_ in bench.ids if id_.startswith(ids["vast.jpg"])]
         held = tuple(id_ for id_ in bench.ids if id_ != vast)
         assert next_object(client, held=held)["object"]["part"] == [0, 0, 351, 351]
+
+
+def test_an_edited_skeleton_is_served_without_a_restart_and_answers_of_open_pages_come_in(
+    client: httpx.Client, bench: Bench
+):
+    before, first = client.get("/api/start").json(), next_object(client)["object"]
+    edit_skeleton(bench.project, bench.store, add=["navel"], rename={"tail": "rump"})
+    edit_skeleton(open_project(bench.project.root), bench.store, remove=["left_paw"])
+    assert client.post("/api/answer", json=an_answer(first)).status_code == 200
+    (entry,) = bench.entries()
+    assert list(entry.content) == ["nose", "left_paw", "right_paw", "rump"]
+
+    again = next_object(client, held=tuple(bench.ids[1:]))
+    now = client.get("/api/start").json()
+    assert again["skeleton"] == now["skeleton"] != before["skeleton"]
+    assert now["keypoints"] == ["nose", "right_paw", "rump", "navel"]
+    # Its label lacks the new keypoint, so the object is asked about again.
+    assert (again["object"]["instance"], again["object"]["arm"]) == (bench.ids[0], "label")
+    assert again["object"]["points"] == [
+        [200.0, 90.0, 2.0, 1.0],
+        [250.0, 150.0, 2.0, 1.0],
+        [200.0, 210.0, 2.0, 1.0],
+        None,
+    ]
+
+
+def test_what_a_label_leaves_unknown_is_shown_as_predicted(bench: Bench):
+    label = {"nose": [1.0, 2.0, 2], "left_paw": [0, 0, 0]}
+    bench.store.record([Entry(bench.ids[0], "keypoints", label, "test", "1", "1")])
+    with labelling(bench) as page, client_of(page.url) as client:
+        shown = next_object(client)["object"]
+    assert (shown["instance"], shown["arm"]) == (bench.ids[0], "label")
+    assert shown["round"] == "round-000"
+    assert shown["points"] == [
+        [1.0, 2.0, 2.0, 1.0],
+        [0.0, 0.0, 0.0, 1.0],
+        [250.0, 150.0, 2.0, 0.6],
+        [200.0, 210.0, 2.0, 0.8],
+    ]
+
+
+def test_images_are_served_from_where_they_were_moved(client: httpx.Client, bench: Bench):
+    shown = next_object(client)["object"]
+    moved = bench.project.images_root.rename(bench.project.images_root.with_name("moved"))
+    picture = f"/picture/{shown['image']['id']}"
+    assert client.get(picture).status_code == 404
+    images(bench.project, bench.store, Lines(), RELOCATE, [moved])
+    next_object(client)
+    assert client.get(picture).status_code == 200

@@ -193,13 +193,13 @@ class Desk {
     const { visited, current } = this.session;
     const kept = [...visited.slice(-8), current].filter(Boolean).map((object) => ({ ...object, past: [], future: [] }));
     try {
-      sessionStorage.setItem(KEPT, JSON.stringify({ mode: this.mode, kept, hasCurrent: Boolean(current) }));
+      sessionStorage.setItem(KEPT, JSON.stringify({ mode: this.mode, skeleton: this.info.skeleton, kept, hasCurrent: Boolean(current) }));
     } catch { /* full: only the way back after a reload is shorter */ }
   }
 
   #restore() {
-    const { mode, kept, hasCurrent } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
-    if (mode === this.mode && kept?.every((it) => it.item.points.length === this.info.keypoints.length)) {
+    const { mode, skeleton, kept, hasCurrent } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+    if (mode === this.mode && skeleton === this.info.skeleton) {
       this.session.current = hasCurrent ? kept.pop() : null;
       this.session.visited = kept;
     }
@@ -228,7 +228,8 @@ class Desk {
     try {
       while (this.session.upcoming.length < AHEAD || !this.object) {
         const held = [...this.session.held(), ...this.outbox.instances()];
-        const { object, left, next_step } = await post("/api/next", { tab: this.tab, held });
+        const { object, left, next_step, skeleton } = await post("/api/next", { tab: this.tab, held });
+        if (skeleton !== this.info.skeleton) return location.reload(); // it was edited: another page
         this.leftThere = left;
         this.nextStep = next_step ?? "";
         if (!object) break;

@@ -105,16 +105,18 @@ class MapPictures:
         """Whether there is a map of an instance, or of any instance of an image."""
         return id_ in self._reader or id_ in self._of_image
 
-    def place(self, instance_id: str) -> tuple[tuple[int, int], Affine]:
+    def place(self, instance_id: str) -> tuple[tuple[int, int], Affine, list[str]]:
         """Where the response maps and heatmaps of an instance lie.
 
         Returns:
-            their width and height in cells, and (2, 3) from image pixels to cells.
+            their width and height in cells, (2, 3) from image pixels to cells, and which of the
+            two kinds there are.
         """
         with self._lock:
             maps = self._maps(instance_id)
         height, width = maps.read.shape[1:]
-        return (width, height), np.reshape(maps.crop, (2, 3))
+        kinds = [kind for kind in (RESPONSE, HEATMAP) if getattr(maps, kind).size]
+        return (width, height), np.reshape(maps.crop, (2, 3)), kinds
 
     def get(self, kind: str, keypoint: int, id_: str) -> bytes:
         """A map over an instance's crop, or, for an image's id, over the image.

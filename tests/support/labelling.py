@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 
 import numpy as np
 from builders import stick_skeleton, write_picture
+from mongo import missing
+from numpy.typing import ArrayLike
 
 from labelkit.domain.instance import Box
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import Pose, human_pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.domain.skeleton import Skeleton
+from labelkit.formats.coco import skeleton_of_coco
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
@@ -31,6 +35,8 @@ from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.review_and_label.label import Labelling, label
 from labelkit.workflows.rounds.queue_file import write_queue
+
+DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 SIZE_WH = (400, 300)
 BOX = Box(100.0, 75.0, 200.0, 150.0)
@@ -75,27 +81,32 @@ def bench_of(
     *,
     predicted: bool = True,
     control: Sequence[int] = (),
-    box: Box = BOX,
-    places: np.ndarray | None = None,
-    confidence: Sequence[float] | None = None,
+    box: Box | Mapping[str, Box] = BOX,
+    places: ArrayLike | Mapping[str, ArrayLike] = PLACES,
+    confidence: ArrayLike = CONFIDENCE,
 ) -> Bench:
-    """The same of the images in folder/frames."""
+    """The same of the images in folder/frames; box and places perhaps by their paths."""
     project = create_project(folder / "project", folder / "frames", skeleton, seed=7)
     store = open_store(project)
     images = scan_images(folder / "frames").images
+    paths = [image.path for image in images]
+    boxes = box if isinstance(box, Mapping) else dict.fromkeys(paths, box)
+    xy = places if isinstance(places, Mapping) else dict.fromkeys(paths, places)
     store.add_images(images)
-    ids = [
-        made.id
+    new = [
+        NewInstance(image, it, "given", it.w * it.h)
         for image in images
-        for made in store.add_instances([NewInstance(image, box, "given", box.w * box.h)])
+        for it in [boxes[image.path]]
     ]
+    ids = [made.id for made in store.add_instances(new)]
     if predicted:
         path = begin_round(project, RoundPlan(0, "location-free", (), 0.0, store.head(), {}, 0))
         count = len(skeleton)
-        xy = np.array(PLACES) if places is None else places
-        scores = CONFIDENCE if confidence is None else confidence
-        pose = Pose(xy, np.full(count, 2), np.array(scores))
-        rows = [Prediction(id_, pose, np.full(count, 0.9), 0.5) for id_ in ids]
+        shown, present = np.full(count, 2), np.full(count, 0.9)
+        rows = [
+            Prediction(id_, Pose(np.array(xy[path]), shown, np.array(confidence)), present, 0.5)
+            for id_, path in zip(ids, paths, strict=True)
+        ]
         write_predictions(path / "predictions.parquet", rows, skeleton)
         finish_round(path, {})
         write_queue(project, [QueueItem(id_, "unsure", i in control) for i, id_ in enumerate(ids)])
@@ -118,33 +129,61 @@ def labelling(bench: Bench, **options: Any) -> Iterator[Labelling]:
             assert not thread.is_alive()
 
 
+#: Imports what `labelkit label` needs, then forks a process for each line that it reads: as new as
+#: one from a terminal, but there in a fifth of a second.
+NURSERY = """
+import os, sys
+import labelkit.workflows.review_and_label.label
+from labelkit.cli.app import main
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        main()
+    print(child, flush=True)
+    os.waitpid(child, 0)
+"""
+
+
 class Process:
     """`labelkit label` in a process of its own, which can be killed at any moment."""
 
     def __init__(self, project: Project, port: int, *options: str) -> None:
-        self._command = [
-            *(sys.executable, "-c", "from labelkit.cli.app import main; main()", "label"),
-            *("--project", str(project.root)),
-            *("--port", str(port), "--as", "anna", "--json", *options),
-        ]
+        self._nursery = subprocess.Popen(
+            [
+                *(sys.executable, "-c", NURSERY, "label", "--project", str(project.root)),
+                *("--port", str(port), "--as", "anna", "--json", *options),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._child: int | None = None
+
+    def __enter__(self) -> Process:
         self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._nursery.communicate()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        lines = []
-        for line in self._process.stdout:
-            lines.append(line)
-            if line.rstrip() == "}":
-                break
-        assert lines, self._process.stderr.read() if self._process.stderr else ""
-        self.url: str = json.loads("".join(lines))["url"]
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write("\n")
+        self._nursery.stdin.flush()
+        lines: list[str] = []
+        while "}\n" not in lines or not any(line.strip().isdigit() for line in lines):
+            lines.append(self._nursery.stdout.readline())
+            assert lines[-1], "labelkit label has ended"
+        self._child = int(next(line for line in lines if line.strip().isdigit()))
+        document = "".join(line for line in lines if not line.strip().isdigit())
+        self.url: str = json.loads(document)["url"]
 
     def kill(self) -> None:
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.communicate()
+        if self._child is not None:
+            os.kill(self._child, signal.SIGKILL)
+            self._child = None
 
 
 class Page:
@@ -198,6 +237,44 @@ class Page:
 
     def chip(self, k: int) -> None:
         self.page.locator(f"#keypoints button[data-k='{k}']").click()
+
+
+def photographs(
+    folder: Path, name: str, count: int, *, control: Sequence[int] = (), away: float = 0.0
+) -> tuple[Bench, list[Pose]]:
+    """A bench of photographs, predicted where people placed the keypoints; without them, skip.
+
+    Args:
+        folder: gets frames/ and project/.
+        name: of a COCO set below LABELKIT_DATA (default: ../shared/data), such as "lspet".
+        count: of photographs, the first ones.
+        control: numbers of those that are asked about without a prediction.
+        away: pixels by which each prediction is too far to the right.
+
+    Returns:
+        the bench, and what people say of each of its objects.
+    """
+    source = DATA / name / "train"
+    if not source.is_dir():
+        missing(f"{source} does not exist; set LABELKIT_DATA")
+    coco = json.loads((source / "keypoints.json").read_text("utf-8"))
+    skeleton = skeleton_of_coco(coco, str(source))[0]
+    rows = {row["image_id"]: row for row in coco["annotations"]}
+    (folder / "frames").mkdir()
+    boxes, poses = {}, {}
+    for image in coco["images"][:count]:
+        path, row = image["file_name"], rows[image["id"]]
+        shutil.copy(source / "images" / path, folder / "frames" / path)
+        keypoints = np.reshape(row["keypoints"], (-1, 3)).astype(float)
+        boxes[path] = Box(*map(float, row["bbox"]))
+        poses[path] = human_pose(keypoints[:, :2], keypoints[:, 2].astype(int))
+    places = {path: pose.xy + np.array([away, 0.0]) for path, pose in poses.items()}
+    confidence = np.linspace(0.9, 0.5, len(skeleton))
+    bench = bench_of(
+        folder, skeleton, control=control, box=boxes, places=places, confidence=confidence
+    )
+    instances = bench.store.instances()
+    return bench, [poses[instances[id_].image.path] for id_ in bench.ids]
 
 
 @contextmanager

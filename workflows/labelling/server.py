@@ -23,7 +23,7 @@ from labelkit.domain.geometry import invert_affine
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import ImageError, InputError, LabelkitError
-from labelkit.project.response_pictures import RESPONSE, MapPictures
+from labelkit.project.response_pictures import MapPictures
 from labelkit.store.journal import content_version
 from labelkit.workflows.labelling.following import Following, read_placed
 from labelkit.workflows.labelling.keys import Keys
@@ -151,6 +151,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         skeleton = work.project.skeleton
         return JSONResponse(
             {
+                "id": work.project.id,
                 "project": work.project.name,
                 "mode": work.mode,
                 "annotator": request.scope["annotator"],
@@ -224,18 +225,17 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
     async def map_place(request: Request) -> Response:
         id_, shown = request.path_params["instance"], await run_in_threadpool(map_pictures)
         if shown is None or id_ not in shown:
-            return JSONResponse({"size": None})
-
-        size_wh, to_cells = await run_in_threadpool(shown.place, id_)
+            return JSONResponse({"kinds": [], "size": [0, 0], "to_image": [0] * 6})
+        size_wh, to_cells, kinds = await run_in_threadpool(shown.place, id_)
         to_image = invert_affine(to_cells).ravel().tolist()
-        return JSONResponse({"size": size_wh, "to_image": to_image})
+        return JSONResponse({"kinds": kinds, "size": size_wh, "to_image": to_image})
 
     async def map_picture(request: Request) -> Response:
         shown = await run_in_threadpool(map_pictures)
         if shown is None:
             raise RequestError("The round has no response maps.", 404)
-        keypoint, id_ = request.path_params["keypoint"], request.path_params["instance"]
-        content = await run_in_threadpool(shown.get, RESPONSE, keypoint, id_)
+        kind, keypoint, id_ = (request.path_params[it] for it in ("kind", "keypoint", "instance"))
+        content = await run_in_threadpool(shown.get, kind, keypoint, id_)
         return Response(content, media_type="image/png")
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -259,7 +259,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         ("/api/settings", "POST", settings),
         ("/picture/{image}", "GET", picture),
         ("/map/{instance}", "GET", map_place),
-        ("/map/{instance}/{keypoint:int}", "GET", map_picture),
+        ("/map/{instance}/{kind}/{keypoint:int}", "GET", map_picture),
     ]
     return Starlette(
         routes=[Route(path, call, methods=[method]) for path, method, call in endpoints],

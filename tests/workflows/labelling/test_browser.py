@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,9 @@ from labelkit.workflows.review_and_label.label import invitation
 from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 pytestmark = pytest.mark.server
+
+#: LABELKIT_LONG=1 kills more often.
+KILLS = 100 if os.environ.get("LABELKIT_LONG") else 30
 
 NOSE, LEFT, RIGHT, TAIL = stick_skeleton().keypoints
 AS_SHOWN = {
@@ -302,6 +306,73 @@ def test_names_with_html_in_them_are_text(tmp_path: Path, open_page: Open):
     assert bench.entries()[0].annotator == "<i>anna</i>"
 
 
+def test_a_drawn_object_that_is_deleted_or_undone_leaves_nothing(tmp_path: Path, open_page: Open):
+    bench = make_bench(tmp_path)
+    page = open_page(bench)
+    page.press("d")
+    page.drag((110.0, 80.0), (180.0, 160.0))
+    page.press("Delete", "Enter")
+    assert page.instance == bench.ids[0]
+    page.press("d")
+    page.drag((110.0, 80.0), (111.0, 81.0))  # too small
+    page.press("d")
+    page.drag((110.0, 80.0), (180.0, 160.0))
+    page.press("Control+z")
+    page.press("b")
+    page.drag((300.0, 225.0), (310.0, 235.0))
+    page.drag((310.0, 235.0), (100.0, 75.0))  # nothing would be left of it
+    assert min(page.ask("desk.object.now.box")[2:]) >= 4
+    page.press("Control+z", "Control+z")
+    assert page.ask("desk.object.now.box") == list(BOX)
+    page.press("Enter")
+    page.all_sent()
+    assert contents(bench) == [(bench.ids[0], AS_SHOWN)]
+    assert len(bench.store.instances()) == 3
+
+
+def test_with_keys_alone_a_keypoint_without_a_place_starts_in_the_middle(
+    tmp_path: Path, open_page: Open
+):
+    bench = make_bench(tmp_path, control=[0])
+    page = open_page(bench)
+    page.press("Shift+ArrowLeft", "ArrowDown", " ", "x", "x", "Enter", "Enter")
+    page.all_sent()
+    ((_, content),) = contents(bench)
+    assert content == {NOSE: [190, 151, 2], LEFT: [0, 0, 0], RIGHT: [0, 0, 0], TAIL: [0, 0, 0]}
+
+
+def test_a_pinch_zooms_and_moves_no_keypoint(tmp_path: Path, browser: Any):
+    bench = make_bench(tmp_path)
+    with labelling(bench) as served:
+        context = browser.new_context(has_touch=True, viewport={"width": 1280, "height": 800})
+        page = Page(context.new_page()).open(served.url)
+        fingers = context.new_cdp_session(page.page)
+
+        def touch(kind: str, *places: tuple[float, float]) -> None:
+            points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        x, y = page.at(PLACES[0])
+        before = page.ask("desk.stage.zoom")
+        touch("touchStart", (x, y))
+        touch("touchMove", (x + 20, y))  # the first finger is on the nose
+        touch("touchStart", (x + 20, y), (x + 120, y))
+        touch("touchMove", (x + 20, y), (x + 220, y))
+        touch("touchEnd")
+        assert page.ask("desk.stage.zoom") == pytest.approx(2 * before, rel=0.01)
+        assert page.ask("desk.object.now.points[0]") == [*PLACES[0], 2]
+        (x, y), (to_x, to_y) = page.at(PLACES[0]), page.at((190.0, 95.0))
+        touch("touchStart", (x, y))
+        touch("touchMove", (to_x, to_y))
+        touch("touchEnd")
+        page.button("next")
+        page.all_sent()
+        context.close()
+    ((_, content),) = contents(bench)
+    assert near(content[NOSE], (190, 95))
+    assert content | {NOSE: AS_SHOWN[NOSE]} == AS_SHOWN
+
+
 @pytest.mark.parametrize("count", [30, 68])
 def test_many_keypoints_are_all_listed_and_drawn(tmp_path: Path, open_page: Open, count: int):
     skeleton = make_skeleton("many", [f"point {k}" for k in range(count)])
@@ -364,21 +435,20 @@ def test_two_annotators_get_different_objects_and_a_stale_answer_becomes_a_confl
 ):
     bench = make_bench(tmp_path, pictures=6)
     port = free_port()
-    server = Process(bench.project, port)
-    anna, bert = person().open(server.url), person()
-    bert.open(invitation(bench.project, "bert", "127.0.0.1", port))
-    assert anna.ask("desk.session.held()") == bench.ids[:3]
-    assert bert.ask("desk.session.held()") == bench.ids[3:]
-    server.kill()
-    server.start()  # it has forgotten who had what
-    other = person().open(invitation(bench.project, "carl", "127.0.0.1", port))
-    assert other.instance == bench.ids[0]
-    other.press("x", "Enter")
-    other.all_sent()
-    anna.press("ArrowLeft", "Enter")
-    anna.all_sent()
-    assert "carl" in anna.page.locator("#message").inner_text()
-    server.kill()
+    with Process(bench.project, port) as server:
+        anna, bert = person().open(server.url), person()
+        bert.open(invitation(bench.project, "bert", "127.0.0.1", port))
+        assert anna.ask("desk.session.held()") == bench.ids[:3]
+        assert bert.ask("desk.session.held()") == bench.ids[3:]
+        server.kill()
+        server.start()  # it has forgotten who had what
+        other = person().open(invitation(bench.project, "carl", "127.0.0.1", port))
+        assert other.instance == bench.ids[0]
+        other.press("x", "Enter")
+        other.all_sent()
+        anna.press("ArrowLeft", "Enter")
+        anna.all_sent()
+        assert "carl" in anna.page.locator("#message").inner_text()
     (conflict,) = find_conflicts(bench.store)
     assert (conflict.ours.annotator, conflict.theirs.annotator) == ("carl", "anna")
 
@@ -398,37 +468,41 @@ def test_while_the_server_is_gone_answers_are_kept_and_sent_once_it_is_back(
     tmp_path: Path, person: Callable[[], Page]
 ):
     bench = make_bench(tmp_path, pictures=4)
-    server = Process(bench.project, free_port())
-    page = person().open(server.url)
-    server.kill()
-    page.press("Enter", "x", "Enter")
-    page.page.locator("#connection:not([hidden])").wait_for()
-    with pytest.raises(Exception, match="ERR_CONNECTION_REFUSED"):
-        page.page.reload()  # not even the page is there: what was done is in the browser
-    server.start()
-    page.page.goto(server.url)
-    page.wait("desk.outbox.keys().length === 0")
-    server.kill()
+    with Process(bench.project, free_port()) as server:
+        page = person().open(server.url)
+        server.kill()
+        page.press("Enter", "x", "Enter")
+        page.page.locator("#connection:not([hidden])").wait_for()
+        with pytest.raises(Exception, match="ERR_CONNECTION_REFUSED"):
+            page.page.reload()  # not even the page is there: what was done is in the browser
+        server.start()
+        page.page.goto(server.url)
+        page.all_sent()
     assert [id_ for id_, _ in contents(bench)] == bench.ids[:2]
 
 
 def test_a_server_killed_between_any_two_actions_loses_and_doubles_nothing(
     tmp_path: Path, person: Callable[[], Page]
 ):
-    bench = make_bench(tmp_path, pictures=10)
-    server = Process(bench.project, free_port())
-    page = person().open(server.url)
+    bench = make_bench(tmp_path, pictures=KILLS // 2)
     rng = np.random.default_rng(0)
-    for _ in bench.ids:
-        id_ = page.instance
-        for key in ("ArrowLeft", "x", "Enter"):
-            if rng.random() < 0.34:
+    actions = [("ArrowLeft",), ("x",), ("Enter",)]
+    killed = sorted(rng.choice(len(bench.ids) * len(actions), KILLS, replace=False).tolist())
+    with Process(bench.project, free_port()) as server:
+        page = person().open(server.url)
+        for number in range(len(bench.ids) * len(actions)):
+            id_, key = page.instance, actions[number % 3]
+            if number in killed:
                 server.kill()
+            if number in killed[::2]:
                 server.start()
-            page.press(key)
-        page.wait(f"desk.object?.item.instance !== {id_!r}")
-        page.wait("desk.object || desk.leftThere === 0")
-    page.all_sent()
-    server.kill()
+            page.press(*key)
+            if number in killed[1::2]:
+                server.start()
+            if key == ("Enter",):
+                page.ask("desk.outbox.flush()")
+                page.wait(f"desk.object?.item.instance !== {id_!r}")
+                page.wait("desk.object || desk.leftThere === 0")
+        page.all_sent()
     expected = AS_SHOWN | {LEFT: [0, 0, 0]}
     assert contents(bench) == [(id_, expected) for id_ in bench.ids]

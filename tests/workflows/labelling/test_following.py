@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from builders import stick_skeleton
 from labelling import BOX, PLACES, Bench, Page, chromium_page, labelling, make_bench
 from mongo import chromium
+from PIL import Image as Picture
 from torch import nn
 
 from labelkit.domain.geometry import apply_affine
@@ -89,6 +91,36 @@ def test_without_a_tree_nothing_follows(tmp_path: Path):
 def test_a_malformed_pose_is_refused(rows: Any):
     with pytest.raises(RequestError):
         read_placed(rows, SKELETON)
+
+
+@pytest.mark.server
+def test_on_the_page_h_shows_the_response_map_then_the_heatmap_of_the_keypoint(
+    bench: Bench, browser: Any
+):
+    with labelling(bench) as served:
+        page = Page(browser.new_page()).open(served.url)
+        maps = f"/map/{bench.ids[0]}"
+
+        def shows(*hrefs: str) -> bool:
+            shown = (
+                "[...document.querySelectorAll('.map image')].map((it) => it.getAttribute('href'))"
+            )
+            page.wait(f"JSON.stringify({shown}) === JSON.stringify({list(hrefs)})")
+            return True
+
+        page.press("h")
+        assert shows(f"{maps}/response/1")
+        page.press("Tab")
+        assert shows(f"{maps}/response/2")
+        page.press("h")
+        assert shows(f"{maps}/heatmap/2")
+        page.press("h")
+        assert shows()
+        answer = page.page.request.get(served.url.partition("?")[0] + f"{maps[1:]}/heatmap/2")
+        with Picture.open(io.BytesIO(answer.body())) as picture:
+            assert (picture.format, picture.size) == ("PNG", SIZE)
+        assert page.errors == []
+        page.page.close()
 
 
 @pytest.mark.server

@@ -28,7 +28,14 @@ from labelkit.workflows.labelling.server import LARGEST_BODY
 from labelkit.workflows.upkeep.images import RELOCATE, images
 from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
-KEY_NEEDED = ("/", "/page/main.js", "/page/style.css", "/api/start", "/picture/x", "/map/x/0")
+KEY_NEEDED = (
+    "/",
+    "/page/main.js",
+    "/page/style.css",
+    "/api/start",
+    "/picture/x",
+    "/map/x/response/0",
+)
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ function step(object, by) {
 }
 
 function nudge(object, dx, dy) {
-  const k = selected(object), point = object.now.points[k], { width, height } = object.item.image;
-  if (!point || point[2] === ABSENT) return false;
+  const k = selected(object), { width, height } = object.item.image, [left, top, w, h] = object.now.box;
+  const point = object.now.points[k] ?? [left + w / 2, top + h / 2, VISIBLE]; // a first key puts it there
+  if (point[2] === ABSENT) return false;
   const x = Math.min(Math.max(point[0] + dx, 0), width), y = Math.min(Math.max(point[1] + dy, 0), height);
   setPoint(object, k, [x, y, point[2]]);
 }
@@ -77,16 +78,17 @@ export function toggle(object, k) {
 
 /**
  * Commands by name: what they do to an object, and how they are called.
- * keys: as in KeyboardEvent.key, with "Shift+" and "Ctrl+" in front; button: the text of its button.
+ * keys: as in KeyboardEvent.key, with "Shift+" and "Ctrl+" in front; button: the text of its button;
+ * always: also while there is no object.
  */
 export function commands(mode, info, desk) {
   const both = {
     next: { keys: ["Enter"], button: mode === "ticks" ? "Go on" : "Accept all", help: "Accept and go on to the next object", run: () => desk.goOn() },
-    undo: { keys: mode === "ticks" ? ["Backspace", "Ctrl+z"] : ["Ctrl+z"], button: "Undo", help: "Undo; also on the object before", run: () => desk.undo() },
+    undo: { keys: mode === "ticks" ? ["Backspace", "Ctrl+z"] : ["Ctrl+z"], always: true, button: "Undo", help: "Undo; also on the object before", run: () => desk.undo() },
     redo: { keys: ["Ctrl+y", "Ctrl+Shift+Z"], button: "Redo", help: "Redo", run: () => desk.redo() },
     whole: { keys: ["f"], button: "Whole", help: "Whole image, and back to the object", run: () => desk.stage.fit(!desk.stage.whole) },
     gone: { keys: mode === "ticks" ? ["Delete"] : ["Delete", "Backspace"], button: "No object", help: "Delete the box: there is no object, or it cannot be labelled", run: (object) => change(object, { gone: !object.now.gone }) },
-    help: { keys: ["?"], help: "This list", run: () => desk.help() },
+    help: { keys: ["?"], always: true, help: "This list", run: () => desk.help() },
   };
   if (mode === "ticks") {
     return {
@@ -103,14 +105,14 @@ export function commands(mode, info, desk) {
   ]));
   return {
     ...both,
-    accept: { keys: [" "], button: "Next", help: "Accept the keypoint, or skip one without a place; on to the next unsure one", run: accept },
+    accept: { keys: [" "], button: "Accept", help: "Accept the keypoint, or skip one without a place; on to the next unsure one", run: accept },
     occluded: { keys: ["o"], button: "Occluded", help: "Occluded: it has a place, but cannot be seen", run: occluded },
     absent: { keys: ["x"], button: "Absent", help: "Absent: it has no place in this image", run: absent },
     swap: { keys: ["s"], button: "Swap", help: "Swap it with its left or right partner", run: (object) => swapOne(object, info.pairs) },
     swapAll: { keys: ["Shift+S"], button: "Swap all", help: "Swap left and right of the whole pose", run: (object) => swap(object, info.pairs) },
     back: { keys: ["r"], button: "Put back", help: "Put back the keypoints that followed", run: unfollow },
     follow: { keys: ["g"], button: "Follow", help: "Others follow the keypoints that you place, or stay", run: () => desk.toggleFollow() },
-    map: { keys: ["h"], button: "Map", help: "Response map of the keypoint", run: () => desk.toggleMap() },
+    map: { keys: ["h"], button: "Map", help: "Response map of the keypoint; again for its heatmap", run: () => desk.nextMap() },
     box: { keys: ["b"], button: "Edit box", help: "Move the box, or resize it at a corner", run: () => desk.useTool("box") },
     draw: { keys: ["d"], button: "New object", help: "Draw the box of an object that has none", run: () => desk.useTool("draw") },
     later: { keys: ["Tab"], help: "Select the next keypoint", run: (object) => step(object, 1) },

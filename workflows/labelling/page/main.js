@@ -6,25 +6,30 @@ import { ABSENT, OCCLUDED, Session, answerOf, begin, change, follow, lookOrder, 
 import { Stage } from "./stage.js";
 
 const AHEAD = 2; // objects that are fetched before they are needed
-const KEPT = "labelkit-desk", TAB = "labelkit-tab";
+const LEAST = 4; // pixels of the sides of a box
+const RENEW_S = 60, LEASE_S = 600; // of the lease; the server ends it
+const MAPS = { response: "Response map", heatmap: "Heatmap: what the prediction was read from" };
+const TAB = "labelkit-tab";
 const byId = (id) => document.getElementById(id);
 const PLAIN_KEYS = new Set(["Shift", "Control", "Alt", "Meta", "CapsLock"]);
 
 class Desk {
   session = new Session();
-  map = false;
+  map = null; // the kind of map that is shown over the picture
+  maps = new WeakMap(); // where those of each object lie
   warned = null; // the state about which the annotator was asked
   fetching = false;
   nextStep = "";
-  last = performance.now();
-  renewed = 0;
+  last = Date.now();
 
   constructor(info) {
     this.info = info;
     this.mode = info.mode;
     this.tab = sessionStorage.getItem(TAB) ?? newId();
     sessionStorage.setItem(TAB, this.tab);
-    this.outbox = new Outbox((state, detail) => this.#reported(state, detail));
+    const owner = `${info.id}/${encodeURIComponent(info.annotator)}`;
+    this.kept = `labelkit-desk/${owner}`;
+    this.outbox = new Outbox(owner, (state, detail) => this.#reported(state, detail));
     this.stage = new Stage(info, {
       click: (xy, k) => this.#clicked(xy, k),
       context: (k) => this.#do(() => select(this.object, k)),
@@ -32,6 +37,7 @@ class Desk {
       box: (box, done) => this.#boxed(box, done),
       drawn: (box) => this.#drawn(box),
       act: (kind) => this.#count(kind),
+      dropped: () => this.#dropped(),
     });
     this.commands = commands(this.mode, info, this);
     this.keys = {};
@@ -41,7 +47,7 @@ class Desk {
     this.#restore();
     this.outbox.flush();
     this.#fill();
-    setInterval(() => this.#renew(), 60_000);
+    setInterval(() => this.#renew(), RENEW_S * 1000);
   }
 
   get object() {
@@ -83,9 +89,14 @@ class Desk {
     change(object, { ticks: before.now.ticks.slice(), gone: before.now.gone });
   }
 
-  async toggleMap() {
-    this.map = !this.map;
-    await this.#showMap();
+  /** None, the response map, the heatmap where there is one, none. */
+  async nextMap() {
+    const kinds = (await this.#mapOf(this.object))?.kinds ?? [];
+    if (!this.map && !kinds.length) return this.say(this.object?.item.arm === "prediction"
+      ? "There is no map of this object." : "No prediction is shown for this object, and so no map.");
+    this.map = kinds[kinds.indexOf(this.map) + 1] ?? null;
+    this.#changed();
+    this.say(this.map ? MAPS[this.map] : "");
   }
 
   toggleFollow() {
@@ -132,8 +143,8 @@ class Desk {
     });
   }
 
-  #boxed(box, done) {
-    if (box[2] < 2 || box[3] < 2) return;
+  #boxed(given, done) {
+    const box = given[2] < LEAST || given[3] < LEAST ? this.object.now.box : given;
     this.#live(done, () => change(this.object, { box }), () => (this.object.now.box = box));
   }
 
@@ -148,17 +159,24 @@ class Desk {
     } else this.stage.draw();
   }
 
+  #dropped() {
+    if (!this.dragging) return;
+    this.dragging = false;
+    this.object.now = this.object.past.pop();
+    this.#changed();
+  }
+
   #drawn(box) {
     this.stage.tool = "";
-    if (box[2] < 4 || box[3] < 4) return this.say("This box is too small.");
+    if (box[2] < LEAST || box[3] < LEAST) return this.#do(() => "This box is too small.");
     this.#do(() => this.session.draw(box, this.info.keypoints.length));
     this.#begun();
   }
 
   // Doing, counting, remembering
 
-  #do(run) {
-    if (!this.object && run !== this.commands.undo.run) return;
+  #do(run, always = false) {
+    if (!this.object && !always) return;
     const before = this.object?.now, object = this.object;
     const said = run(this.object);
     this.say(typeof said === "string" ? said : "");
@@ -174,14 +192,15 @@ class Desk {
 
   /** Attention: the time since the last sign of life, pauses cut short. */
   #attend() {
-    const now = performance.now(), { effort } = this.object ?? {};
-    if (effort) effort.attention_s += Math.min((now - this.last) / 1000, this.info.idle_s);
+    const now = Date.now(), pause_s = Math.max(now - this.last, 0) / 1000, { effort } = this.object ?? {};
+    if (effort) effort.attention_s += Math.min(pause_s, this.info.idle_s);
     this.last = now;
+    if (pause_s > RENEW_S) this.#renew();
   }
 
   #begun() {
     const { object } = this;
-    this.last = performance.now();
+    this.last = Date.now();
     if (object && this.mode === "keypoints" && !object.past.length && !object.sent) select(object, lookOrder(object)[0]);
     this.#changed();
   }
@@ -193,12 +212,12 @@ class Desk {
     const { visited, current } = this.session;
     const kept = [...visited.slice(-8), current].filter(Boolean).map((object) => ({ ...object, past: [], future: [] }));
     try {
-      sessionStorage.setItem(KEPT, JSON.stringify({ mode: this.mode, skeleton: this.info.skeleton, kept, hasCurrent: Boolean(current) }));
+      sessionStorage.setItem(this.kept, JSON.stringify({ mode: this.mode, skeleton: this.info.skeleton, kept, hasCurrent: Boolean(current) }));
     } catch { /* full: only the way back after a reload is shorter */ }
   }
 
   #restore() {
-    const { mode, skeleton, kept, hasCurrent } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+    const { mode, skeleton, kept, hasCurrent } = JSON.parse(sessionStorage.getItem(this.kept) ?? "{}");
     if (mode === this.mode && skeleton === this.info.skeleton) {
       this.session.current = hasCurrent ? kept.pop() : null;
       this.session.visited = kept;
@@ -206,18 +225,23 @@ class Desk {
     this.#changed();
   }
 
+  /** Where the maps of an object lie, and which there are; none where no prediction is shown. */
+  #mapOf(object) {
+    if (object?.item.arm !== "prediction") return null;
+    const load = () => fetch(`/map/${encodeURIComponent(object.item.instance)}`)
+      .then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+    if (!this.maps.has(object)) this.maps.set(object, load());
+    return this.maps.get(object);
+  }
+
   async #showMap() {
-    if (!this.object) return;
-    const k = this.map && this.mode === "keypoints" ? this.object.now.selected : null;
-    if (k !== null && this.object.item.arm !== "prediction") {
-      this.stage.showMap(null);
-      this.mapShown = null;
-      return this.say("No prediction is shown for this object, and so no response map.");
-    }
-    const wanted = `${this.object.item.instance} ${k}`;
-    if (wanted === this.mapShown) return;
-    this.mapShown = wanted;
-    if (!(await this.stage.showMap(k).catch(() => false)) && k !== null) this.say("There is no response map of this object.");
+    const { object, map } = this, k = object?.now.selected;
+    const place = map && object && (await this.#mapOf(object));
+    if (this.object !== object || this.map !== map || object?.now.selected !== k) return;
+    const href = place?.kinds.includes(map) ? `/map/${encodeURIComponent(object.item.instance)}/${map}/${k}` : "";
+    if (href === this.mapShown && (this.stage.map || !href)) return;
+    this.mapShown = href;
+    this.stage.showMap(href, place ?? undefined);
   }
 
   // The server
@@ -253,7 +277,7 @@ class Desk {
 
   async #renew() {
     const id = this.object?.item.instance;
-    if (!id || performance.now() - this.last > 600_000) return;
+    if (!id || Date.now() - this.last > LEASE_S * 1000) return;
     const { mine } = await post("/api/lease", { tab: this.tab, instance: id }).catch(() => ({ mine: true }));
     if (!mine && this.object?.item.instance === id)
       this.say("Another annotator, or another tab, has this object now. If both answer, it becomes a conflict.", true);
@@ -314,7 +338,7 @@ class Desk {
     for (const [name, { button, keys, help }] of Object.entries(this.commands)) {
       if (!button) continue;
       const made = document.createElement("button"), key = document.createElement("kbd");
-      key.textContent = shownKey(keys[0]);
+      key.textContent = shownKey(keys[0]).replace("Shift+", "⇧");
       made.dataset.do = name;
       made.title = help;
       made.append(button, key);
@@ -362,7 +386,7 @@ class Desk {
     this.buttons.gone.classList.toggle("on", now.gone);
     for (const tool of ["box", "draw"]) this.buttons[tool]?.classList.toggle("on", this.stage.tool === tool);
     this.buttons.follow?.classList.toggle("on", this.info.follow);
-    this.buttons.map?.classList.toggle("on", this.map);
+    this.buttons.map?.classList.toggle("on", this.map !== null);
   }
 
   // Keys and buttons
@@ -381,6 +405,7 @@ class Desk {
 
   #key(event) {
     if (byId("help").open || PLAIN_KEYS.has(event.key)) return;
+    if (this.dragging) return event.preventDefault();
     const control = event.ctrlKey || event.metaKey;
     const letter = event.key.length === 1;
     const shift = event.shiftKey && (!letter || event.key.toLowerCase() !== event.key.toUpperCase());
@@ -425,12 +450,13 @@ class Desk {
 
   #run(name) {
     if (name.startsWith("chip ")) return this.#do(() => toggle(this.object, Number(name.slice(5))));
-    this.#do(this.commands[name].run);
+    const { run, always } = this.commands[name];
+    this.#do(run, always);
   }
 }
 
-const NAMES = { " ": "Space", Backspace: "⌫", Enter: "⏎", Delete: "Del" };
-const shownKey = (key) => NAMES[key] ?? key.replace("Shift+", "⇧");
+const NAMES = { " ": "Space", Delete: "Del", "Ctrl+z": "Ctrl+Z", "Ctrl+y": "Ctrl+Y" };
+const shownKey = (key) => NAMES[key] ?? key;
 
 async function open() {
   const answer = await fetch("/api/start");

@@ -1,6 +1,5 @@
 // Answers on their way to the server: kept in the browser until it has them, sent in order, once.
 
-const PREFIX = "labelkit-answer-", REFUSED = "labelkit-refused-";
 const RETRY_MS = [500, 1000, 2000, 4000];
 
 export class Refused extends Error {
@@ -27,15 +26,20 @@ export class Outbox {
   #sending = false;
   #failures = 0;
 
-  /** @param {(state: string, detail?: object) => void} report "sent", "offline", "refused", "locked" */
-  constructor(report) {
+  /**
+   * @param owner project and annotator: a browser may hold answers of several
+   * @param {(state: string, detail?: object) => void} report "sent", "offline", "refused", "locked"
+   */
+  constructor(owner, report) {
+    this.prefix = `labelkit-answer/${owner}/`;
+    this.refused = `labelkit-refused/${owner}/`;
     this.report = report;
   }
 
   add(answer, tab) {
     const made = Date.now();
     const order = String(made).padStart(15, "0") + String(this.#next()).padStart(9, "0");
-    localStorage.setItem(PREFIX + order, JSON.stringify({ ...answer, tab, made }));
+    localStorage.setItem(this.prefix + order, JSON.stringify({ ...answer, tab, made }));
     return this.flush();
   }
 
@@ -46,7 +50,7 @@ export class Outbox {
   }
 
   keys() {
-    return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).sort();
+    return Object.keys(localStorage).filter((key) => key.startsWith(this.prefix)).sort();
   }
 
   /** Ids of the objects whose answers the server does not have yet. */
@@ -68,7 +72,7 @@ export class Outbox {
           this.report("sent", { answer, receipt });
         } catch (error) {
           if (!(error instanceof Refused) || error.status === 403) throw error;
-          localStorage.setItem(REFUSED + answer.id, text);
+          localStorage.setItem(this.refused + answer.id, text);
           this.report("refused", { answer, problem: error.message });
         }
         localStorage.removeItem(keys[0]);

@@ -151,9 +151,10 @@ export class Session {
   current = null;
   upcoming = [];
 
-  /** Go on to the next object; returns whether the answer is a new one. */
+  /** Go on to the next object; returns whether there is a new answer. */
   goOn() {
-    const done = this.current, isNew = done.sent !== essence(done);
+    const done = this.current, { item, now, sent } = done;
+    const isNew = sent !== essence(done) && !(item.drawn && now.gone && !sent);
     this.visited.push(done);
     if (this.visited.length > MOST_VISITED) this.visited.shift();
     this.current = this.upcoming.shift() ?? null;

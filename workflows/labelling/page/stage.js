@@ -4,7 +4,9 @@ import { ABSENT, OCCLUDED } from "./session.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 0.25; // around the box, as a share of its long side
+const EDGE = 12; // pixels of the screen between the picture and the edge of the stage
 const GRAB = 26; // pixels of the screen within which a drag takes a point
+const TOGETHER = 6; // keypoints nearer than that lie on each other
 const HANDLE = 14; // the same for the corners of a box
 const DENSE = 30; // more keypoints than that get smaller marks
 const STILL = 4; // a pointer that moves less than this clicks
@@ -29,7 +31,8 @@ export class Stage {
 
   /**
    * @param info what /api/start says
-   * @param on handlers: click(xy), context(k), drag(k, xy, done), box(box, done), drawn(box), act(kind)
+   * @param on handlers: click(xy), context(k), drag(k, xy, done), box(box, done), drawn(box), act(kind),
+   *   dropped() when a drag became a pinch
    */
   constructor(info, on) {
     this.info = info;
@@ -41,6 +44,8 @@ export class Stage {
     this.shapes = info.keypoints.map((_, k) => (left.has(k) ? "circle" : right.has(k) ? "square" : "diamond"));
     this.svg.addEventListener("pointerdown", (event) => this.#down(event));
     this.svg.addEventListener("pointermove", (event) => this.#move(event));
+    this.svg.addEventListener("pointermove", (event) => this.#hover(event));
+    this.svg.addEventListener("pointerleave", () => this.#hover(null));
     this.svg.addEventListener("pointerup", (event) => this.#up(event));
     this.svg.addEventListener("pointercancel", (event) => this.#cancel(event));
     this.svg.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
@@ -58,6 +63,7 @@ export class Stage {
     this.map = null;
     this.world.replaceChildren();
     this.marks.replaceChildren();
+    this.svg.dataset.tool = "";
     if (!object) return;
     const { image, part } = object.item;
     const size = { x: 0, y: 0, width: image.width, height: image.height };
@@ -79,36 +85,39 @@ export class Stage {
     this.draft = make("rect", "draft");
     this.links = this.info.links.map(() => [make("line", "link under"), make("line", "link")]);
     this.trails = this.info.keypoints.map(() => make("line", "trail"));
-    const size = this.info.keypoints.length > DENSE ? 4.5 : 6;
-    this.dots = this.info.keypoints.map((_, k) => {
-      const dot = make("g", `dot ${this.shapes[k]}`);
-      if (this.shapes[k] === "circle") node("circle", { r: size }, dot);
-      else {
-        const side = 2 * size - 1, at = -side / 2;
-        const turn = this.shapes[k] === "diamond" ? { transform: "rotate(45)" } : {};
-        node("rect", { x: at, y: at, width: side, height: side, rx: 1.5, ...turn }, dot);
-      }
-      node("circle", { r: 14, class: "ring" }, dot);
-      dot.style.setProperty("--colour", this.info.colours[k]);
-      const name = node("text", { x: 18, y: 4 }, dot);
-      name.textContent = this.info.keypoints[k];
-      return dot;
-    });
+    this.layer = make("g", "dots");
+    this.dots = this.info.keypoints.map((_, k) => this.#dot(k, this.layer));
+    this.ghosts = this.info.keypoints.map((_, k) => this.#dot(k, this.marks));
+    for (const ghost of this.ghosts) ghost.classList.add("ghost");
   }
 
-  /** Zoom to the box, or to the whole image. */
+  #dot(k, parent) {
+    const size = this.info.keypoints.length > DENSE ? 4.5 : 6;
+    const dot = node("g", { class: `dot ${this.shapes[k]}` }, parent);
+    if (this.shapes[k] === "circle") node("circle", { r: size }, dot);
+    else {
+      const side = 2 * size - 1, at = -side / 2;
+      const turn = this.shapes[k] === "diamond" ? { transform: "rotate(45)" } : {};
+      node("rect", { x: at, y: at, width: side, height: side, rx: 1.5, ...turn }, dot);
+    }
+    node("circle", { r: 14, class: "ring" }, dot);
+    dot.style.setProperty("--colour", this.info.colours[k]);
+    node("text", { x: 18, y: 4 }, dot).textContent = this.info.keypoints[k];
+    return dot;
+  }
+
+  /** Zoom to the box and its margin, as far as there is picture, or to the whole image. */
   fit(whole) {
     this.whole = whole;
-    const { image } = this.object.item;
-    let [x, y, w, h] = whole ? [0, 0, image.width, image.height] : this.object.now.box;
-    if (!whole) {
-      const margin = MARGIN * Math.max(w, h);
-      [x, y, w, h] = [x - margin, y - margin, w + 2 * margin, h + 2 * margin];
-    }
-    const { clientWidth, clientHeight } = this.svg;
-    this.zoom = Math.min(clientWidth / w, clientHeight / h) || 1;
-    this.x = clientWidth / 2 - (x + w / 2) * this.zoom;
-    this.y = clientHeight / 2 - (y + h / 2) * this.zoom;
+    const { width, height } = this.object.item.image, [x, y, w, h] = this.object.now.box;
+    const margin = whole ? width + height : MARGIN * Math.max(w, h);
+    const left = Math.max(x - margin, 0), right = Math.min(x + w + margin, width);
+    const top = Math.max(y - margin, 0), bottom = Math.min(y + h + margin, height);
+    const across = this.svg.clientWidth, down = this.svg.clientHeight;
+    const room = (length) => Math.max(length - 2 * EDGE, 1);
+    this.zoom = Math.min(room(across) / (right - left), room(down) / (bottom - top));
+    this.x = (across - (left + right) * this.zoom) / 2;
+    this.y = (down - (top + bottom) * this.zoom) / 2;
     this.draw();
   }
 
@@ -159,25 +168,31 @@ export class Stage {
       dot.classList.toggle("sure", this.mode === "ticks" ? now.ticks[k] === true : now.sure[k]);
       dot.classList.toggle("off", this.mode === "ticks" && now.ticks[k] !== true);
       dot.classList.toggle("occluded", now.points[k][2] === OCCLUDED);
+      if (now.selected === k && dot !== this.layer.lastChild) this.layer.append(dot); // on top
     });
     this.draft.toggleAttribute("hidden", true);
+    this.#hover(this.hovered);
   }
 
-  /** The response map of a keypoint over the picture, or none. */
-  async showMap(k) {
-    const { item } = this.object;
+  /** A keypoint without a place hangs on the pointer: a click puts it there. */
+  #hover(event) {
+    this.hovered = event;
+    if (!this.object || !this.ghosts) return;
+    const { points, selected, gone } = this.object.now;
+    const hangs = event?.pointerType === "mouse" && this.mode === "keypoints" && !this.tool && !gone && !points[selected];
+    this.ghosts.forEach((ghost, k) => ghost.toggleAttribute("hidden", !hangs || k !== selected));
+    if (hangs) this.ghosts[selected].setAttribute("transform", `translate(${this.#at(event)})`);
+  }
+
+  /** A map over the picture, as coloured as it is strong, or none. */
+  showMap(href, { size: [width, height], to_image: m } = { size: [] }) {
     this.map?.remove();
     this.map = null;
-    if (k === null || !item.instance) return k === null;
-    const answer = await fetch(`/map/${encodeURIComponent(item.instance)}`);
-    const { size, to_image: m } = answer.ok ? await answer.json() : {};
-    if (!size || this.object.item !== item) return false;
-    this.map?.remove();
-    this.map = node("image", {
-      class: "map", href: `/map/${encodeURIComponent(item.instance)}/${k}`, width: size[0], height: size[1],
-      preserveAspectRatio: "none", transform: `matrix(${m[0]} ${m[3]} ${m[1]} ${m[4]} ${m[2]} ${m[5]})`,
-    }, this.world);
-    return true;
+    if (!href) return;
+    this.map = node("g", { class: "map", transform: `matrix(${m[0]} ${m[3]} ${m[1]} ${m[4]} ${m[2]} ${m[5]})` }, this.world);
+    const mask = node("mask", { id: "strength" }, this.map);
+    node("image", { href, width, height, preserveAspectRatio: "none" }, mask);
+    node("rect", { width, height, mask: "url(#strength)" }, this.map);
   }
 
   #at(event) {
@@ -185,11 +200,13 @@ export class Stage {
     return [event.clientX - frame.left, event.clientY - frame.top];
   }
 
+  /** The keypoint nearest to a place; of two that lie together, the selected one. */
   #nearest([x, y], within) {
     let best = null, least = within;
-    this.object.now.points.forEach((point, k) => {
+    const { points, selected } = this.object.now;
+    points.forEach((point, k) => {
       if (!point || point[2] === ABSENT) return;
-      const [px, py] = this.toScreen(point), away = Math.hypot(px - x, py - y);
+      const [px, py] = this.toScreen(point), away = Math.hypot(px - x, py - y) - (k === selected ? TOGETHER : 0);
       if (away <= least) [best, least] = [k, away];
     });
     return best;
@@ -203,7 +220,7 @@ export class Stage {
     const start = this.#at(event);
     this.#pointers.set(event.pointerId, start);
     if (this.#pointers.size === 2) {
-      if (this.#gesture?.moved && this.#gesture.cancel) this.#gesture.cancel();
+      this.#drop();
       this.#gesture = { kind: "pinch", moved: true };
       return;
     }
@@ -240,6 +257,8 @@ export class Stage {
     if (gesture.kind === "pinch") {
       const other = [...this.#pointers.entries()].find(([id]) => id !== event.pointerId)?.[1];
       if (other) {
+        this.x += (here[0] - last[0]) / 2;
+        this.y += (here[1] - last[1]) / 2;
         const before = Math.hypot(last[0] - other[0], last[1] - other[1]);
         const now = Math.hypot(here[0] - other[0], here[1] - other[1]);
         this.#zoomBy(now / Math.max(before, 1), [(here[0] + other[0]) / 2, (here[1] + other[1]) / 2]);
@@ -294,7 +313,14 @@ export class Stage {
 
   #cancel(event) {
     this.#pointers.delete(event.pointerId);
+    this.#drop();
     if (!this.#pointers.size) this.#gesture = null;
+  }
+
+  /** A drag that is not finished changes nothing. */
+  #drop() {
+    if (["point", "resize", "shift"].includes(this.#gesture?.kind) && this.#gesture.moved) this.on.dropped();
+    this.draft?.toggleAttribute("hidden", true);
   }
 
   #context(event) {

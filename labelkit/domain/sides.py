@@ -10,8 +10,11 @@ from typing import NamedTuple
 #: A token of a name that says a side, and what it is called on the other side.
 _WORDS = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lft": "rgt", "rgt": "lft"}
 _LETTERS = {"l": "r", "r": "l"}
-#: Words that say a side also where no keypoint has the other one.
-_PLAIN = {"left", "right", "l", "r"}
+#: What says a side also where no keypoint has the other one: a word, also grown together with
+#: another (hindleft), or a letter of its own.
+_PLAIN = re.compile(r"l|r|left.*|right.*|.*left|.*right")
+#: Words that only sound so.
+_NO_SIDE = {"bright", "upright", "fright", "wright", "cleft"}
 #: Two-letter tokens of legs and wheels: a side and front, hind, back, rear or middle.
 _ENDS = "fhbrm"
 #: A side letter that is part of a word counts from so many further letters on: lArm, but not lip.
@@ -76,8 +79,14 @@ def find_sides(keypoints: Sequence[str]) -> Sides:
         if back is not None and not back.is_left and at[back.other] == index:
             pairs.append((index, partner))
     paired = {index for pair in pairs for index in pair}
-    unpaired = (i for i, name in enumerate(tokens) if i not in paired and _PLAIN & set(name))
+    unpaired = (
+        i for i, name in enumerate(tokens) if i not in paired and any(map(_says_side, name))
+    )
     return Sides(tuple(pairs), tuple(unpaired))
+
+
+def _says_side(token: str) -> bool:
+    return token not in _NO_SIDE and _PLAIN.fullmatch(token) is not None
 
 
 def _choose(swaps: list[_Swap], usual: Counter[int]) -> _Swap | None:

@@ -17,6 +17,9 @@ from labelkit.store.schema import file_stamp, image, journal, meta, tables
 #: Keys of `meta`: the id of the owner, and its name, which is there once a project owns the store.
 ID, NAME = "project_uid", "project_name"
 
+#: Folders of a project that has images in its store.
+_TRACES = ("rounds", "label_studio")
+
 
 def open_store(project: Project) -> LabelStore:
     """Open the label store of a project.
@@ -25,8 +28,8 @@ def open_store(project: Project) -> LabelStore:
     earlier version, which has no id, then takes that of its store.
 
     Raises:
-        StoreError: if the store belongs to another project, cannot be opened, or is newer than this
-            program.
+        StoreError: if the store belongs to another project, is empty though the project has been
+            worked on, cannot be opened, or is newer than this program.
         MissingDependencyError: if the database's driver is not installed.
     """
     store = LabelStore.open(project.store_url)
@@ -76,8 +79,11 @@ def _check(connection: Connection, database: Database, project: Project) -> bool
             raise _refusal(database, project, f"the project {facts[NAME]!r}", facts[ID])
         return True
     # What an earlier version left names no owner: it is in the project, or holds its images.
+    is_new = _is_new(connection)
+    if is_new and any((project.root / name).is_dir() for name in _TRACES):
+        raise _missing(database, project)
     is_mine = (
-        _is_new(connection)
+        is_new
         or project.id == facts[ID]
         or project.store_url == project.own_store_url
         or (not project.id and _holds_images(connection, project))
@@ -85,6 +91,18 @@ def _check(connection: Connection, database: Database, project: Project) -> bool
     if not is_mine:
         raise _refusal(database, project, "another project", facts[ID])
     return False
+
+
+def _missing(database: Database, project: Project) -> StoreError:
+    """The error that says where the labels of a project that has been worked on may be."""
+    if project.store_url == project.own_store_url:
+        where = f"Set LABELKIT_DB to the database that holds its labels, or restore {STORE_FILE}."
+    else:
+        where = f"Unset LABELKIT_DB if {STORE_FILE} holds its labels, or name the right database."
+    return StoreError(
+        f"The label store {database.name} is empty, but the project {project.root} is not new.",
+        f"{where} To begin without labels, move rounds and label_studio away.",
+    )
 
 
 def _is_new(connection: Connection) -> bool:

@@ -49,6 +49,7 @@ def test_both_spellings_of_a_side_make_a_pair(left, right):
         ["lid", "rid", "brim"],
         ["1", "2"],
         ["light", "bright"],
+        ["upright", "cleft_lip"],
     ],
 )
 def test_a_name_without_a_side_has_neither_partner_nor_side(names):
@@ -57,6 +58,11 @@ def test_a_name_without_a_side_has_neither_partner_nor_side(names):
 
 def test_a_side_without_a_partner_is_listed():
     assert find_sides(["nose", "left_ear", "wingR", "bright_spot"]) == ((), (1, 2))
+
+
+def test_words_that_grew_together_say_a_side_too():
+    gait = ["paw1LH_hindleft", "paw2LF_frontleft", "paw3RF_frontright", "paw4RH_hindright"]
+    assert find_sides([*gait, "lefteye", "tail"]) == ((), (0, 1, 2, 3, 4))
 
 
 def test_rear_and_right_are_told_apart_by_who_exists():

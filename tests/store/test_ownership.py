@@ -119,6 +119,33 @@ def test_a_store_left_in_the_folder_of_another_project_is_refused(mine, theirs):
     assert "labels.db" in caught.value.next_step
 
 
+@pytest.mark.parametrize("trace", ["rounds", "label_studio"])
+def test_an_empty_store_of_a_project_that_has_been_worked_on_is_refused(
+    mine, store_url, monkeypatch, trace
+):
+    fill(mine)
+    (mine.root / trace).mkdir()
+    monkeypatch.setenv("LABELKIT_DB", store_url)
+    with pytest.raises(StoreError) as caught:
+        open_store(mine)
+    assert "Unset LABELKIT_DB" in caught.value.next_step
+    monkeypatch.delenv("LABELKIT_DB")
+    with open_store(mine) as store:
+        assert len(store.instances()) == 1
+
+
+def test_a_project_made_with_a_database_asks_for_it_where_the_variable_is_not_set(
+    mine, store_url, monkeypatch
+):
+    monkeypatch.setenv("LABELKIT_DB", store_url)
+    fill(mine)
+    (mine.root / "label_studio").mkdir()
+    monkeypatch.delenv("LABELKIT_DB")
+    with pytest.raises(StoreError) as caught:
+        open_store(mine)
+    assert "Set LABELKIT_DB" in caught.value.next_step
+
+
 # Projects of earlier versions
 
 

@@ -326,19 +326,31 @@ def _with_pairs(project: Project, pairs: str, progress: Progress) -> Project:
 
 
 def _existing(images: Path, root: Path | None) -> Project | None:
-    """The project at `root`, beside the images, or around the working directory."""
+    """The project at `root`, around the working directory, or beside the images.
+
+    Raises:
+        UsageError: if several projects beside the images have them, or one has lost its folder.
+    """
     if root is not None:
         return open_project(root) if (root / PROJECT_FILE).is_file() else None
     made = default_project_root(images)
     if (made / PROJECT_FILE).is_file():
         return open_project(made)
-    for beside in images.resolve().parent.glob(f"*/{PROJECT_FILE}"):
-        _refuse_if_renamed(open_project(beside.parent), images)
-    try:
-        found = find_project(Path.cwd())
-    except ProjectError:
-        return None
-    return found if found.images_root == images.resolve() else None
+    with suppress(ProjectError):
+        around = find_project(Path.cwd())
+        if around.images_root == images.resolve():
+            return around
+    files = images.resolve().parent.glob(f"*/{PROJECT_FILE}")
+    beside = [open_project(file.parent) for file in sorted(files)]
+    for project in beside:
+        _refuse_if_renamed(project, images)
+    found = [project for project in beside if project.images_root == images.resolve()]
+    if len(found) > 1:
+        raise UsageError(
+            f"{images} belongs to {named([str(project.root) for project in found])}.",
+            f"Name one of them: --project {shlex.quote(str(found[0].root))}",
+        )
+    return found[0] if found else None
 
 
 def _refuse_if_renamed(project: Project, images: Path) -> None:

@@ -186,6 +186,15 @@ def test_a_project_is_for_one_folder_of_images(frames, tmp_path):
         run(tmp_path / "others", project_root=report.project)
 
 
+def test_the_project_of_a_folder_is_found_beside_it_whatever_it_is_called(frames):
+    first = run(frames, project_root=frames.parent / "one").project
+    assert run(frames).project == first
+    run(frames, project_root=frames.parent / "two")
+    with pytest.raises(UsageError) as caught:
+        run(frames)
+    assert f"--project {first}" in caught.value.next_step
+
+
 def test_boxes_come_from_a_coco_file(frames, tmp_path):
     boxes = {
         "images": [{"id": 1, "file_name": "0.png", "width": 32, "height": 24}],

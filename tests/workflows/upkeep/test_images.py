@@ -222,7 +222,8 @@ def test_a_renamed_folder_becomes_the_images_folder(team):
     report = run(team, "relocate", renamed)
     assert (report.folder, report.images, report.gone) == (renamed, 3, ())
     assert open_project(team.project).images_root == renamed
-    assert labelkit("bootstrap", "--images", renamed, "--project", team.project, *TINY).code == 0
+    assert labelkit("bootstrap", "--images", renamed, *TINY).code == 0
+    assert not (team.folder / "photographs-labelkit").exists()
 
 
 def test_no_second_project_is_made_for_a_renamed_folder(team):

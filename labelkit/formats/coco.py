@@ -398,7 +398,7 @@ def _annotation(
     row: Mapping[str, Any], images: Images, category: str, pose: Pose, item: str
 ) -> Annotation:
     box = None
-    if row.get("bbox") is not None:
+    if row.get("bbox") not in (None, []):
         values = numbers(row["bbox"], "bbox", item)
         if len(values) != 4 or values[2] < 0 or values[3] < 0:
             raise FormatError(

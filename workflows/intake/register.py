@@ -44,6 +44,9 @@ from labelkit.workflows.intake.label_sets import read_label_files
 #: Margin around the keypoints of an object without a box, as a share of their longer extent.
 KEYPOINT_MARGIN = 0.15
 
+#: Objects of which the picture shows less than this share of the box are noted.
+IN_PICTURE = 0.9
+
 #: Values of `--boxes` that are no files.
 BOX_CHOICES = ("whole-image", "detect")
 
@@ -134,6 +137,7 @@ def register(
         store.keep_empty(matched.empty)
         store.forget_stand_ins(matched.empty)
         candidates = _candidates(found, file)
+        notes += _cut(found, file.path)
         instances = store.add_instances(candidates)
         entries += _keypoint_entries(instances, candidates)
     notes += _labelled_twice(entries)
@@ -266,6 +270,22 @@ def _without_area(found: Sequence[tuple[Image, Annotation]], path: Path) -> list
         return []
     what = counted(flat, "object")
     return [f"The box of {what} of {path.name} has no area; the box is put around the keypoints."]
+
+
+def _cut(found: Sequence[tuple[Image, Annotation]], path: Path) -> list[str]:
+    """At most one note, of objects whose box was largely cut off: it may be given as corners."""
+    cut = sum(
+        item.box is not None
+        and item.box.has_area
+        and item.box.overlap(check_box(item.box, image)) < IN_PICTURE
+        for image, item in found
+    )
+    if not cut:
+        return []
+    return [
+        f"The box of {counted(cut, 'object')} of {path.name} reaches far out of the picture and "
+        "is cut at its border. Boxes are left, top, width, height, not corners."
+    ]
 
 
 def _candidates(found: Sequence[tuple[Image, Annotation]], labels: LabelFile) -> list[NewInstance]:
@@ -464,7 +484,7 @@ def _boxes(
         if image.id in without and item.box is not None
         for box in [_given(item.box, image, f"{path}: annotation {item.reference}")]
     ]
-    notes = [*file.notes, *matched.notes]
+    notes = [*file.notes, *matched.notes, *_cut(matched.found, path)]
     if left := len(without - {row.image.id for row in rows}):
         notes.append(
             f"{counted(left, 'image')} without a box in {path.name}: no object is known there. If "

@@ -6,6 +6,7 @@ it. Without boxes it is the keypoints of one group, or all keypoints of the imag
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,15 +173,23 @@ def _work(task: Any, where: str, left_out: Counter[str]) -> _Work | None:
     done = [row for row in rows if not row.get("was_cancelled")]
     if not done:
         return None
-    if len(done) > 1:
-        left_out["annotation of a task that has a newer one"] += len(done) - 1
     row = max(done, key=lambda row: (bool(row.get("ground_truth")), _time(row)))
     reference = str(row.get("id", ""))
     where += f", annotation {reference}"
     with _undamaged(where):
+        for other in done:
+            if other is not row:
+                how = "equal to a" if _said(other) == _said(row) else "that differs from a"
+                left_out[f"annotation {how} newer one of its task"] += 1
         return _sorted(
             row.get("result") or [], where, reference, _path(task, where), ours, left_out
         )
+
+
+def _said(row: Mapping[str, Any]) -> list[str]:
+    """What an annotation says, whatever its regions are called and in which order they are."""
+    regions = row.get("result") or []
+    return sorted(json.dumps([it["type"], it.get("value")], sort_keys=True) for it in regions)
 
 
 @contextmanager

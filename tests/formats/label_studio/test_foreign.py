@@ -237,7 +237,9 @@ def test_the_newest_annotation_of_a_task_counts_and_ground_truth_before_it():
     skipped = annotated(id_=3, updated_at="2024-03-01T00:00:00Z", was_cancelled=True)
     found = read_foreign(export(old, new, skipped), "f.json", FLY)
     assert [item.reference for item in found.annotations] == ["2"]
-    assert "1 x annotation" in found.notes[0]
+    assert "1 x annotation that differs from a newer one" in found.notes[0]
+    again = annotated(point("renamed", 50, 20), id_=3)
+    assert "1 x annotation equal to a newer" in read_foreign(export(again, new), "", FLY).notes[0]
     found = read_foreign(export({**old, "ground_truth": True}, new), "f.json", FLY)
     assert [item.reference for item in found.annotations] == ["1"]
 

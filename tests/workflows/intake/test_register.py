@@ -116,13 +116,20 @@ def test_a_box_without_area_is_put_around_the_keypoints_and_counted(
 
 
 def test_objects_without_any_box_are_whole_images_or_around_their_keypoints(place):
-    place.take(coco(without("bbox"), without("bbox", image=1), without("bbox", image=1), row(2)))
+    place.take(coco(without("bbox"), row(1, bbox=[]), row(1, bbox=None), row(2)))
     assert [source for _, _, source in place.instances()] == [
         "whole-image",
         "keypoints",
         "keypoints",
         "given",
     ]
+
+
+def test_a_box_that_reaches_far_out_of_its_picture_is_cut_with_a_note(place):
+    report = place.take(coco(row(bbox=[60, 40, 80, 60]), row(1, bbox=[-1, 20, 50, 40]), row(2)))
+    assert [box for _, box, _ in place.instances()][:2] == [Box(60, 40, 40, 40), Box(0, 20, 49, 40)]
+    (note,) = report.notes
+    assert "1 object of 0.json" in note
 
 
 @pytest.mark.parametrize("image", [0, 1])

@@ -117,13 +117,15 @@ class UninformativeKeypoint:
 
 
 def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
-    """One sentence for each such keypoint, and one for all that are answered alike."""
-    notes = [
-        f"{item.keypoint} is present in {100 * item.share:.1f} % of instances: "
-        "visibility answers cannot teach where it is."
-        for item in found
-        if item.kind != "same"
-    ]
+    """One note on those present nearly always or never, and one on those answered alike."""
+    extreme = [f"{i.keypoint} ({100 * i.share:.1f} %)" for i in found if i.kind != "same"]
+    notes = []
+    if extreme:
+        notes.append(
+            "present in nearly all instances, or in nearly none: "
+            f"{', '.join(extreme)}. Visibility answers cannot teach where they are; labelled "
+            "keypoints can."
+        )
     groups: list[list[str]] = []
     for item in found:
         if item.kind == "same":

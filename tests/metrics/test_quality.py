@@ -86,10 +86,10 @@ def test_no_answers_give_no_warnings():
     assert uninformative_keypoints(np.zeros((0, 4), dtype=bool), stick_skeleton()) == []
 
 
-def test_a_note_has_the_name_and_the_percentage():
-    (note,) = notes_on([UninformativeKeypoint("nose", "always", 0.98, "")])
-    assert note.startswith("nose ")
-    assert "98.0 %" in note
+def test_one_note_has_the_names_and_percentages_of_all_that_never_vary():
+    nose = UninformativeKeypoint("nose", "always", 0.98, "")
+    (note,) = notes_on([nose, UninformativeKeypoint("tail", "never", 0.02, "")])
+    assert "nose (98.0 %), tail (2.0 %)" in note
     assert notes_on([]) == []
 
 

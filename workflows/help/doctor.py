@@ -112,7 +112,9 @@ def _package(name: str, missing: bool | None, advice: str) -> Check:
 
 def _label_studio() -> Check:
     if not os.environ.get("LABEL_STUDIO_URL"):
-        return Check("label studio", None, "LABEL_STUDIO_URL is not set: push and pull use files")
+        return Check(
+            "label studio", None, "LABEL_STUDIO_URL is not set; labelkit studio prints its value"
+        )
     try:
         with connect() as api:
             api.check()

@@ -99,12 +99,18 @@ class BootstrapReport(Report):
             lines.append(self.start.note)
         if self.start.done:
             lines.append(f"{self.start.missing} Or train on the labels there are: add --now")
-        wanted = {TICKS: "which keypoints can be seen", KEYPOINTS: "to place the keypoints"}
         objects = counted(len(self.start.ids), "object")
+        wanted = {
+            TICKS: f"which keypoints of {objects} they can see",
+            KEYPOINTS: f"to place the keypoints of {objects}",
+        }
         return "\n".join(
             [
                 *lines,
-                f"Ask people {wanted[self.start.asks]} of {objects}:",
+                f"Ask people {wanted[self.start.asks]}.",
+                "On labelkit's own page:",
+                "  labelkit label     then run this command again",
+                "Or in Label Studio:",
                 "  labelkit studio    in a second terminal; or set LABEL_STUDIO_URL",
                 "  labelkit push      makes the Label Studio project and its tasks",
                 "  labelkit pull      fetches their answers; then run this command again",

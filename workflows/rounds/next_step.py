@@ -73,7 +73,7 @@ def _before_the_first_round(
         if start.asks == TICKS:
             return _ask(store, "visibility", "tick what can be seen of", start.ids)
         ask = _ask(store, "correction", "place the keypoints of", start.ids)
-        return f"{start.note} {ask}".strip()
+        return f"{start.note}\n{ask}".strip()
     return f"Next: {bootstrap}"
 
 
@@ -87,6 +87,7 @@ def _ask(store: LabelStore, kind: str, verb: str, ids: Sequence[str]) -> str:
     """How people get to label some instances, which may be in Label Studio already."""
     sent = sent_tasks(store.database, kind)
     objects = counted(len(ids), "object")
+    page = "Or on labelkit's own page: labelkit label"
     if ids and all(id_ in sent for id_ in ids):
-        return f"Next: {verb} {objects} at {sent[ids[0]]}, then labelkit pull"
-    return f"Next: labelkit push, {verb} {objects}, then labelkit pull"
+        return f"Next: {verb} {objects} at {sent[ids[0]]}, then labelkit pull. {page}"
+    return f"Next: labelkit push, {verb} {objects}, then labelkit pull. {page}"

@@ -234,6 +234,7 @@ class Push:
         tasks, started = self._reconcile(target)
         tasks = self._follow(target, tasks, started, send_again=True)
         tasks = self._without_former(target, tasks, started)
+        tasks = self._without_answered(target, tasks, started)
         asked = self._asked_in(tasks.values())
         groups = self.questions.groups(id_ for id_ in ids if id_ not in asked)
         old = [
@@ -277,10 +278,7 @@ class Push:
         if untouched:
             url = f"{self.api.url}/projects/{target.project_id}"
             self._note(f"{len(untouched)} untouched tasks of {url} are asked in another way now.")
-        if not self.report.dry_run:
-            for start in range(0, len(untouched), CHUNK):
-                self.api.delete_untouched(target.project_id, untouched[start : start + CHUNK])
-            self.ledger.forget_tasks(self._kind, untouched)
+        self._withdraw(target, untouched)
         return self._asked_in(tasks[id_] for id_ in started & tasks.keys())
 
     def follow(self) -> None:
@@ -330,11 +328,38 @@ class Push:
         ]
         if former:
             self._note(f"{counted(len(former), 'untouched task')} had the former keypoints.")
-        if not self.report.dry_run:
-            for start in range(0, len(former), CHUNK):
-                self.api.delete_untouched(target.project_id, former[start : start + CHUNK])
-            self.ledger.forget_tasks(self._kind, former)
+        self._withdraw(target, former)
         return {id_: task for id_, task in tasks.items() if id_ not in set(former)}
+
+    def _without_answered(
+        self, target: LedgerProject, tasks: dict[int, LedgerTask], started: set[int]
+    ) -> dict[int, LedgerTask]:
+        """Delete untouched tasks whose objects were labelled elsewhere, as on the labelling page.
+
+        What is to be asked again stays.
+        """
+        again = set(self.questions.ids)
+        answered = [
+            id_
+            for id_, task in tasks.items()
+            if id_ not in started
+            and all(self._is_done(item) and item not in again for item in task.instances)
+        ]
+        if answered:
+            self._note(
+                f"{counted(len(answered), 'untouched task')} about objects that were labelled "
+                "elsewhere: removed."
+            )
+        self._withdraw(target, answered)
+        return {id_: task for id_, task in tasks.items() if id_ not in set(answered)}
+
+    def _withdraw(self, target: LedgerProject, untouched: Sequence[int]) -> None:
+        """Delete tasks that are still untouched when the server deletes them."""
+        if self.report.dry_run:
+            return
+        for start in range(0, len(untouched), CHUNK):
+            self.api.delete_untouched(target.project_id, untouched[start : start + CHUNK])
+        self.ledger.forget_tasks(self._kind, untouched)
 
     def _asked_in(self, tasks: Iterable[LedgerTask]) -> set[str]:
         """Ids of the instances that tasks ask about, unless they did so by a former skeleton."""
@@ -350,6 +375,13 @@ class Push:
         snapshot = self.questions.snapshot
         ticks = self.questions.kind.startswith(VISIBILITY_TASK)
         return id_ in (snapshot.presences if ticks else snapshot.poses)
+
+    def _is_done(self, id_: str) -> bool:
+        """Whether nothing of this kind is left to ask about an instance; or it has no object."""
+        snapshot = self.questions.snapshot
+        ticks = self.questions.kind == VISIBILITY_TASK
+        known = snapshot.is_answered if ticks else snapshot.is_labelled
+        return id_ in snapshot.skipped or known(id_)
 
     def _count_new(self, groups: Sequence[Sequence[str]]) -> None:
         self.report.sent, self.report.instances = len(groups), sum(map(len, groups))

@@ -10,7 +10,14 @@ from xml.etree import ElementTree
 from numpy.typing import ArrayLike
 
 from labelkit.domain.skeleton import Skeleton
-from labelkit.formats.label_studio.config import ALL_CHOICE, PRESENCE, sides
+from labelkit.formats.label_studio.config import (
+    ALL_CHOICE,
+    ALL_HOTKEY,
+    NOTHING_CHOICE,
+    NOTHING_HOTKEY,
+    PRESENCE,
+    sides,
+)
 from labelkit.formats.label_studio.picture import data_url, skeleton_picture
 from labelkit.formats.label_studio.tasks import ONE_OBJECT, VISIBILITY_TASK
 
@@ -93,8 +100,8 @@ def instructions(skeleton: Skeleton, kind: str, figure: ArrayLike | None = None)
     if kind.startswith(VISIBILITY_TASK):
         how = "Tick every keypoint that" if one_object else _TICK_BOXES
         parts = [
-            f"{how} you can locate: visible, or hidden but certain. If there is none, tick "
-            "<i>(none of them)</i>."
+            f"{how} you can locate: visible, or hidden but certain. <i>{ALL_CHOICE}</i> has the "
+            f"key {ALL_HOTKEY}, <i>{NOTHING_CHOICE}</i> the key {NOTHING_HOTKEY}."
         ]
     else:
         parts = [
@@ -109,6 +116,7 @@ def instructions(skeleton: Skeleton, kind: str, figure: ArrayLike | None = None)
         if not one_object:
             parts.append(_ADD_OBJECT)
     parts.append(_NO_OBJECT if one_object else _NO_OBJECT_IN_BOX)
+    parts.append("<b>Ctrl+Enter</b> submits, and shows the next task.")
     if skeleton.pairs:
         parts.append("Left and right are the object's own, not the image's.")
     if figure is not None:

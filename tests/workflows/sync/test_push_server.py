@@ -19,6 +19,7 @@ from labelkit.domain.selection import QueueItem
 from labelkit.errors import ServiceError, UsageError
 from labelkit.formats.label_studio.project import lacks
 from labelkit.progress import Silent
+from labelkit.store.journal import KEYPOINTS, SKIP, Entry, keypoints_content
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -111,6 +112,24 @@ def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
     first = queued.tasks()[0]["predictions"][-1]["result"]
     assert [region["type"] for region in first] == ["rectanglelabels"]
     assert queued.push().refreshed == 0
+
+
+def test_untouched_tasks_of_objects_labelled_elsewhere_are_removed(queued):
+    trained, skeleton = queued.trained, queued.trained.project.skeleton
+    queued.push()
+    begun, labelled, skipped, *others = queued.tasks()
+    draft = {"result": begun["predictions"][0]["result"], "lead_time": 1.0}
+    queued.send("POST", f"/api/tasks/{begun['id']}/drafts", draft)
+    for task, kind in ((begun, KEYPOINTS), (labelled, KEYPOINTS), (skipped, SKIP)):
+        (id_,) = task["data"]["labelkit"]["instances"]
+        content = keypoints_content(skeleton, trained.truth[id_]) if kind == KEYPOINTS else {}
+        trained.store.record([Entry(id_, kind, content, "labelling-page", id_, "1", "anna")])
+    assert "2 untouched tasks" in queued.push(dry_run=True).notes[0]
+    assert len(queued.tasks()) == 12
+    report = queued.push()
+    assert (report.there, report.sent, report.started) == (10, 0, 1)
+    assert [task["id"] for task in queued.tasks()] == [task["id"] for task in (begun, *others)]
+    assert queued.push().notes == []
 
 
 def test_tasks_deleted_on_the_server_are_sent_again_and_reported(queued):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from threading import RLock
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
 from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.image_files import lost_images
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import QUEUE_FILE, waiting
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -46,7 +48,7 @@ class Work:
     """The objects to label, each lent to one annotator at a time. Threads may share it.
 
     It follows the project: answers that came another way, a new queue, a new round, another
-    skeleton.
+    skeleton, images that come and go.
 
     Args:
         project: see `open_project`.
@@ -69,6 +71,7 @@ class Work:
         self._lock = RLock()
         self._leases: dict[str, tuple[Holder, float]] = {}
         self._answered: set[str] = set()
+        self._lost: set[str] = set()  # ids of images
         self._head = store.head()
         self._files = self._stamp()
         self.instances: Mapping[str, Instance] = {}
@@ -90,11 +93,25 @@ class Work:
             self._refresh()
             for id_ in held:
                 self.lend(id_, holder)
-            for item in self._order.values():
-                id_ = item.instance_id
-                if id_ not in held and id_ not in self._answered and self.lend(id_, holder):
-                    return item
-            return None
+            item = self._free(holder, held)
+            if self._lost if item is None else not self._file_of(item).is_file():
+                self._find_images()
+                item = self._free(holder, held)
+            return item
+
+    def _free(self, holder: Holder, held: Collection[str]) -> QueueItem | None:
+        for id_, item in self._order.items():
+            if id_ not in held and self._is_left(id_) and self.lend(id_, holder):
+                return item
+        return None
+
+    def _is_left(self, id_: str) -> bool:
+        """Whether an object is not answered, and its image is there to be shown."""
+        instance = None if id_ in self._answered else self.instances.get(id_)
+        return instance is not None and instance.image.id not in self._lost
+
+    def _file_of(self, item: QueueItem) -> Path:
+        return self.project.images_root / self.instances[item.instance_id].image.path
 
     def lend(self, id_: str, holder: Holder) -> bool:
         """Lend an object, or renew its lease; False if it is lent to another annotator or tab."""
@@ -113,9 +130,9 @@ class Work:
                 del self._leases[id_]
 
     def remaining(self) -> int:
-        """How many objects are left."""
+        """How many objects are left whose images can be shown."""
         with self._lock:
-            return sum(id_ not in self._answered for id_ in self._order)
+            return sum(map(self._is_left, self._order))
 
     def instance(self, id_: str) -> Instance | None:
         """An object of the project, also one that was registered since the server started."""
@@ -128,6 +145,11 @@ class Work:
         """Read the objects again: a box was moved or drawn."""
         with self._lock:
             self._know(self.store.instances())
+
+    def _find_images(self) -> None:
+        """Read again where images are: some were deleted, moved or removed."""
+        self.redraw()
+        self._lost = {image.id for image in lost_images(self.project, self.store).all}
 
     def prediction(self, id_: str) -> Prediction | None:
         """What the newest round predicts of an object."""
@@ -170,7 +192,7 @@ class Work:
             self.store.renamed = dict(self.project.skeleton.renamed)
             self._answered.clear()  # they may lack a keypoint now
         snapshot = read_snapshot(self.project, self.store)
-        self._know(snapshot.instances)
+        self._find_images()
         self.round, self._predictions = "", dict[str, Prediction]()
         if latest_complete(self.project) is not None:
             newest, self._predictions = latest_predictions(self.project)

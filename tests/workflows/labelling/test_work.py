@@ -9,9 +9,11 @@ from labelling import Bench, make_bench
 
 from labelkit.domain.selection import QueueItem
 from labelkit.errors import UsageError
+from labelkit.progress import Silent
 from labelkit.store.journal import Entry
 from labelkit.workflows.labelling.work import LEASE_SECONDS, Holder, Work, next_mode, read_chosen
 from labelkit.workflows.rounds.queue_file import write_queue
+from labelkit.workflows.upkeep.images import RELOCATE, REMOVE, images
 
 ANNA, BERT = Holder("anna", "1"), Holder("bert", "1")
 
@@ -55,6 +57,32 @@ def test_what_is_answered_in_another_way_is_not_served(tmp_path: Path):
     answer(bench, bench.ids[0])
     assert ids_of(work.next(ANNA, [])) == [bench.ids[1]]
     assert work.remaining() == 2
+
+
+def test_an_object_whose_picture_is_gone_is_not_served_until_it_is_back(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    work = Work(bench.project, bench.store, "keypoints")
+    path = bench.project.images_root / work.instances[bench.ids[0]].image.path
+    path.rename(tmp_path / "away.png")
+    assert ids_of(work.next(ANNA, [])) == [bench.ids[1]]
+    assert work.remaining() == 2
+    assert ids_of(work.next(ANNA, bench.ids[1:])) == [None]
+    (tmp_path / "away.png").rename(path)
+    assert ids_of(work.next(ANNA, bench.ids[1:])) == [bench.ids[0]]
+
+
+def test_images_that_are_renamed_or_removed_meanwhile_are_followed(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    work = Work(bench.project, bench.store, "keypoints")
+    root = bench.project.images_root
+    first, second, _ = (work.instances[id_].image for id_ in bench.ids)
+    (root / first.path).rename(root / "renamed.png")
+    images(bench.project, bench.store, Silent(), RELOCATE)
+    images(bench.project, bench.store, Silent(), REMOVE, [root / second.path])
+    (root / second.path).unlink()
+    assert ids_of(work.next(ANNA, [])) == [bench.ids[0]]
+    assert work.instances[bench.ids[0]].image.path == "renamed.png"
+    assert ids_of(work.next(ANNA, bench.ids[:1])) == [bench.ids[2]]
 
 
 def test_a_new_queue_is_served_at_once(tmp_path: Path):

@@ -84,8 +84,14 @@ def bench_of(
     box: Box | Mapping[str, Box] = BOX,
     places: ArrayLike | Mapping[str, ArrayLike] = PLACES,
     confidence: ArrayLike = CONFIDENCE,
+    objects: int = 1,
 ) -> Bench:
-    """The same of the images in folder/frames; box and places perhaps by their paths."""
+    """The same of the images in folder/frames.
+
+    Args:
+        box, places: of each object; perhaps by the paths of the images.
+        objects: an image, each a pixel further to the right.
+    """
     project = create_project(folder / "project", folder / "frames", skeleton, seed=7)
     store = open_store(project)
     images = scan_images(folder / "frames").images
@@ -94,9 +100,10 @@ def bench_of(
     xy = places if isinstance(places, Mapping) else dict.fromkeys(paths, places)
     store.add_images(images)
     new = [
-        NewInstance(image, it, "given", it.w * it.h)
+        NewInstance(image, it._replace(x=it.x + step), "given", it.w * it.h)
         for image in images
         for it in [boxes[image.path]]
+        for step in range(objects)
     ]
     ids = [made.id for made in store.add_instances(new)]
     if predicted:
@@ -104,8 +111,10 @@ def bench_of(
         count = len(skeleton)
         shown, present = np.full(count, 2), np.full(count, 0.9)
         rows = [
-            Prediction(id_, Pose(np.array(xy[path]), shown, np.array(confidence)), present, 0.5)
-            for id_, path in zip(ids, paths, strict=True)
+            Prediction(
+                id_, Pose(np.array(xy[of.image.path]), shown, np.array(confidence)), present, 0.5
+            )
+            for id_, of in zip(ids, new, strict=True)
         ]
         write_predictions(path / "predictions.parquet", rows, skeleton)
         finish_round(path, {})

@@ -112,6 +112,8 @@ class Recording:
             if answer.kind != SKIP and not since and not answer.box.is_nearly(instance.box):
                 store.move_box(instance.id, answer.box)
                 self._work.redraw()
+            ours = [it.entry for it in history if it.entry.source == SOURCE]
+            known = [entry.made_at for entry in ours if id(entry) not in since]
             made_at = datetime.now(UTC) - timedelta(seconds=answer.age_s)
             entry = Entry(
                 instance_id=instance.id,
@@ -121,7 +123,8 @@ class Recording:
                 reference=instance.id,
                 version=answer.id,
                 annotator=annotator,
-                made_at=made_at.isoformat(timespec="milliseconds"),
+                # Not before what it knew, however long that was on its way.
+                made_at=max([made_at.isoformat(timespec="milliseconds"), *known]),
                 lead_time_s=answer.shown["effort"]["attention_s"],
                 shown={**answer.shown, "box": list(answer.box)},
             )

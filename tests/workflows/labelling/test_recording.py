@@ -92,9 +92,13 @@ def test_an_answer_that_arrives_twice_is_recorded_once_also_by_the_next_server(
     assert len(bench.entries()) == 1
 
 
-def test_a_correction_of_ones_own_answer_counts(bench: Bench, recording: Recording):
+@pytest.mark.parametrize("age_s", [0.0, 5.0])
+def test_a_correction_of_ones_own_answer_counts_also_if_that_was_long_on_its_way(
+    bench: Bench, recording: Recording, age_s: float
+):
     first = document(bench.ids[0])
-    second = document(bench.ids[0], content=POINTS | {"nose": [1.0, 2.0, 2]}, seen=first["id"])
+    changed = POINTS | {"nose": [1.0, 2.0, 2]}
+    second = document(bench.ids[0], content=changed, seen=first["id"], age_s=age_s)
     record(recording, first)
     assert record(recording, second) == Receipt(bench.ids[0], False, "")
     assert bench.store.poses(stick_skeleton())[bench.ids[0]].xy[0].tolist() == [1.0, 2.0]

@@ -1,8 +1,9 @@
-"""What each backbone costs: parameters, operations and images a second, alone and in LOFR.
+"""What each backbone costs: parameters, operations and speed, alone and in LOFR.
 
 Crops of 256x192 with 17 keypoints and the preset `plus`, random weights. A backbone ends at stride
 16, the coarsest map that LOFR reads. GMAC are thousand million multiply-adds of one crop, as torch
-counts them in convolutions, matrix products and attention.
+counts them in convolutions, matrix products and attention. Speed is relative to the backbone of
+`tiny`, which takes turns with each of the others: 2 is twice as many crops a second.
 
     python benchmarks/backbones.py [--batch 4] [--turns 5] [--backbone NAME ...]
 """
@@ -21,18 +22,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.metrics.table import markdown
 from labelkit.models.parts.backbone import Backbone
+from labelkit.models.parts.pretrained import RECOMMENDED, published
 from labelkit.models.presets import PRESETS, build_model
 
 BACKBONES = (
-    "resnet50",
-    "hrnet_w32",
-    "hrnet_w48",
+    *RECOMMENDED,
     "resnet18",
     "hrnet_w18_small",
     "mobilenetv3_small_100",
     "resnet10t",
     "test_resnet",
 )
+REFERENCE = PRESETS["tiny"]["backbone"]
 
 
 def main() -> None:
@@ -46,34 +47,53 @@ def main() -> None:
     rows = [
         row(name, options.batch, options.turns, device) for name in options.backbone or BACKBONES
     ]
-    header = ("backbone", "M parameters", "GMAC", "crops/s", "in LOFR: M", "GMAC", "crops/s")
-    print(markdown((header, *rows)))
+    costs = ("M parameters", "GMAC", "speed")
+    print(markdown((("backbone", "licence", *costs, *(f"in LOFR: {c}" for c in costs)), *rows)))
 
 
 def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, ...]:
     """One backbone."""
+    crops = torch.randn(batch, 3, 256, 192, device=device)
+    licence = published(name).license or "not stated"
+    costs = [
+        cost(make(name).to(device), make(REFERENCE).to(device), crops, turns)
+        for make in (alone, in_lofr)
+    ]
+    return (name, licence, *costs[0], *costs[1])
+
+
+def alone(name: str) -> nn.Module:
+    """The backbone itself."""
+    return Backbone(name, (4, 8, 16))
+
+
+def in_lofr(name: str) -> nn.Module:
+    """LOFR on it."""
     skeleton = load_skeleton("coco17")
     preset = {**PRESETS["plus"], "backbone": name}
-    lofr = build_model("lofr", len(skeleton), skeleton.links, preset, False)
-    alone = Backbone(name, (4, 8, 16), pretrained=False)
-    crops = torch.randn(batch, 3, 256, 192, device=device)
-    return (
-        name,
-        *cost(alone.to(device), crops, turns),
-        *cost(lofr.to(device), crops, turns),
-    )
+    return build_model("lofr", len(skeleton), skeleton.links, preset, False)
 
 
 @torch.inference_mode()
-def cost(network: nn.Module, crops: torch.Tensor, turns: int) -> tuple[str, str, str]:
-    """Millions of parameters, thousand million multiply-adds a crop, and crops a second."""
+def cost(
+    network: nn.Module, reference: nn.Module, crops: torch.Tensor, turns: int
+) -> tuple[str, str, str]:
+    """Millions of parameters, thousand million multiply-adds a crop, and relative speed."""
     network.eval()
+    reference.eval()
     count = sum(parameter.numel() for parameter in network.parameters())
     with FlopCounterMode(display=False) as counted:
         network(crops)
     macs = counted.get_total_flops() / 2 / len(crops)
-    seconds = min(timed(lambda: network(crops), crops.is_cuda) for _ in range(turns))
-    return f"{count / 1e6:.1f}", f"{macs / 1e9:.2f}", f"{len(crops) / seconds:.1f}"
+    took = [
+        (
+            timed(lambda: network(crops), crops.is_cuda),
+            timed(lambda: reference(crops), crops.is_cuda),
+        )
+        for _ in range(turns)
+    ]
+    seconds, of_reference = (min(each) for each in zip(*took, strict=True))
+    return f"{count / 1e6:.1f}", f"{macs / 1e9:.2f}", f"{of_reference / seconds:.2f}"
 
 
 def timed(work: Callable[[], object], on_gpu: bool) -> float:

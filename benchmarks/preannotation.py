@@ -29,7 +29,7 @@ from labelkit.metrics.table import markdown
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.response_maps import MapWriter
-from labelkit.workflows.network.data import PlainCrops, loader, normalise
+from labelkit.workflows.network.data import PlainCrops, loader
 from labelkit.workflows.network.inference import predict
 from labelkit.workflows.rounds.networks import build_network
 from labelkit.workflows.rounds.run_round import keep_maps
@@ -72,8 +72,10 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
         for image, box in zip(images, boxes, strict=True)
     ]
     in_memory = [
-        normalise(batch["image"].to(device))
-        for batch in loader(PlainCrops(folder / "images", instances, size), 64, 0)
+        network.pixels(batch["image"].to(device))
+        for batch in loader(
+            PlainCrops(folder / "images", instances, size, network.pixels.interpolation), 64, 0
+        )
     ]
 
     @torch.inference_mode()

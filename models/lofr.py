@@ -176,7 +176,7 @@ class LOFR(nn.Module):
         """Classify and locate the keypoints of each crop.
 
         Args:
-            images: (B, 3, H, W), normalised with the ImageNet mean and deviation.
+            images: (B, 3, H, W), normalised by `Pixels`.
 
         Returns:
             `PoseOutput`; aux_logits are those of the CNN branch, of the encoder and, with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ from labelkit.models.baselines.simple import SimpleBaseline
 from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.lofr import LOFR, lofr_strides
 from labelkit.models.parts.backbone import Backbone
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader
 
 KINDS = ("lofr", "detr", "simple", "twin")
@@ -51,7 +53,9 @@ _PAPER: dict[str, Any] = {
         "optimizer": "adam",
         "lr": 4e-3,
         "transformer_lr": 4e-4,
-        "lr_unlocated": 1.0,  # factor of both where nothing has a location
+        "backbone_lr": 1.0,  # of a backbone with pretrained weights, as a factor of lr
+        "layer_decay": 0.75,  # of that, from one layer of a plain transformer to the one before
+        "lr_unlocated": 1.0,  # factor of all where nothing has a location
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
@@ -103,7 +107,7 @@ _PLUS = _changed(
 _TINY = _changed(
     _PLUS,
     input_size=(96, 96),
-    backbone="resnet10t",
+    backbone="tf_efficientnet_lite0",
     lofr={
         "dim": 64,
         "heads": 4,
@@ -184,20 +188,20 @@ def build_model(
     num_keypoints: int,
     links: Sequence[tuple[int, int]],
     preset: Mapping[str, Any],
-    pretrained: bool,
+    pretrained: bool | Path,
 ) -> LOFR | DetrBaseline | SimpleBaseline | TwinBaseline:
-    """A network with random or ImageNet weights.
+    """A network with random weights, or a backbone that starts from others.
 
     Args:
         kind: "lofr"; or a baseline: "detr" the paper's, "simple" supervised-only, "twin"
             semi-supervised.
         num_keypoints: K.
         links: pairs of keypoints joined by a limb.
-        preset: one of `PRESETS`, or a changed copy.
-        pretrained: start the backbone from ImageNet weights.
+        preset: one of `PRESETS`, or a changed copy; its "pixels" are arguments of `Pixels`.
+        pretrained: see `Backbone`.
 
     Raises:
-        ValueError: on an unknown kind, backbone or setting.
+        ValueError: on an unknown kind, backbone or setting, or weights that do not fit.
         PretrainedUnavailable: if pretrained weights cannot be fetched.
     """
     if kind not in KINDS:
@@ -214,6 +218,7 @@ def build_model(
 
     network = TwinBaseline(build(), build()) if kind == "twin" else build()
     network.reader = build_reader(num_keypoints, preset, reading)
+    network.pixels = Pixels(**preset.get("pixels", {}))
     return network
 
 
@@ -238,7 +243,7 @@ def _build(
     links: Sequence[tuple[int, int]],
     settings: Mapping[str, Any],
     backbone_name: str,
-    pretrained: bool,
+    pretrained: bool | Path,
 ) -> LOFR | DetrBaseline | SimpleBaseline:
     if kind == "lofr":
         strides = lofr_strides(settings.get("cam_stride", 16), settings.get("memory", "all"))
@@ -253,15 +258,29 @@ def _build(
 def parameter_groups(model: nn.Module, training: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Optimiser groups: the transformer at `transformer_lr`, the rest at `lr`.
 
+    Backbones that started from weights have groups of their own, marked "pretrained", at
+    `backbone_lr`.
+
     Args:
         model: from `build_model`.
-        training: the preset's table of that name.
+        training: the preset's table of that name, with `backbone_lr` a rate.
     """
+    decay = training["weight_decay"]
+    of_backbones = [
+        {**group, "pretrained": True}
+        for part in model.modules()
+        if isinstance(part, Backbone) and part.pretrained
+        for group in part.groups(training["backbone_lr"], decay, training["layer_decay"])
+    ]
+    theirs = {id(parameter) for group in of_backbones for parameter in group["params"]}
     inside = {id(parameter) for parameter in model.transformer_parameters()}  # type: ignore[operator]
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
     groups = [
         ([p for p in trained if id(p) not in inside], training["lr"]),
         ([p for p in trained if id(p) in inside], training["transformer_lr"]),
     ]
-    decay = training["weight_decay"]
-    return [{"params": params, "lr": lr, "weight_decay": decay} for params, lr in groups if params]
+    return of_backbones + [
+        {"params": params, "lr": lr, "weight_decay": decay, "pretrained": False}
+        for params, lr in groups
+        if params
+    ]

@@ -20,6 +20,9 @@ settings.load_profile("labelkit")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line has it
 
+# Weights that are needed are made, or in the cache: no test waits for a server elsewhere.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 #: A test that uses one of these fixtures carries the marker; `make test-fast` leaves both out.
 LANES = {
     "server": {"fiftyone_database", "live_once", "postgres"},

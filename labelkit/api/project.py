@@ -163,6 +163,8 @@ class Project:
         backbone: str | None = None,
         epochs: int | None = None,
         pretrained: bool | None = None,
+        weights: AnyPath | None = None,
+        input_size: str | None = None,
         rotation: float | None = None,
         mirror: bool | None = None,
         precision: str | None = None,
@@ -178,8 +180,8 @@ class Project:
                 10; None for all that have keypoints.
             dev: percentage of the instances to which the dev set grows; None leaves it.
             now: train on the labels there are, even if they are fewer.
-            preset, backbone, epochs, pretrained, rotation, mirror, precision, seed: see
-                `bootstrap`; None keeps the last round's.
+            preset, backbone, epochs, pretrained, weights, input_size, rotation, mirror, precision,
+                seed: see `bootstrap`; None keeps the last round's.
 
         Raises:
             WaitingForLabels: if labels are missing. The instances to label are queued then, for
@@ -187,7 +189,18 @@ class Project:
             UsageError: on a percentage, preset or backbone that does not exist.
         """
         percent = None if labeled is None else parse_percent(str(labeled))
-        options = _options(preset, backbone, epochs, pretrained, rotation, mirror, precision, seed)
+        options = _options(
+            preset,
+            backbone,
+            epochs,
+            pretrained,
+            rotation,
+            mirror,
+            precision,
+            seed,
+            weights,
+            input_size,
+        )
         with self._opened(alone=True) as (folder, store):
             report = run_retrain(
                 folder,
@@ -520,6 +533,8 @@ def bootstrap(
     backbone: str | None = None,
     epochs: int | None = None,
     pretrained: bool | None = None,
+    weights: AnyPath | None = None,
+    input_size: str | None = None,
     rotation: float | None = None,
     mirror: bool | None = None,
     precision: str | None = None,
@@ -555,7 +570,11 @@ def bootstrap(
         preset: "paper", "plus" or "tiny"; None takes plus with a GPU, else tiny.
         backbone: a timm model instead of the preset's.
         epochs: passes over the project.
-        pretrained: start from ImageNet weights; None does.
+        pretrained: start from the weights that timm publishes, or do not; None does where they can
+            be had.
+        weights: file of the weights to start from: safetensors, timm's names.
+        input_size: pixels of a crop, such as "128", or "192x256", columns first; None takes the
+            preset's, in the shape of the objects.
         rotation: degrees by which training crops turn, either way.
         mirror: also train on mirror images, left and right renamed.
         precision: number format, "full" or "bf16"; None takes the fastest here.
@@ -582,7 +601,18 @@ def bootstrap(
             "unreadable": skip_unreadable,
             "missing": skip_missing,
         },
-        options=_options(preset, backbone, epochs, pretrained, rotation, mirror, precision, seed),
+        options=_options(
+            preset,
+            backbone,
+            epochs,
+            pretrained,
+            rotation,
+            mirror,
+            precision,
+            seed,
+            weights,
+            input_size,
+        ),
         label_pixels=label_pixels,
         start=start,
         dev_percent=None if dev is None else parse_percent(str(dev)),
@@ -620,8 +650,20 @@ def _options(
     mirror: bool | None,
     precision: str | None,
     seed: int | None,
+    weights: AnyPath | None,
+    input_size: str | None,
 ) -> TrainingOptions:
     # More devices would start this script once more for each of them.
     return TrainingOptions(
-        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices=1
+        preset,
+        backbone,
+        epochs,
+        pretrained,
+        rotation,
+        mirror,
+        precision,
+        seed,
+        devices=1,
+        weights=None if weights is None else str(weights),
+        input_size=input_size,
     )

@@ -12,6 +12,7 @@ from labelkit.cli.options import (
     DevicesOption,
     DryRunOption,
     EpochsOption,
+    InputSizeOption,
     JsonOption,
     LabeledOption,
     MirrorOption,
@@ -24,6 +25,7 @@ from labelkit.cli.options import (
     ProjectOption,
     RotationOption,
     SeedOption,
+    WeightsOption,
 )
 from labelkit.cli.report import finish, open_both
 from labelkit.progress import Console
@@ -196,6 +198,8 @@ def bootstrap(
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
     pretrained: PretrainedOption = None,
+    weights: WeightsOption = None,
+    input_size: InputSizeOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
     precision: PrecisionOption = None,
@@ -218,7 +222,17 @@ def bootstrap(
     from labelkit.workflows.rounds.settings import TrainingOptions
 
     options = TrainingOptions(
-        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices
+        preset,
+        backbone,
+        epochs,
+        pretrained,
+        rotation,
+        mirror,
+        precision,
+        seed,
+        devices,
+        weights=str(weights.resolve()) if weights else None,
+        input_size=input_size,
     )
     report = run(
         images,
@@ -306,6 +320,8 @@ def retrain(
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
     pretrained: PretrainedOption = None,
+    weights: WeightsOption = None,
+    input_size: InputSizeOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
     precision: PrecisionOption = None,
@@ -329,7 +345,17 @@ def retrain(
 
     percent = parse_percent(labeled) if labeled else None
     options = TrainingOptions(
-        preset, backbone, epochs, pretrained, rotation, mirror, precision, seed, devices
+        preset,
+        backbone,
+        epochs,
+        pretrained,
+        rotation,
+        mirror,
+        precision,
+        seed,
+        devices,
+        weights=str(weights.resolve()) if weights else None,
+        input_size=input_size,
     )
     found, store = open_both(project)
     with lock_project(found), store:

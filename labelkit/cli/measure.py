@@ -12,6 +12,7 @@ import typer
 from labelkit.cli.options import (
     BackboneOption,
     EpochsOption,
+    InputSizeOption,
     JsonOption,
     MirrorOption,
     OutputOption,
@@ -21,6 +22,7 @@ from labelkit.cli.options import (
     PretrainedOption,
     ProjectOption,
     RotationOption,
+    WeightsOption,
 )
 from labelkit.cli.report import finish, open_both
 from labelkit.errors import UsageError
@@ -240,6 +242,8 @@ def benchmark(
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
     pretrained: PretrainedOption = None,
+    weights: WeightsOption = None,
+    input_size: InputSizeOption = None,
     rotation: RotationOption = None,
     mirror: MirrorOption = None,
     precision: PrecisionOption = None,
@@ -269,7 +273,17 @@ def benchmark(
     from labelkit.workflows.measure.benchmark import benchmark as run
     from labelkit.workflows.rounds.settings import TrainingOptions
 
-    options = TrainingOptions(preset, backbone, epochs, pretrained, rotation, mirror, precision)
+    options = TrainingOptions(
+        preset,
+        backbone,
+        epochs,
+        pretrained,
+        rotation,
+        mirror,
+        precision,
+        weights=str(weights.resolve()) if weights else None,
+        input_size=input_size,
+    )
     report = run(
         table,
         Console(),

@@ -73,7 +73,26 @@ EpochsOption = Annotated[
 ]
 PretrainedOption = Annotated[
     bool | None,
-    typer.Option("--pretrained/--no-pretrained", help="Start from ImageNet weights (timm)."),
+    typer.Option(
+        "--pretrained/--no-pretrained",
+        help="Start from pretrained weights (timm), or from random ones. Default: pretrained where "
+        "they can be had.",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="Start from these weights: safetensors, timm's names."
+    ),
+]
+InputSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size",
+        metavar="N|WxH",
+        help="Pixels of a crop, such as 128 or 192x256. Default: the preset's, in the shape of the "
+        "objects.",
+    ),
 ]
 RotationOption = Annotated[
     float | None,

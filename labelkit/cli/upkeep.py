@@ -1,4 +1,4 @@
-"""Upkeep: what to do when the images or the skeleton of a project change."""
+"""Upkeep: when the images or the skeleton of a project change, and weights to train from."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ RemoveOption = Annotated[
 RenameOption = Annotated[
     list[str] | None,
     typer.Option("--rename", metavar="OLD=NEW", help="Rename a keypoint. Repeatable."),
+]
+
+WeightsAction = Annotated[
+    Literal["list", "fetch"], typer.Argument(help="What to do.", show_default=False)
+]
+BackboneNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Backbones to fetch weights of.")
+]
+ToOption = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="DIR", help="Fetch into this folder, for another machine."),
 ]
 
 
@@ -119,3 +130,25 @@ def skeleton(
                 dry_run=dry_run,
             )
     finish(report, as_json)
+
+
+def weights(
+    action: WeightsAction,
+    names: BackboneNames = None,
+    to: ToOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List or fetch pretrained weights, for machines without internet too.
+
+    They are kept in the cache of the Hugging Face hub (HF_HUB_CACHE, HF_HOME). A folder named with
+    --to is such a cache: copy it, and set HF_HUB_CACHE to its place on the other machine.
+
+    \b
+    Example:
+      labelkit weights list
+      labelkit weights fetch resnet50 vit_small_patch14_dinov2
+      labelkit weights fetch tf_efficientnet_lite0 --to /media/stick/weights
+    """
+    from labelkit.workflows.upkeep.weights import weights as run
+
+    finish(run(Console(), action, names or (), to), as_json)

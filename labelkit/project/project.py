@@ -35,6 +35,8 @@ REMEMBERED: Mapping[str, type] = {
     "backbone": str,
     "epochs": int,
     "pretrained": bool,
+    "weights": str,
+    "input_size": str,
     "rotation": float,
     "mirror": bool,
     "precision": str,
@@ -193,13 +195,17 @@ def remember(project: Project, **given: Any) -> Project:
     Args:
         project: that was given the options.
         given: values by the names of `REMEMBERED`; None where the user gave none. Another preset
-            brings its own backbone and epochs.
+            brings its own backbone, epochs and crops, and other weights replace those before.
     """
     project = open_project(project.root)
     options = dict(project.options)
     if given.get("preset") not in (None, options.get("preset")):
-        options.pop("backbone", None)
-        options.pop("epochs", None)
+        for name in ("backbone", "epochs", "weights", "input_size"):
+            options.pop(name, None)
+    if any(given.get(name) is not None for name in ("backbone", "pretrained", "weights")):
+        options.pop("weights", None)
+    if given.get("weights") is not None:
+        options.pop("pretrained", None)
     options |= {name: value for name, value in given.items() if value is not None}
     return project if options == project.options else change_project(project, options=options)
 

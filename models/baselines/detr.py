@@ -65,7 +65,7 @@ class DetrBaseline(nn.Module):
         """Classify and locate the keypoints of each crop.
 
         Args:
-            images: (B, 3, H, W), normalised with the ImageNet mean and deviation; H and W are
+            images: (B, 3, H, W), normalised by `Pixels`; H and W are
                 multiples of the backbone's last stride.
 
         Returns:

@@ -33,7 +33,7 @@ class SimpleBaseline(nn.Module):
         """Predict heatmaps.
 
         Args:
-            images: (B, 3, H, W), normalised with the ImageNet mean and deviation; H and W are
+            images: (B, 3, H, W), normalised by `Pixels`; H and W are
                 multiples of the backbone's last stride.
 
         Returns:

@@ -2,77 +2,100 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-from urllib.request import getproxies
 
 import timm
 import torch
+import torch.nn.functional as F
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import Tensor, nn
 
-WEIGHTS_HOST = "huggingface.co"
-
-
-class PretrainedUnavailable(RuntimeError):
-    """Pretrained weights are neither on this machine nor downloadable.
-
-    Args:
-        name: the backbone.
-        reason: why, in a few words.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(
-            f"No pretrained weights for {name} ({reason}). "
-            "Connect once to download them, or train from scratch with: --no-pretrained"
-        )
-        self.name = name
+from labelkit.models.parts.pretrained import (
+    PretrainedUnavailable,
+    UnusableBackbone,
+    cached,
+    check_fit,
+    fetch,
+    published,
+    read,
+)
+from labelkit.models.parts.simple_pyramid import SimplePyramid
 
 
 class Backbone(nn.Module):
     """A timm network reduced to the maps that the rest of the model reads.
 
+    A plain transformer has one map, at the stride of its patches. Its position embedding is
+    resampled to the crop, a `SimplePyramid` makes the maps, and where patches are not of 8 or 16
+    pixels the crop is scaled first: one of 96 pixels to 84 for patches of 14, so that a token
+    covers 16 pixels of the crop.
+
     Args:
         name: of the network in timm.
         strides: which maps to return, in input pixels a cell, finest first.
-        pretrained: start from ImageNet weights.
+        pretrained: True starts from the weights that timm publishes, a path from those of a
+            safetensors file with timm's names.
 
     Attributes:
         strides: as given.
         channels: of each map.
+        pretrained: whether it started from weights.
 
     Raises:
-        ValueError: if timm has no such network, or it has no map at one of the strides.
-        PretrainedUnavailable: if pretrained weights cannot be fetched.
+        UnusableBackbone: if timm has no such network, it has no map at one of the strides or
+            reads one size of pictures only, or the file does not fit it.
+        PretrainedUnavailable: if published weights cannot be fetched.
     """
 
-    def __init__(self, name: str, strides: Sequence[int], pretrained: bool) -> None:
+    def __init__(self, name: str, strides: Sequence[int], pretrained: bool | Path = False) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            raise ValueError(f"timm has no network {name!r}; it has resnet18, for example.")
+        published(name)
         with torch.device("meta"):
             info: Any = timm.create_model(name, features_only=True).feature_info
-        reductions = list(info.reduction())
-        missing = [stride for stride in strides if stride not in reductions]
-        if missing:
-            raise ValueError(f"{name} has maps at strides {reductions}, none at {missing[0]}.")
-        # the last map of a stride is the deepest one
-        last = {reduction: index for index, reduction in enumerate(reductions)}
-        indices = [last[stride] for stride in strides]
+        reductions, channels = list(info.reduction()), list(info.channels())
         self.strides = tuple(strides)
-        self.channels = tuple(info.channels()[index] for index in indices)
+        self.pretrained = bool(pretrained)
+        self.patch = reductions[0] if len(set(reductions)) == 1 else 0
+        options: dict[str, Any] = {"features_only": True}
+        if self.patch:
+            options = {"num_classes": 0, "dynamic_img_size": True}
+            self.pyramid = SimplePyramid(channels[-1], self._token_stride, strides)
+            self.channels = self.pyramid.channels
+        else:
+            missing = [stride for stride in strides if stride not in reductions]
+            if missing:
+                raise UnusableBackbone(
+                    f"{name} has maps at strides {reductions}, none at {missing[0]}."
+                )
+            # the last map of a stride is the deepest one
+            last = {reduction: index for index, reduction in enumerate(reductions)}
+            indices = [last[stride] for stride in strides]
+            self.channels = tuple(channels[index] for index in indices)
+            options["out_indices"] = sorted(indices)
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
-            self.net = _create(name, sorted(indices), pretrained)
-            self._drop_unused_parts()
+            self.net = _create(name, pretrained, options)
+            try:
+                self._drop_unused_parts()
+            except (AssertionError, RuntimeError) as error:
+                raise UnusableBackbone(
+                    f"{name} does not read crops of any size ({error})."
+                ) from error
         # depthwise convolutions train ten times faster in this layout on CPUs
         self.net.to(memory_format=torch.channels_last)
+
+    @property
+    def _token_stride(self) -> int:
+        """Pixels of the crop that a token of a plain transformer covers."""
+        return 8 if self.patch <= 8 else 16
 
     def _drop_unused_parts(self) -> None:
         """Cut stages after the last map, and freeze other idle branches: DDP waits for them."""
         training = self.net.training
         parameters = list(self.net.parameters())
-        maps = self.net.eval()(torch.zeros(1, 3, 64, 64))
+        self.net.eval()
+        maps = self(torch.zeros(1, 3, 64, 64))
         total = torch.stack([level.sum() for level in maps]).sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -87,55 +110,63 @@ class Backbone(nn.Module):
         """Compute the maps.
 
         Args:
-            images: (B, 3, H, W), normalised with the ImageNet mean and deviation.
+            images: (B, 3, H, W), normalised by `Pixels`.
 
         Returns:
             One (B, channels[i], H / strides[i], W / strides[i]) map a stride.
         """
-        return tuple(self.net(images.contiguous(memory_format=torch.channels_last)))
+        images = images.contiguous(memory_format=torch.channels_last)
+        if not self.patch:
+            return tuple(self.net(images))
+        if self.patch != self._token_stride:
+            cells = (side // self._token_stride for side in images.shape[2:])
+            size = [count * self.patch for count in cells]
+            images = F.interpolate(images, size, mode="bicubic", antialias=True)
+        net: Any = self.net
+        tokens = net.forward_intermediates(
+            images, indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
+        )  # [(B, dim, H / s, W / s)], s pixels a token
+        return self.pyramid(tokens[-1])
+
+    def groups(self, lr: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        """Optimiser groups of what came with weights.
+
+        Args:
+            lr: of the last layer.
+            weight_decay: of weights; biases and norms have none.
+            layer_decay: factor of the rate from one layer of a plain transformer to the one
+                before it (Bao et al., BEiT, 2021).
+        """
+        net: Any = self.net
+        if not self.patch:
+            groups = param_groups_weight_decay(net, weight_decay)
+        else:
+            groups = param_groups_layer_decay(
+                net, weight_decay, net.no_weight_decay(), layer_decay=layer_decay
+            )
+        return [{**group, "lr": lr * group.get("lr_scale", 1.0)} for group in groups]
 
 
-def _create(name: str, out_indices: Sequence[int], pretrained: bool) -> nn.Module:
+def _create(name: str, pretrained: bool | Path, options: dict[str, Any]) -> nn.Module:
+    if isinstance(pretrained, Path):
+        check_fit(name, pretrained)
+        return _with_weights(name, pretrained, options)
     if not pretrained:
-        return timm.create_model(name, features_only=True, out_indices=out_indices)
-    overlay = {}
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not (config.hf_hub_id or config.url or config.file):
-        raise PretrainedUnavailable(name, "timm publishes none")
-    cached = _cached_weights(config.hf_hub_id)
-    if cached:
-        overlay["file"] = cached
-    elif not _reachable(WEIGHTS_HOST):
-        # timm would retry for most of a minute first
-        raise PretrainedUnavailable(name, f"{WEIGHTS_HOST} cannot be reached")
+        return _made(name, options)
+    path = cached(name) or fetch(name)
     try:
-        return timm.create_model(
-            name,
-            features_only=True,
-            out_indices=out_indices,
-            pretrained=True,
-            pretrained_cfg_overlay=overlay,
-        )
-    except Exception as error:  # the hub, HTTP and file layers below timm share no base class
-        raise PretrainedUnavailable(name, type(error).__name__) from error
+        return _with_weights(name, path, options)
+    except (UnusableBackbone, RuntimeError) as error:
+        raise PretrainedUnavailable(name, f"{path} is damaged") from error
 
 
-def _cached_weights(hub_id: str | None) -> str | None:
-    """Path of weights that an earlier run downloaded."""
-    from huggingface_hub import try_to_load_from_cache  # comes with timm
-
-    if not hub_id:
-        return None
-    found = try_to_load_from_cache(hub_id, "model.safetensors")
-    return found if isinstance(found, str) else None
+def _with_weights(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
+    weights = {"state_dict": read(path)}  # timm itself would read a pickle, too
+    return _made(name, {**options, "pretrained": True, "pretrained_cfg_overlay": weights})
 
 
-def _reachable(host: str) -> bool:
-    """Whether a download can be tried; behind a proxy only the download itself shows that."""
-    if getproxies():
-        return True
+def _made(name: str, options: dict[str, Any]) -> nn.Module:
     try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        return False
-    return True
+        return timm.create_model(name, **options)
+    except TypeError as error:  # its class knows no dynamic_img_size
+        raise UnusableBackbone(f"{name} does not read crops of any size.") from error

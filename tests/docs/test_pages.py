@@ -51,7 +51,10 @@ def test_every_command_and_option_of_a_page_exists(page: str):
 def test_an_option_named_alone_is_one_of_some_command(page: str):
     known = set().union(*map(options_of, ("bootstrap", "retrain", "push", "pull", "review")))
     known = known.union(
-        *map(options_of, ("evaluate", "score", "export", "studio", "serve", "label", "skeleton"))
+        *map(
+            options_of,
+            ("evaluate", "score", "export", "studio", "serve", "label", "skeleton", "weights"),
+        )
     )
     alone = [code for code in inline_code(PAGES[page]) if code.startswith("--")]
     assert {word for code in alone for word in options_in(code.split())} <= known

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from labelkit.models.presets import (
     KINDS,
@@ -67,6 +69,22 @@ def test_every_trained_parameter_is_in_exactly_one_group(kind):
         [1.0] if kind in ("simple", "twin") else [1.0, 0.1]
     )
     assert all(group["weight_decay"] == 0.5 for group in groups)
+
+
+def test_a_backbone_with_weights_learns_at_its_own_rate(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "w.safetensors")
+    preset = {**PRESETS["tiny"], "backbone": "test_vit"}
+    model = build_model("lofr", 3, LINKS, preset, tmp_path / "w.safetensors")
+    rates = {"lr": 1.0, "transformer_lr": 0.1, "backbone_lr": 0.01, "layer_decay": 0.5}
+    groups = parameter_groups(model, {**rates, "weight_decay": 0.5})
+    of_backbone = [group for group in groups if group["pretrained"]]
+    assert max(group["lr"] for group in of_backbone) == 0.01
+    assert min(group["lr"] for group in of_backbone) < 0.01
+    assert [group["lr"] for group in groups if not group["pretrained"]] == [1.0, 0.1]
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+    pyramid = {id(parameter) for parameter in model.backbone.pyramid.parameters()}
+    assert pyramid <= {id(p) for group in groups if group["lr"] == 1.0 for p in group["params"]}
 
 
 def test_a_preset_of_an_earlier_version_gets_the_names_of_today():

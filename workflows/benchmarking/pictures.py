@@ -42,7 +42,6 @@ def draw(
     import torch
 
     from labelkit.models.parts.response import OUT_STRIDE
-    from labelkit.workflows.network.data import normalise
 
     items, crops = [], []
     for item in found:
@@ -61,7 +60,7 @@ def draw(
     device = next(network.parameters()).device
     batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).to(device)
     with torch.inference_mode():
-        features = network(normalise(batch)).part_features.float()
+        features = network(network.pixels(batch)).part_features.float()
     if features.shape[2]:
         unit = torch.nn.functional.normalize(features, dim=2)
         similarity = (unit @ unit.transpose(1, 2)).mean(dim=0).cpu().numpy()

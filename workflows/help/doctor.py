@@ -86,6 +86,8 @@ def _installation() -> Iterator[Check]:
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
         yield Check("gpu", True if device else None, device or "none: --preset tiny is for CPUs")
+    if find_spec("timm"):
+        yield _weights()
     yield _package(
         "label-studio-sdk", None, f"Label Studio by server needs it. {INSTALL} {DISTRIBUTION}"
     )
@@ -108,6 +110,20 @@ def _package(name: str, missing: bool | None, advice: str) -> Check:
         return Check(name, True, version(name))
     except PackageNotFoundError:
         return Check(name, missing, f"not installed. {advice}")
+
+
+def _weights() -> Check:
+    """Whether any training can start from pretrained weights without internet."""
+    from labelkit.models.parts.pretrained import RECOMMENDED, cache_folder, on_this_machine
+
+    found = on_this_machine()
+    if not found:
+        return Check(
+            "weights",
+            None,
+            f"none in {cache_folder()}. Type: labelkit weights fetch {RECOMMENDED[0]}",
+        )
+    return Check("weights", True, f"{', '.join(found)} in {cache_folder()}")
 
 
 def _label_studio() -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,10 @@ def benchmark(
     if (test_images is None) != (test_labels is None):
         raise UsageError("A test set needs both --test-images DIR and --test-labels FILE.")
     skeleton = _skeleton(root, images, labels)
-    settings = resolve(options, _kept(root), skeleton)
+    kept = _kept(root)
+    if options.pretrained is None and options.weights is None and not kept:
+        options = replace(options, pretrained=True)  # all rows start alike, or none does
+    settings = resolve(options, kept, skeleton)
     known = tables(preset_of(settings))
     if table not in known:
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")

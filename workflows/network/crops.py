@@ -21,7 +21,7 @@ CELL = 16
 #: Objects this much larger in a crop of another shape are worth it: boxes that are twice as
 #: elongated as the crop.
 WORTHWHILE = math.sqrt(2)
-#: ImageNet's mean colour fills what lies outside the image; it is zero after normalisation.
+#: ImageNet's mean colour fills what lies outside the image; it is about zero after normalisation.
 FILL = (124, 116, 104)
 
 
@@ -143,16 +143,22 @@ def free_view(
     return CropView(rotation, scale, shift, mirrored)
 
 
-def cut(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+def cut(
+    image: PilImage.Image,
+    affine: Affine,
+    size_hw: tuple[int, int],
+    interpolation: str = "bilinear",
+) -> NDArray[np.uint8]:
     """The crop of an RGB image, resampled once.
 
     Where the crop is much smaller than its part of the image, that part is first averaged down by
-    a whole factor, because plain bilinear sampling would alias.
+    a whole factor, because plain sampling would alias.
 
     Args:
         image: RGB.
         affine: (2, 3) image pixels to crop pixels.
         size_hw: rows and columns of the crop.
+        interpolation: "bilinear", or "bicubic" as most backbones were trained with.
 
     Returns:
         (H, W, 3); `FILL` outside the image.
@@ -175,7 +181,7 @@ def cut(image: PilImage.Image, affine: Affine, size_hw: tuple[int, int]) -> NDAr
         (width, height),
         PilImage.Transform.AFFINE,
         data=tuple(inverse.ravel().tolist()),
-        resample=PilImage.Resampling.BILINEAR,
+        resample=PilImage.Resampling[interpolation.upper()],
         fillcolor=FILL,
     )
     return np.asarray(crop)

@@ -60,6 +60,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         skeleton: for mirror images.
         size_hw: height and width of a crop in pixels.
         augmentation: which views are allowed.
+        interpolation: see `cut`.
 
     Attributes:
         pseudo_labels: (N, K, 3) float32, keypoints predicted for examples without locations: x, y
@@ -74,12 +75,14 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         skeleton: Skeleton,
         size_hw: tuple[int, int],
         augmentation: Augmentation,
+        interpolation: str = "bilinear",
     ) -> None:
         self.images_root = images_root
         self.examples = examples
         self.skeleton = skeleton
         self.size_hw = size_hw
         self.augmentation = augmentation
+        self.interpolation = interpolation
         self.pseudo_labels = torch.zeros(len(examples), len(skeleton), 3).share_memory_()
 
     def __len__(self) -> int:
@@ -109,7 +112,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
             view = free_view(rng, self.size_hw, self.augmentation)
         affine = crop_affine(box, self.size_hw, view)
         image = open_upright(self.images_root / example.instance.image.path)
-        crop = jitter_colours(rng, cut(image, affine, self.size_hw))
+        crop = jitter_colours(rng, cut(image, affine, self.size_hw, self.interpolation))
 
         xy: NDArray = np.zeros((len(self.skeleton), 2))
         located: NDArray = np.zeros(len(self.skeleton))
@@ -280,11 +283,16 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
     """Upright crops for inference, in the order given, each with its map from the image."""
 
     def __init__(
-        self, images_root: Path, instances: Sequence[Instance], size_hw: tuple[int, int]
+        self,
+        images_root: Path,
+        instances: Sequence[Instance],
+        size_hw: tuple[int, int],
+        interpolation: str = "bilinear",
     ) -> None:
         self.images_root = images_root
         self.instances = instances
         self.size_hw = size_hw
+        self.interpolation = interpolation
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -298,18 +306,12 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
         """
         instance = self.instances[index]
         affine = crop_affine(instance.box, self.size_hw)
-        crop = cut(open_upright(self.images_root / instance.image.path), affine, self.size_hw)
+        image = open_upright(self.images_root / instance.image.path)
+        crop = cut(image, affine, self.size_hw, self.interpolation)
         return {
             "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
             "affine": torch.from_numpy(affine),
         }
-
-
-def normalise(image: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 crops as the floats that ImageNet backbones expect."""
-    mean = torch.tensor((123.675, 116.28, 103.53), device=image.device).view(1, 3, 1, 1)
-    std = torch.tensor((58.395, 57.12, 57.375), device=image.device).view(1, 3, 1, 1)
-    return (image.float() - mean) / std
 
 
 def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:

@@ -16,6 +16,7 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader, rotate
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.response_maps import take_maps
@@ -24,7 +25,6 @@ from labelkit.workflows.network.data import (
     ahead,
     loader,
     loader_workers,
-    normalise,
     prior_in_cells,
 )
 from labelkit.workflows.network.decode import confidence, height_at, refine
@@ -75,7 +75,8 @@ def predict(
     """Predict instance by instance, in the order given.
 
     Args:
-        network: returns a `PoseOutput`; its `reader` decides which of its maps are read, and how.
+        network: returns a `PoseOutput`; its `pixels` say how crops are fed to it, its `reader`
+            which of its maps are read, and how.
         instances: to predict.
         images_root: folder below which the images lie.
         skeleton: of the network.
@@ -90,7 +91,8 @@ def predict(
     expected = None
     if reader.read_from == "response" and reader.pose_prior:
         expected = prior_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
-    crops = PlainCrops(images_root, instances, size_hw)
+    pixels: Pixels = network.pixels  # type: ignore[assignment]
+    crops = PlainCrops(images_root, instances, size_hw, pixels.interpolation)
     flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
     workers = loader_workers() if len(crops) > batch_size else 0  # a single batch needs none
     batches = ahead(loader(crops, batch_size, workers))
@@ -129,10 +131,11 @@ def _rows(
     `expected` holds the pose prior of all crops, see `prior_in_cells`.
     """
     reader: PoseReader = network.reader  # type: ignore[assignment]
+    pixels: Pixels = network.pixels  # type: ignore[assignment]
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
     done = 0
     for batch in batches:
-        image = normalise(batch["image"].to(device, non_blocking=True))
+        image = pixels(batch["image"].to(device, non_blocking=True))
         with autocast:
             response, heatmaps, cams, presence = _forward(network, image, flip)
             if reader.read_from == "heatmaps":

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from labelkit.errors import CheckpointError
 from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.parts.output import PoseOutput
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.presets import parameter_groups
 from labelkit.models.reading import PoseReader
 from labelkit.progress import Progress, Silent, Step
@@ -35,12 +37,13 @@ from labelkit.workflows.network.data import (
     TrainingCrops,
     loader,
     loader_workers,
-    normalise,
 )
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
 
+#: Warm-up of a pretrained backbone, as a multiple of that of the rest.
+BACKBONE_WARMUP = 2
 #: Without locations, pseudo-labels need this many steps to train heatmaps that read better than
 #: response maps: 102 and 288 were too few, 864 enough (benchmarks/TRIED.md).
 TEACHING_STEPS = 600
@@ -56,6 +59,8 @@ class Recipe:
         batch_size: crops per step on each device.
         optimizer: "adam" (weight decay as a penalty, the paper) or "adamw" (decoupled).
         lr, transformer_lr: peak learning rates of the CNN and of the transformer.
+        backbone_lr: the same of a backbone that started from pretrained weights.
+        layer_decay: see `Backbone.groups`.
         weight_decay: of the optimiser.
         weights: of the CNN, encoder and final presence losses and of part diversity (eq. 13).
         lambda_mse: weight of the supervised heatmap term (1 in the paper, eq. 15).
@@ -76,6 +81,8 @@ class Recipe:
     optimizer: str
     lr: float
     transformer_lr: float
+    backbone_lr: float
+    layer_decay: float
     weight_decay: float
     weights: tuple[float, float, float, float]
     lambda_mse: float
@@ -122,6 +129,7 @@ def make_recipe(
     if not located:
         training["lr"] *= scale
         training["transformer_lr"] *= scale
+    training["backbone_lr"] *= training["lr"]
     per_epoch = max(1, math.ceil(crops / training["batch_size"]))
     if not located and epochs * per_epoch < TEACHING_STEPS:
         training["pseudo_labels_at"] = ()
@@ -151,7 +159,7 @@ class PoseTraining(pl.LightningModule):
     def training_step(self, batch: Mapping[str, Tensor], _: int) -> Tensor:
         """Semi-weak loss of one batch (eq. 15): presence on every crop, heatmaps where located."""
         recipe = self.recipe
-        images = normalise(batch["image"])
+        images = self.network.pixels(batch["image"])  # type: ignore[operator]
         networks = self.network.twins if isinstance(self.network, TwinBaseline) else [self.network]
         outputs = [network(images) for network in networks]
         losses = [self._semi_weak(output, batch) for output in outputs]
@@ -182,7 +190,10 @@ class PoseTraining(pl.LightningModule):
             {name: value.shape for name, value in state.items()}
             for state in (checkpoint["state_dict"], self.state_dict())
         )
-        if theirs != ours:
+        # Trainings from pretrained weights begun until 2026-11-29 had other groups.
+        groups = len(checkpoint["optimizer_states"][0]["param_groups"])
+        expected = len(parameter_groups(self.network, asdict(self.recipe)))
+        if theirs != ours or groups != expected:
             raise CheckpointError(
                 f"{self.trainer.ckpt_path} is the training state of a different network.",
                 "Delete it and run the same command again: training starts over.",
@@ -205,18 +216,28 @@ class PoseTraining(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Two learning rates, one for the transformer; a warm-up, then a cosine to zero."""
+        """A learning rate for each part; a warm-up, then a cosine to zero.
+
+        A backbone with pretrained weights warms up `BACKBONE_WARMUP` times as long, while what
+        reads it is still random.
+        """
         recipe = self.recipe
         make = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         optimizer = make(parameter_groups(self.network, asdict(recipe)))
-        warmup = max(1, min(recipe.steps // 10, 500))
+        shortest = max(1, min(recipe.steps // 10, 500))
 
-        def factor(step: int) -> float:
+        def factor(warmup: int, step: int) -> float:
             if step < warmup:
                 return (step + 1) / warmup
             return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            [
+                partial(factor, shortest * (BACKBONE_WARMUP if group["pretrained"] else 1))
+                for group in optimizer.param_groups
+            ],
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -362,7 +383,10 @@ def train(
     gpu = torch.cuda.is_available()
     line = _EpochLine(progress, what, state)
     augmentation = Augmentation(recipe.rotation, recipe.mirror)
-    crops = TrainingCrops(images_root, examples, skeleton, size_hw, augmentation)
+    pixels: Pixels = network.pixels  # type: ignore[assignment]
+    crops = TrainingCrops(
+        images_root, examples, skeleton, size_hw, augmentation, pixels.interpolation
+    )
     pseudo_labels = PseudoLabels(
         network,
         crops,

@@ -12,7 +12,12 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import MissingDependencyError, ProjectError, WaitingForLabels
+from labelkit.errors import (
+    MissingDependencyError,
+    ProjectError,
+    UsageError,
+    WaitingForLabels,
+)
 from labelkit.files.atomic import write_json
 from labelkit.files.parquet import next_part, parts
 from labelkit.formats.label_studio.export import LISTED
@@ -39,6 +44,7 @@ from labelkit.workflows.rounds.networks import (
     learned,
     load_network,
     predict_instances,
+    starting_weights,
     train_network,
     training_state,
 )
@@ -71,7 +77,8 @@ def run_round(
     Raises:
         WaitingForLabels: if there are no answers to learn from.
         ImageError: if the file of an image is gone or changed.
-        MissingDependencyError: if pretrained weights cannot be downloaded.
+        MissingDependencyError: if pretrained weights that were asked for cannot be downloaded.
+        UsageError: if the backbone cannot be used, or weights do not fit it.
     """
     snapshot = read_snapshot(project, store, plan.journal_head)
     examples = _examples(project, store, snapshot, plan)
@@ -92,7 +99,7 @@ def run_round(
             training = train_network(
                 "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
             )
-        except MissingDependencyError:
+        except (MissingDependencyError, UsageError):
             if is_main_process() and not training_state(model).is_file():
                 take_back_round(path)
             raise
@@ -131,7 +138,8 @@ def check_plan(project: Project, store: LabelStore, plan: RoundPlan) -> None:
         LabelkitError: see `run_round`.
     """
     _examples(project, store, read_snapshot(project, store, plan.journal_head), plan)
-    build_network("lofr", project.skeleton, plan.settings)
+    start = starting_weights(project, plan.settings, Silent())
+    build_network("lofr", project.skeleton, plan.settings, start)
 
 
 def _examples(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from labelkit.domain.instance import Box
@@ -13,7 +15,10 @@ from labelkit.domain.text import named
 from labelkit.errors import UsageError
 from labelkit.project.project import REMEMBERED, Project, remember
 from labelkit.project.rounds import Round
-from labelkit.workflows.network.crops import fitted_size
+from labelkit.workflows.network.crops import CELL, fitted_size
+
+#: Start from pretrained weights, or from random ones where there are no others.
+WHERE_POSSIBLE = "where possible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +29,14 @@ class TrainingOptions:
         preset: "paper", "plus" or "tiny".
         backbone: name of a timm model.
         epochs: passes over as many crops as the project has instances.
-        pretrained: start from ImageNet weights.
+        pretrained: start from the weights that timm publishes; None does where they can be had.
         rotation: training crops turn by up to this many degrees, either way.
         mirror: also train on mirrored crops, with left and right keypoints swapped.
         precision: "full" or "bf16", the number format of trainings and predictions.
         seed: of the training.
         devices: GPUs, or processes without GPUs, on each machine.
+        weights: file of the weights to start from, safetensors with timm's names.
+        input_size: of a crop: "128", or "192x256", columns first.
     """
 
     preset: str | None = None
@@ -41,6 +48,8 @@ class TrainingOptions:
     precision: str | None = None
     seed: int | None = None
     devices: int | None = None
+    weights: str | None = None
+    input_size: str | None = None
 
     @property
     def changes_training(self) -> bool:
@@ -52,7 +61,8 @@ def check_options(options: TrainingOptions) -> None:
     """Refuse options that no training can use, before anything is created.
 
     Raises:
-        UsageError: on an unknown preset, backbone or precision, or no epochs.
+        UsageError: on an unknown preset, backbone, precision or size, no epochs, weights that do
+            not exist, or none that shall be used.
     """
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
@@ -62,6 +72,29 @@ def check_options(options: TrainingOptions) -> None:
         _check_backbone(options.backbone)
     if options.precision is not None:
         _check_precision(options.precision)
+    if options.input_size is not None:
+        parse_size(options.input_size)
+    if options.weights is not None and options.pretrained is False:
+        raise UsageError("--weights and --no-pretrained contradict each other.", "Leave one out.")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Rows and columns of "128", or of "192x256", which gives columns first.
+
+    Raises:
+        UsageError: if they are not multiples of `CELL`.
+    """
+    sides = text.lower().split("x")
+    try:
+        columns, rows = map(int, sides * 2 if len(sides) == 1 else sides)
+    except ValueError:
+        columns = rows = 0
+    if min(columns, rows) < 2 * CELL or columns % CELL or rows % CELL:
+        raise UsageError(
+            f"Crops of {text!r} pixels cannot be read.",
+            f"Give multiples of {CELL} from {2 * CELL}, such as --input-size 128 or 192x256.",
+        )
+    return rows, columns
 
 
 def _check_preset(name: str) -> None:
@@ -97,7 +130,13 @@ def with_remembered(project: Project, options: TrainingOptions) -> tuple[Project
     """
     check_options(options)
     names = [item.name for item in fields(options) if item.name in REMEMBERED]
-    project = remember(project, **{name: getattr(options, name) for name in names})
+    given = {name: getattr(options, name) for name in names}
+    if options.weights is not None:  # relative to the project, which can be moved
+        path = Path(options.weights).resolve()
+        if not path.is_file():
+            raise UsageError(f"There are no weights {path}.", "Give --weights FILE.")
+        given["weights"] = Path(os.path.relpath(path, project.root)).as_posix()
+    project = remember(project, **given)
     return project, replace(options, **{name: project.options.get(name) for name in names})
 
 
@@ -150,20 +189,28 @@ def resolve(
     if earlier.get("mirror") == mirrors(before):  # by default, not by choice
         earlier = {**earlier, "mirror": mirrors(skeleton)}
     size = tuple(preset["input_size"])
-    if not earlier and name != "paper":
+    if options.input_size is not None:
+        size = parse_size(options.input_size)
+        earlier = {key: value for key, value in earlier.items() if key != "input_size"}
+    elif not earlier and name != "paper":
         size = fitted_size(boxes, size)
     fitted = {"input_size": list(size)} if size != tuple(preset["input_size"]) else {}
+    backbone = chosen("backbone", preset["backbone"])
     settings = {
         "preset": name,
-        "backbone": chosen("backbone", preset["backbone"]),
+        "backbone": backbone,
         "epochs": chosen("epochs", preset["training"]["epochs"]),
-        "pretrained": chosen("pretrained", True),
+        "pretrained": chosen("pretrained", WHERE_POSSIBLE),
         "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
         "mirror": chosen("mirror", mirrors(skeleton)),
         "precision": chosen("precision", "") or fastest_precision(),
         **({"input_size": earlier["input_size"]} if "input_size" in earlier else fitted),
     }
-    _check_backbone(settings["backbone"])
+    weights = options.weights
+    if weights is None and options.pretrained is None and earlier.get("backbone") == backbone:
+        weights = earlier.get("weights")
+    if weights is not None:
+        settings |= {"pretrained": True, "weights": weights}
     return settings
 
 

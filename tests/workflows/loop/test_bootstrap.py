@@ -16,7 +16,7 @@ from labelkit.errors import (
     UsageError,
 )
 from labelkit.models.checkpoint import load_model, save_checkpoint
-from labelkit.models.parts import backbone
+from labelkit.models.parts import pretrained
 from labelkit.models.presets import PRESETS
 from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions
@@ -287,10 +287,8 @@ def test_the_queue_leads_to_ten_percent_and_begins_with_the_dev_set(trained_once
 def test_weights_that_cannot_be_downloaded_leave_no_round_behind(
     frames, trained, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(backbone, "_cached_weights", lambda hub_id: None)
-    monkeypatch.setattr(backbone, "_reachable", lambda host: False)
+    monkeypatch.setattr(pretrained, "cached", lambda name: None)
     project = tmp_path / "another-project"
-    pretrained = replace(TINY, pretrained=True)
     answers = trained.folder / "visibility.csv"
     with pytest.raises(MissingDependencyError, match="--no-pretrained"):
         run(
@@ -299,7 +297,7 @@ def test_weights_that_cannot_be_downloaded_leave_no_round_behind(
             skeleton="lsp14",
             labels=[answers],
             boxes="whole-image",
-            options=pretrained,
+            options=replace(TINY, pretrained=True),
         )
     assert rounds(open_project(project)) == []
     assert run(trained.images, project_root=project, skeleton=None).round.round == 0

@@ -15,7 +15,7 @@ from labelkit.errors import (
     UsageError,
     WaitingForLabels,
 )
-from labelkit.models.parts import backbone
+from labelkit.models.parts import pretrained
 from labelkit.models.presets import PRESETS
 from labelkit.progress import Silent
 from labelkit.project.rounds import (
@@ -295,8 +295,7 @@ def test_a_changed_option_is_checked_before_a_half_trained_round_is_given_up(
     )
     with pytest.raises(UsageError, match="resnet9000"):
         run(corrected, options=TrainingOptions(backbone="resnet9000"))
-    monkeypatch.setattr(backbone, "_cached_weights", lambda hub_id: None)
-    monkeypatch.setattr(backbone, "_reachable", lambda host: False)
+    monkeypatch.setattr(pretrained, "cached", lambda name: None)
     with pytest.raises(MissingDependencyError, match="--no-pretrained"):
         run(corrected, options=TrainingOptions(pretrained=True))
     gone = corrected.images / next(iter(corrected.store.images())).path

@@ -197,7 +197,7 @@ def test_views_without_locations_keep_the_whole_box_so_that_the_answer_stays_tru
 ):
     affines = []
 
-    def remember(image, affine, size_hw):
+    def remember(image, affine, size_hw, *rest):
         affines.append(affine)
         return np.zeros((*size_hw, 3), np.uint8)
 

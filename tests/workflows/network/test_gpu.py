@@ -13,7 +13,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labelkit.models.presets import KINDS, PRESETS, build_model
-from labelkit.workflows.network.data import normalise
 from labelkit.workflows.network.decode import confidence, height_at, refine
 from labelkit.workflows.network.training import PoseTraining, make_recipe
 
@@ -79,7 +78,7 @@ def test_keypoints_are_read_entirely_on_a_gpu():
     with FakeTensorMode(), torch.inference_mode(), half_precision():
         move(network)
         crops = torch.zeros(2, 3, *preset["input_size"], dtype=torch.uint8, device=GPU)
-        output = network(normalise(crops))
+        output = network(network.pixels(crops))
         assert output.part_features.dtype == torch.bfloat16  # else half precision was not tested
         maps = output.heatmaps.float()
         xy, _ = refine(maps)

@@ -9,6 +9,7 @@ from torch import nn
 
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.decode import confidence, refine
@@ -36,6 +37,7 @@ class Scripted(nn.Module):
         self.logits = torch.tensor(logits)
         self.crops = []
         self.reader = PoseReader(len(cells), (8, 8))
+        self.pixels = Pixels()
 
     def forward(self, image):
         self.crops.append(image)

@@ -14,6 +14,7 @@ from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import UsageError
 from labelkit.models.baselines.simple import SimpleBaseline
 from labelkit.models.parts.backbone import Backbone
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.presets import PRESETS
 from labelkit.models.reading import PoseReader
 from labelkit.progress import Silent
@@ -124,6 +125,7 @@ def test_training_and_prediction_have_the_format_that_was_chosen(monkeypatch, tm
     pose = human_pose([(10, 10), (30, 30)], [2, 2])
     network = Watched(Backbone("test_resnet", (16,), pretrained=False), 2, channels=8)
     network.reader = PoseReader(2, (16, 16))
+    network.pixels = Pixels()
     recipe = make_recipe(PRESETS["tiny"], 1, 1, 0, located=True, precision=chosen)
     examples, state = [Example(instance, pose.present, pose)], tmp_path / "state"
     recipe = replace(recipe, weights=(0.0, 0.0, 0.0, 0.0), batch_size=2)

@@ -12,6 +12,7 @@ from torch import nn
 
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import human_pose
+from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import Augmentation
@@ -31,6 +32,7 @@ class Peaks(nn.Module):
     def __init__(self):
         super().__init__()
         self.reader = PoseReader(4, (8, 8))
+        self.pixels = Pixels()
         self.presence_logit = 0.0
         self.attended = CELLS
 

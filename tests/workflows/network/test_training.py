@@ -232,7 +232,9 @@ def test_without_locations_both_learning_rates_are_scaled_by_the_preset():
     some, none = (make_recipe(preset, 8, 1, seed=0, located=located) for located in (True, False))
     assert (some.lr, some.transformer_lr) == (4e-3, 4e-4)
     assert (none.lr, none.transformer_lr) == (2e-3, 2e-4)
-    assert replace(none, lr=some.lr, transformer_lr=some.transformer_lr) == some
+    assert (some.backbone_lr, none.backbone_lr) == (4e-3, 2e-3)
+    rates = {"transformer_lr": some.transformer_lr, "backbone_lr": some.backbone_lr}
+    assert replace(none, lr=some.lr, **rates) == some
 
 
 def test_short_trainings_without_locations_make_no_pseudo_labels():

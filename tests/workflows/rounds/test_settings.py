@@ -1,17 +1,24 @@
 """How a training is set up where options leave it open: shape and mirroring of its crops."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
+from builders import make_project
 
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton, make_skeleton
+from labelkit.errors import UsageError
 from labelkit.models.presets import PRESETS
 from labelkit.workflows.rounds.settings import (
+    WHERE_POSSIBLE,
     TrainingOptions,
     note_on_mirroring,
+    parse_size,
     preset_of,
     resolve,
+    with_remembered,
 )
 
 TINY = TrainingOptions(preset="tiny")
@@ -97,3 +104,74 @@ def test_the_crop_of_the_paper_stays_as_it_is():
     assert "input_size" not in resolve(TrainingOptions(preset="paper"), {}, PAIRED, FISH)
     plus = resolve(TrainingOptions(preset="plus"), {}, PAIRED, FISH)
     assert plus["input_size"] == [112, 432]
+
+
+@pytest.mark.parametrize(
+    ("typed", "size_hw"), [("128", (128, 128)), ("192x256", (256, 192)), ("96X96", (96, 96))]
+)
+def test_the_size_of_crops_is_typed_columns_first(typed, size_hw):
+    assert parse_size(typed) == size_hw
+    settings = resolve(TrainingOptions(preset="tiny", input_size=typed), {}, PAIRED, FISH)
+    assert preset_of(settings)["input_size"] == size_hw
+
+
+@pytest.mark.parametrize("typed", ["100", "16", "192x", "0x0", "-32", "large", "32x32x32"])
+def test_a_size_that_networks_cannot_read_is_wrong_usage(typed):
+    with pytest.raises(UsageError, match="--input-size"):
+        resolve(TrainingOptions(preset="tiny", input_size=typed), {}, PAIRED)
+
+
+def test_later_rounds_keep_the_size_until_another_is_typed():
+    first = resolve(TrainingOptions(preset="tiny", input_size="128"), {}, PAIRED)
+    assert resolve(TrainingOptions(), first, PAIRED, FISH) == first
+    assert resolve(TrainingOptions(input_size="64x32"), first, PAIRED)["input_size"] == [32, 64]
+    assert "input_size" not in resolve(TrainingOptions(input_size="96"), first, PAIRED)
+
+
+# What a training starts from
+
+
+def test_pretrained_weights_are_used_where_possible_unless_the_user_chose():
+    assert resolve(TINY, {}, PAIRED)["pretrained"] == WHERE_POSSIBLE
+    for chosen in (True, False):
+        first = resolve(TrainingOptions(preset="tiny", pretrained=chosen), {}, PAIRED)
+        assert first["pretrained"] is chosen
+        assert resolve(TrainingOptions(), first, PAIRED) == first
+
+
+def test_a_file_of_weights_is_remembered_relative_to_the_project(tmp_path):
+    project = make_project(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    given = TrainingOptions(preset="tiny", weights=str(tmp_path / "mine.safetensors"))
+    project, options = with_remembered(project, given)
+    relative = Path(os.path.relpath(tmp_path / "mine.safetensors", project.root)).as_posix()
+    assert options.weights == relative
+    first = resolve(options, {}, PAIRED)
+    assert (first["pretrained"], first["weights"]) == (True, relative)
+    project, options = with_remembered(project, TrainingOptions())
+    assert resolve(options, first, PAIRED) == first
+    project, options = with_remembered(project, TrainingOptions(pretrained=False))
+    assert "weights" not in resolve(options, first, PAIRED)
+
+
+def test_weights_of_one_backbone_are_not_given_to_another(tmp_path):
+    project = make_project(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    given = TrainingOptions(preset="tiny", weights=str(tmp_path / "mine.safetensors"))
+    project, options = with_remembered(project, given)
+    first = resolve(options, {}, PAIRED)
+    project, options = with_remembered(project, TrainingOptions(backbone="resnet18"))
+    later = resolve(options, first, PAIRED)
+    assert (later["backbone"], "weights" in later) == ("resnet18", False)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        ({"weights": "gone.safetensors"}, "gone"),
+        ({"weights": "w", "pretrained": False}, "--weights"),
+    ],
+)
+def test_weights_that_are_not_there_or_not_to_be_used_are_wrong_usage(tmp_path, chosen, named):
+    with pytest.raises(UsageError, match=named):
+        with_remembered(make_project(tmp_path), TrainingOptions(**chosen))

@@ -6,19 +6,15 @@ truth has it, and again, until each present keypoint is within the tolerance, a 
 long side: while the others stay, and while all of them are read again after each click. Visibility
 is not counted: it costs the same either way.
 
-The data is a folder with train/ and val/, each with images/ and keypoints.json (COCO), by default
-`lspet` in the folder LABELKIT_DATA (default: ../shared/data). It is not downloaded; without it this
-script ends with a note. Run again, it continues where it stopped.
+The sets are those of `sets.py`; without the one named this script ends with a note. Run again, it
+continues where it stopped.
 
-    python benchmarks/clicks_until_right.py [--folder scratch/clicks] [--data DIR] [--epochs 8]
+    python benchmarks/clicks_until_right.py [--set lspet] [--folder scratch/clicks] [--epochs 8]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,13 +23,14 @@ import numpy as np
 from lspet import run
 from machine import machine
 from numpy.typing import NDArray
+from sets import DATA, Part, open_set
 
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.metrics.table import markdown
 from labelkit.progress import Silent
 from labelkit.project.following import PLACED_PRIOR, TRAINED_PRIOR, RoundFollower
 from labelkit.project.predictions import read_predictions, write_predictions
-from labelkit.project.project import open_project
+from labelkit.project.project import Project, open_project
 from labelkit.project.response_maps import MapReader, MapWriter
 from labelkit.project.rounds import Round, latest_complete
 from labelkit.store.ownership import open_store
@@ -42,7 +39,6 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.run_round import keep_maps
 
-DATA = Path(os.environ.get("LABELKIT_DATA", "../shared/data")) / "lspet"
 TOLERANCES = (0.1, 0.05)
 #: Of the poses, between keypoints that are not placed, and beside one that is.
 EXPONENTS = {
@@ -57,20 +53,38 @@ Reading = Callable[[Pose], NDArray[np.float64]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser)
+    options = parser.parse_args()
+    parts = open_set(options.set, options.folder, options.objects)
+    if parts is None:
+        print(f"Not run: {DATA / options.set} does not exist. Set LABELKIT_DATA.")
+        return
+    train, (images, labels) = parts
+    project, found = trained_round(train, options)
+    with open_store(project) as store:
+        snapshot = read_snapshot(project, store)
+    with evaluation_set(project, snapshot, Silent(), images, labels) as data:
+        predict_once(found, data, options.folder / "val")
+        print(f"{machine()}; {len(data.truth)} objects of {images}\n")
+        for tolerance in TOLERANCES:
+            print(f"Right within {tolerance} of the box's long side:\n")
+            print(table(found, data, options.folder / "val", tolerance), flush=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `trained_round` reads."""
+    parser.add_argument("--set", default="lspet", help="name of the set, see sets.py")
     parser.add_argument("--folder", type=Path, default=Path("scratch/clicks"))
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--objects", type=int, default=1500, help="of train/ in the project")
+    parser.add_argument("--objects", type=int, default=1500, help="of those to train on")
     parser.add_argument("--labeled", default="10%")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--epochs", type=int, default=8)
-    options = parser.parse_args()
-    val = options.data / "val"
-    if not (val / "keypoints.json").is_file():
-        print(f"Not run: {val / 'keypoints.json'} does not exist. Set LABELKIT_DATA.")
-        return
-    labels = some_of(options.data / "train", options.folder / "train", options.objects)
+
+
+def trained_round(train: Part, options: argparse.Namespace) -> tuple[Project, Round]:
+    """A project with a complete first round, trained here unless that is done."""
     run(
-        *("bootstrap", "--images", str(labels.with_name("images")), "--labels", str(labels)),
+        *("bootstrap", "--images", str(train.images), "--labels", str(train.labels)),
         *("--project", str(options.folder / "project"), "--labeled", options.labeled),
         *("--preset", "tiny", "--backbone", options.backbone, "--pretrained"),
         *("--epochs", str(options.epochs)),
@@ -78,32 +92,7 @@ def main() -> None:
     project = open_project(options.folder / "project")
     found = latest_complete(project)
     assert found is not None
-    with open_store(project) as store:
-        snapshot = read_snapshot(project, store)
-    with evaluation_set(
-        project, snapshot, Silent(), val / "images", val / "keypoints.json"
-    ) as data:
-        predict_once(found, data, options.folder / "val")
-        print(f"{machine()}; {len(data.truth)} objects of {val}\n")
-        for tolerance in TOLERANCES:
-            print(f"Right within {tolerance} of the box's long side:\n")
-            print(table(found, data, options.folder / "val", tolerance), flush=True)
-
-
-def some_of(source: Path, target: Path, count: int) -> Path:
-    """Copy some images of a COCO set and their labels, unless that is done. The label file."""
-    file = target / "keypoints.json"
-    if not file.is_file():
-        coco = json.loads((source / "keypoints.json").read_text("utf-8"))
-        order = np.random.default_rng(0).permutation(len(coco["images"]))
-        coco["images"] = [coco["images"][index] for index in sorted(order[:count].tolist())]
-        chosen = {image["id"] for image in coco["images"]}
-        coco["annotations"] = [row for row in coco["annotations"] if row["image_id"] in chosen]
-        (target / "images").mkdir(parents=True, exist_ok=True)
-        for image in coco["images"]:
-            shutil.copy(source / "images" / image["file_name"], target / "images")
-        file.write_text(json.dumps(coco), "utf-8")
-    return file
+    return project, found
 
 
 def predict_once(found: Round, data: EvaluationSet, folder: Path) -> None:

@@ -16,23 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from builders import stick_skeleton, write_picture
 from mongo import missing
 from numpy.typing import ArrayLike
+from torch import nn
 
+from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose, human_pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.domain.skeleton import Skeleton
 from labelkit.formats.coco import skeleton_of_coco
+from labelkit.models.checkpoint import save_checkpoint
+from labelkit.models.reading import PoseReader
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
+from labelkit.project.response_maps import MapWriter
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import Entry
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
+from labelkit.workflows.network.crops import crop_affine
 from labelkit.workflows.review_and_label.label import Labelling, label
 from labelkit.workflows.rounds.queue_file import write_queue
 
@@ -40,6 +47,8 @@ DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared"
 
 SIZE_WH = (400, 300)
 BOX = Box(100.0, 75.0, 200.0, 150.0)
+
+MAP_SIZE = (24, 24)
 
 #: Predicted places of the stick skeleton: nose, left paw, right paw, tail; and their confidence.
 PLACES = ((200.0, 90.0), (150.0, 150.0), (250.0, 150.0), (200.0, 210.0))
@@ -120,6 +129,38 @@ def bench_of(
         finish_round(path, {})
         write_queue(project, [QueueItem(id_, "unsure", i in control) for i, id_ in enumerate(ids)])
     return Bench(project, store, ids)
+
+
+def with_tree(bench: Bench, places: ArrayLike = PLACES, ids: Sequence[str] | None = None) -> Bench:
+    """Gives the round maps that say little, and a tree that keeps the shape of the pose.
+
+    Args:
+        bench: whose objects have `BOX`.
+        places: of the pose.
+        ids: of the objects that get maps; None for all.
+    """
+    skeleton, to_cells = bench.project.skeleton, crop_affine(BOX, MAP_SIZE)
+    cells = torch.from_numpy(apply_affine(to_cells, np.array(places))).float()
+    shifts = torch.randn(200, 1, 2, generator=torch.Generator().manual_seed(0))
+    network = nn.Module()
+    network.reader = PoseReader(len(skeleton), MAP_SIZE, kinematics=True, pose_prior=0.16)
+    assert network.reader.tree is not None
+    network.reader.tree.fit(cells + shifts, torch.ones(200, len(skeleton), dtype=torch.bool))
+    header = {
+        "network": {"kind": "lofr", "preset": {"lofr": {"kinematics": True}}},
+        "skeleton": {"keypoints": skeleton.keypoints},
+        "training": {"read_from": "heatmaps"},
+    }
+    path = bench.project.rounds_root / "000"
+    save_checkpoint(path / "model.safetensors", network, header)
+    across, down = np.meshgrid(*(np.arange(side) + 0.5 for side in MAP_SIZE))
+    squared = np.stack([(across - x) ** 2 + (down - y) ** 2 for x, y in cells.tolist()])
+    maps = np.exp(-squared / 400).astype(np.float32)
+    (path / "maps").mkdir()
+    with MapWriter(path / "maps" / "maps.parquet", skeleton.keypoints) as writer:
+        for id_ in bench.ids if ids is None else ids:
+            writer.add(id_, to_cells.ravel().tolist(), maps, maps, np.zeros(0))
+    return bench
 
 
 @contextmanager

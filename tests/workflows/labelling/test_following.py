@@ -9,52 +9,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from builders import stick_skeleton
-from labelling import BOX, PLACES, Bench, Page, chromium_page, labelling, make_bench
+from labelling import (
+    MAP_SIZE,
+    PLACES,
+    Bench,
+    Page,
+    chromium_page,
+    labelling,
+    make_bench,
+    with_tree,
+)
 from mongo import chromium
 from PIL import Image as Picture
-from torch import nn
 
-from labelkit.domain.geometry import apply_affine
 from labelkit.domain.pose import UNKNOWN, VISIBLE, human_pose
-from labelkit.models.checkpoint import save_checkpoint
-from labelkit.models.reading import PoseReader
 from labelkit.project.project import open_project
-from labelkit.project.response_maps import MapWriter
 from labelkit.workflows.labelling.following import Following, read_placed
 from labelkit.workflows.labelling.work import Work
-from labelkit.workflows.network.crops import crop_affine
 from labelkit.workflows.serving.requests import RequestError
 
-SIZE = (24, 24)
-TO_CELLS = crop_affine(BOX, SIZE)
 SKELETON = stick_skeleton()
-
-
-def with_tree(bench: Bench) -> Bench:
-    """Gives the round maps that say little, and a tree that keeps the shape of the pose."""
-    cells = torch.from_numpy(apply_affine(TO_CELLS, np.array(PLACES))).float()
-    shifts = torch.randn(200, 1, 2, generator=torch.Generator().manual_seed(0))
-    network = nn.Module()
-    network.reader = PoseReader(4, SIZE, kinematics=True, pose_prior=0.16)
-    assert network.reader.tree is not None
-    network.reader.tree.fit(cells + shifts, torch.ones(200, 4, dtype=torch.bool))
-    header = {
-        "network": {"kind": "lofr", "preset": {"lofr": {"kinematics": True}}},
-        "skeleton": {"keypoints": SKELETON.keypoints},
-        "training": {"read_from": "heatmaps"},
-    }
-    path = bench.project.rounds_root / "000"
-    save_checkpoint(path / "model.safetensors", network, header)
-    across, down = np.meshgrid(np.arange(24) + 0.5, np.arange(24) + 0.5)
-    squared = np.stack([(across - x) ** 2 + (down - y) ** 2 for x, y in cells.tolist()])
-    maps = np.exp(-squared / 400).astype(np.float32)
-    (path / "maps").mkdir()
-    with MapWriter(path / "maps" / "maps.parquet", SKELETON.keypoints) as writer:
-        for id_ in bench.ids:
-            writer.add(id_, TO_CELLS.ravel().tolist(), maps, maps, np.zeros(0))
-    return bench
 
 
 @pytest.fixture
@@ -118,7 +93,7 @@ def test_on_the_page_h_shows_the_response_map_then_the_heatmap_of_the_keypoint(
         assert shows()
         answer = page.page.request.get(served.url.partition("?")[0] + f"{maps[1:]}/heatmap/2")
         with Picture.open(io.BytesIO(answer.body())) as picture:
-            assert (picture.format, picture.size) == ("PNG", SIZE)
+            assert (picture.format, picture.size) == ("PNG", MAP_SIZE)
         assert page.errors == []
         page.page.close()
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import FIX_PREDICTIONS, array_of, finite
+from labelkit.formats.matlab.mat_file import FIX_PREDICTIONS, array_of, finite
 from labelkit.metrics.official.people import Floats
 
 _FIRST = 'or "first_pixel": 1 if the first pixel has the number 1, as in MATLAB.'

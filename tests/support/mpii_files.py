@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from labelkit.formats.mpii import JOINTS
+from labelkit.formats.matlab.mpii import JOINTS
 
 
 def joint_names(joints: Sequence[str] = JOINTS) -> np.ndarray:

@@ -20,9 +20,9 @@ from labelkit.formats.coco import tables
 from labelkit.formats.coco_categories import keypoint_categories
 from labelkit.formats.coco_people import read_people
 from labelkit.formats.coco_results import check_joint_scores, one_result_each, read_results
-from labelkit.formats.lsp import read_lsp, scored_part
-from labelkit.formats.mat_file import load_mat
-from labelkit.formats.mpii import read_mpii, read_release
+from labelkit.formats.matlab.lsp import read_lsp, scored_part
+from labelkit.formats.matlab.mat_file import load_mat
+from labelkit.formats.matlab.mpii import read_mpii, read_release
 from labelkit.formats.pose_list import (
     check_people,
     read_named_poses,

@@ -6,8 +6,8 @@ from mpii_files import gt_valid, joint_names, rect, write_release
 from scipy.io import savemat
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import FIX_PREDICTIONS, load_mat
-from labelkit.formats.mpii import JOINTS, MpiiTruth, read_mpii, read_release
+from labelkit.formats.matlab.mat_file import FIX_PREDICTIONS, load_mat
+from labelkit.formats.matlab.mpii import JOINTS, MpiiTruth, read_mpii, read_release
 
 # gt_valid.mat
 

@@ -3,8 +3,8 @@ import pytest
 from scipy.io import savemat
 
 from labelkit.errors import FormatError
-from labelkit.formats.lsp import LspTruth, read_lsp, scored_part
-from labelkit.formats.mat_file import load_mat
+from labelkit.formats.matlab.lsp import LspTruth, read_lsp, scored_part
+from labelkit.formats.matlab.mat_file import load_mat
 
 
 def read(path, joints) -> LspTruth:

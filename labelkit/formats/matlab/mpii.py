@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import FIX_TRUTH, array_of
+from labelkit.formats.matlab.mat_file import FIX_TRUTH, array_of
 from labelkit.metrics.official.people import Bools, Floats
 
 #: MPII's 16 joints as `gt_valid.mat` abbreviates them, in the order of the skeleton mpii16.

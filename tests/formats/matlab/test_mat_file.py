@@ -6,8 +6,8 @@ from mpii_files import gt_valid
 from scipy.io import savemat
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import array_of, load_mat
-from labelkit.formats.mpii import read_mpii
+from labelkit.formats.matlab.mat_file import array_of, load_mat
+from labelkit.formats.matlab.mpii import read_mpii
 
 # What MATLAB writes before the variables of a file of version 7.3, which is HDF5.
 VERSION_73 = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + b"\x00\x02IM"

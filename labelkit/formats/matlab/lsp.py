@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelkit.errors import FormatError
-from labelkit.formats.mat_file import FIX_TRUTH, array_of
+from labelkit.formats.matlab.mat_file import FIX_TRUTH, array_of
 from labelkit.metrics.official.people import Bools, Floats
 
 #: The last 1,000 of LSP's 2,000 images are its test set.

@@ -1,0 +1,1 @@
+"""Files of MATLAB that hold the poses of published data sets."""

@@ -122,7 +122,8 @@ def export(
         if not answers:
             raise _nothing_to_export(snapshot)
         texts = {target: write_visibility_csv(answers, project.skeleton)}
-        report = ExportReport(form, len(answers), 0, target, dry_run)
+        notes = _categories([snapshot.instances[item] for item in snapshot.presences], "the CSV")
+        report = ExportReport(form, len(answers), 0, target, dry_run, tuple(notes))
         return _write(report, project, texts, {}, output, overwrite, progress)
     labelled = len(snapshot.poses)
     poses = dict(snapshot.poses)
@@ -235,6 +236,15 @@ def _of_yolo(items: Sequence[tuple[Instance, Pose]], val: Collection[str]) -> li
     return [f"{what}: train.txt and val.txt list the same images."]
 
 
+def _categories(instances: Sequence[Instance], what: str) -> list[str]:
+    """At most one note, of the categories that a format cannot hold."""
+    categories = Counter(instance.category for instance in instances)
+    if len(categories) < 2:
+        return []
+    names = named([f"{count} x {name or 'none'}" for name, count in categories.most_common()])
+    return [f"Categories left out, which {what} does not know: {names}."]
+
+
 def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list[str]:
     """What DeepLabCut's tables cannot hold, and how DeepLabCut takes them over."""
     notes = []
@@ -243,10 +253,7 @@ def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list
             f"{counted(occluded, 'occluded keypoint')} written like visible ones: DeepLabCut does "
             "not tell them apart."
         )
-    categories = Counter(instance.category for instance, _ in items)
-    if len(categories) > 1:
-        names = named([f"{count} x {name or 'none'}" for name, count in categories.most_common()])
-        notes.append(f"Categories left out, which DeepLabCut does not know: {names}.")
+    notes += _categories([instance for instance, _ in items], "DeepLabCut")
     command = f"deeplabcut.convertcsv2h5({str(config)!r}, userfeedback=False)"
     return [*notes, f"Before DeepLabCut trains on the tables, type in Python: {command}"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.domain.selection import labelled_set
-from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.skeleton import Skeleton, pairs_in_words
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
@@ -32,7 +32,12 @@ from labelkit.workflows.intake.evaluation_set import evaluation_set
 from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import register_labelled
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
-from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
+from labelkit.workflows.rounds.settings import (
+    TrainingOptions,
+    note_on_mirroring,
+    preset_of,
+    resolve,
+)
 
 
 def benchmark(
@@ -91,6 +96,8 @@ def benchmark(
             f"--only and --labeled leave no row of {table!r}.", "Leave out --only or --labeled."
         )
     project = _project(root, images, skeleton, progress)
+    if note := note_on_mirroring(settings, skeleton):
+        progress.line(f"note: {note}")
     with lock_project(project), open_store(project) as store:
         write_json(root / BENCHMARK_FILE, settings)
         if images is not None and labels is not None:
@@ -127,7 +134,7 @@ def _project(root: Path, images: Path | None, skeleton: Skeleton, progress: Prog
         )
     project = project_with_own_store(root, images or root, skeleton)
     if is_new:
-        progress.line(f"Made the benchmark {root}.")
+        progress.line(f"Made the benchmark {root}. {pairs_in_words(skeleton)}")
     return project
 
 

@@ -322,3 +322,20 @@ def test_categories_go_through_the_store_and_come_back(desk, tmp_path):
     assert np.array_equal([pose.xy[0, 0] for pose in poses.values()], [20, 70, 20])
     assert other.instances().keys() == desk.instances().keys()
     assert Box(20, 30, 20, 10) in [i.box for i in other.instances().values()]
+
+
+@pytest.mark.parametrize("form", ["visibility", "dlc"])
+def test_categories_that_a_format_cannot_hold_are_counted_and_named(desk, form):
+    document = coco(labelled(0, FIRST, 2), labelled(1, SECOND, 1), categories=("a", "b"))
+    desk.take(desk.write("species.json", document))
+    with LabelStore.open(desk.project.store_url) as store:
+        report = export(
+            desk.project,
+            store,
+            Silent(),
+            form=form,
+            predictions=False,
+            output=None,
+            dry_run=True,
+        )
+    assert any("1 x b, 1 x a" in note for note in report.notes)

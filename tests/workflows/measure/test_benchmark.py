@@ -15,7 +15,7 @@ from lines import Lines
 from trained import TINY
 
 from labelkit.domain.pose import human_pose
-from labelkit.errors import ProjectError, UsageError
+from labelkit.errors import LabelkitError, ProjectError, UsageError
 from labelkit.models.checkpoint import load_checkpoint
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Progress, Silent
@@ -95,6 +95,27 @@ def test_a_project_for_labelling_does_not_become_a_benchmark(trained, figures):
     with pytest.raises(UsageError, match=str(trained.project.root)):
         run(trained.project.root, "semi-weak", figures)
     assert not open_project(trained.project.root).has_own_store
+
+
+def test_it_shows_the_pairs_and_says_where_crops_are_not_mirrored(tmp_path, figures):
+    text = (figures / "test" / "keypoints.json").read_text()
+    (tmp_path / "labels.json").write_text(text.replace('"right_hip"', '"scar"'))
+    progress = Lines()
+    with pytest.raises(LabelkitError):  # there is no such test set
+        run(
+            tmp_path / "benchmark",
+            "location-free",
+            figures,
+            progress,
+            images=figures / "test" / "images",
+            labels=tmp_path / "labels.json",
+            test_images=tmp_path / "nowhere",
+        )
+    (made,) = [line for line in progress.lines if "left_knee/right_knee" in line]
+    assert "left_hip" in made
+    (note,) = [line for line in progress.lines if line.startswith("note: ")]
+    assert "left_hip" in note
+    assert "--mirror" in note
 
 
 def test_the_rows_that_a_result_has_to_beat_come_first(done, figures):

@@ -178,6 +178,48 @@ FormerPredictionsOption = Annotated[
     bool, typer.Option("--predictions", hidden=True, help="Former name of --with-predictions.")
 ]
 
+VideoFiles = Annotated[
+    list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)
+]
+FramesOption = Annotated[
+    Path, typer.Option("--folder", metavar="DIR", help="Folder for the folders of the videos.")
+]
+CountOption = Annotated[
+    int,
+    typer.Option("--count", min=1, metavar="N", help="Frames in total, as many from each video."),
+]
+ChooseOption = Annotated[
+    Literal["kmeans", "even"],
+    typer.Option(help="Frames that look different, or evenly spaced ones."),
+]
+
+
+def frames(
+    videos: VideoFiles,
+    folder: FramesOption = Path("frames"),
+    count: CountOption = 200,
+    choose: ChooseOption = "kmeans",
+    seed: SeedOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take pictures to label from videos.
+
+    Each video gets a folder below DIR, with frames.csv: file, frame number and seconds. The dev set
+    of a project is drawn by such folders, never by frame. Run again with a larger --count, it adds
+    frames to those that are there.
+
+    \b
+    Example:
+      labelkit frames cage1.mp4 cage2.mp4 --count 200
+    """
+    from labelkit.workflows.loop.frames import frames as run
+
+    report = run(
+        videos, folder, Console(), count=count, how=choose, seed=seed or 0, dry_run=dry_run
+    )
+    finish(report, as_json)
+
 
 def bootstrap(
     images: ImagesOption,

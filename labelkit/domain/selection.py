@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,9 +39,10 @@ class DevDraw:
 
     Attributes:
         share: 0 ... 1, of the images that are drawn.
-        added: ids of images that are in it without being drawn, so that it is large enough.
+        added: ids of images that are in it without being drawn, so that it is large enough, and of
+            frames that are drawn with their video.
         left_out: ids of images that are not in it although they are drawn: they gave locations to
-            a round, or it is large enough without them.
+            a round, or it is large enough without them. Also of frames whose video is not in it.
     """
 
     share: float
@@ -77,10 +78,12 @@ def grow_dev_set(
     trained_on: Collection[str],
     *,
     exactly: bool,
+    videos: Mapping[str, str],
 ) -> DevDraw:
     """The dev set with more images; those that were in it stay.
 
     Images enter in the order of their random numbers, so that a larger dev set holds a smaller one.
+    Frames of one video enter together, also those that come later.
 
     Args:
         instances: of the project.
@@ -91,19 +94,28 @@ def grow_dev_set(
         trained_on: ids of images that gave locations to a round; they never enter, not even if
             they are removed from the project now and come back later.
         exactly: stop at `size`, even where more images are drawn.
+        videos: the video, or the piece of one, by id of an image that is a frame of it.
     """
     objects = Counter(item.image.id for item in instances)
-    inside = {image for image in objects if before.holds(image, seed)}
+    units = defaultdict(set)  # images that enter together
+    for image in objects:
+        units[videos.get(image, image)].add(image)
+    inside = {image for image in objects.keys() - videos.keys() if before.holds(image, seed)}
+    for images in units.values():
+        if images & videos.keys() & before.added:
+            inside |= images - set(trained_on) | images & before.added
     count = sum(objects[image] for image in inside)
-    for image in sorted(objects, key=lambda image: _draw("dev", image, seed)):
-        is_drawn = _drawn("dev", image, seed, share) and not exactly
-        if image not in inside and image not in trained_on and (count < size or is_drawn):
-            inside.add(image)
-            count += objects[image]
+    for unit in sorted(units, key=lambda unit: _draw("dev", unit, seed)):
+        is_drawn = _drawn("dev", unit, seed, share) and not exactly
+        images = units[unit]
+        if images.isdisjoint(inside | set(trained_on)) and (count < size or is_drawn):
+            inside |= images
+            count += sum(objects[image] for image in images)
     drawn = {image for image in objects if _drawn("dev", image, seed, share)}
-    added = before.added.difference(objects) | (inside - drawn)
-    left_out = before.left_out.union(trained_on).difference(objects) | (drawn - inside)
-    return DevDraw(share, added, left_out)
+    frames = objects.keys() & videos.keys()
+    added = before.added.difference(objects) | (inside - drawn) | (inside & frames)
+    left_out = before.left_out.union(trained_on).difference(objects)
+    return DevDraw(share, added, left_out | (drawn - inside) | (frames - inside))
 
 
 def control_arm(ids: Iterable[str], seed: int, share: float) -> frozenset[str]:

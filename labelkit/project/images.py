@@ -21,6 +21,7 @@ from PIL import UnidentifiedImageError
 from labelkit.domain.instance import Image
 from labelkit.errors import ImageError
 from labelkit.project.project import PROJECT_FILE
+from labelkit.project.video_frames import TABLE
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
@@ -192,10 +193,7 @@ def check_folder(root: Path) -> None:
 
 def frames_of(video: str) -> str:
     """How to get images from a video."""
-    return (
-        "Take frames out of it, for example one a second:\n"
-        f"mkdir frames; ffmpeg -i {shlex.quote(video)} -vf fps=1 frames/%05d.jpg"
-    )
+    return f"Take frames out of it: labelkit frames {shlex.quote(video)}"
 
 
 def scan_images(
@@ -229,7 +227,7 @@ def scan_images(
             problems.append(ScanProblem(path, reason))
         elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
             candidates.append(path)
-        else:
+        elif PurePosixPath(path).name != TABLE:
             suffix = PurePosixPath(path).suffix.lower()
             others[suffix or "no suffix"] += 1
             if suffix in VIDEO_SUFFIXES:

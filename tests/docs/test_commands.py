@@ -15,6 +15,7 @@ import pytest
 from command_line import TINY, labelkit
 from newcomer import answer, fill
 from pages import PAGES, blocks, commands
+from videos import make_video
 
 from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
@@ -50,6 +51,9 @@ def run(page: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, s
         elif words[1] == "pull":
             answer(folder)
             options = ["--file", "export.json"]
+        elif words[1] == "frames":
+            for name in filter(lambda word: word.endswith(".mp4"), options):
+                make_video(folder / name, range(0, 2000, 40))
         elif words[1] == "bootstrap" and "bootstrap" in printed:
             options = [*options, *TINY]
         file = options.pop() if ">" in options else ""

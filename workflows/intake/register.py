@@ -251,7 +251,7 @@ def _left_alone(ignored: Counter[str]) -> list[str]:
     kinds = named([f"{count} x {suffix}" for suffix, count in ignored.most_common()])
     advice = "; convert HEIC to JPEG" if {".heic", ".heif"} & ignored.keys() else ""
     if VIDEO_SUFFIXES & ignored.keys():
-        advice += "; take frames out of videos: ffmpeg -i VIDEO -vf fps=1 FOLDER/%05d.jpg"
+        advice += "; take frames out of videos: labelkit frames VIDEO"
     return [f"Ignored: {kinds} (not an image format that labelkit reads{advice})."]
 
 

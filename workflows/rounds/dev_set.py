@@ -1,7 +1,11 @@
-"""The size of the dev set: chosen once, and enlarged without objects that were trained on."""
+"""The dev set: drawn by video, chosen once, and enlarged without objects that were trained on."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Collection
+
+from labelkit.domain.instance import Instance
 from labelkit.domain.selection import (
     DevDraw,
     dev_set,
@@ -13,12 +17,17 @@ from labelkit.domain.text import counted
 from labelkit.errors import UsageError
 from labelkit.project.project import Project
 from labelkit.project.rounds import rounds
+from labelkit.project.video_frames import frames_of_videos
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import DEV_SHARE
 
 #: A project of so many instances has at least so many in its dev set: with fewer, chance moves a
 #: score more than a round does.
 LARGE, ENOUGH = 200, 20
+
+#: A video with more of a project's objects, as a share, is cut: as a whole it would leave too few
+#: to train on. So many seconds then stay together.
+LONG_SHARE, PIECE_SECONDS = 0.25, 10.0
 
 
 def begin_dev_set(store: LabelStore) -> None:
@@ -66,6 +75,7 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
                 "It compares rounds, so it can only grow: give a larger --dev, or leave it out.",
             )
     labelled = {id_ for item in history for id_ in item.plan.labelled}
+    videos = {} if draw is None else _videos(project, instances.values(), before)
     grown = grow_dev_set(
         instances.values(),
         project.seed,
@@ -74,6 +84,7 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
         size,
         {id_.rpartition("-")[0] for id_ in labelled},
         exactly=percent is not None,
+        videos=videos,
     )
     if grown != draw:
         store.keep_dev_draw(grown)
@@ -86,3 +97,26 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
     if percent is not None and now != has:
         return f"The dev set has {counted(now, 'instance')} of {len(instances)} now."
     return ""
+
+
+def _videos(project: Project, instances: Collection[Instance], draw: DevDraw) -> dict[str, str]:
+    """What each frame of a video is drawn with, by its image's id: the video, or a piece of it.
+
+    What was drawn as a whole, or in pieces, stays so.
+    """
+    ids = {instance.image.path: instance.image.id for instance in instances}
+    objects = Counter(instance.image.id for instance in instances)
+    frames = frames_of_videos(project.images_root, ids)
+    by_video = defaultdict(set)
+    for path, (video, _) in frames.items():
+        by_video[video].add(ids[path])
+    pieces = set()
+    for video, images in by_video.items():
+        long = sum(objects[image] for image in images) > LONG_SHARE * len(instances)
+        inside, outside = images & draw.added, images & draw.left_out
+        if (inside and outside) or (long and not inside):
+            pieces.add(video)
+    return {
+        ids[path]: f"{video}@{seconds // PIECE_SECONDS:.0f}" if video in pieces else video
+        for path, (video, seconds) in frames.items()
+    }

@@ -140,7 +140,7 @@ def test_a_video_is_refused_with_the_command_that_takes_frames_out_of_it(tmp_pat
     images = clip if clip.parent == tmp_path else clip.parent
     with pytest.raises(ImageError) as caught:
         run(images, skeleton=None)
-    assert f"ffmpeg -i {clip} -vf fps=1 frames/%05d.jpg" in caught.value.next_step
+    assert f"labelkit frames {clip}" in caught.value.next_step
     assert not list(tmp_path.glob("*labelkit*"))
 
 

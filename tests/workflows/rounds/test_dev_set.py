@@ -12,6 +12,7 @@ from labelkit.domain.selection import DevDraw, dev_set
 from labelkit.errors import UsageError
 from labelkit.project.project import Project
 from labelkit.project.rounds import RoundPlan, abandon_round, begin_round
+from labelkit.project.video_frames import read_table, write_table
 from labelkit.store.journal import VISIBILITY, Entry, visibility_content
 from labelkit.store.label_store import LabelStore
 from labelkit.store.objects import NewInstance
@@ -151,3 +152,84 @@ def test_the_dev_set_of_a_project_of_an_earlier_version_does_not_change(tmp_path
         sized.settle(10.0)
         assert len(sized.dev) == 40
         assert before < sized.dev
+
+
+def add_video(sized: Sized, name: str, seconds: range) -> frozenset[str]:
+    """Register a frame a second of a video, as `labelkit frames` lays them out; their instances."""
+    folder = sized.project.images_root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    video = folder / "of.mp4"
+    video.touch()
+    known = read_table(folder, video)
+    write_table(folder, video, [*known, *((f"{s:04d}.png", s, float(s)) for s in seconds)])
+    images = [make_image(f"{name}/{second:04d}.png") for second in seconds]
+    sized.store.add_images(images)
+    new = [NewInstance(image, Box(0, 0, 40, 40), "given", 1600.0) for image in images]
+    return frozenset(instance.id for instance in sized.store.add_instances(new))
+
+
+def test_frames_of_a_video_are_in_the_dev_set_together_or_not_at_all(sized):
+    videos = [add_video(sized, f"cage{number}", range(20)) for number in range(10)]
+    sized.settle()
+    assert sum(video <= sized.dev for video in videos) == 1
+    assert len(sized.dev) == 20
+
+
+def test_a_dev_set_of_videos_grows_by_videos_and_keeps_those_that_it_has(sized):
+    videos = [add_video(sized, f"cage{number}", range(20)) for number in range(10)]
+    sized.settle()
+    before = sized.dev
+    sized.settle(25)
+    assert before < sized.dev
+    assert [len(video & sized.dev) for video in videos].count(20) == 3
+    assert len(sized.dev) == 60
+
+
+def test_frames_that_come_later_follow_their_video(sized):
+    names = [f"cage{number}" for number in range(10)]
+    videos = {name: add_video(sized, name, range(20)) for name in names}
+    sized.settle()
+    inside = next(name for name in names if videos[name] <= sized.dev)
+    later = {name: add_video(sized, name, range(20, 30)) for name in names}
+    sized.settle()
+    for name in names:
+        assert later[name] & sized.dev == (later[name] if name == inside else frozenset())
+
+
+def test_a_video_that_was_trained_on_never_enters(sized):
+    videos = [add_video(sized, f"cage{number}", range(20)) for number in range(10)]
+    sized.settle()
+    outside = [video for video in videos if not video & sized.dev]
+    sized.answer()
+    sized.train_on([min(video) for video in outside])
+    sized.settle(50)
+    assert not any(video & sized.dev for video in outside)
+
+
+def test_a_single_video_is_cut_into_pieces_of_ten_seconds(sized):
+    ids = sorted(add_video(sized, "cage", range(300)))
+    sized.settle()
+    assert 20 <= len(sized.dev) < 60
+    paths = {sized.store.instances()[id_].image.path for id_ in ids if id_ in sized.dev}
+    pieces = [f"cage/{second:04d}.png" for second in range(300)]
+    for start in range(0, 300, 10):
+        assert len(paths.intersection(pieces[start : start + 10])) in (0, 10)
+
+
+def test_a_video_that_was_cut_stays_cut_when_others_come(sized):
+    first = add_video(sized, "cage", range(300))
+    sized.settle()
+    before = sized.dev & first
+    for number in range(10):
+        add_video(sized, f"other{number}", range(200))
+    sized.settle()
+    assert sized.dev & first == before
+
+
+def test_images_beside_a_table_that_is_not_of_frames_are_drawn_one_by_one(sized):
+    sized.project.images_root.mkdir(parents=True, exist_ok=True)
+    (sized.project.images_root / "frames.csv").write_text("name,age\n000.png,3\n")
+    sized.add(200)
+    sized.settle()
+    assert drawn(sized) <= sized.dev
+    assert len(sized.dev) == 20

@@ -1,0 +1,132 @@
+"""`labelkit frames`: pictures from videos, a folder and a table for each."""
+
+import csv
+
+import pytest
+from PIL import Image as Picture
+from videos import make_video, moving_square, turn_by_90_degrees
+
+from labelkit.errors import FormatError, InputError, UsageError
+from labelkit.progress import Silent
+from labelkit.project.images import scan_images
+from labelkit.workflows.loop.frames import frames
+
+
+def run(videos, output, count=6, how="kmeans", dry_run=False):
+    return frames(videos, output, Silent(), count=count, how=how, seed=0, dry_run=dry_run)
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "frames.csv").read_text("utf-8").splitlines()))
+
+
+@pytest.fixture
+def video(tmp_path):
+    return make_video(tmp_path / "cage.mp4", range(0, 1000, 40))  # 25 frames
+
+
+@pytest.mark.parametrize("how", ["kmeans", "even"])
+def test_each_video_gets_a_folder_with_its_share(tmp_path, video, how):
+    other = make_video(tmp_path / "field.avi", range(0, 800, 40))
+    report = run([video, other], tmp_path / "frames", how=how)
+    for name, item in zip(("cage", "field"), report.videos, strict=True):
+        folder = tmp_path / "frames" / name
+        assert sorted(path.name for path in folder.glob("*.png")) == sorted(item.new)
+        assert len(item.new) == 3
+        assert [row["file"] for row in rows(folder)] == list(item.new)
+    assert [item.read for item in report.videos] == [25, 20]
+
+
+def test_even_frames_are_the_middles_of_equal_stretches(tmp_path, video):
+    report = run([video], tmp_path / "frames", count=5, how="even")
+    numbers = [int(row["frame"]) for row in rows(report.videos[0].folder)]
+    assert [number // 5 for number in numbers] == [0, 1, 2, 3, 4]
+
+
+def test_names_and_table_carry_time_stamps_of_a_variable_frame_rate(tmp_path):
+    video = make_video(tmp_path / "v.mp4", [0, 40, 45, 1300])
+    run([video], tmp_path / "frames", count=4)
+    found = rows(tmp_path / "frames" / "v")
+    assert [row["seconds"] for row in found] == ["0.000000", "0.040000", "0.045000", "1.300000"]
+    assert found[3]["file"] == "v-f000003-1.300s.png"
+    assert {(row["video"], int(row["bytes"])) for row in found} == {("v.mp4", video.stat().st_size)}
+
+
+def test_run_again_it_changes_nothing_and_with_a_larger_count_it_adds(tmp_path, video):
+    output = tmp_path / "frames"
+    run([video], output, count=4)
+    before = {path: path.read_bytes() for path in output.rglob("*.*")}
+    assert run([video], output, count=4).videos[0].new == ()
+    assert {path: path.read_bytes() for path in output.rglob("*.*")} == before
+    more = run([video], output, count=8).videos[0]
+    assert more.before == 4
+    assert 0 < len(more.new) <= 4
+    assert set(before) <= set(output.rglob("*.*"))
+    assert len(rows(output / "cage")) == 4 + len(more.new) == len(list(output.rglob("*.png")))
+
+
+def test_a_scan_of_the_folder_finds_the_frames_and_ignores_nothing(tmp_path, video):
+    (item,) = run([video], tmp_path / "frames", count=3).videos
+    scan = scan_images(tmp_path / "frames")
+    assert [image.path for image in scan.images] == [f"cage/{file}" for file in item.new]
+    assert not scan.ignored
+
+
+def test_still_pictures_are_taken_once(tmp_path, video):
+    still = make_video(tmp_path / "still.mp4", range(0, 400, 40), lambda _: moving_square(0))
+    (item,) = run([still], tmp_path / "frames", how="even").videos
+    assert (len(item.new), item.alike) == (1, 5)
+
+
+def test_a_dry_run_writes_nothing_and_names_the_same_frames(tmp_path, video):
+    dry = run([video], tmp_path / "frames", dry_run=True)
+    assert not (tmp_path / "frames").exists()
+    assert dry.videos[0].new == run([video], tmp_path / "frames").videos[0].new
+
+
+def test_frames_of_a_turned_video_are_upright(tmp_path, video):
+    turn_by_90_degrees(video)
+    (item,) = run([video], tmp_path / "frames", count=1).videos
+    with Picture.open(item.folder / item.new[0]) as picture:
+        assert picture.size == (48, 64)
+
+
+def test_a_broken_video_is_named_before_anything_is_written(tmp_path, video):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(video.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"broken\.mp4"):
+        run([video, broken], tmp_path / "frames")
+    assert not (tmp_path / "frames").exists()
+
+
+def test_a_cut_off_video_gives_the_frames_that_it_has(tmp_path):
+    whole = make_video(tmp_path / "whole.mkv", range(0, 4000, 40))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (item,) = run([cut], tmp_path / "frames", count=4).videos
+    assert 10 < item.read < 90
+    assert len(item.new) == 4
+
+
+def test_videos_of_one_name_get_folders_of_their_own(tmp_path):
+    for cage in ("left", "right"):
+        (tmp_path / cage).mkdir()
+        make_video(tmp_path / cage / "day1.mp4", range(0, 400, 40))
+    videos = [tmp_path / "left" / "day1.mp4", tmp_path / "right" / "day1.mp4"]
+    report = run(videos, tmp_path / "frames")
+    assert [item.folder.name for item in report.videos] == ["left_day1", "right_day1"]
+    with pytest.raises(UsageError):
+        run([videos[0], videos[0]], tmp_path / "frames")
+
+
+def test_a_folder_with_frames_of_another_video_is_refused(tmp_path, video):
+    run([video], tmp_path / "frames")
+    (tmp_path / "later").mkdir()
+    other = make_video(tmp_path / "later" / "cage.mp4", range(0, 400, 40))
+    with pytest.raises(FormatError, match="--folder"):
+        run([other], tmp_path / "frames")
+
+
+def test_fewer_frames_than_videos_are_refused(tmp_path, video):
+    with pytest.raises(UsageError, match="--count 2"):
+        run([video, video], tmp_path / "frames", count=1)

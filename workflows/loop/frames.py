@@ -1,0 +1,207 @@
+"""`labelkit frames`: pictures to label, taken from videos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from labelkit.domain.text import counted
+from labelkit.errors import InputError, UsageError
+from labelkit.files.atomic import atomic_path
+from labelkit.files.video import SmallFrame, frame_count, read_frames, small_frames
+from labelkit.progress import Progress
+from labelkit.project.video_frames import Row, read_table, write_table
+from labelkit.report import Report
+from labelkit.workflows.intake.frame_choice import choose, even_groups, kmeans_groups
+
+#: Of longer videos, this many frames spread over time are compared.
+COMPARED = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrames:
+    """What was taken from one video.
+
+    Attributes:
+        video: the file.
+        folder: of its frames.
+        read: how many frames it has.
+        before: frames that the folder had already.
+        new: files that were written, or would be.
+        alike: near-duplicates that were left out.
+        broken: what is wrong with the rest of the video, or "".
+    """
+
+    video: Path
+    folder: Path
+    read: int
+    before: int
+    new: tuple[str, ...]
+    alike: int
+    broken: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramesReport(Report):
+    """What `labelkit frames` did.
+
+    Attributes:
+        output: holds a folder for each video.
+        videos: one for each.
+        dry_run: whether nothing was written.
+    """
+
+    output: Path
+    videos: tuple[VideoFrames, ...]
+    dry_run: bool
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        lines = []
+        for item in self.videos:
+            what = f"{item.folder}: {counted(len(item.new), 'new frame')} of {item.read:,}"
+            what += f", {item.before} before" if item.before else ""
+            what += f"; {counted(item.alike, 'near-duplicate')} left out" if item.alike else ""
+            lines.append(f"{what}.")
+            if item.broken:
+                lines.append(f"note: {item.broken}")
+        if self.dry_run:
+            return "\n".join([*lines, "Nothing was written."])
+        return "\n".join([*lines, f"Next: labelkit bootstrap --images {self.output}"])
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "dry_run": self.dry_run,
+            "videos": [
+                {
+                    "video": str(item.video),
+                    "folder": str(item.folder),
+                    "frames": item.read,
+                    "before": item.before,
+                    "new": list(item.new),
+                    "near_duplicates": item.alike,
+                    "broken": item.broken,
+                }
+                for item in self.videos
+            ],
+        }
+
+
+def frames(
+    videos: Sequence[Path],
+    output: Path,
+    progress: Progress,
+    *,
+    count: int,
+    how: Literal["kmeans", "even"],
+    seed: int,
+    dry_run: bool,
+) -> FramesReport:
+    """Take frames from videos, as many from each; those that the folders have already count.
+
+    Each video gets a folder of its own below `output`, with frames.csv: a project's dev set is
+    drawn by such folders, since neighbouring frames are nearly the same picture.
+
+    Args:
+        videos: files.
+        output: folder for the folders of the videos.
+        progress: shows bars.
+        count: frames in total.
+        how: "kmeans" takes one of each cluster of small pictures, "even" one of each stretch of
+            time.
+        seed: of k-means.
+        dry_run: choose, and write nothing.
+
+    Raises:
+        UsageError: if there are fewer frames to take than videos, or a video comes twice.
+        InputError: if a video cannot be read; then nothing was written.
+        FormatError: if a folder holds frames of another video.
+    """
+    if count < len(videos):
+        raise UsageError(
+            f"--count {count} is less than one frame from each of {counted(len(videos), 'video')}.",
+            f"Give --count {len(videos)} or more.",
+        )
+    folders = [output / name for name in _names(videos)]
+    lengths = [frame_count(video) for video in videos]
+    taken = [read_table(*pair) for pair in zip(folders, videos, strict=True)]
+    shares = even_groups(count, len(videos))
+    done = []
+    for number, (video, folder, length, rows) in enumerate(
+        zip(videos, folders, lengths, taken, strict=True)
+    ):
+        groups = int((shares == number).sum())
+        with progress.bar(f"Reading {video.name}") as step:
+            found, read, broken = _candidates(video, length, {row[1] for row in rows}, step)
+        labels = (
+            kmeans_groups(found, groups, seed)
+            if how == "kmeans"
+            else even_groups(len(found), groups)
+        )
+        new, alike = choose(found, labels, {row[1] for row in rows})
+        new = new[: max(0, groups - len(rows))]
+        files = tuple(f"{folder.name}-f{item.index:06d}-{item.seconds:.3f}s.png" for item in new)
+        if not dry_run:
+            _write(video, folder, rows, new, files, progress)
+        done.append(VideoFrames(video, folder, read, len(rows), files, alike, broken))
+    return FramesReport(output, tuple(done), dry_run)
+
+
+def _names(videos: Sequence[Path]) -> list[str]:
+    """A folder name for each video: its own, after its folder's where two are called alike."""
+    stems = Counter(video.stem for video in videos)
+    names = [
+        video.stem if stems[video.stem] == 1 else f"{video.resolve().parent.name}_{video.stem}"
+        for video in videos
+    ]
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise UsageError(
+                f"{times} of the videos would have the folder {name}.",
+                "Give each video once, or take their frames with different --folder DIR.",
+            )
+    return names
+
+
+def _candidates(
+    video: Path, length: int, taken: set[int], step: Any
+) -> tuple[list[SmallFrame], int, str]:
+    """Frames to choose from, how many were read, and what is wrong with the rest of the video."""
+    every = max(1, length // COMPARED)
+    found: list[SmallFrame] = []
+    read = 0
+    try:
+        for small in small_frames(video):
+            if small.index % every == 0 or small.index in taken:
+                found.append(small)
+            read += 1
+            step(read, max(length, read))
+    except InputError as error:
+        if not found:
+            raise
+        return found, read, error.problem
+    return found, read, ""
+
+
+def _write(
+    video: Path,
+    folder: Path,
+    rows: Sequence[Row],
+    new: Sequence[SmallFrame],
+    files: Sequence[str],
+    progress: Progress,
+) -> None:
+    """Write the new frames, then the table with all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = progress.track(read_frames(video, new), f"Writing {folder}", len(new))
+    for file, picture in zip(files, pictures, strict=True):
+        with atomic_path(folder / file) as beside:
+            picture.save(beside, format="PNG", compress_level=4)
+    if new or not rows:
+        more = [(file, item.index, item.seconds) for file, item in zip(files, new, strict=True)]
+        write_table(folder, video, [*rows, *more])

@@ -59,6 +59,7 @@ _PAPER: dict[str, Any] = {
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
+        "least_steps": 0,  # of the optimiser, unless the user gives a number of epochs
         "located_share": 0.0,  # least share of a batch, where only some crops have locations
         "located_odds": 1.0,  # least odds of drawing one of them rather than another crop
         "pseudo_labels_at": (),  # fractions of the training after which they are made
@@ -97,6 +98,7 @@ _PLUS = _changed(
         "lr": 5e-4,
         "transformer_lr": 1e-4,
         "weight_decay": 0.1,
+        "least_steps": 1500,
         "located_share": 0.6,
         "located_odds": 17.0,  # .65 of a batch where a tenth have locations, .85 of a quarter
         "pseudo_labels_at": (0.33, 0.67),

@@ -569,7 +569,8 @@ def bootstrap(
         skip_missing: leave out labels whose images are missing.
         preset: "paper", "plus" or "tiny"; None takes plus with a GPU, else tiny.
         backbone: a timm model instead of the preset's.
-        epochs: passes over the project.
+        epochs: passes over the project; None for the preset's, and as many more as a small project
+            needs.
         pretrained: start from the weights that timm publishes, or do not; None does where they can
             be had.
         weights: file of the weights to start from: safetensors, timm's names.

@@ -69,7 +69,13 @@ BackboneOption = Annotated[
     typer.Option("--backbone", metavar="NAME", help="timm model instead of the preset's."),
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", metavar="N", help="Passes over the project.")
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        help="Passes over the project. Default: the preset's, and as many more as a small project "
+        "needs.",
+    ),
 ]
 PretrainedOption = Annotated[
     bool | None,

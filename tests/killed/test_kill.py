@@ -32,7 +32,7 @@ from labelkit.store.label_store import LabelStore
 
 pytestmark = pytest.mark.slow
 
-#: Three epochs, so that the state of a training is saved and continued from.
+#: Three epochs of two steps, so that the state of a training is saved and continued from.
 TRAINING = (*TINY[:-1], "3")
 #: How often each command is killed, and the seed of the moments.
 KILLS, SEED = 20, 20261120
@@ -214,7 +214,7 @@ def test_bootstrap_killed_before_each_file_it_makes_continues_where_it_was(warm,
             check_rounds(folder)
     ended = warm.run(command)
     assert ended.code == 0, ended.text
-    assert "epoch" not in ended.text
+    assert ": step " not in ended.text
     found = outcome(folder)
     assert [number for number, *_ in found["rounds"]] == [0]
     assert found["predicted"] == [sorted(found["instances"])]
@@ -226,11 +226,11 @@ def test_a_training_continues_after_the_last_saved_epoch(warm, corrected, tmp_pa
     command = commands(tmp_path / "w")["retrain"]
     ended = warm.run(command, die_at=("model-unfinished.safetensors", 2))
     assert ended.code == KILLED
-    assert "epoch 1/3" in ended.text
+    assert "step 2/6" in ended.text
     ended = warm.run(command)
     assert ended.code == 0, ended.text
-    assert "epoch 1/3" not in ended.text
-    assert "epoch 2/3" in ended.text
+    assert "step 2/6" not in ended.text
+    assert "step 4/6" in ended.text
 
 
 def test_a_command_that_changes_the_project_keeps_others_out_until_it_ends(
@@ -239,7 +239,7 @@ def test_a_command_that_changes_the_project_keeps_others_out_until_it_ends(
     shutil.copytree(corrected.folder, tmp_path / "w")
     command = commands(tmp_path / "w")
     running = warm.start(command["retrain"])
-    while "epoch 1/3" not in running.log.read_text("utf-8"):
+    while "step 2/6" not in running.log.read_text("utf-8"):
         time.sleep(0.01)
     second = labelkit(*command["retrain"])
     assert second.code == 1

@@ -229,8 +229,8 @@ def test_an_interrupted_training_continues_with_its_pseudo_labels(
 
     report = lk.open(project.root, progress=Lines()).retrain(epochs=6)
     assert (report.round, report.kind, report.labelled) == (2, "semi-weak", 2)
-    epochs = [line.split("  ")[0] for line in lines if "epoch" in line]
-    assert epochs == [f"Round 002: epoch {n}/6" for n in (4, 5, 6)]
+    steps = [line.split("  ")[0] for line in lines if ": step " in line]
+    assert steps == [f"Round 002: step {n}/12" for n in (8, 10, 12)]
     (pseudo_labels,) = taken
     assert pseudo_labels.shape == (22, 14, 3)
     assert int(pseudo_labels[..., 2].sum()) == 112  # those that counted

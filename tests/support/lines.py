@@ -16,5 +16,5 @@ class Lines(Silent):
 
     @property
     def epochs(self) -> list[str]:
-        """One line for each epoch that was trained."""
-        return [line for line in self.lines if ": epoch " in line]
+        """One line for each stretch of a training: an epoch, where there are few."""
+        return [line for line in self.lines if ": step " in line]

@@ -125,7 +125,7 @@ def retrain(
     Args:
         project: see `open_project`.
         store: its label store.
-        progress: gets one line an epoch.
+        progress: gets a line now and then.
         percent: 0 ... 100, of the project's instances: how many give locations; None for all that
             have human keypoints.
         now: train on the labels there are, even if they are fewer.
@@ -242,9 +242,11 @@ def round_at(
 def _trains_alike(one: Round, plan: RoundPlan, project: Project) -> bool:
     """Whether a round differs from a plan only in when it began, and in names of keypoints."""
     same = ("kind", "labelled", "seed")
-    # A round that an earlier version began may have any number format, and names no skeleton.
+    # A round that an earlier version began may have any number format, names no skeleton, and
+    # trained for its epochs only.
     earlier = {
         "precision": plan.settings["precision"],
+        "least_steps": plan.settings["least_steps"],
         "skeleton": training_table(first_skeleton(project)),
     }
     one_has, plan_has = (

@@ -7,7 +7,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from labelkit.workflows.network.data import (
     Example,
     MixedSampler,
     TrainingCrops,
+    ahead,
     loader,
     loader_workers,
 )
@@ -42,6 +43,8 @@ from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
 
+#: Up to so many steps lie between two saved states, where that leaves `STRETCHES` of them or more.
+STRETCH_STEPS, STRETCHES = 50, 20
 #: Warm-up of a pretrained backbone, as a multiple of that of the rest.
 BACKBONE_WARMUP = 2
 #: Without locations, pseudo-labels need this many steps to train heatmaps that read better than
@@ -55,7 +58,8 @@ class Recipe:
 
     Attributes:
         steps: optimiser steps in total.
-        steps_per_epoch: steps between two progress lines and two saved states.
+        steps_per_epoch: steps between two progress lines and two saved states; what the engine
+            calls an epoch.
         batch_size: crops per step on each device.
         optimizer: "adam" (weight decay as a penalty, the paper) or "adamw" (decoupled).
         lr, transformer_lr: peak learning rates of the CNN and of the transformer.
@@ -100,7 +104,7 @@ class Recipe:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs."""
+        """Number of the engine's epochs."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
 
@@ -111,31 +115,42 @@ def make_recipe(
     seed: int,
     located: bool,
     precision: str = "full",
+    least_steps: int | None = 0,
 ) -> Recipe:
     """The recipe of a preset.
 
     Args:
         preset: one of `PRESETS`, or a changed copy.
-        crops: per epoch; the same for every row of a table.
+        crops: in a pass; the same for every row of a table.
         epochs: passes over this many crops.
         seed: of the run.
         located: whether anything has a location; without any, learning rates differ and short
             trainings make no pseudo-labels.
         precision: see `Recipe`.
+        least_steps: as many more passes as these steps take. None for a training that a version
+            until 2026-11-29 began, which saved its state after every pass.
     """
     training = dict(preset["training"])
-    del training["epochs"]
+    del training["epochs"], training["least_steps"]
     scale = training.pop("lr_unlocated")
     if not located:
         training["lr"] *= scale
         training["transformer_lr"] *= scale
     training["backbone_lr"] *= training["lr"]
     per_epoch = max(1, math.ceil(crops / training["batch_size"]))
+    passes = 1  # between two saved states
+    if least_steps is not None:
+        least = math.ceil(least_steps / per_epoch)
+        passes = max(1, min(STRETCH_STEPS // per_epoch, max(epochs, least) // STRETCHES))
+        if epochs < least:
+            epochs = math.ceil(least / passes) * passes
+        while epochs % passes:
+            passes -= 1
     if not located and epochs * per_epoch < TEACHING_STEPS:
         training["pseudo_labels_at"] = ()
     return Recipe(
         steps=epochs * per_epoch,
-        steps_per_epoch=per_epoch,
+        steps_per_epoch=passes * per_epoch,
         precision=precision,
         seed=seed,
         **training,
@@ -244,6 +259,24 @@ class PoseTraining(pl.LightningModule):
         }
 
 
+class _Ahead:
+    """Batches whose next crops a thread cuts while the network learns, where no process does.
+
+    Args:
+        batches: from `loader`.
+    """
+
+    def __init__(self, batches: DataLoader) -> None:
+        self.batches = batches
+        self.sampler = batches.sampler  # told by the engine which epoch it is
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return ahead(self.batches)
+
+
 class _Batches(pl.LightningDataModule):
     """The batches of a training, drawn from the epoch in which it begins or resumes.
 
@@ -268,16 +301,18 @@ class _Batches(pl.LightningDataModule):
         self.sampler = sampler
         self.pseudo_labels = pseudo_labels
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader | _Ahead:
         progress: Any = self.trainer.fit_loop.epoch_progress.current  # type: ignore[union-attr]
         epoch = progress.processed
         self.sampler.set_epoch(epoch)
         self.pseudo_labels.make_for(epoch)
-        return loader(self.crops, self.batch_size, loader_workers(), self.sampler)
+        workers = loader_workers()
+        batches = loader(self.crops, self.batch_size, workers, self.sampler)
+        return batches if workers else _Ahead(batches)
 
 
 class _EpochLine(pl.Callback):
-    """One progress line per epoch, and a state on disk from which a killed run resumes.
+    """One progress line per stretch, and a state on disk from which a killed run resumes.
 
     Attributes:
         step: moves the bar of the whole training.
@@ -291,7 +326,7 @@ class _EpochLine(pl.Callback):
         self.state = state
         self.started = time.monotonic()
         self.before = 0.0  # seconds of the run that this one resumes
-        self.first_epoch = 0
+        self.first_step = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
@@ -306,7 +341,7 @@ class _EpochLine(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         self.started = time.monotonic()
-        self.first_epoch = trainer.current_epoch
+        self.first_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -323,18 +358,18 @@ class _EpochLine(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, PoseTraining)
         recipe = module.recipe
-        done = trainer.current_epoch + 1
-        if done < recipe.epochs:  # afterwards the weights themselves are saved
+        done = trainer.global_step
+        if done < recipe.steps:  # afterwards the weights themselves are saved
             trainer.save_checkpoint(self.state)
         if not trainer.is_global_zero:
             return
         took = time.monotonic() - self.started
-        epochs_here = done - self.first_epoch
-        crops = epochs_here * recipe.steps_per_epoch * recipe.batch_size * trainer.world_size
-        left = took / epochs_here * (recipe.epochs - done)
+        steps = done - self.first_step
+        crops = steps * recipe.batch_size * trainer.world_size
+        left = took / steps * (recipe.steps - done)
         loss = float(trainer.callback_metrics["loss"])
         self.progress.line(
-            f"{self.what}: epoch {done}/{recipe.epochs}  loss {loss:.4f}  "
+            f"{self.what}: step {done}/{recipe.steps}  loss {loss:.4f}  "
             f"{crops / took:.0f} crops/s  {duration(left)} left"
         )
 
@@ -361,7 +396,7 @@ def train(
         size_hw: crop size in pixels.
         recipe: how to train.
         state: file for the state of an unfinished run; removed by the caller.
-        progress: shows a bar of all steps and one line per epoch.
+        progress: shows a bar of all steps, and a line now and then.
         what: the name of the run in these.
         devices: number of GPUs or processes per node; None for all GPUs or one process.
 

@@ -187,7 +187,7 @@ def train_network(
         settings: see `resolve`.
         seed: of the training.
         model: where the weights go; the training state lies beside it until then.
-        progress: gets one line an epoch.
+        progress: gets a line now and then.
         what: name of the training in these lines.
         devices: see `TrainingOptions`.
         crops: an epoch's worth; None for as many as there are examples.
@@ -229,6 +229,7 @@ def train_network(
             seed,
             located,
             settings.get("precision") or fastest_precision(),
+            settings.get("least_steps"),
         ),
         state,
         progress,

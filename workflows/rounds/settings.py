@@ -28,7 +28,8 @@ class TrainingOptions:
     Attributes:
         preset: "paper", "plus" or "tiny".
         backbone: name of a timm model.
-        epochs: passes over as many crops as the project has instances.
+        epochs: passes over as many crops as the project has instances; None for the preset's, and
+            its least number of steps.
         pretrained: start from the weights that timm publishes; None does where they can be had.
         rotation: training crops turn by up to this many degrees, either way.
         mirror: also train on mirrored crops, with left and right keypoints swapped.
@@ -196,10 +197,14 @@ def resolve(
         size = fitted_size(boxes, size)
     fitted = {"input_size": list(size)} if size != tuple(preset["input_size"]) else {}
     backbone = chosen("backbone", preset["backbone"])
+    epochs = chosen("epochs", preset["training"]["epochs"])
+    # Former rounds tell what the user chose only by its difference from the preset.
+    epochs_are_chosen = options.epochs is not None or epochs != preset["training"]["epochs"]
     settings = {
         "preset": name,
         "backbone": backbone,
-        "epochs": chosen("epochs", preset["training"]["epochs"]),
+        "epochs": epochs,
+        "least_steps": 0 if epochs_are_chosen else preset["training"]["least_steps"],
         "pretrained": chosen("pretrained", WHERE_POSSIBLE),
         "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
         "mirror": chosen("mirror", mirrors(skeleton)),

@@ -183,7 +183,7 @@ def test_what_is_asked_for_is_trained_and_what_has_been_run_is_shown(tmp_path, f
         progress = Lines()
         report = run(tmp_path / "b", "semi-weak", figures, progress, percent=[25.0], only=only)
         rows.append([row["name"] for row in report.data()["rows"][2:]])
-        return [line.split(": epoch")[0] for line in progress.epochs]
+        return [line.split(": step ")[0] for line in progress.epochs]
 
     rows: list[list[str]] = []
     # One row has this name, and others hold it.

@@ -99,7 +99,7 @@ def test_a_killed_run_resumes_to_the_same_weights_as_an_uninterrupted_one(exampl
     lines = KilledAfter(99)
     run(resumed, examples, tmp_path, progress=lines)
 
-    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
+    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: step 6/6"]
     assert_same(weights(resumed), weights(through))
 
 
@@ -203,7 +203,7 @@ def test_a_kill_before_the_weights_are_saved_costs_only_the_last_epoch(examples,
     again = make_tiny(seed=9)
     lines = KilledAfter(99)
     run(again, examples, tmp_path, progress=lines)
-    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: epoch 3/3"]
+    assert [line.split("  ")[0] for line in lines.lines] == ["Round 000: step 6/6"]
     assert_same(weights(again), weights(network))
 
 
@@ -225,6 +225,28 @@ def test_every_row_of_a_table_takes_the_same_steps_whatever_is_labelled():
     plan = make_recipe(PRESETS["tiny"], crops=100, epochs=2, seed=0, located=True)
     assert plan.batch_size == 16
     assert (plan.steps, plan.steps_per_epoch, plan.epochs) == (14, 7, 2)
+
+
+def test_a_small_project_takes_the_least_number_of_steps_and_epochs_follow():
+    def plan(crops, epochs=34):
+        return make_recipe(PRESETS["tiny"], crops, epochs, 0, True, least_steps=1500)
+
+    # 20 crops are 2 steps, 80 are 5 and 1,000 are 63: 34 epochs of those are 2,142 steps.
+    assert [plan(crops).steps for crops in (20, 80, 1000)] == [1500, 1500, 2142]
+    assert plan(112, epochs=2).steps == 1519  # 217 epochs of 7 steps
+
+
+def test_states_are_saved_about_every_fifty_steps_of_a_long_training():
+    def stretch(crops, epochs, **floor):
+        recipe = make_recipe(PRESETS["tiny"], crops, epochs, 0, True, **floor)
+        return recipe.steps_per_epoch, recipe.epochs
+
+    assert stretch(20, 34, least_steps=1500) == (50, 30)
+    assert stretch(112, 34, least_steps=1500) == (49, 31)
+    assert stretch(1000, 34, least_steps=1500) == (63, 34)
+    assert stretch(20, 34) == (2, 34)  # or there would be fewer than 20
+    assert stretch(80, 61) == (5, 61)  # a stretch is the same number of epochs everywhere
+    assert stretch(20, 280, least_steps=None) == (2, 280)  # as it was begun
 
 
 def test_without_locations_both_learning_rates_are_scaled_by_the_preset():
@@ -252,12 +274,12 @@ def test_the_record_holds_examples_steps_and_precision(examples, tmp_path):
     assert record["precision"] in ("32-true", "bf16-mixed")
 
 
-def test_one_line_per_epoch_has_loss_rate_and_time_left(examples, tmp_path):
+def test_a_line_has_step_loss_rate_and_time_left(examples, tmp_path):
     lines = KilledAfter(99)
     run(make_tiny(), examples, tmp_path, recipe(epochs=2), lines)
     assert len(lines.lines) == 2
     first, last = lines.lines
-    for part in ("Round 000: epoch 1/2", "loss ", " crops/s", " left"):
+    for part in ("Round 000: step 2/4", "loss ", " crops/s", " left"):
         assert part in first
     assert last.endswith("0 s left")
 

@@ -175,3 +175,19 @@ def test_weights_of_one_backbone_are_not_given_to_another(tmp_path):
 def test_weights_that_are_not_there_or_not_to_be_used_are_wrong_usage(tmp_path, chosen, named):
     with pytest.raises(UsageError, match=named):
         with_remembered(make_project(tmp_path), TrainingOptions(**chosen))
+
+
+def test_a_small_project_has_a_least_number_of_steps_unless_epochs_are_chosen():
+    default, preset = trained(PLAIN), PRESETS["tiny"]["training"]
+    assert (default["epochs"], default["least_steps"]) == (preset["epochs"], 1500)
+    assert resolve(TrainingOptions(), default, PLAIN)["least_steps"] == 1500
+    same = resolve(TrainingOptions(epochs=preset["epochs"]), default, PLAIN)
+    assert same["least_steps"] == 0
+    assert resolve(TrainingOptions(preset="paper"), {}, PLAIN)["least_steps"] == 0
+
+
+def test_a_round_of_an_earlier_version_keeps_the_epochs_that_were_chosen():
+    then = {key: value for key, value in trained(PLAIN).items() if key != "least_steps"}
+    assert resolve(TrainingOptions(), then, PLAIN)["least_steps"] == 1500
+    chosen = resolve(TrainingOptions(), {**then, "epochs": 3}, PLAIN)
+    assert (chosen["epochs"], chosen["least_steps"]) == (3, 0)

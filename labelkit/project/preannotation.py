@@ -18,12 +18,23 @@ INSIDE, INSIDE_PX = 0.005, 2.0
 
 
 def pre_annotation(prediction: Prediction, answer: NDArray[np.int8] | None, image: Image) -> Pose:
-    """The pose to correct.
+    """The pose to correct: see `predicted_pose`; locations at the image's border move a little in.
+
+    Args:
+        prediction, answer, image: see `predicted_pose`.
+    """
+    pose = predicted_pose(prediction, answer, image)
+    size = np.array([image.width, image.height])
+    inside = np.minimum(max(INSIDE_PX, INSIDE * size.max()), size / 2)
+    return Pose(np.clip(pose.xy, inside, size - inside), pose.visibility, pose.score)
+
+
+def predicted_pose(prediction: Prediction, answer: NDArray[np.int8] | None, image: Image) -> Pose:
+    """What is predicted of an instance, given what is known of it.
 
     A keypoint answered as absent is left out, and one answered as present is shown, whatever
     the model predicts; without an answer the model decides. One that the model has not learned is
-    unknown, unless it was answered as absent. Locations outside the image, or nearly, move a little
-    inside.
+    unknown, unless it was answered as absent. Locations outside the image move to its border.
 
     Args:
         prediction: of the newest round.
@@ -35,7 +46,5 @@ def pre_annotation(prediction: Prediction, answer: NDArray[np.int8] | None, imag
     present = np.where(answer > UNKNOWN, answer > ABSENT, predicted)
     visibility = np.where(present, VISIBLE, ABSENT)
     visibility[~prediction.pose.present & (answer != ABSENT)] = UNKNOWN
-    size = np.array([image.width, image.height])
-    inside = np.minimum(max(INSIDE_PX, INSIDE * size.max()), size / 2)
-    xy = np.clip(prediction.pose.xy, inside, size - inside)
+    xy = np.clip(prediction.pose.xy, 0.0, [image.width, image.height])
     return Pose(xy, visibility, prediction.pose.score)

@@ -3,7 +3,7 @@ from builders import make_image, make_pose
 
 from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
-from labelkit.project.preannotation import pre_annotation
+from labelkit.project.preannotation import pre_annotation, predicted_pose
 
 IMAGE = make_image(width=100, height=80)
 
@@ -32,6 +32,12 @@ def test_locations_outside_the_image_or_on_its_border_move_inside_where_they_can
     assert large.xy.tolist() == [[20, 20], [120, 20], [20, 20], [20, 79.5]]
     tiny = pre_annotation(prediction, None, make_image(width=9, height=3))
     assert tiny.xy.tolist() == [[2, 1.5], [7, 1.5], [5, 1.5], [7, 1.5]]
+
+
+def test_what_is_exported_is_moved_no_further_than_to_the_border():
+    prediction = make_prediction(xy=((-3.5, 2), (120, 4), (5, -1), (7, 79.5)))
+    pose = predicted_pose(prediction, None, IMAGE)
+    assert pose.xy.tolist() == [[0, 2], [100, 4], [5, 0], [7, 79.5]]
 
 
 def test_confidences_stay_those_of_the_model():

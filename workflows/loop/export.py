@@ -25,7 +25,7 @@ from labelkit.formats.coco import write_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
-from labelkit.project.preannotation import pre_annotation
+from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
@@ -261,7 +261,7 @@ def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list
 def _predicted(project: Project, snapshot: LabelSnapshot) -> dict[str, Pose]:
     """What is predicted of the instances that were not skipped, and not labelled completely."""
     return {
-        item: pre_annotation(
+        item: predicted_pose(
             prediction, snapshot.presences.get(item), snapshot.instances[item].image
         )
         for item, prediction in latest_predictions(project)[1].items()

@@ -23,7 +23,7 @@ from labelkit.formats.coco import write_coco
 from labelkit.formats.deeplabcut_project import write_predictions
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
-from labelkit.project.preannotation import pre_annotation
+from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
 from labelkit.project.rounds import complete_round
 from labelkit.report import Report
@@ -205,7 +205,7 @@ def _usual_boxes(project: Project, store: LabelStore) -> str:
 
 
 def _coco(items: Items, skeleton: Skeleton, _: int) -> str:
-    poses = [(instance, pre_annotation(found, None, instance.image)) for instance, found in items]
+    poses = [(instance, predicted_pose(found, None, instance.image)) for instance, found in items]
     return json.dumps(write_coco(poses, skeleton, scores=True), ensure_ascii=False)
 
 

@@ -153,6 +153,15 @@ def test_an_empty_answer_is_asked_about_once(tmp_path: Path, open_page: Open):
     assert [any(content.values()) for _, content in contents(bench)] == [False]
 
 
+def test_once_all_is_labelled_the_page_names_what_to_type_next(tmp_path: Path, open_page: Open):
+    page = open_page(make_bench(tmp_path, pictures=1))
+    page.press("Enter")
+    where = page.page.locator("#where", has_text="labelkit")
+    where.wait_for()
+    page.press("?")
+    assert page.page.locator("#help").is_visible()
+
+
 # Keypoints
 
 

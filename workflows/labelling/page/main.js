@@ -181,7 +181,7 @@ class Desk {
     const said = run(this.object);
     this.say(typeof said === "string" ? said : "");
     this.#changed();
-    const isEdit = object === this.object && object?.past.at(-1) === before;
+    const isEdit = object && object === this.object && object.past.at(-1) === before;
     if (isEdit && before.sure !== object.now.sure) this.#follow();
   }
 
@@ -288,6 +288,7 @@ class Desk {
       const { conflict, beside } = detail.receipt;
       if (conflict) this.say(`${beside || "Another source"} labelled this object too, differently. Both labels are kept; labelkit status lists the conflict.`, true);
       else if (beside) this.say(`${beside} answered this object too. The newer answer counts.`, true);
+      if (!this.object) this.#fill();
     } else if (state === "refused") {
       this.say(`The server refused an answer: ${detail.problem}`, true);
     } else this.#connected(state === "idle", state === "locked" ? new Refused(403) : null, detail?.waiting);

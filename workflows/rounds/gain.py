@@ -17,6 +17,7 @@ from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.workflows.rounds.served import COMPARABLE
 
 #: A difference counts from so many standard errors on.
 CLEAR = 2.0
@@ -100,7 +101,7 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
         for item in done
     )
     gain = gain_between(before, after, truth, snapshot.instances)
-    if gain is None:
+    if gain is None or gain.objects < COMPARABLE:
         return ""
     numbers = f"{gain.difference:+.3f} ± {CLEAR * gain.standard_error:.3f}"
     names = f"from round {done[0].plan.number:03d} to {done[1].plan.number:03d}"

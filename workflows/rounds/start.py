@@ -20,8 +20,11 @@ from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 #: soon as the first ticks show that they cannot teach.
 TICKS, KEYPOINTS = "ticks", "keypoints"
 
-#: So many instances are ticked before more are asked for.
+#: So many instances are ticked before more are asked for; where a project has fewer, all of them.
 FIRST_TICKS = 30
+
+#: With fewer answers than this their entropy says too little.
+TELLING = 10
 
 #: Answers with fewer bits a keypoint (see `answer_bits`) cannot teach where keypoints are: nearly
 #: everything is visible in nearly all of them. Faces and fish have 0.00, people in sports 0.52.
@@ -82,15 +85,15 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
         if not snapshot.is_answered(item) and item not in snapshot.skipped
     ]
     answered = len(snapshot.presences)
+    needed = min(FIRST_TICKS, answered + len(unanswered))
     bits = math.nan
-    if answered >= FIRST_TICKS and chosen is None:
+    if answered >= max(needed, TELLING) and chosen is None:
         bits = answer_bits(np.stack([*snapshot.presences.values()]))
     if chosen == KEYPOINTS or bits < TEACHING_BITS:
         ids = _few(project, snapshot)
         to_train_on = sum(item not in snapshot.dev for item in ids)
         done = len(snapshot.trainable)
         return Start(KEYPOINTS, ids, done, min(FEW, done + to_train_on), bits)
-    needed = min(FIRST_TICKS, answered + len(unanswered))
     if chosen is None and answered < FIRST_TICKS:
         unanswered = _of_whole_images(project, snapshot, unanswered, FIRST_TICKS - answered)
     return Start(TICKS, tuple(unanswered), answered, needed, bits)

@@ -24,6 +24,7 @@ from labelkit.formats.label_studio.project import (
     lacks,
     marker,
     marks_another,
+    may_replace,
     project_fields,
     surplus,
     with_former,
@@ -414,6 +415,7 @@ class Push:
         if not self.report.dry_run:
             self.ledger.keep_project(target)
             self._check_interface(facts)
+            self._renew_instructions(facts)
             shows_images = any(self.questions.crop(id_) is None for id_ in self.questions.ids)
             if shows_images and not target.image_url:
                 self._share_images(facts["id"])
@@ -428,13 +430,17 @@ class Push:
         return None if facts is None or marks_another(facts, self.ledger.uid) else facts
 
     def _create(self) -> dict[str, Any]:
-        project, figure = self.questions.project, self.questions.figure
-        # Projects share a server, and many folders of images are called "frames".
-        name = f"{project.images_root.parent.name}/{project.name}".lstrip("/")
-        fields = project_fields(name, self.ledger.uid, self._kind, project.skeleton, figure)
+        fields = self._fields
         facts = self.api.create_project(**fields, label_config=self.questions.interface)
         self._note(f"Created the Label Studio project {facts['id']}: {fields['title']}")
         return facts
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        project, figure = self.questions.project, self.questions.figure
+        # Projects share a server, and many folders of images are called "frames".
+        name = f"{project.images_root.parent.name}/{project.name}".lstrip("/")
+        return project_fields(name, self.ledger.uid, self._kind, project.skeleton, figure)
 
     def _check_interface(self, facts: dict[str, Any]) -> None:
         """Renew our labelling interface where it lacks what our tasks need, or shows more."""
@@ -458,6 +464,13 @@ class Push:
         if not facts.get("show_collab_predictions"):
             self.api.change_project(facts["id"], show_collab_predictions=True)
             self._note("Switched the display of predictions on again.")
+
+    def _renew_instructions(self, facts: dict[str, Any]) -> None:
+        """Bring our instructions up to date with the skeleton, unless people changed them."""
+        theirs = str(facts.get("expert_instruction") or "")
+        ours = self._fields["expert_instruction"]
+        if theirs != ours and may_replace(theirs):
+            self.api.change_project(facts["id"], expert_instruction=ours)
 
     def _share_images(self, project_id: int) -> None:
         """Add the local storage through which Label Studio reads images from its own disk."""

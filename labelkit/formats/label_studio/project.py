@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -112,6 +113,8 @@ def instructions(skeleton: Skeleton, kind: str, figure: ArrayLike | None = None)
             "selected, a key renames <i>that one</i>: use this where left and right are swapped.",
             "<b>See the names</b> of the keypoints beside them: open the settings (the sliders "
             "below the image) and switch on <i>Show region labels</i>. Your browser remembers it.",
+            "<b>No keypoints?</b> A few tasks come without: place all of them. That shows what "
+            "pre-annotation saves.",
         ]
         if not one_object:
             parts.append(_ADD_OBJECT)
@@ -123,7 +126,18 @@ def instructions(skeleton: Skeleton, kind: str, figure: ArrayLike | None = None)
         parts.append(_picture(skeleton, figure))
     parts.append("<ul>" + "".join(_listed(skeleton)) + "</ul>")
     # Empty lines, because Label Studio removes styles and the space between paragraphs.
-    return "<br>".join(f"<div>{part}</div>" for part in parts)
+    text = "<br>".join(f"<div>{part}</div>" for part in parts)
+    return f'{text}<div class="labelkit-{_digest(text)}"></div>'
+
+
+def may_replace(text: str) -> bool:
+    """Whether instructions are labelkit's own, which no one has changed since."""
+    text, mark, rest = text.rpartition('<div class="labelkit-')
+    return bool(mark) and rest == f'{_digest(text)}"></div>'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _listed(skeleton: Skeleton) -> Iterator[str]:

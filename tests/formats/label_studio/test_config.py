@@ -24,6 +24,7 @@ from labelkit.formats.label_studio.project import (
     instructions,
     lacks,
     marker,
+    may_replace,
     project_fields,
 )
 
@@ -122,6 +123,15 @@ def test_instructions_name_the_keypoints_by_side_and_are_harmless_html(kind):
     assert "&lt;Label value=&quot;a&quot;/&gt;" in text
     assert "Left and right" not in text
     ElementTree.fromstring(f"<div>{text.replace('<br>', '<br/>')}</div>")
+
+
+def test_instructions_that_no_one_changed_are_recognised():
+    text = instructions(MOUSE, "correction")
+    assert may_replace(text)
+    assert not may_replace(text.replace("<b>Drag</b>", "<b>Move</b>"))
+    assert not may_replace(f"{text} Ask Anna.")
+    assert not may_replace("")
+    assert not may_replace("<div>Written by hand, or by an earlier version.</div>")
 
 
 def test_instructions_name_the_hotkeys_of_the_screen():

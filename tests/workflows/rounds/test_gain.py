@@ -1,12 +1,18 @@
 """What a round gained: the finest accuracy that clearly changed."""
 
 import math
+import shutil
+from dataclasses import replace
 
 import numpy as np
 from builders import make_image, make_instance, make_pose
+from labelling import make_bench
 
 from labelkit.domain.prediction import prior_predictions
-from labelkit.workflows.rounds.gain import gain_between
+from labelkit.project.rounds import RoundPlan, begin_round, finish_round, latest_complete
+from labelkit.workflows.rounds.gain import advice, gain_between
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.served import COMPARABLE
 
 XY = [(12, 25), (22, 25), (32, 25), (42, 25)]
 
@@ -55,3 +61,19 @@ def test_objects_that_a_round_did_not_predict_do_not_count():
     before = shifted(truth, [3.0] * 3)
     del before[next(iter(before))]
     assert gain_between(before, shifted(truth, [1.0] * 3), truth, instances).objects == 2
+
+
+def test_a_dev_set_too_small_to_compare_rounds_gives_no_advice(tmp_path):
+    bench = make_bench(tmp_path, COMPARABLE)
+    with bench.store as store:
+        first = latest_complete(bench.project)
+        path = begin_round(bench.project, RoundPlan(1, "semi-weak", (), 0.0, store.head(), {}, 0))
+        shutil.copy(first.path / "predictions.parquet", path)
+        finish_round(path, {})
+        poses = {id_: make_pose() for id_ in bench.ids}
+        snapshot = replace(
+            read_snapshot(bench.project, store), poses=poses, dev=frozenset(bench.ids)
+        )
+        assert "10 dev objects" in advice(bench.project, snapshot)
+        del poses[bench.ids[0]]
+        assert advice(bench.project, snapshot) == ""

@@ -33,9 +33,9 @@ EVERYTHING = [True] * 4
 class Begun:
     """A project of 80 objects, two an image, before its first round."""
 
-    def __init__(self, project: Project, store: LabelStore) -> None:
+    def __init__(self, project: Project, store: LabelStore, images_count: int = 40) -> None:
         self.project, self.store = project, store
-        images = [make_image(f"{number:02d}.png") for number in range(40)]
+        images = [make_image(f"{number:02d}.png") for number in range(images_count)]
         store.add_images(images)
         store.add_instances(
             NewInstance(image, Box(x, 0, 40, 40), "given", 1600.0)
@@ -116,6 +116,20 @@ def test_where_nearly_everything_is_visible_keypoints_of_a_few_dozen_are_queued_
     assert questions.task(questions.ids[:1], (), "x")["data"]["labelkit"]["served"] == {}
 
 
+@pytest.mark.parametrize(("images", "asks"), [(10, "keypoints"), (5, "keypoints"), (4, "ticks")])
+def test_a_project_of_fewer_objects_is_judged_when_all_are_ticked(tmp_path, images, asks):
+    project = make_project(tmp_path)
+    with open_store(project) as store:
+        begun = Begun(project, store, images)
+        assert len(begun.start.ids) == begun.start.needed == 2 * images
+        *most, last = begun.start.ids
+        begun.tick(most)
+        assert begun.start.asks == "ticks"
+        begun.tick([last])
+        assert begun.start.asks == asks
+        assert len(begun.start.ids) == (2 * images if asks == "keypoints" else 0)
+
+
 @pytest.mark.parametrize(
     ("absent_of_30", "asks"),
     [
@@ -169,14 +183,6 @@ def test_ticks_can_be_chosen_whatever_they_say(begun):
     assert len(begun.start.ids) == 80
     begun.tick(begun.start.ids[:40])
     assert (begun.start.asks, len(begun.start.ids), begun.waits) == ("ticks", 40, False)
-
-
-def test_a_small_project_is_ticked_completely_and_never_judged(begun, monkeypatch):
-    ids = list(begun.snapshot.instances)[:20]
-    begun.store.remove_images(begun.store.images()[10:])
-    assert (len(begun.start.ids), begun.start.needed) == (20, 20)
-    begun.tick(ids)
-    assert (begun.start.asks, begun.start.ids, begun.waits) == ("ticks", (), False)
 
 
 def test_labels_from_files_are_not_waited_for_but_ticks_that_cannot_teach_are_not_trained_on(begun):

@@ -197,6 +197,21 @@ def test_a_restyled_interface_is_kept_and_a_lost_label_is_restored(queued):
     assert lacks(queued.api.project(queued.project_id)["label_config"], config) == []
 
 
+def test_instructions_follow_the_skeleton_until_people_change_them(queued):
+    queued.push()
+    number, project = queued.project_id, queued.trained.project
+    first = queued.api.project(number)["expert_instruction"]
+    name = project.skeleton.keypoints[0]
+    described = replace(project.skeleton, descriptions=((name, "its tip"),))
+    queued.trained = queued.trained._replace(project=replace(project, skeleton=described))
+    queued.push()
+    assert "its tip" not in first
+    assert "its tip" in queued.api.project(number)["expert_instruction"]
+    queued.api.change_project(number, expert_instruction="Ask Anna.")
+    queued.push()
+    assert queued.api.project(number)["expert_instruction"] == "Ask Anna."
+
+
 def test_a_push_killed_before_its_ledger_entry_sends_nothing_twice(queued):
     queued.push()
     before = asked(queued)

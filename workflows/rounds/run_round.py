@@ -20,7 +20,6 @@ from labelkit.errors import (
 )
 from labelkit.files.atomic import write_json
 from labelkit.files.parquet import next_part, parts
-from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
 from labelkit.metrics.table import evaluate_row, json_measures
@@ -88,11 +87,8 @@ def run_round(
     training: dict[str, Any] = {}
     if not model.is_file():
         answers = [example.presence for example in examples]
-        warnings = notes_on(uninformative_keypoints(answers, project.skeleton))
-        for warning in warnings[:LISTED]:
+        for warning in notes_on(uninformative_keypoints(answers, project.skeleton)):
             progress.line(f"note: {warning}")
-        if len(warnings) > LISTED:
-            progress.line(f"note: ... and {len(warnings) - LISTED} more of that kind.")
         if note := note_on_mirroring(plan.settings, learned(project.skeleton, examples)):
             progress.line(f"note: {note}")
         try:

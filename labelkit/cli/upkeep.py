@@ -138,7 +138,7 @@ def weights(
     to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List or fetch pretrained weights, for machines without internet too.
+    """List pretrained weights, or fetch them.
 
     They are kept in the cache of the Hugging Face hub (HF_HUB_CACHE, HF_HOME). A folder named with
     --to is such a cache: copy it, and set HF_HUB_CACHE to its place on the other machine.

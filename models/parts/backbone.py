@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from labelkit.models.parts.pretrained import (
     read,
 )
 from labelkit.models.parts.simple_pyramid import SimplePyramid
+
+# It notes each time that classifier and unused stages of a file are left out, as they are meant to.
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 
 class Backbone(nn.Module):
@@ -61,8 +65,6 @@ class Backbone(nn.Module):
         options: dict[str, Any] = {"features_only": True}
         if self.patch:
             options = {"num_classes": 0, "dynamic_img_size": True}
-            self.pyramid = SimplePyramid(channels[-1], self._token_stride, strides)
-            self.channels = self.pyramid.channels
         else:
             missing = [stride for stride in strides if stride not in reductions]
             if missing:
@@ -76,14 +78,17 @@ class Backbone(nn.Module):
             options["out_indices"] = sorted(indices)
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
             self.net = _create(name, pretrained, options)
+            if self.patch:
+                self.pyramid = SimplePyramid(channels[-1], self._token_stride, strides)
+                self.channels = self.pyramid.channels
             try:
                 self._drop_unused_parts()
             except (AssertionError, RuntimeError) as error:
                 raise UnusableBackbone(
                     f"{name} does not read crops of any size ({error})."
                 ) from error
-        # depthwise convolutions train ten times faster in this layout on CPUs
-        self.net.to(memory_format=torch.channels_last)
+            # depthwise convolutions train ten times faster in this layout on CPUs
+            self.net.to(memory_format=torch.channels_last)
 
     @property
     def _token_stride(self) -> int:

@@ -60,9 +60,11 @@ def test_stages_behind_the_last_map_are_cut_off():
     assert all(parameter.requires_grad for parameter in shallow.parameters())
 
 
-def test_a_backbone_can_be_built_in_inference_mode():
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", PLAIN])
+def test_a_backbone_can_be_built_in_inference_mode(name):
     with torch.inference_mode():
-        Backbone("mobilenetv3_small_100", STRIDES)
+        backbone = Backbone(name, STRIDES)
+    assert not any(parameter.is_inference() for parameter in backbone.parameters())
 
 
 @pytest.mark.parametrize(

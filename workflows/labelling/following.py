@@ -57,12 +57,14 @@ class Following:
 
     def _open(self) -> tuple[RoundFollower, MapReader] | None:
         """The newest round's tree and maps; None if it has none."""
-        project = self._work.project
+        project, instances = self._work.project, self._work.instances
         if self._round != (self._work.round, project.skeleton):
             self._round, self._opened = (self._work.round, project.skeleton), None
             path = project.rounds_root / self._work.round.removeprefix("round-")
+            poses = self._work.store.poses(project.skeleton)
+            labelled = [(instances[id_], pose) for id_, pose in poses.items() if id_ in instances]
             try:
-                follower = RoundFollower(path / "model.safetensors", project.skeleton)
+                follower = RoundFollower(path / "model.safetensors", project.skeleton, labelled)
                 maps = MapReader(path / "maps" / "maps.parquet", project.skeleton)
             except LabelkitError:  # a network without a tree, or maps that were deleted
                 return None

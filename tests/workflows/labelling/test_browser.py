@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from labelling import (
     chromium_page,
     labelling,
     make_bench,
+    with_tree,
 )
 from mongo import chromium
 from PIL import Image as Picture
@@ -227,6 +229,17 @@ def test_undo_and_redo_cross_the_boundary_of_an_object(tmp_path: Path, open_page
     assert find_conflicts(bench.store) == []
 
 
+def test_letters_work_with_caps_lock_and_in_other_alphabets(tmp_path: Path, open_page: Open):
+    bench = make_bench(tmp_path)
+    page = open_page(bench)
+    for key, code in (("X", "KeyX"), ("щ", "KeyO"), ("ы", "KeyS")):
+        page.ask(f"dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', code: '{code}'}}))")
+    page.press("Enter")
+    page.all_sent()
+    ((_, content),) = contents(bench)
+    assert content == AS_SHOWN | {LEFT: [250, 150, 1], RIGHT: [0, 0, 0]}
+
+
 def test_left_and_right_are_swapped(tmp_path: Path, open_page: Open):
     bench = make_bench(tmp_path)
     page = open_page(bench)
@@ -417,6 +430,26 @@ def test_a_tiff_and_a_photograph_of_24_megapixels_are_shown(tmp_path: Path, open
     assert sorted(map(tuple, sizes)) == [(400, 300), (401, 326), (2560, 1707)]
 
 
+def test_the_page_is_small_names_its_controls_and_asks_no_other_machine(
+    tmp_path: Path, person: Callable[[], Page]
+):
+    with labelling(with_tree(make_bench(tmp_path))) as served:
+        page, asked = person(), dict[str, int]()
+        page.page.on("response", lambda it: asked.update({it.url: len(it.body())}))
+        page.open(served.url)
+        page.press("h", "x", "Enter", "?")
+        page.all_sent()
+        page.press("Escape")
+        base = served.url.partition("?")[0]
+        assert all(url.startswith(base) for url in asked)
+        parts = [size for url, size in asked.items() if url == base or f"{base}page/" in url]
+        assert len(parts) >= 7
+        assert sum(parts) < 200_000
+        buttons = page.page.get_by_role("button")
+        named = page.page.get_by_role("button", name=re.compile(r"\w"))
+        assert buttons.count() == named.count() > 15
+
+
 # A skeleton that changes
 
 
@@ -453,6 +486,9 @@ def test_two_annotators_get_different_objects_and_a_stale_answer_becomes_a_confl
         server.start()  # it has forgotten who had what
         other = person().open(invitation(bench.project, "carl", "127.0.0.1", port))
         assert other.instance == bench.ids[0]
+        anna.ask("(desk.last -= 120_000)")  # she was away for two minutes
+        anna.page.mouse.move(300, 300)
+        anna.page.locator("#message", has_text="Another annotator").wait_for()
         other.press("x", "Enter")
         other.all_sent()
         anna.press("ArrowLeft", "Enter")

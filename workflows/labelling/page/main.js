@@ -408,10 +408,7 @@ class Desk {
     if (byId("help").open || PLAIN_KEYS.has(event.key)) return;
     if (this.dragging) return event.preventDefault();
     const control = event.ctrlKey || event.metaKey;
-    const letter = event.key.length === 1;
-    const shift = event.shiftKey && (!letter || event.key.toLowerCase() !== event.key.toUpperCase());
-    const typed = (control ? "Ctrl+" : "") + (shift ? "Shift+" : "") + event.key;
-    const name = this.keys[typed];
+    const name = this.keys[(control ? "Ctrl+" : "") + typed(event)];
     if (event.key === "Escape") {
       this.stage.tool = "";
       if (this.object) this.#changed();
@@ -454,6 +451,14 @@ class Desk {
     const { run, always } = this.commands[name];
     this.#do(run, always);
   }
+}
+
+/** A key with Shift, as the commands name it; letters whatever CapsLock and the alphabet. */
+function typed({ key, code, shiftKey }) {
+  const isLetter = key.length === 1 && key.toLowerCase() !== key.toUpperCase();
+  if (!isLetter) return (shiftKey && key.length > 1 ? "Shift+" : "") + key;
+  const latin = /[a-z]/i.test(key) || !code.startsWith("Key") ? key : code.slice(3);
+  return shiftKey ? `Shift+${latin.toUpperCase()}` : latin.toLowerCase();
 }
 
 const NAMES = { " ": "Space", Delete: "Del", "Ctrl+z": "Ctrl+Z", "Ctrl+y": "Ctrl+Y" };

@@ -133,7 +133,7 @@ TakeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["coco", "yolo", "dlc", "visibility"],
+    Literal["coco", "yolo", "dlc", "cvat", "visibility"],
     typer.Option(
         "--format",
         metavar="NAME",

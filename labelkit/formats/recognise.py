@@ -66,7 +66,6 @@ _OBJECTS = (
 
 #: (pattern at the start of a text, what it is, advice).
 _TEXTS = (
-    (r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<annotations>", "an XML file of CVAT", _CVAT),
     (r"(<\?xml[^>]*>\s*)?<annotation>", "an XML file of Pascal VOC", _CONVERT),
     (r"(<\?xml[^>]*>\s*)?(<\?xml-[^>]*>\s*)*<dataset>", "an XML file of dlib", _CONVERT),
     (r"<!doctype html|<html", "a web page", "Download the file itself."),

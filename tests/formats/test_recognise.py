@@ -54,8 +54,6 @@ XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 @pytest.mark.parametrize(
     ("text", "what", "advice"),
     [
-        (f"{XML}<annotations>\n<version>1.1</version>", "CVAT", "COCO Keypoints 1.0"),
-        ("<annotations>", "CVAT", "COCO Keypoints 1.0"),
         ("<annotation>\n<folder>", "Pascal VOC", "docs/formats.md"),
         (f"{XML}<?xml-stylesheet href='x'?>\n<dataset>", "dlib", "docs/formats.md"),
         ("<!DOCTYPE html><title>404", "web page", "Download"),

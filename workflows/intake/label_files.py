@@ -19,6 +19,7 @@ from labelkit.domain.text import named
 from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.documents import load_head, load_json, load_text, parse_json
 from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
+from labelkit.formats.cvat import START, read_cvat
 from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
 from labelkit.formats.label_studio.foreign import read_foreign
 from labelkit.formats.recognise import (
@@ -69,7 +70,7 @@ class LabelFile:
 
 
 def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
-    """Read COCO, YOLO, a Label Studio export, or a CSV of DeepLabCut or visibility answers.
+    """Read COCO, YOLO, CVAT, a Label Studio export, or a CSV of DeepLabCut or visibility answers.
 
     Args:
         path: the file.
@@ -89,6 +90,8 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
             f"{path} describes a skeleton and holds no labels.",
             f"Give it as --skeleton {shlex.quote(str(path))}, and labels as --labels FILE.csv",
         )
+    if START.match(text.lstrip("\ufeff")):
+        return _read_cvat(path, text, skeleton)
     refuse_other_text(text, str(path))
     if text.lstrip("\ufeff").lower().startswith("scorer"):
         left_out: list[str] = []
@@ -137,6 +140,19 @@ def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
         notes=coco.notes,
     )
     return _fitted(labelled, coco.skeleton.keypoints)
+
+
+def _read_cvat(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
+    found = read_cvat(text, str(path))
+    labelled = LabelFile(
+        path,
+        skeleton or found.skeleton,
+        tuple(found.annotations),
+        image_paths=found.image_paths,
+        sizes=Sizes(found.image_sizes),
+        notes=found.notes,
+    )
+    return _fitted(labelled, found.skeleton.keypoints)
 
 
 def _read_yolo(path: Path, settings: Mapping[str, Any], skeleton: Skeleton | None) -> LabelFile:

@@ -12,6 +12,7 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import named
 from labelkit.errors import FormatError
 from labelkit.files.documents import load_head
+from labelkit.formats.cvat import START
 from labelkit.formats.visibility_csv import IMAGE
 from labelkit.workflows.intake.label_files import YAML, LabelFile, read_label_file
 
@@ -57,7 +58,7 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
     candidates = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in (".json", ".csv", *YAML)
+        if path.suffix.lower() in (".json", ".csv", ".xml", *YAML)
         and not any(
             part == _COPIES or part.startswith(".") for part in path.relative_to(folder).parts
         )
@@ -67,7 +68,8 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
         raise FormatError(
             f"{folder} holds no label file.",
             "Name the file: --labels FILE. Label files are COCO keypoints or a Label Studio export "
-            "(.json), data.yaml of YOLO, or .csv of DeepLabCut or visibility answers.",
+            "(.json), data.yaml of YOLO, .xml of CVAT, or .csv of DeepLabCut or of visibility "
+            "answers.",
         )
     others = {path for path in candidates if path.suffix.lower() not in YAML}.difference(found)
     if others:
@@ -79,6 +81,8 @@ def _holds_labels(path: Path) -> bool:
     start = _start(path)
     if path.suffix.lower() in YAML:
         return "kpt_shape" in start
+    if path.suffix.lower() == ".xml":
+        return START.match(start) is not None
     if start.startswith("["):
         return '"annotations"' in start and '"data"' in start  # Label Studio
     if start.startswith("{"):

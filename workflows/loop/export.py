@@ -20,7 +20,7 @@ from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.files.atomic import atomic_path, write_text
 from labelkit.files.documents import load_text
-from labelkit.formats import deeplabcut_project, yolo
+from labelkit.formats import cvat, deeplabcut_project, yolo
 from labelkit.formats.coco import write_coco
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.progress import Progress
@@ -37,6 +37,7 @@ FORMATS = {
     "coco": "keypoints.json",
     "yolo": "yolo",
     "dlc": "dlc",
+    "cvat": "cvat",
     "visibility": "visibility.csv",
 }
 
@@ -45,11 +46,12 @@ MARKS = {
     "coco": '"labelkit_id": ',
     "yolo": rf"\A{re.escape(yolo.HEADING)}",
     "dlc": rf"\A{re.escape(deeplabcut_project.HEADING)}",
+    "cvat": rf"<annotations>\s*<!-- {re.escape(cvat.HEADING)} -->",
     "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
 }
 
-#: Formats that are folders with copies of the images -> the file with the mark.
-FOLDERS = {"yolo": yolo.SETTINGS, "dlc": deeplabcut_project.MARK}
+#: Formats that are folders -> the file with the mark.
+FOLDERS = {"yolo": yolo.SETTINGS, "dlc": deeplabcut_project.MARK, "cvat": cvat.FILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,11 @@ def export(
         project: see `open_project`.
         store: its label store.
         progress: shows a bar while images are copied.
-        form: "coco", "yolo", "dlc" (a DeepLabCut project) or "visibility" (a CSV of answers).
+        form: "coco", "yolo", "dlc" (a DeepLabCut project), "cvat" (for a task in CVAT) or
+            "visibility" (a CSV of answers).
         predictions: also write what is predicted where there is no human label, with scores; but no
             instance that was skipped or whose box was deleted.
-        output: file (folder for yolo and dlc); None takes the project's exports/.
+        output: file (folder for yolo, dlc and cvat); None takes the project's exports/.
         dry_run: only report what would be written.
         overwrite: also replace a file that is not an export.
 
@@ -143,6 +146,12 @@ def export(
             val = {snapshot.instances[item].image.id for item in snapshot.dev}
             found = yolo.write_yolo(items, project.skeleton, val)
             notes += _of_yolo(items, val)
+        elif form == "cvat":
+            found = cvat.write_cvat(items, project.skeleton)
+            notes.append(
+                f"In CVAT, make a task of the images with the labels in {cvat.LABELS} (paste them "
+                f"under Raw), then upload {cvat.FILE} as CVAT 1.1."
+            )
         else:
             config = target / "config.yaml"
             before = load_text(config) if config.is_file() else ""

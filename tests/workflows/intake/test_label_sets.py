@@ -105,3 +105,17 @@ def test_a_folder_without_labels_is_refused(tmp_path):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"gone\.json"):
         read_label_files([tmp_path / "gone.json"], STICK)
+
+
+def test_skeletons_of_cvat_are_read_in_the_order_of_the_project(write, tmp_path):
+    points = "".join(
+        f'<points label="{name}" outside="0" occluded="0" points="{number},9"/>'
+        for number, name in enumerate(reversed(STICK.keypoints))
+    )
+    image = f'<image id="0" name="0.png" width="40" height="40"><skeleton label="stick">{points}'
+    write("annotations.xml", f"<annotations>{image}</skeleton></image></annotations>")
+    write("voc.xml", "<annotation><folder>images</folder></annotation>")
+    (file,) = read_label_files([tmp_path], STICK)
+    assert file.annotations[0].pose.xy[:, 0].tolist() == [3, 2, 1, 0]
+    assert file.sizes.of("0.png") == (40, 40)
+    assert "voc.xml" in file.notes[0]

@@ -223,6 +223,7 @@ def test_an_export_replaces_an_earlier_one_in_the_file_that_the_user_names(corre
         ("coco", "keypoints.json"),
         ("yolo", "yolo"),
         ("dlc", "dlc"),
+        ("cvat", "cvat"),
         ("visibility", "visibility.csv"),
     ],
 )
@@ -239,6 +240,10 @@ def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, nam
         path = target / f"labeled-data/{corrected.images.name}/CollectedData_labelkit.csv"
         path.parent.mkdir(parents=True)
         path.write_text("scorer,anna\n")
+    if form == "cvat":
+        path = target / "annotations.xml"
+        path.parent.mkdir()
+        path.write_text("<annotations></annotations>\n")
     before = path.read_bytes()
     for dry_run in (True, False):
         with pytest.raises(UsageError, match=f"{path}(?s:.*)--overwrite"):
@@ -275,5 +280,5 @@ def test_visibility_answers_alone_are_exported_as_such(trained, form):
 
 
 def test_an_unknown_format_names_the_known_ones(trained):
-    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, dlc, visibility"):
+    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, dlc, cvat, visibility"):
         run(trained, form="voc")

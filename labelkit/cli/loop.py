@@ -137,7 +137,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="coco, yolo, dlc (a DeepLabCut project) or visibility (a CSV of visibility answers). "
+        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task) or visibility (a CSV of answers). "
         "Default: coco.",
         show_default=False,
     ),

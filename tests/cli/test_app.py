@@ -205,7 +205,7 @@ def test_with_json_stdout_is_json_alone_while_training_reports_on_stderr(trained
     document = json.loads(outcome.out)
     assert document["round"]["kind"] == "location-free"
     assert document["registered"]["new_labels"] == 24
-    assert "Round 001: epoch 1/1  loss " in outcome.err
+    assert "Round 001: step 2/2  loss " in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ continues where it stopped.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from sets import DATA, Part, open_set
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.metrics.table import markdown
 from labelkit.progress import Silent
-from labelkit.project.following import PLACED_PRIOR, TRAINED_PRIOR, RoundFollower
+from labelkit.project.following import RoundFollower
 from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import Project, open_project
 from labelkit.project.response_maps import MapReader, MapWriter
@@ -39,14 +39,7 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.run_round import keep_maps
 
-TOLERANCES = (0.1, 0.05)
-#: Of the poses, between keypoints that are not placed, and beside one that is.
-EXPONENTS = {
-    "exponent .5": (TRAINED_PRIOR, TRAINED_PRIOR),
-    "exponent 1": (1.0, 1.0),
-    "exponent .5, and 1.5 beside a placed one": (TRAINED_PRIOR, PLACED_PRIOR),
-}
-
+TOLERANCES = (0.1, 0.05, 0.025)
 #: Where all keypoints of an object are, given those that were placed.
 Reading = Callable[[Pose], NDArray[np.float64]]
 
@@ -63,12 +56,19 @@ def main() -> None:
     project, found = trained_round(train, options)
     with open_store(project) as store:
         snapshot = read_snapshot(project, store)
+    known = {*found.plan.labelled, *snapshot.dev} & snapshot.poses.keys()
+    labelled = [(snapshot.instances[id_], snapshot.poses[id_]) for id_ in sorted(known)]
     with evaluation_set(project, snapshot, Silent(), images, labels) as data:
         predict_once(found, data, options.folder / "val")
-        print(f"{machine()}; {len(data.truth)} objects of {images}\n")
+        print(f"{machine()}; {len(labelled)} labelled, {len(data.truth)} objects of {images}\n")
+        weights, skeleton = found.path / "model.safetensors", project.skeleton
+        followers = {
+            "by the tree": RoundFollower(weights, skeleton),
+            "by the tree and the labelled poses": RoundFollower(weights, skeleton, labelled),
+        }
         for tolerance in TOLERANCES:
             print(f"Right within {tolerance} of the box's long side:\n")
-            print(table(found, data, options.folder / "val", tolerance), flush=True)
+            print(table(followers, data, options.folder / "val", tolerance), flush=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -108,16 +108,14 @@ def predict_once(found: Round, data: EvaluationSet, folder: Path) -> None:
         write_predictions(folder / "predictions.parquet", keep_maps(outputs, maps), skeleton)
 
 
-def table(found: Round, data: EvaluationSet, folder: Path, tolerance: float) -> str:
+def table(
+    followers: Mapping[str, RoundFollower], data: EvaluationSet, folder: Path, tolerance: float
+) -> str:
     """Clicks an object, mean and standard deviation, by what moves after a click."""
     skeleton = data.project.skeleton
     predictions = read_predictions(folder / "predictions.parquet", skeleton)
     clicks: dict[str, list[int]] = {}
     with MapReader(folder / "maps.parquet", skeleton) as reader:
-        followers = {
-            name: RoundFollower(found.path / "model.safetensors", skeleton, *exponents)
-            for name, exponents in EXPONENTS.items()
-        }
         for item, prediction in predictions.items():
             instance, truth, maps = data.instances[item], data.truth[item], reader.get(item)
             within = tolerance * instance.box.long_side
@@ -130,7 +128,7 @@ def table(found: Round, data: EvaluationSet, folder: Path, tolerance: float) -> 
             count("the others stay", until_right(truth, shown, None, within))
             for name, follower in followers.items():
                 reading = partial(follower.follow, instance, maps)
-                count(f"the others follow: {name}", until_right(truth, shown, reading, within))
+                count(f"the others follow {name}", until_right(truth, shown, reading, within))
     stay = np.array(clicks["the others stay"])
     rows = [("", "clicks an object", "saved", "objects with fewer", "with more")]
     for name, numbers in clicks.items():

@@ -13,7 +13,7 @@ from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.pose import ABSENT, Pose
 
 #: Exponent of the maps, and least height of a cell; those of the network's own reading.
-_EVIDENCE, _LEAST = 2.0, 1e-4
+EVIDENCE, _LEAST = 2.0, 1e-4
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ class PoseFollower:
         shape = (len(self._edges) + 1, *self.size_hw)
         if np.shape(maps) != shape:
             raise ValueError(f"The tree needs {shape} maps, not {np.shape(maps)}.")
-        evidence = np.maximum(np.asarray(maps, dtype=np.float64), _LEAST) ** _EVIDENCE
+        evidence = np.maximum(np.asarray(maps, dtype=np.float64), _LEAST) ** EVIDENCE
         evidence[silent] = 1.0
         evidence /= evidence.max(axis=(1, 2), keepdims=True)
         heard: list[dict[int, Floats]] = [{} for _ in evidence]  # messages by who sent them

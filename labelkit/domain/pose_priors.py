@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton
 
 Floats = NDArray[np.float64]
+
+#: What a `GaussianPose` leaves open in every direction, as a share of the box's long side.
+_OPEN = 0.03
+_EM_STEPS = 6
 
 
 def _stretch(unit_xy: Floats, boxes_xywh: ArrayLike) -> Floats:
@@ -70,3 +75,83 @@ class MeanPose:
     def apply(self, boxes_xywh: ArrayLike) -> Floats:
         """(N, K, 2) image pixels: the mean pose stretched over (N, 4) boxes."""
         return _stretch(self.unit_xy, boxes_xywh)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussianPose:
+    """All labelled poses as one Gaussian: where keypoints are, given some of them.
+
+    Places are relative to the middle of the box, in lengths of its long side.
+
+    Attributes:
+        mean: (2 K,) x and y of keypoint 0, then of keypoint 1, ...
+        covariance: (2 K, 2 K).
+    """
+
+    mean: Floats
+    covariance: Floats
+
+    @classmethod
+    def fit(cls, poses: Sequence[Pose], boxes_xywh: ArrayLike) -> GaussianPose:
+        """Estimate it; where keypoints are absent by expectation maximization.
+
+        That is Little and Rubin, Statistical Analysis with Missing Data, section 11.2.
+
+        Args:
+            poses: N labelled poses, at least one; each keypoint is present in at least one.
+            boxes_xywh: (N, 4) their boxes in image pixels.
+
+        Raises:
+            ValueError: if a keypoint is present in none.
+        """
+        boxes = np.asarray(boxes_xywh, dtype=np.float64)
+        middle, long_side = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)
+        place = (np.stack([pose.xy for pose in poses]) - middle[:, None]) / long_side[:, None, None]
+        known = np.repeat(np.stack([pose.present for pose in poses]), 2, axis=1)  # (N, 2 K)
+        if not known.any(axis=0).all():
+            raise ValueError("A keypoint is present in no pose.")
+        found = np.where(known, place.reshape(len(poses), -1), 0.0)
+        mean = found.sum(axis=0) / known.sum(axis=0)
+        found = np.where(known, found, mean)
+        doubt = np.zeros((len(mean), len(mean)))
+        patterns, which = np.unique(known, axis=0, return_inverse=True)
+        for _ in range(_EM_STEPS):
+            mean = found.mean(axis=0)
+            off = found - mean
+            open_ = _OPEN**2 * np.eye(len(mean))
+            whole = cls(mean, (off.T @ off + doubt) / len(poses) + open_)
+            doubt = np.zeros_like(doubt)
+            for number, seen in enumerate(patterns):
+                rows = np.flatnonzero(which.ravel() == number)
+                guessed, spread = whole._given(seen, found[np.ix_(rows, seen)])
+                found[np.ix_(rows, ~seen)] = guessed
+                doubt[np.ix_(~seen, ~seen)] += len(rows) * spread
+        return whole
+
+    def given(self, placed: Pose, box: Box) -> tuple[Floats, Floats]:
+        """Where the keypoints are that are not placed.
+
+        Args:
+            placed: by a human, in image pixels; the others are not present.
+            box: of the object.
+
+        Returns:
+            (K, 2) means in image pixels and (K, 2, 2) covariances in square pixels; for keypoints
+            that are placed, their own place and 0.
+        """
+        middle = np.array([box.x + box.w / 2, box.y + box.h / 2])
+        seen = np.repeat(placed.present, 2)
+        mean = ((placed.xy - middle) / box.long_side).ravel()
+        covariance = np.zeros_like(self.covariance)
+        guessed, spread = self._given(seen, mean[None, seen])
+        mean[~seen], covariance[np.ix_(~seen, ~seen)] = guessed[0], spread
+        k = np.arange(len(placed))
+        blocks = covariance.reshape(len(k), 2, len(k), 2)[k, :, k]
+        return middle + box.long_side * mean.reshape(-1, 2), box.long_side**2 * blocks
+
+    def _given(self, seen: NDArray[np.bool_], values: Floats) -> tuple[Floats, Floats]:
+        """Means (N, M) of unseen numbers, and their covariance (M, M), given (N, S) seen ones."""
+        across = self.covariance[np.ix_(seen, ~seen)]
+        weights = np.linalg.solve(self.covariance[np.ix_(seen, seen)], across)  # (S, M)
+        mean = self.mean[~seen] + (values - self.mean[seen]) @ weights
+        return mean, self.covariance[np.ix_(~seen, ~seen)] - across.T @ weights

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelkit.domain.following import PoseFollower
+from labelkit.domain.following import EVIDENCE, PoseFollower
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.pose_priors import skeleton_in_box
+from labelkit.domain.pose_priors import GaussianPose, skeleton_in_box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import CheckpointError
 from labelkit.project.response_maps import ResponseMaps, take_maps
@@ -24,6 +24,14 @@ from labelkit.project.rounds import read_from
 #: next to a keypoint that a human placed; `benchmarks/clicks_until_right.py` measures it.
 TRAINED_PRIOR, PLACED_PRIOR = 0.5, 1.5
 
+#: Fewer labelled poses do not tell where keypoints are, given others.
+FEWEST_POSES = 30
+
+#: How much labelled poses count beside the maps, and how far they leave a keypoint open, in cells.
+_POSES, _OPEN_CELLS = 0.5, 0.7
+
+Floats = NDArray[np.float32]
+
 
 class RoundFollower:
     """Moves keypoints of a round's predictions after those that a human placed.
@@ -31,6 +39,8 @@ class RoundFollower:
     Args:
         weights: of the round, `model.safetensors`.
         skeleton: of the project today.
+        labelled: objects and their human keypoints, which say what poses there are; with fewer
+            than `FEWEST_POSES` the tree alone does.
         prior, placed_prior: see `PoseFollower`; by default keypoints stay where the round read them
             until one is placed.
 
@@ -42,6 +52,7 @@ class RoundFollower:
         self,
         weights: Path,
         skeleton: Skeleton,
+        labelled: Sequence[tuple[Instance, Pose]] = (),
         prior: float = TRAINED_PRIOR,
         placed_prior: float = PLACED_PRIOR,
     ) -> None:
@@ -55,6 +66,7 @@ class RoundFollower:
         known = self._in_network >= 0
         self._in_project = np.full(len(names), -1)
         self._in_project[self._in_network[known]] = np.flatnonzero(known)
+        self._poses = _gaussian(labelled)
 
     def follow(self, instance: Instance, maps: ResponseMaps, placed: Pose) -> NDArray[np.float64]:
         """Locations of all keypoints of one instance.
@@ -68,10 +80,17 @@ class RoundFollower:
             (K, 2) in image pixels: placed keypoints exactly where they are; NaN for absent ones
             and for those that the network does not know.
         """
-        read = maps.read
+        read, turn = maps.read, np.asarray(maps.crop).reshape(2, 3)
         if self._spread:
-            read = read * self._near_prior(instance, maps.crop)
-            read = read / np.maximum(read.max(axis=(1, 2), keepdims=True), 1e-12)
+            layout = skeleton_in_box([instance.box], self._skeleton)[0]
+            spread = self._spread * max(self._follower.size_hw)
+            blocks = np.broadcast_to(spread**2 * np.eye(2), (len(layout), 2, 2))
+            read = _peak_one(read * self._near(apply_affine(turn, layout), blocks))
+        if self._poses is not None and placed.present.any():
+            xy, blocks = self._poses.given(placed, instance.box)
+            blocks = turn[:, :2] @ blocks @ turn[:, :2].T + _OPEN_CELLS**2 * np.eye(2)
+            near = self._near(apply_affine(turn, xy), blocks) ** (_POSES / EVIDENCE)
+            read = _peak_one(read * near)
         found = self._follower(
             take_maps(read, self._in_project), maps.crop, placed.take(self._in_project)
         )
@@ -79,15 +98,25 @@ class RoundFollower:
         xy[placed.present] = placed.xy[placed.present]
         return xy
 
-    def _near_prior(self, instance: Instance, to_cells: tuple[float, ...]) -> NDArray[np.float32]:
-        """(K, h, w) how near each cell is to the skeleton layout in the box, 1 there."""
-        rows, columns = self._follower.size_hw
-        xy = apply_affine(to_cells, skeleton_in_box([instance.box], self._skeleton)[0])
-        across = np.arange(columns) + 0.5 - xy[:, :1]
-        down = np.arange(rows) + 0.5 - xy[:, 1:]
-        squared = down[:, :, None] ** 2 + across[:, None, :] ** 2
-        near = np.exp(-0.5 * squared / (self._spread * max(rows, columns)) ** 2)
-        return near.astype(np.float32)
+    def _near(self, xy: NDArray[np.float64], covariance: NDArray[np.float64]) -> Floats:
+        """(K, h, w) Gaussians of height 1 around (K, 2) places, with (K, 2, 2) covariances."""
+        rows, columns = np.indices(self._follower.size_hw) + 0.5
+        away = np.stack([columns, rows], axis=-1) - xy[:, None, None]  # (K, h, w, 2)
+        squared = np.einsum("khwi,kij,khwj->khw", away, np.linalg.inv(covariance), away)
+        return np.exp(-0.5 * squared).astype(np.float32)
+
+
+def _peak_one(maps: Floats) -> Floats:
+    peak_one: Floats = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+    return peak_one
+
+
+def _gaussian(labelled: Sequence[tuple[Instance, Pose]]) -> GaussianPose | None:
+    """What the labelled poses say; None if they are too few, or never show some keypoint."""
+    poses = [pose for _, pose in labelled]
+    if len(poses) < FEWEST_POSES or not np.any([pose.present for pose in poses], axis=0).all():
+        return None
+    return GaussianPose.fit(poses, [instance.box for instance, _ in labelled])
 
 
 def _read_tree(weights: Path) -> tuple[NDArray[Any], NDArray[Any], Mapping[str, Any]]:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from builders import make_pose, stick_skeleton
 
-from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import UNKNOWN, VISIBLE, human_pose
+from labelkit.domain.pose_priors import GaussianPose, MeanPose, skeleton_in_box
 
 
 def test_the_layout_is_stretched_over_each_box():
@@ -52,3 +54,32 @@ def test_a_pose_that_leaves_a_keypoint_unknown_says_nothing_about_how_often_it_i
     ]
     share = MeanPose.fit(poses, boxes, stick_skeleton()).share
     assert share == pytest.approx([2 / 3, 2 / 3, 1 / 2, 1 / 2])
+
+
+def test_a_keypoint_that_is_placed_moves_the_one_that_goes_with_it_in_all_labelled_poses():
+    # In boxes of 100 x 50: the second is as far right of the middle as the first, the third fixed.
+    xs = np.array([-30.0, -10.0, 10.0, 30.0])
+    poses = [make_pose([(50 + x, 25), (50 + x, 35), (50, 5)]) for x in xs]
+    gaussian = GaussianPose.fit(poses, [(0, 0, 100, 50)] * 4)
+    assert gaussian.mean == pytest.approx([0, 0, 0, 0.1, 0, -0.2])
+    first = human_pose([(120, 125), (0, 0), (0, 0)], [VISIBLE, UNKNOWN, UNKNOWN])
+    xy, covariance = gaussian.given(first, Box(100, 100, 100, 50))
+    # Variance .05 in x and .0009 left open: 50 x .05 / .0509 of the 30 to the left are followed.
+    assert xy == pytest.approx(np.array([(120, 125), (150 - 30 * 0.05 / 0.0509, 135), (150, 105)]))
+    assert covariance[0] == pytest.approx(np.zeros((2, 2)))
+    assert covariance[2] == pytest.approx(np.diag([9.0, 9.0]))
+    assert covariance[1, 0, 0] == pytest.approx(1e4 * (0.0509 - 0.05**2 / 0.0509))
+
+
+def test_nothing_placed_leaves_the_average_pose_of_those_present():
+    poses = [make_pose([(10, 0), (20, 40)]), make_pose([(30, 0), (0, 0)], [2, 0])]
+    gaussian = GaussianPose.fit(poses, [(0, 0, 100, 100)] * 2)
+    nothing = human_pose(np.zeros((2, 2)), [UNKNOWN] * 2)
+    xy, covariance = gaussian.given(nothing, Box(0, 0, 100, 100))
+    assert xy == pytest.approx(np.array([(20, 0), (20, 40)]), abs=1e-6)
+    assert covariance[1] == pytest.approx(np.diag(covariance[1].diagonal()))
+
+
+def test_a_keypoint_that_no_pose_shows_has_no_place():
+    with pytest.raises(ValueError, match="present in no pose"):
+        GaussianPose.fit([make_pose([(1, 1), (0, 0)], [2, 0])], [(0, 0, 9, 9)])

@@ -15,7 +15,7 @@ from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import CheckpointError
 from labelkit.models.checkpoint import save_checkpoint
 from labelkit.models.reading import _PRIOR, PoseReader
-from labelkit.project.following import TRAINED_PRIOR, RoundFollower
+from labelkit.project.following import FEWEST_POSES, TRAINED_PRIOR, RoundFollower
 from labelkit.project.predictions import iter_predictions
 from labelkit.project.response_maps import MapReader, MapWriter
 from labelkit.workflows.network.crops import crop_affine
@@ -57,9 +57,9 @@ def write_round(
     return network.reader
 
 
-def follow(folder: Path, placed=NOTHING, skeleton=SKELETON, prior=TRAINED_PRIOR):
+def follow(folder: Path, placed=NOTHING, skeleton=SKELETON, prior=TRAINED_PRIOR, labelled=()):
     with MapReader(folder / "maps.parquet", skeleton) as reader:
-        follower = RoundFollower(folder / "model.safetensors", skeleton, prior)
+        follower = RoundFollower(folder / "model.safetensors", skeleton, labelled, prior)
         return follower.follow(INSTANCE, reader.get(INSTANCE.id), placed)
 
 
@@ -100,6 +100,24 @@ def test_the_prior_counts_as_much_as_its_exponent_says(tmp_path):
     twice = in_pixels(reader(maps))
     assert follow(tmp_path, prior=2 * TRAINED_PRIOR) == pytest.approx(twice, abs=1e-3)
     assert np.abs(follow(tmp_path) - twice).max() > 1
+
+
+def test_labelled_poses_move_a_keypoint_that_no_edge_joins_to_the_placed_one(tmp_path):
+    write_round(tmp_path, {"read_from": "heatmaps"}, np.ones((4, *SIZE), dtype=np.float32))
+    # In all labelled poses the left paw is as far left as the tail is right.
+    rng, box = np.random.default_rng(0), INSTANCE.box
+    middle = np.array([box.x + box.w / 2, box.y + box.h / 2])
+    labelled = []
+    for out in rng.uniform(-0.4, 0.4, FEWEST_POSES) * box.long_side:
+        offsets = np.array([(0, 0), (-out, 0), (0, 0), (out, 0)])
+        pose = human_pose(middle + offsets, [VISIBLE] * 4)
+        labelled.append((INSTANCE, pose))
+    right = (middle[0] + 0.3 * box.long_side, middle[1])
+    tail = human_pose([(0, 0), (0, 0), (0, 0), right], [*[UNKNOWN] * 3, VISIBLE])
+    few, enough = (follow(tmp_path, tail, labelled=labelled[cut:]) for cut in (1, 0))
+    assert few == pytest.approx(follow(tmp_path, tail))
+    assert abs(enough[1, 0] - (middle[0] - 0.3 * box.long_side)) < 0.15 * box.long_side
+    assert enough[1, 0] < few[1, 0] - 0.1 * box.long_side
 
 
 def test_keypoints_are_followed_by_name_when_the_skeleton_has_changed(tmp_path):

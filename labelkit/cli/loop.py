@@ -137,8 +137,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT) or visibility (a CSV "
-        "of visibility answers). Default: coco.",
+        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT) or visibility "
+        "(a CSV of visibility answers). Default: coco.",
         show_default=False,
     ),
 ]

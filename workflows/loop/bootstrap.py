@@ -18,6 +18,7 @@ from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.images import check_folder
 from labelkit.project.project import (
+    BENCHMARK_FILE,
     PROJECT_FILE,
     Project,
     change_project,
@@ -350,7 +351,11 @@ def _existing(images: Path, root: Path | None) -> Project | None:
     beside = [open_project(file.parent) for file in sorted(files)]
     for project in beside:
         _refuse_if_renamed(project, images)
-    found = [project for project in beside if project.images_root == images.resolve()]
+    found = [  # but no benchmark on the same images
+        project
+        for project in beside
+        if project.images_root == images.resolve() and not (project.root / BENCHMARK_FILE).exists()
+    ]
     if len(found) > 1:
         raise UsageError(
             f"{images} belongs to {named([str(project.root) for project in found])}.",

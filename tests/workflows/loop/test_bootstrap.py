@@ -20,7 +20,7 @@ from labelkit.models.parts import pretrained
 from labelkit.models.presets import PRESETS
 from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions
-from labelkit.project.project import open_project
+from labelkit.project.project import BENCHMARK_FILE, open_project, project_with_own_store
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete, rounds
 from labelkit.store.label_store import LabelStore
@@ -193,6 +193,12 @@ def test_the_project_of_a_folder_is_found_beside_it_whatever_it_is_called(frames
     with pytest.raises(UsageError) as caught:
         run(frames)
     assert f"--project {first}" in caught.value.next_step
+
+
+def test_a_benchmark_on_the_same_images_is_not_their_project(frames):
+    made = project_with_own_store(frames.parent / "benchmark", frames, stick_skeleton())
+    (made.root / BENCHMARK_FILE).write_text("{}")
+    assert run(frames).project == frames.parent / "frames-labelkit"
 
 
 def test_boxes_come_from_a_coco_file(frames, tmp_path):

@@ -39,6 +39,7 @@ ABLATIONS: dict[str, tuple[str | int | bool, ...]] = {
     "proto_init": ("cam_learned", "cam", "learned"),
     "memory": ("all", "4", "8", "16"),
     "read_scale": ("fuse", "4", "8", "16"),
+    "response": ("attention", "cam", "both"),
     "sup_map": ("attn_scaled", "dot", "deconv", "pyramid"),
     "top_down": (False, True),
     "cam_input": ("backbone", "merged"),
@@ -67,6 +68,8 @@ class LOFR(nn.Module):
         memory: scales that encoder and decoder read: "all" three, or the one of this stride, which
             is the paper's network without its multi-scale strategy (MS).
         read_scale: see `fuse_scales`.
+        response: what the response maps are: the decoder's "attention"; the "cam" of the CNN
+            branch, which is not in the paper; or "both", their product.
         sup_map: heatmaps for the supervised term: "attn_scaled" the response maps, scaled;
             "dot" the decoded queries times the fine tokens; "deconv" the simple baseline's head
             on the coarsest of the three backbone maps; "pyramid" the encoded tokens and the
@@ -103,6 +106,7 @@ class LOFR(nn.Module):
         proto_init: str = "cam_learned",
         memory: str = "all",
         read_scale: str = "fuse",
+        response: str = "attention",
         sup_map: str = "attn_scaled",
         top_down: bool = False,
         cam_input: str = "backbone",
@@ -131,6 +135,7 @@ class LOFR(nn.Module):
         self.memory_strides = MEMORY_STRIDES if memory == "all" else (int(memory),)
         self.cam_stride = cam_stride
         self.read_scale = read_scale
+        self.response = response
         self.top_down = top_down
         self.cam_reads_merged = cam_input == "merged" and cam_stride in self.memory_strides
         channels = dict(zip(strides, backbone.channels, strict=True))
@@ -213,7 +218,7 @@ class LOFR(nn.Module):
         queries = self.prototypes(vectors, len(images))  # (B, K, d)
         guide = self._guide(scores, memory, sizes)  # (B, K, L)
         features, attention, queries = self.decoder(queries, memory, guide)
-        response = fuse_scales(attention, sizes, self.memory_strides, self.read_scale)
+        response = self._response(attention, cams, sizes)
         heatmaps = self._heatmaps(response, queries, scales, sizes, maps).float()
         aux_logits: tuple[Tensor, ...] = (cnn_logits, encoder_logits)
         if self.heat_presence is not None:
@@ -227,6 +232,19 @@ class LOFR(nn.Module):
             part_features=features,
             scale_mass=scale_mass(attention, sizes),
         )
+
+    def _response(
+        self, attention: Tensor, cams: Tensor, sizes: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        attended = fuse_scales(attention, sizes, self.memory_strides, self.read_scale)
+        if self.response == "attention":
+            return attended
+        active = F.interpolate(cams.float(), attended.shape[2:], mode="bilinear")  # (B, K, h, w)
+        if self.response == "both":
+            active = active * attended
+        # A class that is active nowhere is left to the attention.
+        maps = active + 1e-6 * attended
+        return maps / maps.sum(dim=(2, 3), keepdim=True)
 
     def _guide(
         self, scores: Tensor, memory: Tensor, sizes: Sequence[tuple[int, int]]

@@ -42,6 +42,8 @@ _PAPER: dict[str, Any] = {
     },
     # Also of each half of a "twin"; the stages of the backbone that the others have, and no more.
     "simple": {"channels": 256, "stride": 16},
+    # Arguments of "lofr" that differ where nothing has a location.
+    "unlocated": {},
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),  # CNN, encoder, final classifier, part diversity
         "lambda_mse": 1.0,
@@ -120,6 +122,8 @@ _TINY = _changed(
         "enc_tokens": "cap",
         "cam_input": "backbone",
     },
+    # Decoders attend beside keypoints, and a CAM at stride 8 sees too little around them.
+    unlocated={"cam_stride": 16, "cam_pool": "lse", "response": "cam"},
     detr={
         "dim": 64,
         "heads": 4,

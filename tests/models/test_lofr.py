@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from labelkit.models.lofr import ABLATIONS, LOFR, lofr_strides
 from labelkit.models.losses import heatmap_mse, render_heatmaps, weak_loss
@@ -151,6 +152,25 @@ def test_a_crop_that_the_scales_cannot_cover_is_refused(cam_stride, side):
 def test_an_elongated_crop_needs_sides_that_the_coarsest_map_divides():
     output = make_lofr(top_down=True, sup_map="pyramid").eval()(torch.randn(1, 3, 48, 192))
     assert output.response.shape == output.heatmaps.shape == (1, 4, 12, 48)
+
+
+def test_the_response_is_attention_or_class_activation_or_their_product():
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        attention, cam, both = (
+            make_lofr(response=name).eval()(images) for name in ("attention", "cam", "both")
+        )
+    active = F.interpolate(cam.cams, (16, 16), mode="bilinear")
+    for output, expected in ((cam, active), (both, active * attention.response)):
+        # Compared where a class is active at all: elsewhere the attention is what is left.
+        total = expected.sum(dim=(2, 3), keepdim=True)
+        somewhere = total.flatten() > 1e-3
+        assert somewhere.any()
+        found = output.response.flatten(0, 1)[somewhere]
+        torch.testing.assert_close(
+            found, (expected / total).flatten(0, 1)[somewhere], atol=1e-3, rtol=1e-2
+        )
+    torch.testing.assert_close(both.response.sum(dim=(2, 3)), torch.ones(2, 4))
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

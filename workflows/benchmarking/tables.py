@@ -13,6 +13,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "cam_stride": 16,
         "cam_pool": "gap",
         "cam_input": "backbone",
+        "response": "attention",
         "top_down": False,
         "guide": "none",
         "sup_map": "attn_scaled",
@@ -118,6 +119,13 @@ def _paper(**changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 #: Easy-to-hard consistency, of two networks or of one with itself.
 _TAUGHT = {"loss": {"lambda_consistency": 50.0}}
 
+#: The CNN branch learns alone; presence, which the final classifier predicts, is not learned.
+_PLAIN_CAM: dict[str, dict[str, Any]] = {
+    "lofr": {"response": "cam"},
+    "loss": {"weights": (1.0, 0.0, 0.0, 0.0)},
+    "training": {"pseudo_labels_at": ()},
+}
+
 #: LOFR's modules, each with what takes it out. The baseline has none of them.
 _WITHOUT: dict[str, dict[str, dict[str, Any]]] = {
     "SPE": {"lofr": {"spe": "sine"}},
@@ -185,8 +193,11 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
     for table, choices in PAPER.items():
         rows_of = {key: name for name, keys in TOGETHER.items() for key in keys}
         departures: dict[str, dict[str, Any]] = {}
+        ours = preset[table]
+        if table == "lofr" and not percent:
+            ours = {**ours, **preset["unlocated"]}
         for key, value in choices.items():
-            if preset[table].get(key, value) != value:
+            if ours.get(key, value) != value:
                 departures.setdefault(rows_of.get(key, key), {})[key] = value
         for name, values in departures.items():
             if name not in without_effect:
@@ -194,6 +205,8 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
                 rows.append(Trial(row, percent=percent, changes={table: values}))
     if percent:
         rows.append(Trial("LOFR with consistency", percent=percent, changes=_TAUGHT))
+    else:
+        rows.append(Trial("plain CAM", changes=_PLAIN_CAM))
     return (*rows, Trial("LOFR as in the paper", percent=percent, changes=_paper()))
 
 

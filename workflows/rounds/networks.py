@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelkit.domain.instance import Instance
-from labelkit.domain.pose import UNKNOWN
+from labelkit.domain.pose import ABSENT, UNKNOWN
 from labelkit.domain.skeleton import Skeleton, make_skeleton, skeleton_from_table
 from labelkit.errors import (
     CheckpointError,
@@ -22,7 +22,7 @@ from labelkit.progress import Progress
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import read_from
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
-from labelkit.workflows.rounds.settings import preset_of
+from labelkit.workflows.rounds.settings import preset_of, without_locations
 
 if TYPE_CHECKING:
     from labelkit.models.parts.pretrained import PretrainedUnavailable
@@ -204,6 +204,10 @@ def train_network(
 
     skeleton = learned(project.skeleton, examples)
     examples = restricted(examples, project.skeleton, skeleton)
+    located = any(example.pose is not None for example in examples)
+    if not located:
+        answers = np.concatenate([example.presence for example in examples])
+        settings = without_locations(settings, float((answers[answers > UNKNOWN] == ABSENT).mean()))
     preset = preset_of(settings)
     if kind in ("simple", "twin"):
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
@@ -215,7 +219,6 @@ def train_network(
     fit_reader(network, examples, skeleton, preset["training"]["mirror"])
     state = training_state(model)
     state.parent.mkdir(parents=True, exist_ok=True)
-    located = any(example.pose is not None for example in examples)
     record = train(
         network,
         examples,

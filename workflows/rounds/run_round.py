@@ -47,6 +47,7 @@ from labelkit.workflows.rounds.networks import (
     train_network,
     training_state,
 )
+from labelkit.workflows.rounds.reading import choose_reading
 from labelkit.workflows.rounds.served import (
     NETWORK,
     as_served,
@@ -103,6 +104,8 @@ def run_round(
         raise SystemExit(0)  # it only helped to train
     training_state(model).unlink(missing_ok=True)  # left by a kill right before its removal
     network, header = load_network(model, project.skeleton)
+    if choose_reading(project, network, header, plan.settings, snapshot, model):
+        training = header["training"]
     # The network itself is measured on the dev set; what is served for the others follows.
     dev = {item: instance for item, instance in snapshot.instances.items() if item in snapshot.dev}
     on_dev = {

@@ -20,6 +20,10 @@ from labelkit.workflows.network.crops import CELL, fitted_size
 #: Start from pretrained weights, or from random ones where there are no others.
 WHERE_POSSIBLE = "where possible"
 
+#: How much the spread around the pose prior grows with the share of absent keypoints: .2 on LSPET,
+#: where an eighth are absent, and .3 where two fifths are (benchmarks/README.md).
+SPREAD_BY_ABSENCE = 0.35
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
@@ -263,3 +267,19 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     for table, changes in settings.get("changes", {}).items():  # of a benchmark's row
         preset[table] |= changes
     return preset
+
+
+def without_locations(settings: Mapping[str, Any], absent: float) -> dict[str, Any]:
+    """The settings of a training in which nothing has a location: see "unlocated" in `PRESETS`.
+
+    Args:
+        settings: see `resolve`.
+        absent: 0 ... 1, share of keypoints that people answered are absent. The more there are, the
+            fewer boxes hold whole objects, and the wider keypoints lie around the pose prior.
+    """
+    changes = settings.get("changes", {})
+    preset = preset_of(settings)
+    lofr = {**preset["unlocated"], **changes.get("lofr", {})}
+    if spread := preset["lofr"].get("pose_prior"):
+        lofr["pose_prior"] = spread + SPREAD_BY_ABSENCE * absent
+    return {**settings, "changes": {**changes, "lofr": lofr}}

@@ -241,7 +241,8 @@ def test_with_answers_it_trains_without_locations_and_poses_every_instance(train
 def test_its_network_is_read_with_the_pose_prior(trained_once):
     (found,) = rounds(trained_once.project)
     network, _ = load_model(found.path / "model.safetensors")
-    assert network.reader.pose_prior == PRESETS["tiny"]["lofr"]["pose_prior"] > 0
+    # Wider than where everything is present.
+    assert network.reader.pose_prior > PRESETS["tiny"]["lofr"]["pose_prior"] > 0
     assert network.reader.tree.log_density.any()
 
 

@@ -19,6 +19,7 @@ from labelkit.workflows.rounds.settings import (
     preset_of,
     resolve,
     with_remembered,
+    without_locations,
 )
 
 TINY = TrainingOptions(preset="tiny")
@@ -175,6 +176,28 @@ def test_weights_of_one_backbone_are_not_given_to_another(tmp_path):
 def test_weights_that_are_not_there_or_not_to_be_used_are_wrong_usage(tmp_path, chosen, named):
     with pytest.raises(UsageError, match=named):
         with_remembered(make_project(tmp_path), TrainingOptions(**chosen))
+
+
+def test_without_locations_the_more_is_absent_the_wider_keypoints_lie_around_the_prior():
+    settings = resolve(TINY, {}, PAIRED)
+    read = preset_of(without_locations(settings, absent=0.4))["lofr"]
+    assert (read["response"], read["cam_stride"], read["cam_pool"]) == ("cam", 16, "lse")
+    assert read["pose_prior"] == pytest.approx(0.16 + 0.35 * 0.4)
+    whole = preset_of(without_locations(settings, absent=0.0))["lofr"]
+    assert whole["pose_prior"] == pytest.approx(0.16)
+    assert preset_of(settings)["lofr"]["cam_pool"] == "topk"  # with locations
+
+
+def test_a_row_of_a_benchmark_and_the_paper_decide_themselves_how_nothing_located_is_read():
+    settings = {**resolve(TINY, {}, PAIRED), "changes": {"lofr": {"cam_pool": "gap"}}}
+    assert preset_of(without_locations(settings, absent=0.4))["lofr"]["cam_pool"] == "gap"
+    settings = {**settings, "changes": {"lofr": {"pose_prior": 0.0}}}
+    assert preset_of(without_locations(settings, absent=0.4))["lofr"]["pose_prior"] == 0.0
+    paper = resolve(TrainingOptions(preset="paper"), {}, PAIRED)
+    assert preset_of(without_locations(paper, absent=0.4)) == PRESETS["paper"] | {
+        "input_size": preset_of(paper)["input_size"],
+        "training": preset_of(paper)["training"],
+    }
 
 
 def test_a_small_project_has_a_least_number_of_steps_unless_epochs_are_chosen():

@@ -50,7 +50,13 @@ from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import Project, create_project
 from labelkit.project.rounds import Round, RoundPlan, begin_round, finish_round
-from labelkit.store.journal import VISIBILITY, Entry, visibility_content
+from labelkit.store.journal import (
+    KEYPOINTS,
+    VISIBILITY,
+    Entry,
+    keypoints_content,
+    visibility_content,
+)
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
@@ -66,6 +72,8 @@ from labelling import Bench, Page, labelling
 CHROMIUM = Path("/usr/bin/chromium")
 #: Whether nothing is shown, and the tolerance.
 TASKS = ((False, 0.05), (True, 0.05), (False, 0.1))
+FILE = "file:labels.json"
+
 Floats = NDArray[np.float64]
 
 
@@ -87,33 +95,42 @@ def main() -> None:
 
 @dataclass
 class Trained:
-    """A project with a round, and the objects in it that are labelled here."""
+    """A project with a round, the objects in it that have keypoints, and those labelled here."""
 
     project: Project
     round: Round
     snapshot: LabelSnapshot
+    known: set[str]
     ids: list[str]
 
     @classmethod
     def of(cls, project: Project, found: Round, count: int) -> Trained:
         with open_store(project) as store:
             snapshot = read_snapshot(project, store)
-        others = snapshot.poses.keys() - snapshot.dev - set(found.plan.labelled)
-        return cls(project, found, snapshot, stable_order(others, project.seed)[:count])
+        known = {*found.plan.labelled, *snapshot.dev} & snapshot.poses.keys()
+        others = stable_order(snapshot.poses.keys() - known, project.seed)
+        return cls(project, found, snapshot, known, list(others[:count]))
 
     def copy(self, folder: Path, *, control: bool) -> Bench:
-        """A project of these objects alone, with the round, their ticks, and no keypoints."""
+        """A project of the objects that have keypoints, and of these, which have ticks."""
         source, skeleton = self.project, self.project.skeleton
         project = create_project(folder, source.images_root, skeleton, seed=1)
         store = LabelStore.open(project.store_url)
-        instances = [self.snapshot.instances[id_] for id_ in self.ids]
+        poses = {id_: self.snapshot.poses[id_] for id_ in (*self.known, *self.ids)}
+        instances = [self.snapshot.instances[id_] for id_ in poses]
         store.add_images({item.image.id: item.image for item in instances}.values())
         made = store.add_instances(
             NewInstance(item.image, item.box, "given", item.area) for item in instances
         )
-        assert {item.id for item in made} == set(self.ids)
-        ticks = {i: visibility_content(skeleton, self.snapshot.poses[i].present) for i in self.ids}
-        store.record(Entry(i, VISIBILITY, ticks[i], "file:seen.csv", i, "1") for i in self.ids)
+        assert {item.id for item in made} == poses.keys()
+        store.record(
+            Entry(id_, VISIBILITY, visibility_content(skeleton, pose.present), FILE, id_, "1")
+            for id_, pose in poses.items()
+        )
+        store.record(
+            Entry(id_, KEYPOINTS, keypoints_content(skeleton, poses[id_]), FILE, id_, "1")
+            for id_ in self.known
+        )
         path = begin_round(project, RoundPlan(0, "semi-weak", (), 0.0, store.head(), {}, 0))
         shown = read_predictions(self.round.path / "predictions.parquet", skeleton)
         write_predictions(path / "predictions.parquet", [shown[i] for i in self.ids], skeleton)
@@ -147,8 +164,8 @@ class Task:
         """All labels in a store are what was to be reached."""
         skeleton = self.trained.project.skeleton
         poses = store.poses(skeleton)
-        assert poses.keys() == set(self.trained.ids)
-        for id_, pose in poses.items():
+        for id_ in self.trained.ids:
+            pose = poses[id_]
             assert pose.present.tolist() == self.truth(id_).present.tolist(), id_
             wrong = self.worst(id_, pose.xy)
             assert wrong is None, (id_, skeleton.keypoints[wrong])

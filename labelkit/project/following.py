@@ -100,9 +100,12 @@ class RoundFollower:
 
     def _near(self, xy: NDArray[np.float64], covariance: NDArray[np.float64]) -> Floats:
         """(K, h, w) Gaussians of height 1 around (K, 2) places, with (K, 2, 2) covariances."""
-        rows, columns = np.indices(self._follower.size_hw) + 0.5
-        away = np.stack([columns, rows], axis=-1) - xy[:, None, None]  # (K, h, w, 2)
-        squared = np.einsum("khwi,kij,khwj->khw", away, np.linalg.inv(covariance), away)
+        rows, columns = self._follower.size_hw
+        across = np.arange(columns) + 0.5 - xy[:, :1]  # (K, w)
+        down = np.arange(rows) + 0.5 - xy[:, 1:]  # (K, h)
+        (a, b), (_, c) = np.linalg.inv(covariance).transpose(1, 2, 0)[..., None]
+        squared = (a * across**2)[:, None] + (c * down**2)[..., None]
+        squared += 2 * (b * down)[..., None] * across[:, None]
         return np.exp(-0.5 * squared).astype(np.float32)
 
 

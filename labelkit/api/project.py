@@ -180,8 +180,9 @@ class Project:
                 10; None for all that have keypoints.
             dev: percentage of the instances to which the dev set grows; None leaves it.
             now: train on the labels there are, even if they are fewer.
-            preset, backbone, epochs, pretrained, weights, input_size, rotation, mirror, precision,
-                seed: see `bootstrap`; None keeps the last round's.
+            preset, backbone, epochs, pretrained, weights, input_size: see `bootstrap`; None keeps
+                those of the last round.
+            rotation, mirror, precision, seed: the same.
 
         Raises:
             WaitingForLabels: if labels are missing. The instances to label are queued then, for

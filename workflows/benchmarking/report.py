@@ -141,7 +141,7 @@ def _markdown(document: Mapping[str, Any], columns: Sequence[str]) -> str:
     settings = document["settings"]
     several = any(row["seeds"] > 1 for row in rows)
     spread = "mean ± standard deviation of the seeds" if several else "one seed"
-    start = "ImageNet weights" if settings["pretrained"] else "random weights"
+    start = "pretrained weights" if settings["pretrained"] else "random weights"
     parts = [
         f"# {document['title']}\n",
         f"Scored on {document['scored_on']}; preset {settings['preset']}, {settings['backbone']} "

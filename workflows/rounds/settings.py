@@ -120,6 +120,15 @@ def _check_backbone(name: str) -> None:
         )
 
 
+def _check_weights(backbone: str, path: Path) -> None:
+    from labelkit.models.parts.pretrained import UnusableBackbone, check_fit
+
+    try:
+        check_fit(backbone, path)
+    except UnusableBackbone as error:
+        raise UsageError(str(error), "Give another --backbone, or other --weights.") from error
+
+
 def _check_precision(name: str) -> None:
     from labelkit.workflows.network.precision import PRECISIONS
 
@@ -140,6 +149,8 @@ def with_remembered(project: Project, options: TrainingOptions) -> tuple[Project
         path = Path(options.weights).resolve()
         if not path.is_file():
             raise UsageError(f"There are no weights {path}.", "Give --weights FILE.")
+        if backbone := options.backbone or project.options.get("backbone"):
+            _check_weights(backbone, path)
         given["weights"] = Path(os.path.relpath(path, project.root)).as_posix()
     project = remember(project, **given)
     return project, replace(options, **{name: project.options.get(name) for name in names})

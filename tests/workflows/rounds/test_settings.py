@@ -5,12 +5,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from builders import make_project
+from safetensors.torch import save_file
 
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import UsageError
 from labelkit.models.presets import PRESETS
+from labelkit.project.project import open_project
 from labelkit.workflows.rounds.settings import (
     WHERE_POSSIBLE,
     TrainingOptions,
@@ -164,6 +167,15 @@ def test_weights_of_one_backbone_are_not_given_to_another(tmp_path):
     project, options = with_remembered(project, TrainingOptions(backbone="resnet18"))
     later = resolve(options, first, PAIRED)
     assert (later["backbone"], "weights" in later) == ("resnet18", False)
+
+
+def test_weights_that_do_not_fit_are_not_remembered(tmp_path):
+    project = make_project(tmp_path)
+    file = tmp_path / "mine.safetensors"
+    save_file({"conv1.weight": torch.zeros(1)}, file)
+    with pytest.raises(UsageError, match=r"does not fit test_vit: cls_token is missing"):
+        with_remembered(project, TrainingOptions(backbone="test_vit", weights=str(file)))
+    assert open_project(project.root).options == {}
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         self.size_hw = size_hw
         self.augmentation = augmentation
         self.interpolation = interpolation
+        self._alone = list(skeleton.unpaired_sides)
         self.pseudo_labels = torch.zeros(len(examples), len(skeleton), 3).share_memory_()
 
     def __len__(self) -> int:
@@ -134,6 +135,8 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         rows = [presence, answered, xy, located]
         if view.mirrored:
             rows = [mirror_keypoints(each, self.skeleton) for each in rows]
+            for each in rows:  # what shows on the other side has no name, so nothing is known
+                each[self._alone] = 0
         rows = [each.astype(np.float32) for each in rows]
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1),
@@ -153,7 +156,7 @@ def poses_in_cells(
         examples: those without locations are left out.
         skeleton: of the examples.
         map_hw: rows and columns of a crop.
-        mirror: add their mirror images, sides renamed.
+        mirror: add their mirror images, sides renamed, without keypoints on a side of no partner.
 
     Returns:
         xy: (N, K, 2) in cells; NaN where a keypoint is absent.
@@ -168,6 +171,7 @@ def poses_in_cells(
             if mirror:
                 xy.append(mirror_keypoints(xy[-1] * (-1, 1) + (map_hw[1], 0), skeleton))
                 present.append(mirror_keypoints(present[-1], skeleton))
+                present[-1][list(skeleton.unpaired_sides)] = False
     keypoints = len(skeleton)
     return (
         torch.from_numpy(np.reshape(xy, (-1, keypoints, 2))),

@@ -93,7 +93,10 @@ def predict(
         expected = prior_in_cells(instances, skeleton, (size_hw[0] // 4, size_hw[1] // 4))
     pixels: Pixels = network.pixels  # type: ignore[assignment]
     crops = PlainCrops(images_root, instances, size_hw, pixels.interpolation)
-    flip = torch.tensor(skeleton.flip_indices, device=device) if flip_test else None
+    flip = None
+    if flip_test:
+        flip = torch.tensor(skeleton.flip_indices, device=device)
+        flip[list(skeleton.unpaired_sides)] = -1
     workers = loader_workers() if len(crops) > batch_size else 0  # a single batch needs none
     batches = ahead(loader(crops, batch_size, workers))
     done = 0
@@ -161,16 +164,19 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Response maps, heatmaps and CAMs with peaks of at most 1, presence (B, K) in 0..1.
 
-    Averaged with the mirror image unless `flip`, (K,) which keypoint each becomes in it, is None.
+    Averaged with the mirror image unless `flip`, (K,) which keypoint each becomes in it, is None; a
+    keypoint that has no name there (-1) is read from the image alone.
     """
     if flip is not None:
+        has_name = flip >= 0
         *straight, presence = _forward(network, image, None)
         *mirrored, presence_mirrored = _forward(network, image.flip(-1), None)
         response, heatmaps, cams = (
-            (one + other.flip(-1)[:, flip]) / 2
+            torch.where(has_name[:, None, None], (one + other.flip(-1)[:, flip]) / 2, one)
             for one, other in zip(straight, mirrored, strict=True)
         )
-        return response, heatmaps, cams, (presence + presence_mirrored[:, flip]) / 2
+        both = (presence + presence_mirrored[:, flip]) / 2
+        return response, heatmaps, cams, torch.where(has_name, both, presence)
     output = network(image)
     response, cams = output.response.float(), output.cams.float()
     response = response / response.amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12)

@@ -164,10 +164,11 @@ def resolve(
 ) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
 
-    Crops are mirrored as the preset says, but not if keypoints on one side have no partner: a
-    mirror image would teach them on the other side. The number format is the one that is fastest
-    here and now; later rounds keep it, whatever is fastest then. Crops fit elongated boxes if the
-    project's first training sees them; they turn less by default, or ends would leave them.
+    Crops are mirrored as the preset says, but not where keypoints have a side and none has a
+    partner: a mirror image would teach them on the other side. The number format is the one that
+    is fastest here and now; later rounds keep it, whatever is fastest then. Crops fit elongated
+    boxes if the project's first training sees them; they turn less by default, or ends would leave
+    them.
 
     Args:
         options: of this command.
@@ -198,7 +199,8 @@ def resolve(
         return earlier.get(key, default) if option is None else option
 
     def mirrors(of: Skeleton | None) -> bool:
-        return preset["training"]["mirror"] and not (of and of.unpaired_sides)
+        unclear = of is not None and bool(of.unpaired_sides) and not of.pairs
+        return preset["training"]["mirror"] and not unclear
 
     table = earlier.get("skeleton")
     before = skeleton_from_table(table, "the last round") if table else None
@@ -241,15 +243,17 @@ def _room_to_turn(settings: Mapping[str, Any]) -> float:
 
 
 def note_on_mirroring(settings: Mapping[str, Any], skeleton: Skeleton) -> str:
-    """Why training crops are not mirrored, and how they would be; "" where nothing is wrong."""
+    """What mirrored training crops lack, or why there are none; "" where nothing is wrong."""
     alone = [skeleton.keypoints[index] for index in skeleton.unpaired_sides]
-    if settings["mirror"] or not alone:
+    if not alone:
         return ""
-    return (
-        "training crops are not mirrored, because these names say left or right, but no partner "
-        f"of theirs is labelled: {named(alone)}. Name pairs with labelkit skeleton edit --pairs "
-        "LEFT:RIGHT,..., or add --mirror if mirror images are right as they are."
+    why = (
+        "these names say left or right, but no partner of theirs is labelled: "
+        f"{named(alone)}. Name pairs with labelkit skeleton edit --pairs LEFT:RIGHT,..."
     )
+    if settings["mirror"]:
+        return f"mirrored training crops leave keypoints out, because {why}"
+    return f"training crops are not mirrored, because {why}, or add --mirror for the others."
 
 
 def settings_of(found: Round) -> dict[str, Any]:

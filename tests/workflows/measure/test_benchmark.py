@@ -97,7 +97,7 @@ def test_a_project_for_labelling_does_not_become_a_benchmark(trained, figures):
     assert not open_project(trained.project.root).has_own_store
 
 
-def test_it_shows_the_pairs_and_says_where_crops_are_not_mirrored(tmp_path, figures):
+def test_it_shows_the_pairs_and_says_which_keypoint_mirrored_crops_leave_out(tmp_path, figures):
     text = (figures / "test" / "keypoints.json").read_text()
     (tmp_path / "labels.json").write_text(text.replace('"right_hip"', '"scar"'))
     progress = Lines()
@@ -115,7 +115,7 @@ def test_it_shows_the_pairs_and_says_where_crops_are_not_mirrored(tmp_path, figu
     assert "left_hip" in made
     (note,) = [line for line in progress.lines if line.startswith("note: ")]
     assert "left_hip" in note
-    assert "--mirror" in note
+    assert "--pairs" in note
 
 
 def test_the_rows_that_a_result_has_to_beat_come_first(done, figures):

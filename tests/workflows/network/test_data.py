@@ -8,6 +8,7 @@ from builders import make_instance, make_pose, stick_skeleton, write_picture
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import UNKNOWN
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import (
     PLAIN,
@@ -23,6 +24,7 @@ from labelkit.workflows.network.data import (
     ahead,
     jitter_colours,
     loader,
+    poses_in_cells,
 )
 
 SIZE_HW = (64, 64)
@@ -280,6 +282,22 @@ def test_a_mirror_image_swaps_the_names_of_the_sides(tmp_path, picture, monkeypa
     assert items[True]["presence"].tolist() == [1, 0, 1, 1]
     x, y = items[False]["xy"][1].tolist()
     assert items[True]["xy"][2].tolist() == pytest.approx([64 - x, y])
+
+
+def test_a_mirror_image_tells_nothing_of_a_side_without_a_partner(tmp_path, picture, monkeypatch):
+    skeleton = make_skeleton("s", ["nose", "left_paw", "tail_l", "tail_r"])
+    pose = make_pose(((40, 40), (30, 40), (50, 45), (40, 60)))
+    view = CropView(mirrored=True)
+    monkeypatch.setattr("labelkit.workflows.network.data.free_view", lambda *args: view)
+    data = TrainingCrops(
+        tmp_path, [Example(picture, pose.present, pose)], skeleton, (64, 64), Augmentation(0, True)
+    )
+    item = data[0, 0]
+    for name in ("presence", "answered", "located"):
+        assert item[name].tolist() == [1, 0, 1, 1]
+    assert item["xy"][1].tolist() == [0, 0]
+    _, present = poses_in_cells(data.examples, skeleton, (16, 16), mirror=True)
+    assert present.tolist() == [[True] * 4, [True, False, True, True]]
 
 
 def test_answers_are_mirrored_with_the_picture(tmp_path, picture):

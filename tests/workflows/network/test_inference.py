@@ -9,6 +9,7 @@ from torch import nn
 
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader
 from labelkit.project.images import scan_images
@@ -75,14 +76,22 @@ def instances(tmp_path):
     return [Instance(image, 0, Box(4, 4, 32, 32), "given", 1024.0) for image in images]
 
 
-def predicted(network, instances, tmp_path, read_from="heatmaps", flip_test=False, batch_size=2):
+def predicted(
+    network,
+    instances,
+    tmp_path,
+    read_from="heatmaps",
+    flip_test=False,
+    batch_size=2,
+    skeleton=SKELETON,
+):
     network.reader.read_from = read_from
     return list(
         predict(
             network,
             instances,
             tmp_path,
-            SKELETON,
+            skeleton,
             SIZE_HW,
             batch_size=batch_size,
             flip_test=flip_test,
@@ -189,6 +198,17 @@ def test_the_flip_test_averages_with_the_mirror_image_sides_renamed(instances, t
     assert with_flip.prediction.presence == pytest.approx(plain.prediction.presence)
     first, mirrored = network.crops[:2]
     assert torch.equal(first.flip(-1), mirrored)
+
+
+def test_the_flip_test_leaves_a_side_without_a_partner_alone(instances, tmp_path):
+    skeleton = make_skeleton("s", ["nose", "left_paw", "tail_l", "tail_r"])
+    network = Scripted(PLACES, logits=(1.0, 2.0, -2.0, 1.0))  # sees the same in a mirror image
+    one_sided = predicted(network, instances, tmp_path, skeleton=skeleton, flip_test=True)[0]
+    plain = predicted(network, instances, tmp_path)[0]
+    assert one_sided.prediction.xy[1] == pytest.approx(plain.prediction.xy[1])
+    assert np.array_equal(one_sided.heatmaps[1], plain.heatmaps[1])
+    assert not np.array_equal(one_sided.heatmaps[2], plain.heatmaps[2])
+    assert one_sided.prediction.presence[1] == plain.prediction.presence[1]
 
 
 def test_predictions_do_not_depend_on_the_batch_size(trained_once):

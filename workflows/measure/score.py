@@ -215,7 +215,8 @@ def _by_oks(
         notes = (*notes, f"Mean of {count} categories, each scored by itself, as in COCO.")
     what = "COCO keypoints" if metric == "coco" else f"OKS of {len(skeleton)} keypoints"
     table = ScoreTable("predictions", ((predictions.name, numbers),))
-    scored = f"{what}, {_amount(people, results, truth)}"
+    objects = "people" if metric == "coco" else "objects"
+    scored = f"{what}, {_amount(people, results, truth, objects)}"
     return ScoreReport(metric, scored, "0 to 1", (table,), notes)
 
 
@@ -263,7 +264,7 @@ def _crowdpose(predictions: Path, truth: Path, options: _Options) -> ScoreReport
         outside = len(people.image_ids) - sum(found.images for found in bins)
         if outside:
             notes = (*notes, f"In none of these bins: {outside} images.")
-    scored = f"CrowdPose, {_amount(people, results, truth)}"
+    scored = f"CrowdPose, {_amount(people, results, truth, 'people')}"
     return ScoreReport("crowdpose", scored, "0 to 1", tuple(tables), notes)
 
 
@@ -381,9 +382,9 @@ def _matlab(truth: Path, advice: str) -> dict[str, Any]:
     return load_mat(truth)
 
 
-def _amount(people: People, results: Results, truth: Path) -> str:
+def _amount(people: People, results: Results, truth: Path, objects: str) -> str:
     return (
-        f"{len(results)} results against {int(people.counted.sum())} labelled people in "
+        f"{len(results)} results against {int(people.counted.sum())} labelled {objects} in "
         f"{len(people.image_ids)} images of {truth}"
     )
 

@@ -115,6 +115,7 @@ def test_any_keypoints_are_scored_by_oks_with_equal_sigmas_which_is_said(tmp_pat
     outcome = score(*own_files(tmp_path), "oks")
     assert outcome.code == 0, outcome.err
     assert row(outcome.out, "r.json")[:3] == ["0.500", "1.000", "0.000"]  # up to .70
+    assert "labelled objects" in outcome.out
     assert "0.08" in outcome.out
     assert "--skeleton" in outcome.out
 

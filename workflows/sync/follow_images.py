@@ -15,6 +15,7 @@ from PIL import ImageDraw
 
 from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.domain.instance import Image, Instance
+from labelkit.domain.text import counted
 from labelkit.project.project import Project
 from labelkit.store.task_ledger import LedgerProject, LedgerTask, TaskLedger
 from labelkit.workflows.sync.questions import image_url
@@ -103,16 +104,17 @@ def follow_images(
     deleted = [id_ for id_ in stale if id_ not in started and (send_again or id_ in useless)]
     changed = [id_ for id_ in stale if id_ not in set(deleted)]
     notes = [
-        f"{count} {what}"
-        for count, what in (
-            (len(gone.intersection(deleted)), "untouched tasks of images that are gone: deleted."),
-            (len(without), "untouched tasks of objects that other boxes replaced: deleted."),
+        f"{counted(count, noun)} {what}"
+        for count, noun, what in (
             (
-                len(gone.intersection(changed)),
-                "started tasks of images that are gone: they say so.",
+                len(gone.intersection(deleted)),
+                "untouched task",
+                "of images that are gone: deleted.",
             ),
-            (len(set(deleted) - useless), "untouched tasks had the former address of their image."),
-            (len(set(changed) - gone), "tasks show their image at its new address."),
+            (len(without), "untouched task", "of objects that other boxes replaced: deleted."),
+            (len(gone.intersection(changed)), "started task", "of images that are gone: marked."),
+            (len(set(deleted) - useless), "untouched task", "had an image at its former address."),
+            (len(set(changed) - gone), "task", "with an image at its new address."),
         )
         if count
     ]

@@ -278,7 +278,8 @@ class Push:
         untouched = [id_ for id_ in tasks if id_ not in started]
         if untouched:
             url = f"{self.api.url}/projects/{target.project_id}"
-            self._note(f"{len(untouched)} untouched tasks of {url} are asked in another way now.")
+            handed = counted(len(untouched), "untouched task")
+            self._note(f"{handed} of {url}: asked in another way now.")
         self._withdraw(target, untouched)
         return self._asked_in(tasks[id_] for id_ in started & tasks.keys())
 

@@ -48,6 +48,7 @@ STYLE = (
     ".labelkit-panel .lsf-choice__checkbox {line-height: 22px; min-height: 0; margin: 0} "
     ".labelkit-panel .lsf-label {display: flex; width: fit-content; margin: 0 0 1px; "
     "line-height: 20px} "
+    ".labelkit-panel .lsf-label_selected span {text-shadow: 0 0 2px #000, 0 0 2px #000} "
     ".labelkit-panel h4 {margin: 0 0 4px !important; font-size: 15px; line-height: 20px} "
     ".labelkit-side h4 {margin: 2px 0 !important; font-size: 13px; line-height: 16px} "
     ".labelkit-selected {min-height: 72px} "

@@ -113,8 +113,8 @@ def instructions(skeleton: Skeleton, kind: str, figure: ArrayLike | None = None)
             "selected, a key renames <i>that one</i>: use this where left and right are swapped.",
             "<b>See the names</b> of the keypoints beside them: open the settings (the sliders "
             "below the image) and switch on <i>Show region labels</i>. Your browser remembers it.",
-            "<b>No keypoints?</b> A few tasks come without: place all of them. That shows what "
-            "pre-annotation saves.",
+            "<b>No keypoints?</b> Place all of them. After the first training, too, a few tasks "
+            "come without: they show what pre-annotation saves.",
         ]
         if not one_object:
             parts.append(_ADD_OBJECT)

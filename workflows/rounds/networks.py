@@ -193,7 +193,8 @@ def train_network(
         crops: an epoch's worth; None for as many as there are examples.
 
     Returns:
-        What was done, see `train`; also kept in the header of the weights.
+        What was done, see `train`, and "pretrained": False, True or the file of the weights that
+        the backbone started from. Also kept in the header of the weights.
     """
     import torch
 
@@ -239,7 +240,7 @@ def train_network(
         what,
         devices,
     )
-    record["weights"] = start.name if isinstance(start, Path) else start
+    record["pretrained"] = start.name if isinstance(start, Path) else start
     if is_main_process():
         header = {
             "network": network_header(kind, len(skeleton), skeleton.links, preset),

@@ -10,13 +10,16 @@ from statistics import median
 from labelkit.domain.text import duration
 from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Recorded
 
+#: Stands for the annotators of label files.
+FILES = "(files)"
+
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
     """The work of one annotator.
 
     Attributes:
-        name: as in the journal; "" for labels without one.
+        name: as in the journal; `FILES` for labels of files, "" for others without one.
         ticked, located, skipped: instances to which they gave a visibility answer, keypoints and a
             skip.
         seconds: an object, of the kind that is asked for now: the median of their annotations; None
@@ -56,7 +59,8 @@ def annotators(entries: Iterable[Recorded], kind: str, rest: int) -> list[Annota
     objects: dict[tuple[str, str], set[str]] = defaultdict(set)
     for recorded in entries:
         entry = recorded.entry
-        done[entry.annotator][entry.kind].add(entry.instance_id)
+        is_file = not entry.annotator and entry.source.startswith("file:")
+        done[FILES if is_file else entry.annotator][entry.kind].add(entry.instance_id)
         if entry.kind == kind and entry.lead_time_s:
             annotation = (entry.source, entry.reference)
             times[entry.annotator][annotation] = entry.lead_time_s

@@ -64,7 +64,7 @@ def test_it_counts_human_labels_and_what_waits(trained):
     assert (report.located, report.dev_located, report.skipped) == (0, 0, 0)
     assert report.queued == len(read_queue(trained.project))
     assert report.annotators == {"": FIGURES}
-    assert "(unnamed)" in report.text()
+    assert "(files)" in report.text()
 
 
 def test_it_shows_each_round_with_its_measures(trained):

@@ -24,8 +24,8 @@ from labelkit.project.rounds import read_from
 #: next to a keypoint that a human placed; `benchmarks/clicks_until_right.py` measures it.
 TRAINED_PRIOR, PLACED_PRIOR = 0.5, 1.5
 
-#: Fewer labelled poses do not tell where keypoints are, given others.
-FEWEST_POSES = 30
+#: Fewer labelled poses do not tell where keypoints are, given others; more take seconds to read.
+FEWEST_POSES, MOST_POSES = 30, 500
 
 #: How much labelled poses count beside the maps, and how far they leave a keypoint open, in cells.
 _POSES, _OPEN_CELLS = 0.5, 0.7
@@ -39,8 +39,8 @@ class RoundFollower:
     Args:
         weights: of the round, `model.safetensors`.
         skeleton: of the project today.
-        labelled: objects and their human keypoints, which say what poses there are; with fewer
-            than `FEWEST_POSES` the tree alone does.
+        labelled: objects and their human keypoints, which say what poses there are, the first
+            `MOST_POSES` of them; with fewer than `FEWEST_POSES` the tree alone does.
         prior, placed_prior: see `PoseFollower`; by default keypoints stay where the round read them
             until one is placed.
 
@@ -116,6 +116,7 @@ def _peak_one(maps: Floats) -> Floats:
 
 def _gaussian(labelled: Sequence[tuple[Instance, Pose]]) -> GaussianPose | None:
     """What the labelled poses say; None if they are too few, or never show some keypoint."""
+    labelled = labelled[:MOST_POSES]
     poses = [pose for _, pose in labelled]
     if len(poses) < FEWEST_POSES or not np.any([pose.present for pose in poses], axis=0).all():
         return None

@@ -14,7 +14,7 @@ from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
-from labelkit.workflows.sync.questions import Questions, next_questions
+from labelkit.workflows.sync.questions import EMPTY, Questions, next_questions
 
 FOLDER = "label_studio"
 
@@ -47,7 +47,7 @@ class FilePushReport(Report):
         """For people."""
         lost = f"{counted(self.lost, 'image')} cannot be found: labelkit images list"
         if not self.tasks:
-            return lost if self.lost else "The queue is empty: everything in it is labelled."
+            return lost if self.lost else EMPTY
         verb = "Would write" if self.dry_run else "Wrote"
         return "\n".join(
             [

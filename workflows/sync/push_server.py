@@ -39,7 +39,7 @@ from labelkit.store.task_ledger import FORMER, LedgerProject, LedgerTask, TaskLe
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.follow_images import Images, follow_images
-from labelkit.workflows.sync.questions import Questions, check_base, next_questions
+from labelkit.workflows.sync.questions import EMPTY, Questions, check_base, next_questions
 
 #: Tasks in each request: one or two seconds of the server's time, so that the bar moves.
 CHUNK = 500
@@ -101,7 +101,7 @@ class ServerPushReport(Report):
     def text(self) -> str:
         """For people."""
         if not (self.sent or self.there):
-            return "\n".join([*self.notes, "The queue is empty: everything in it is labelled."])
+            return "\n".join([*self.notes, EMPTY])
         would = "Would send" if self.dry_run else "Sent"
         lines = [
             *self.notes,

@@ -35,6 +35,9 @@ from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.rounds.start import TICKS, start_of
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
+#: What a push says that has nothing to ask.
+EMPTY = "Everything in the queue is labelled. Next: labelkit status"
+
 #: Model version of a prediction that holds only boxes, before the first round.
 BOXES_VERSION = "boxes"
 

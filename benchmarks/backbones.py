@@ -5,14 +5,14 @@ Crops of 256x192 with 17 keypoints and the preset `plus`, random weights. A back
 counts them in convolutions, matrix products and attention. Speed is relative to the backbone of
 `tiny`, which takes turns with each of the others: 2 is twice as many crops a second.
 
-    python benchmarks/backbones.py [--batch 4] [--turns 5] [--backbone NAME ...]
+    python benchmarks/backbones.py [--alone] [--batch 4] [--turns 5] [--backbone NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from machine import machine
@@ -41,25 +41,29 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--turns", type=int, default=5, help="of which the best counts")
     parser.add_argument("--backbone", action="append")
+    parser.add_argument("--alone", action="store_true", help="leave LOFR out: it takes longest")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{machine()}; {torch.get_num_threads()} threads, batches of {options.batch}\n")
+    crops = torch.randn(options.batch, 3, 256, 192, device=device)
+    kinds = {"": alone} if options.alone else {"": alone, "in LOFR: ": in_lofr}
     rows = [
-        row(name, options.batch, options.turns, device) for name in options.backbone or BACKBONES
+        row(name, list(kinds.values()), crops, options.turns)
+        for name in options.backbone or BACKBONES
     ]
-    costs = ("M parameters", "GMAC", "speed")
-    print(markdown((("backbone", "licence", *costs, *(f"in LOFR: {c}" for c in costs)), *rows)))
+    costs = [kind + what for kind in kinds for what in ("M parameters", "GMAC", "speed")]
+    print(markdown((("backbone", "licence", *costs), *rows)))
 
 
-def row(name: str, batch: int, turns: int, device: torch.device) -> tuple[str, ...]:
+def row(
+    name: str, kinds: Sequence[Callable[[str], nn.Module]], crops: torch.Tensor, turns: int
+) -> tuple[str, ...]:
     """One backbone."""
-    crops = torch.randn(batch, 3, 256, 192, device=device)
-    licence = published(name).license or "not stated"
-    costs = [
-        cost(make(name).to(device), make(REFERENCE).to(device), crops, turns)
-        for make in (alone, in_lofr)
-    ]
-    return (name, licence, *costs[0], *costs[1])
+    cells = [name, published(name).license or "not stated"]
+    for make in kinds:
+        both = (make(each).to(crops.device) for each in (name, REFERENCE))
+        cells += cost(*both, crops, turns)
+    return tuple(cells)
 
 
 def alone(name: str) -> nn.Module:

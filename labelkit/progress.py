@@ -34,6 +34,10 @@ class Progress(Protocol):
         """Pass `items` through while a bar counts them."""
         ...
 
+    def confirm(self, question: str) -> bool:
+        """Ask, and wait for yes or no; no where there is no one to ask."""
+        ...
+
 
 class Silent:
     """Progress that shows nothing."""
@@ -48,6 +52,10 @@ class Silent:
     def track(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:
         """Pass the items through."""
         yield from items
+
+    def confirm(self, question: str) -> bool:
+        """No."""
+        return False
 
 
 class Console:
@@ -95,6 +103,13 @@ class Console:
             for done, item in enumerate(items, 1):
                 yield item
                 step(done, total)
+
+    def confirm(self, question: str) -> bool:
+        """Ask in a terminal; elsewhere the answer is no."""
+        if _in_notebook() or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _rare_line(self, what: str) -> Step:
         so_far, due = _so_far(what), 60.0

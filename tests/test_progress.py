@@ -116,3 +116,23 @@ def test_the_default_shows_progress_only_where_a_person_watches(monkeypatch, req
         assert isinstance(default_progress(), Console)
     request.getfixturevalue("notebook")
     assert isinstance(default_progress(), Console)
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [("y\n", True), ("Yes\n", True), ("\n", False), ("", False)]
+)
+def test_a_question_in_a_terminal_is_answered_by_typing_and_no_is_the_default(
+    monkeypatch, typed, answer
+):
+    asked = Terminal()
+    monkeypatch.setattr(sys, "stderr", asked)
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    assert Console().confirm("Finish?") is answer
+    assert "Finish?" in asked.getvalue()
+
+
+def test_without_a_terminal_nothing_is_asked(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert not Console().confirm("Finish?")
+    assert not Silent().confirm("Finish?")
+    assert capsys.readouterr() == ("", "")

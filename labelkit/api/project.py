@@ -162,6 +162,7 @@ class Project:
         preset: str | None = None,
         backbone: str | None = None,
         epochs: int | None = None,
+        minutes: float | None = None,
         pretrained: bool | None = None,
         weights: AnyPath | None = None,
         input_size: str | None = None,
@@ -180,8 +181,8 @@ class Project:
                 10; None for all that have keypoints.
             dev: percentage of the instances to which the dev set grows; None leaves it.
             now: train on the labels there are, even if they are fewer.
-            preset, backbone, epochs, pretrained, weights, input_size: see `bootstrap`; None keeps
-                those of the last round.
+            preset, backbone, epochs, minutes, pretrained, weights, input_size: see `bootstrap`;
+                None keeps those of the last round.
             rotation, mirror, precision, seed: the same.
 
         Raises:
@@ -201,6 +202,7 @@ class Project:
             seed,
             weights,
             input_size,
+            minutes,
         )
         with self._opened(alone=True) as (folder, store):
             report = run_retrain(
@@ -533,6 +535,7 @@ def bootstrap(
     preset: str | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
+    minutes: float | None = None,
     pretrained: bool | None = None,
     weights: AnyPath | None = None,
     input_size: str | None = None,
@@ -572,6 +575,7 @@ def bootstrap(
         backbone: a timm model instead of the preset's.
         epochs: passes over the project; None for the preset's, and as many more as a small project
             needs.
+        minutes: after which a training ends, if its epochs have not; 0 for no limit.
         pretrained: start from the weights that timm publishes, or do not; None does where they can
             be had.
         weights: file of the weights to start from: safetensors, timm's names.
@@ -614,6 +618,7 @@ def bootstrap(
             seed,
             weights,
             input_size,
+            minutes,
         ),
         label_pixels=label_pixels,
         start=start,
@@ -654,6 +659,7 @@ def _options(
     seed: int | None,
     weights: AnyPath | None,
     input_size: str | None,
+    minutes: float | None,
 ) -> TrainingOptions:
     # More devices would start this script once more for each of them.
     return TrainingOptions(
@@ -668,4 +674,5 @@ def _options(
         devices=1,
         weights=None if weights is None else str(weights),
         input_size=input_size,
+        minutes=minutes,
     )

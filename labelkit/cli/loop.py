@@ -15,6 +15,7 @@ from labelkit.cli.options import (
     InputSizeOption,
     JsonOption,
     LabeledOption,
+    MinutesOption,
     MirrorOption,
     OutputOption,
     OverwriteOption,
@@ -239,6 +240,7 @@ def bootstrap(
     preset: PresetOption = None,
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
+    minutes: MinutesOption = None,
     pretrained: PretrainedOption = None,
     weights: WeightsOption = None,
     input_size: InputSizeOption = None,
@@ -275,6 +277,7 @@ def bootstrap(
         devices,
         weights=str(weights.resolve()) if weights else None,
         input_size=input_size,
+        minutes=minutes,
     )
     report = run(
         images,
@@ -361,6 +364,7 @@ def retrain(
     preset: PresetOption = None,
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
+    minutes: MinutesOption = None,
     pretrained: PretrainedOption = None,
     weights: WeightsOption = None,
     input_size: InputSizeOption = None,
@@ -398,6 +402,7 @@ def retrain(
         devices,
         weights=str(weights.resolve()) if weights else None,
         input_size=input_size,
+        minutes=minutes,
     )
     found, store = open_both(project)
     with lock_project(found), store:

@@ -77,6 +77,14 @@ EpochsOption = Annotated[
         "needs.",
     ),
 ]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        metavar="N",
+        help="Minutes after which a training ends, if its epochs have not; 0 for no limit.",
+    ),
+]
 PretrainedOption = Annotated[
     bool | None,
     typer.Option(

@@ -34,6 +34,7 @@ REMEMBERED: Mapping[str, type] = {
     "preset": str,
     "backbone": str,
     "epochs": int,
+    "minutes": float,
     "pretrained": bool,
     "weights": str,
     "input_size": str,

@@ -290,6 +290,17 @@ def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str
     )
 
 
+def _note_on_stopping(found: Round) -> str:
+    """That a training was stopped and finished with what there was; "" if it was not."""
+    training = found.facts.get("training", {})
+    if not training.get("stopped"):
+        return ""
+    return (
+        f"the training was stopped after {training['steps']} of {training['recipe']['steps']} "
+        "steps. For a full one: labelkit retrain --epochs N"
+    )
+
+
 def percent_after(found: Round) -> float:
     """Up to which labelled percentage is queued after a round: twice its own, at least 10."""
     return max(10.0, min(100.0, 200.0 * found.plan.labelled_share))
@@ -312,7 +323,8 @@ def report_round(
         for item in {found.plan.number: found, newest.plan.number: newest}.values():
             predicted = predict_later(project, item, snapshot.instances, progress)
     dev = found.facts.get("dev", {})
-    percent, note = percent_after(found), note_on_serving(found)
+    percent = percent_after(found)
+    note = "\n".join(filter(None, (_note_on_stopping(found), note_on_serving(found))))
     few_percent = float(math.ceil(100 * FEW / len(snapshot.instances)))
     learned_little = hardly_learned(dev.get("presence_map"), dev.get("presence_map_chance"))
     if not found.plan.labelled and few_percent < percent and learned_little:

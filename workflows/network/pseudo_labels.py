@@ -7,7 +7,7 @@ They teach where a keypoint is, never whether it is visible: people have answere
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -36,6 +36,7 @@ class PseudoLabels(pl.Callback):
         keep_fraction: fraction of each keypoint's pseudo-labels that are kept, 0 ... 1, the most
             confident first.
         flip_test, precision: see `predict`.
+        time_gone: see `PoseTraining`: with a limit of time, fractions are of that.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class PseudoLabels(pl.Callback):
         keep_fraction: float,
         flip_test: bool,
         precision: str = "full",
+        time_gone: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.network = network
         self.crops = crops
@@ -54,17 +56,23 @@ class PseudoLabels(pl.Callback):
         has_prior = network.reader.pose_prior and crops.skeleton.has_layout  # type: ignore[union-attr]
         # Before the first epoch there is nothing to predict from either.
         self.at = {round(part * epochs) for part in at} - {0} if located or has_prior else set()
-        self.made_for = 0
+        self.epochs = epochs
+        self.made_for: int | None = 0
         self.keep_fraction = keep_fraction
         self.flip_test = flip_test
         self.precision = precision
+        self.time_gone = time_gone
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.make_for(trainer.current_epoch)
 
     def make_for(self, epoch: int) -> None:
         """Make the pseudo-labels of an epoch, if they are due and not made yet."""
-        if epoch not in self.at or epoch == self.made_for:
+        epoch = max(epoch, int(self.time_gone() * self.epochs))
+        if self.made_for is None:
+            self.made_for = epoch - 1
+        due = max((at for at in self.at if at <= epoch), default=0)
+        if due <= self.made_for:
             return
         modes = [(part, part.training) for part in self.network.modules()]
         self._keep(
@@ -74,12 +82,13 @@ class PseudoLabels(pl.Callback):
         )
         for part, training in modes:
             part.training = training
-        self.made_for = epoch
+        self.made_for = due
 
     def state_dict(self) -> dict[str, Any]:
-        return {"pseudo_labels": self.crops.pseudo_labels}
+        return {"pseudo_labels": self.crops.pseudo_labels, "made_for": self.made_for}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.made_for = state_dict.get("made_for")  # not in states until 2026-11-29
         self._keep(state_dict["pseudo_labels"])
 
     def _keep(self, pseudo_labels: Tensor) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,10 @@ from labelkit.workflows.network.data import (
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
+from labelkit.workflows.network.watch import Watch
 
+#: The question after Ctrl-C.
+FINISH = "Finish the round with what has been learned so far? No: continue it another time."
 #: Up to so many steps lie between two saved states, where that leaves `STRETCHES` of them or more.
 STRETCH_STEPS, STRETCHES = 50, 20
 #: Warm-up of a pretrained backbone, as a multiple of that of the rest.
@@ -77,6 +81,7 @@ class Recipe:
         rotation, mirror: see `Augmentation`.
         precision: "full" or "bf16"; see `fastest_precision`.
         seed: of the run.
+        minutes: after which the training has ended, whatever its steps; 0 without a limit.
     """
 
     steps: int
@@ -101,6 +106,7 @@ class Recipe:
     mirror: bool
     precision: str
     seed: int
+    minutes: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -116,6 +122,7 @@ def make_recipe(
     located: bool,
     precision: str = "full",
     least_steps: int | None = 0,
+    minutes: float = 0.0,
 ) -> Recipe:
     """The recipe of a preset.
 
@@ -129,6 +136,7 @@ def make_recipe(
         precision: see `Recipe`.
         least_steps: as many more passes as these steps take. None for a training that a version
             until 2026-11-29 began, which saved its state after every pass.
+        minutes: see `Recipe`.
     """
     training = dict(preset["training"])
     del training["epochs"], training["least_steps"]
@@ -153,6 +161,7 @@ def make_recipe(
         steps_per_epoch=passes * per_epoch,
         precision=precision,
         seed=seed,
+        minutes=minutes,
         **training,
         **preset["loss"],
     )
@@ -164,12 +173,16 @@ class PoseTraining(pl.LightningModule):
     Args:
         network: returns a `PoseOutput`.
         recipe: see `Recipe`.
+        time_gone: share of its minutes, 0 ... 1, that the training has used; 0 without a limit.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, time_gone: Callable[[], float] = lambda: 0.0
+    ) -> None:
         super().__init__()
         self.network = network
         self.recipe = recipe
+        self.time_gone = time_gone
 
     def training_step(self, batch: Mapping[str, Tensor], _: int) -> Tensor:
         """Semi-weak loss of one batch (eq. 15): presence on every crop, heatmaps where located."""
@@ -242,6 +255,7 @@ class PoseTraining(pl.LightningModule):
         shortest = max(1, min(recipe.steps // 10, 500))
 
         def factor(warmup: int, step: int) -> float:
+            step = max(step, min(recipe.steps, round(self.time_gone() * recipe.steps)))
             if step < warmup:
                 return (step + 1) / warmup
             return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, recipe.steps - warmup)))
@@ -320,10 +334,14 @@ class _EpochLine(pl.Callback):
 
     step: Step
 
-    def __init__(self, progress: Progress, what: str, state: Path) -> None:
+    def __init__(
+        self, progress: Progress, what: str, state: Path, minutes: float, watch: Watch
+    ) -> None:
         self.progress = progress
         self.what = what
         self.state = state
+        self.minutes = minutes
+        self.watch = watch
         self.started = time.monotonic()
         self.before = 0.0  # seconds of the run that this one resumes
         self.first_step = 0
@@ -339,6 +357,10 @@ class _EpochLine(pl.Callback):
         """Duration of the training so far, without work that a kill lost."""
         return self.before + time.monotonic() - self.started
 
+    def time_gone(self) -> float:
+        """Share of the minutes that the training may take, 0 ... 1 and above; 0 without a limit."""
+        return self.seconds / (60 * self.minutes) if self.minutes else 0.0
+
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         self.started = time.monotonic()
         self.first_step = trainer.global_step
@@ -353,6 +375,9 @@ class _EpochLine(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, PoseTraining)
         recipe = pl_module.recipe
+        if self.minutes:
+            over = trainer.strategy.reduce_boolean_decision(self.time_gone() >= 1, all=False)
+            trainer.should_stop |= over
         self.step(trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1, recipe.steps)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -367,9 +392,11 @@ class _EpochLine(pl.Callback):
         steps = done - self.first_step
         crops = steps * recipe.batch_size * trainer.world_size
         left = took / steps * (recipe.steps - done)
+        if self.minutes:
+            left = max(0.0, min(left, 60 * self.minutes - self.seconds))
         loss = float(trainer.callback_metrics["loss"])
         self.progress.line(
-            f"{self.what}: step {done}/{recipe.steps}  loss {loss:.4f}  "
+            f"{self.what}: step {done}/{recipe.steps}  loss {loss:.4f}  {self.watch.latest}"
             f"{crops / took:.0f} crops/s  {duration(left)} left"
         )
 
@@ -385,6 +412,7 @@ def train(
     progress: Progress,
     what: str,
     devices: int | None = None,
+    dev: Sequence[Example] = (),
 ) -> dict[str, Any]:
     """Train `network` in place; resume from `state` if a run was interrupted.
 
@@ -399,13 +427,16 @@ def train(
         progress: shows a bar of all steps, and a line now and then.
         what: the name of the run in these.
         devices: number of GPUs or processes per node; None for all GPUs or one process.
+        dev: objects with locations that are not trained on; see `Watch`.
 
     Returns:
-        A record: recipe, seconds, device, precision, examples of each kind, and which maps the
-        reader reads from now on.
+        A record: recipe, steps taken, seconds, device, precision, examples of each kind, which maps
+        the reader reads from now on, which weights are kept and their curve, see `Watch`; `stopped`
+        if the user ended it early.
 
     Raises:
         CheckpointError: if `state` is damaged or of a different network.
+        KeyboardInterrupt: on Ctrl-C, if the user does not finish with what there is.
     """
     # Lightning's hints (devices, loggers, checkpoints) are about choices made here on purpose.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -416,7 +447,8 @@ def train(
     reader: PoseReader = network.reader  # type: ignore[assignment]
     reader.read_from = "heatmaps" if located else "response"
     gpu = torch.cuda.is_available()
-    line = _EpochLine(progress, what, state)
+    watch = Watch(network, dev, skeleton, images_root, size_hw, recipe.steps, recipe.precision)
+    line = _EpochLine(progress, what, state, recipe.minutes, watch)
     augmentation = Augmentation(recipe.rotation, recipe.mirror)
     pixels: Pixels = network.pixels  # type: ignore[assignment]
     crops = TrainingCrops(
@@ -430,8 +462,9 @@ def train(
         recipe.keep_fraction,
         recipe.mirror,
         recipe.precision,
+        line.time_gone,
     )
-    callbacks: list[pl.Callback] = [line, pseudo_labels]
+    callbacks: list[pl.Callback] = [watch, line, pseudo_labels]
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices or ("auto" if gpu else 1),
@@ -468,16 +501,25 @@ def train(
         try:
             with shown.bar(what) as line.step:
                 trainer.fit(
-                    PoseTraining(network, recipe),
+                    PoseTraining(network, recipe, line.time_gone),
                     datamodule=_Batches(crops, recipe.batch_size, sampler, pseudo_labels),
                     ckpt_path=state if state.is_file() else None,
                 )
         except SystemExit:
-            if trainer.interrupted:  # Lightning turns Ctrl-C into SystemExit
+            if not trainer.interrupted:  # Lightning turns Ctrl-C into SystemExit
+                raise
+            # ... and ignores any further one.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if not (watch.curve and trainer.world_size == 1 and progress.confirm(FINISH)):
                 raise KeyboardInterrupt from None
-            raise
+    watch.give_back()
+    steps = trainer.global_step
     return {
         "recipe": asdict(recipe),
+        "steps": steps,
+        "stopped": trainer.interrupted,
+        "kept": watch.kept,
+        "curve": watch.curve,
         "seconds": round(line.seconds, 1),
         "device": torch.cuda.get_device_name()
         if gpu

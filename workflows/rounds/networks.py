@@ -125,6 +125,17 @@ def examples_of(snapshot: LabelSnapshot, labelled: Sequence[str]) -> list[Exampl
     ]
 
 
+def dev_examples(snapshot: LabelSnapshot) -> list[Example]:
+    """The objects of the dev set that have locations: a training is watched on them."""
+    from labelkit.workflows.network.data import Example
+
+    return [
+        Example(snapshot.instances[item], snapshot.presences[item], snapshot.poses[item])
+        for item in snapshot.dev
+        if item in snapshot.poses
+    ]
+
+
 def learned(skeleton: Skeleton, examples: Sequence[Example]) -> Skeleton:
     """The keypoints that a training can teach: those located in any example.
 
@@ -176,6 +187,7 @@ def train_network(
     what: str,
     devices: int | None,
     crops: int | None = None,
+    dev: Sequence[Example] = (),
 ) -> dict[str, Any]:
     """Train one network and keep its weights in `model`; an interrupted training continues.
 
@@ -191,6 +203,7 @@ def train_network(
         what: name of the training in these lines.
         devices: see `TrainingOptions`.
         crops: an epoch's worth; None for as many as there are examples.
+        dev: see `train`.
 
     Returns:
         What was done, see `train`, and "pretrained": False, True or the file of the weights that
@@ -205,6 +218,7 @@ def train_network(
 
     skeleton = learned(project.skeleton, examples)
     examples = restricted(examples, project.skeleton, skeleton)
+    dev = restricted(dev, project.skeleton, skeleton)
     located = any(example.pose is not None for example in examples)
     if not located:
         answers = np.concatenate([example.presence for example in examples])
@@ -234,11 +248,13 @@ def train_network(
             located,
             settings.get("precision") or fastest_precision(),
             settings.get("least_steps"),
+            settings.get("minutes", 0.0),
         ),
         state,
         progress,
         what,
         devices,
+        dev,
     )
     record["pretrained"] = start.name if isinstance(start, Path) else start
     if is_main_process():

@@ -39,6 +39,7 @@ from labelkit.workflows.rounds.image_files import check_image_files
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import (
     build_network,
+    dev_examples,
     examples_of,
     learned,
     load_network,
@@ -56,6 +57,7 @@ from labelkit.workflows.rounds.served import (
     skeleton_measures,
 )
 from labelkit.workflows.rounds.settings import note_on_mirroring
+from labelkit.workflows.rounds.training_curve import draw_training
 
 if TYPE_CHECKING:
     from labelkit.project.response_maps import MapWriter
@@ -94,7 +96,16 @@ def run_round(
             progress.line(f"note: {note}")
         try:
             training = train_network(
-                "lofr", project, examples, plan.settings, plan.seed, model, progress, what, devices
+                "lofr",
+                project,
+                examples,
+                plan.settings,
+                plan.seed,
+                model,
+                progress,
+                what,
+                devices,
+                dev=dev_examples(snapshot),
             )
         except (MissingDependencyError, UsageError):
             if is_main_process() and not training_state(model).is_file():
@@ -116,8 +127,10 @@ def run_round(
     write_json(path / "metrics.json", measures)
     located = {item: snapshot.poses[item] for item in dev if item in snapshot.poses}
     guessed = skeleton_measures(located, dev, project.skeleton)
+    training = training or header.get("training", {})
+    draw_training(training, path / "training.png")
     facts: dict[str, Any] = {
-        "training": training or header.get("training", {}),
+        "training": training,
         "dev": measures,
         "skeleton_in_box": guessed,
         "serves": better(measures, guessed),

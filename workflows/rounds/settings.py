@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -42,6 +43,7 @@ class TrainingOptions:
         devices: GPUs, or processes without GPUs, on each machine.
         weights: file of the weights to start from, safetensors with timm's names.
         input_size: of a crop: "128", or "192x256", columns first.
+        minutes: that a training may take; 0 for no limit.
     """
 
     preset: str | None = None
@@ -55,6 +57,7 @@ class TrainingOptions:
     devices: int | None = None
     weights: str | None = None
     input_size: str | None = None
+    minutes: float | None = None
 
     @property
     def changes_training(self) -> bool:
@@ -71,6 +74,10 @@ def check_options(options: TrainingOptions) -> None:
     """
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
+    if options.minutes is not None and not 0 <= options.minutes < math.inf:
+        raise UsageError(
+            f"A training of {options.minutes} minutes is not possible.", "Give --minutes 15."
+        )
     if options.preset is not None:
         _check_preset(options.preset)
     if options.backbone is not None:
@@ -222,6 +229,7 @@ def resolve(
         "backbone": backbone,
         "epochs": epochs,
         "least_steps": 0 if epochs_are_chosen else preset["training"]["least_steps"],
+        **({"minutes": minutes} if (minutes := chosen("minutes", 0.0)) else {}),
         "pretrained": chosen("pretrained", WHERE_POSSIBLE),
         "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
         "mirror": chosen("mirror", mirrors(skeleton)),

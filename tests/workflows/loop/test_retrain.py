@@ -105,6 +105,28 @@ def test_it_trains_on_exactly_the_labelled_share(corrected):
     assert newest.facts["training"]["answered"] + 2 + newest.facts["dev"]["answered"] == FIGURES
 
 
+def test_a_round_that_was_stopped_is_complete_and_says_so(corrected):
+    class Stopped(Lines):
+        """Ctrl-C after the first stretch, and then the wish to finish."""
+
+        def line(self, text):
+            super().line(text)
+            if ": step " in text:
+                raise KeyboardInterrupt
+
+        def confirm(self, question):
+            return True
+
+    report = run(corrected, options=TrainingOptions(epochs=3), progress=Stopped())
+    newest = latest_complete(corrected.project)
+    assert newest.plan.number == report.round == 1
+    assert newest.facts["training"]["stopped"]
+    assert "stopped after 2 of 6 steps" in report.note
+    assert "labelkit retrain --epochs" in report.note
+    assert (newest.path / "training.png").is_file()
+    assert not run(corrected).is_new
+
+
 def test_the_learning_rate_differs_until_there_are_locations(corrected):
     run(corrected)
     first, second = rounds(corrected.project)

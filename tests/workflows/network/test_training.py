@@ -65,7 +65,7 @@ def recipe(**changes) -> Recipe:
     return make_recipe(changed, 6, changes.pop("epochs", 3), seed=1, located=True)
 
 
-def run(network, examples, tmp_path, plan=None, progress=None, name="state.safetensors"):
+def run(network, examples, tmp_path, plan=None, progress=None, name="state.safetensors", dev=()):
     return train(
         network,
         examples,
@@ -76,6 +76,7 @@ def run(network, examples, tmp_path, plan=None, progress=None, name="state.safet
         tmp_path / name,
         progress or Silent(),
         "Round 000",
+        dev=dev,
     )
 
 
@@ -282,6 +283,66 @@ def test_a_line_has_step_loss_rate_and_time_left(examples, tmp_path):
     for part in ("Round 000: step 2/4", "loss ", " crops/s", " left"):
         assert part in first
     assert last.endswith("0 s left")
+
+
+def test_a_line_shows_the_error_on_the_dev_set_in_pixels(examples, tmp_path):
+    lines = KilledAfter(99)
+    dev = [replace(example, pose=examples[0].pose) for example in examples[2:4]]
+    record = run(make_tiny(), examples, tmp_path, recipe(epochs=2), lines, dev=dev)
+    assert all(" px, PCK@0.1 " in line for line in lines.lines)
+    assert [point["step"] for point in record["curve"]] == [2, 4]
+    assert all(point["median_px"] > 0 for point in record["curve"])
+
+
+class InterruptedAfter(KilledAfter):
+    """Ctrl-C after this many states, and an answer to what comes of the training."""
+
+    def __init__(self, epochs, finish):
+        super().__init__(epochs)
+        self.finish = finish
+
+    def line(self, text):
+        try:
+            super().line(text)
+        except Killed:
+            raise KeyboardInterrupt from None
+
+    def confirm(self, question):
+        return self.finish
+
+
+def test_after_ctrl_c_the_user_can_finish_with_what_there_is(examples, tmp_path):
+    network = make_tiny()
+    before = weights(network)
+    record = run(network, examples, tmp_path, progress=InterruptedAfter(2, finish=True))
+    assert (record["stopped"], record["steps"], record["recipe"]["steps"]) == (True, 4, 6)
+    assert any(not torch.equal(before[name], value) for name, value in weights(network).items())
+
+
+def test_after_ctrl_c_the_user_can_continue_another_time(examples, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(make_tiny(), examples, tmp_path, progress=InterruptedAfter(2, finish=False))
+    lines = KilledAfter(99)
+    record = run(make_tiny(), examples, tmp_path, progress=lines)
+    assert (record["stopped"], record["steps"]) == (False, 6)
+    assert len(lines.lines) == 1
+
+
+def test_a_training_ends_after_its_minutes_and_its_pseudo_labels_come_in_time(
+    examples, tmp_path, monkeypatch
+):
+    """The clock goes on by a minute with every look at it."""
+    now = iter(range(0, 10**9, 60))
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    plan = recipe(epochs=500, training={"pseudo_labels_at": (0.5,)})
+    made = []
+    monkeypatch.setattr(
+        pseudo_labels, "make_pseudo_labels", lambda *args: made.append(1) or torch.zeros(6, 4, 3)
+    )
+    record = run(make_tiny(), examples, tmp_path, replace(plan, steps_per_epoch=2, minutes=40.0))
+    assert 4 < record["steps"] < 40
+    assert made == [1]
+    assert not record["stopped"]
 
 
 @pytest.mark.parametrize("kind", ["lofr", "detr", "simple"])

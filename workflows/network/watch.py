@@ -115,10 +115,11 @@ class Watch(pl.Callback):
         self.average.update_parameters(self.network)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        loss = float(trainer.callback_metrics["loss"])  # every process takes part in the mean
         if not trainer.is_global_zero:
             return
         done, before = trainer.global_step, self.curve[-1]["step"] if self.curve else 0
-        point = {"step": done, "loss": float(trainer.callback_metrics["loss"])}
+        point = {"step": done, "loss": loss}
         if self.dev and done * LOOKS // self.steps > before * LOOKS // self.steps:
             point |= self._look()
         self.curve.append(point)

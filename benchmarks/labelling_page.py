@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=10_000)
     parser.add_argument("--turns", type=int, default=100)
     options = parser.parse_args()
+    if not CHROMIUM.is_file():
+        print(f"Not run: {CHROMIUM} does not exist.")
+        return
     with tempfile.TemporaryDirectory() as name:
         bench = make(Path(name), options.objects, 4 * options.turns)
         print(f"{machine()}; load {load()}; {options.objects} objects\n", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +110,8 @@ def with_store_at(trained: Trained, url: str) -> Trained:
     before = trained.store
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABELKIT_DB", url)
-        store = open_store(trained.project)
+        # An empty store is refused where there are rounds already: not in this folder.
+        store = open_store(replace(trained.project, root=trained.folder / "new"))
     store.add_images(before.images())
     store.add_instances(
         NewInstance(item.image, item.box, item.box_source, item.area)

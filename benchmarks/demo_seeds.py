@@ -1,8 +1,8 @@
-"""`labelkit demo` with seeds 0, 1 and 2: the mean and the spread of each row of its table.
+"""`labelkit demo --full` with seeds 0, 1 and 2: the mean and the spread of each row of its table.
 
 Each seed has its own folder; run again, an interrupted seed continues where it stopped.
 
-    python benchmarks/demo_seeds.py [--folder scratch/demo_seeds] [--seeds 0 1 2] [--epochs N]
+    python benchmarks/demo_seeds.py [--folder scratch/demo_seeds] [--seeds 0 1 2] [--quick]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from machine import machine
 
 from labelkit.metrics.table import METRICS, markdown
 from labelkit.progress import Console
-from labelkit.workflows.help.demo import TEST_FIGURES, TRAIN_FIGURES, demo
+from labelkit.workflows.help.demo import FULL, QUICK, demo
 
 COLUMNS = tuple(METRICS)
 
@@ -26,9 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("scratch/demo_seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="of each training; default: the preset's")
-    parser.add_argument("--figures", type=int, default=TRAIN_FIGURES)
-    parser.add_argument("--test-figures", type=int, default=TEST_FIGURES)
+    parser.add_argument("--quick", action="store_true", help="without --full")
     options = parser.parse_args()
     tables = [rows_of(options.folder / str(seed), seed, options) for seed in options.seeds]
     print(f"{machine()}\n\nMean ± standard deviation of {len(tables)} seeds:\n")
@@ -43,14 +41,8 @@ def rows_of(folder: Path, seed: int, options: argparse.Namespace) -> list[dict[s
     """The table of one seed, from its file where the demo has finished."""
     finished = folder / "table.json"
     if not finished.is_file():
-        report = demo(
-            folder,
-            Console(),
-            seed=seed,
-            epochs=options.epochs,
-            figures=options.figures,
-            test_figures=options.test_figures,
-        )
+        size = QUICK if options.quick else FULL
+        report = demo(folder, Console(), seed=seed, size=size)
         finished.write_text(json.dumps(report.data() | {"seconds": report.seconds}))
     document = json.loads(finished.read_text())
     print(f"seed {seed}: {document['seconds']:.0f} s", flush=True)

@@ -25,7 +25,7 @@ def fill(folder: Path) -> None:
     """
     for number in range(100):
         generate(folder, 24, number, size=96)
-        if seed_with_a_dev_set(folder / "images") == 0:
+        if seed_with_a_dev_set(folder / "images", first=0) == 0:
             break
         shutil.rmtree(folder)
     (folder / "images").rename(folder / "frames")

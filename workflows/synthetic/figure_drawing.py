@@ -1,4 +1,4 @@
-"""How a generated figure looks: limbs, a head, and a badge on each joint."""
+"""How a generated figure looks: a toy robot with a coloured cap on each joint."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
-from PIL import Image as Pictures
-from PIL import ImageDraw
+from numpy.typing import ArrayLike, NDArray
 
 from labelkit.domain.skeleton import load_skeleton
-from labelkit.workflows.synthetic.textures import RGB, any_colour, hsv
+from labelkit.workflows.synthetic.solids import (
+    RGB,
+    Layer,
+    Light,
+    Outline,
+    capsule,
+    disc,
+    empty,
+    plate,
+    polygon,
+    star,
+)
+from labelkit.workflows.synthetic.textures import any_colour, hsv
 
 SKELETON = load_skeleton("lsp14")
 
@@ -22,55 +32,61 @@ AT = {name: index for index, name in enumerate(SKELETON.keypoints)}
 #: Direction along x of each side of a figure seen from the front; x grows to the right.
 SIDES = {"left": 1.0, "right": -1.0}
 
-#: Radius of a joint's badge; the figure's torso is about 1 long.
-BADGE = 0.26
+#: Radius of a joint's cap; the figure's torso is about 1 long.
+CAP = 0.25
 
-#: Figures are drawn this much larger and then reduced, for smooth edges.
-OVERSAMPLE = 2
-
-_AROUND_TORSO = (("left", "shoulder"), ("right", "shoulder"), ("right", "hip"), ("left", "hip"))
 #: Start, end and thickness of the bones of one side.
 _BONES = (
-    ("shoulder", "elbow", 0.2),
-    ("elbow", "wrist", 0.16),
-    ("hip", "knee", 0.26),
-    ("knee", "ankle", 0.2),
+    ("hip", "knee", 0.145),
+    ("knee", "ankle", 0.12),
+    ("shoulder", "elbow", 0.12),
+    ("elbow", "wrist", 0.1),
 )
+#: The joint before each joint of a limb.
+_BEFORE = {"elbow": "shoulder", "wrist": "elbow", "knee": "hip", "ankle": "knee"}
 
-#: Per joint: corners of the badge, hue inside its side's family (0..1), inner badge's darkness.
-_BADGES = {
-    "shoulder": (24, 0.0, 1.0),
-    "hip": (3, 0.2, 0.0),
-    "elbow": (4, 0.4, 1.0),
-    "knee": (6, 0.6, 0.0),
-    "wrist": (-5, 0.8, 1.0),
-    "ankle": (-4, 1.0, 0.0),
+#: Per joint: corners of the cap (negative: points of a star), hue inside its side's family (0..1),
+#: saturation and brightness of the cap (shares of the figure's), brightness of its bolt.
+_CAPS = {
+    "shoulder": (0, 0.0, 1.0, 1.0, 0.1),
+    "hip": (3, 0.2, 0.6, 1.0, 0.1),
+    "elbow": (4, 0.4, 1.0, 0.65, 0.95),
+    "knee": (6, 0.6, 1.0, 1.0, 0.1),
+    "wrist": (-5, 0.8, 0.45, 1.0, 0.1),
+    "ankle": (-4, 1.0, 1.0, 0.8, 0.95),
 }
+_FAMILIES = {"left": (-0.08, 0.28), "right": (0.4, 0.28)}  # hue of the first joint, range
+_STEEL, _DARK = (0.6, 0.62, 0.66), (0.13, 0.14, 0.17)
 
 
-class Outfit(NamedTuple):
-    """The colours of one figure; the side determines the hue of each."""
+class Paint(NamedTuple):
+    """The colours of one figure; the side determines the hue of each limb and cap."""
 
     hue_shift: float
     saturation: float
     value: float
     limbs: dict[str, RGB]
-    torso: RGB
-    skin: RGB
-    outline: RGB
+    body: RGB
+    eyes: RGB
 
 
-def dress(rng: Generator) -> Outfit:
-    """Choose colours; in some figures only the badges differ between left and right."""
-    shift, saturation, value = rng.normal(0, 0.012), rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0)
-    uniform = any_colour(rng) if rng.random() < 0.3 else None
-    limbs = {
-        side: uniform or hsv(middle + shift + rng.normal(0, 0.03), 0.5 * saturation, 0.7 * value)
-        for side, middle in (("left", 0.06), ("right", 0.58))
-    }
-    skin = hsv(rng.uniform(0.04, 0.1), rng.uniform(0.25, 0.6), rng.uniform(0.4, 1.0))
-    outline = hsv(rng.random(), 0.3, rng.uniform(0.0, 0.3))
-    return Outfit(shift, saturation, value, limbs, any_colour(rng), skin, outline)
+class _Brush(NamedTuple):
+    """Where bars are painted, and what a figure unit is there in pixels."""
+
+    layer: Layer
+    unit: float
+    light: Light
+
+    def bar(
+        self, start: ArrayLike, end: ArrayLike, wide: float, colour: RGB, narrow: float = 1.0
+    ) -> None:
+        """A bar whose radius is `wide` units at its start, and `narrow` times that at its end."""
+        radii = (wide * self.unit, narrow * wide * self.unit)
+        capsule(self.layer, start, end, radii, colour, self.light)
+
+    def ball(self, at: ArrayLike, wide: float, colour: RGB) -> None:
+        """A ball of radius `wide` units."""
+        self.bar(at, at, wide, colour)
 
 
 def draw_figure(
@@ -80,126 +96,150 @@ def draw_figure(
     seen_from_front: bool,
     cut: set[str],
     size: int,
-) -> Pictures.Image:
-    """(size, size) RGBA: the figure alone; limbs named in `cut` end before their last joint."""
-    outfit = dress(rng)
-    layer = Pictures.new("RGBA", (size * OVERSAMPLE, size * OVERSAMPLE), (*outfit.outline, 0))
-    draw = ImageDraw.Draw(layer)
-    xy = {name: joints[index] * OVERSAMPLE for name, index in AT.items()}
-    unit = unit * OVERSAMPLE
-    corners = [xy[f"{a}_{b}"] for a, b in _AROUND_TORSO]
-    draw.polygon([tuple(p) for p in corners], fill=outfit.torso)
-    limb(draw, xy["left_hip"], xy["right_hip"], 0.36 * unit, outfit.torso, outfit.outline)
-    limb(draw, xy["left_shoulder"], xy["right_shoulder"], 0.3 * unit, outfit.torso, outfit.torso)
+    light: Light,
+) -> Layer:
+    """The figure alone; limbs named in `cut` end before their last joint.
+
+    Args:
+        rng: source of all randomness.
+        joints: (14, 2) in pixels.
+        unit: pixels of one figure unit.
+        seen_from_front: else from behind.
+        cut: names of joints that are missing.
+        size: width and height of the layer.
+        light: direction of the light.
+    """
+    paint, brush = _paint(rng), _Brush(empty(size, size), unit, light)
+    xy = {name: joints[index] for name, index in AT.items()}
     limbs = [(side, *bone) for side in SIDES for bone in _BONES]
-    for at in rng.permutation(len(limbs)):
-        side, start, end, width = limbs[at]
+    behind = {side for side in SIDES if rng.random() < 0.3}  # whose arm is under the body
+
+    def limb(side: str, start: str, end: str, wide: float) -> None:
         first, last = xy[f"{side}_{start}"], xy[f"{side}_{end}"]
         if f"{side}_{end}" in cut:
             last = first + rng.uniform(0.3, 0.55) * (last - first)
-        limb(draw, first, last, width * unit, outfit.limbs[side], outfit.outline)
+            brush.bar(first, last, 0.045, _STEEL)
+            last = first + 0.8 * (last - first)
+        else:
+            brush.bar(first, last, 0.045, _STEEL)
+            if end == "wrist":
+                _hand(brush, last, last - first)
+            elif end == "ankle":
+                _foot(brush, last, last - first, paint.limbs[side])
+        inner = first + 0.12 * (last - first)
+        brush.bar(inner, first + 0.88 * (last - first), wide, paint.limbs[side], 0.8)
+
+    under = [bone for bone in limbs if bone[0] in behind and bone[1] in ("shoulder", "elbow")]
+    for bone in under:
+        limb(*bone)
+    _body(brush, xy, seen_from_front, paint)
+    for bone in limbs:
+        if bone not in under:
+            limb(*bone)
     if "head_top" not in cut:
-        _head(draw, xy["neck"], xy["head_top"], unit, outfit, seen_from_front)
+        _head(brush, xy["neck"], xy["head_top"], seen_from_front, paint)
     for name in SKELETON.keypoints:
         if name not in cut:
-            _badge(draw, name, xy, unit, outfit)
-    return layer.reduce(OVERSAMPLE)
+            _cap(brush, name, xy, paint)
+    return brush.layer
 
 
-def limb(
-    draw: ImageDraw.ImageDraw,
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    width: float,
-    fill: RGB,
-    outline: RGB,
+def _paint(rng: Generator) -> Paint:
+    """Choose colours; in some figures only the caps differ between left and right."""
+    shift, saturation, value = rng.normal(0, 0.01), rng.uniform(0.6, 0.9), rng.uniform(0.75, 1.0)
+    uniform = hsv(rng.random(), 0.1, rng.uniform(0.5, 0.95)) if rng.random() < 0.3 else None
+    limbs = {
+        side: uniform or hsv(middle + shift + rng.normal(0, 0.02), 0.6 * saturation, 0.85 * value)
+        for side, middle in (("left", 0.06), ("right", 0.57))
+    }
+    eyes = hsv(rng.choice([0.13, 0.33, 0.5]), 0.5, 1.0)
+    return Paint(shift, saturation, value, limbs, any_colour(rng), eyes)
+
+
+def _body(
+    brush: _Brush, xy: dict[str, NDArray[np.float64]], seen_from_front: bool, paint: Paint
 ) -> None:
-    """A thick line with round ends and a dark rim."""
-    for colour, thick in ((outline, width), (fill, 0.75 * width)):
-        draw.line([tuple(start), tuple(end)], fill=colour, width=max(1, round(thick)))
-        for x, y in (start, end):
-            r = thick / 2
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    """A barrel between shoulders and hips, with lamps in front and vents behind."""
+    neck, down = xy["neck"], (xy["left_hip"] + xy["right_hip"]) / 2 - xy["neck"]
+    across = xy["left_shoulder"] - xy["right_shoulder"]
+    across = brush.unit * across / np.linalg.norm(across)
+    brush.bar(xy["left_hip"], xy["right_hip"], 0.14, _STEEL)
+    brush.bar(xy["left_shoulder"], xy["right_shoulder"], 0.12, _STEEL)
+    brush.bar(neck + 0.32 * down, neck + 0.8 * down, 0.36, paint.body, 0.72)
+    if seen_from_front:
+        brush.ball(neck + 0.45 * down - 0.13 * across, 0.07, paint.eyes)
+        brush.ball(neck + 0.45 * down + 0.13 * across, 0.07, _DARK)
+        belt = neck + 0.65 * down
+        brush.bar(belt - 0.1 * across, belt + 0.1 * across, 0.05, _STEEL)
+    else:
+        for share in (0.35, 0.47, 0.59):
+            vent = neck + share * down
+            brush.bar(vent - 0.15 * across, vent + 0.15 * across, 0.03, _DARK)
 
 
 def _head(
-    draw: ImageDraw.ImageDraw,
+    brush: _Brush,
     neck: NDArray[np.float64],
     top: NDArray[np.float64],
-    unit: float,
-    outfit: Outfit,
     seen_from_front: bool,
+    paint: Paint,
 ) -> None:
-    """A face with eyes, or the back of a head."""
-    limb(draw, neck, (neck + top) / 2, 0.2 * unit, outfit.skin, outfit.outline)
-    middle, up = neck + 0.62 * (top - neck), (top - neck) / np.linalg.norm(top - neck)
-    fill = outfit.skin if seen_from_front else outfit.outline
-    draw.ellipse((*(middle - 0.21 * unit), *(middle + 0.21 * unit)), fill=fill, outline=(0, 0, 0))
+    """A helmet with two eyes, or its back, and an antenna."""
+    up = brush.unit * (top - neck) / np.linalg.norm(top - neck)
+    across, middle = np.array([-up[1], up[0]]), neck + 0.52 * (top - neck)
+    brush.bar(neck, middle, 0.08, _STEEL)
+    brush.bar(middle, top, 0.03, _STEEL)
+    brush.bar(middle - 0.09 * across, middle + 0.09 * across, 0.19, paint.body)
     if seen_from_front:
-        across = np.array([-up[1], up[0]])
-        for side in (-1, 1):
-            eye = middle + unit * (0.08 * side * across + 0.03 * up)
-            draw.ellipse((*(eye - 0.035 * unit), *(eye + 0.035 * unit)), fill=(0, 0, 0))
+        brush.bar(middle - 0.12 * across, middle + 0.12 * across, 0.09, _DARK)
+        brush.ball(middle - 0.09 * across, 0.05, paint.eyes)
+        brush.ball(middle + 0.09 * across, 0.05, paint.eyes)
 
 
-def _badge(
-    draw: ImageDraw.ImageDraw,
-    name: str,
-    xy: dict[str, NDArray[np.float64]],
-    unit: float,
-    outfit: Outfit,
-) -> None:
-    """The mark on a joint; its corners rotate with the limb."""
+def _hand(brush: _Brush, at: NDArray[np.float64], along: NDArray[np.float64]) -> None:
+    """Two fingers of a gripper, beyond the last joint."""
+    ahead = brush.unit * along / np.linalg.norm(along)
+    across = np.array([-ahead[1], ahead[0]])
+    for side in (-1, 1):
+        knuckle = at + 0.12 * ahead + 0.15 * side * across
+        brush.bar(knuckle, at + 0.3 * ahead + 0.08 * side * across, 0.05, _STEEL, 0.7)
+
+
+def _foot(brush: _Brush, at: NDArray[np.float64], along: NDArray[np.float64], colour: RGB) -> None:
+    """A shoe across the last joint."""
+    ahead = brush.unit * along / np.linalg.norm(along)
+    across, tip = np.array([-ahead[1], ahead[0]]), at + 0.17 * ahead
+    brush.bar(tip - 0.12 * across, tip + 0.12 * across, 0.09, colour)
+
+
+def _cap(brush: _Brush, name: str, xy: dict[str, NDArray[np.float64]], paint: Paint) -> None:
+    """The hinge of a joint; its corners turn with the limb."""
     side, _, joint = name.partition("_")
     towards = xy["neck"] if name != "neck" else xy["head_top"]
     if side in SIDES:
-        corners, family, inner = _BADGES[joint]
-        hue = (-0.12 if side == "left" else 0.38) + 0.36 * family + outfit.hue_shift
-        chain = {"elbow": "shoulder", "wrist": "elbow", "knee": "hip", "ankle": "knee"}
-        if joint in chain:
-            towards = xy[f"{side}_{chain[joint]}"]
+        corners, family, vivid, bright, bolt = _CAPS[joint]
+        first, span = _FAMILIES[side]
+        hue = first + span * family + paint.hue_shift
+        if joint in _BEFORE:
+            towards = xy[f"{side}_{_BEFORE[joint]}"]
     else:
-        corners, hue, inner = (24, 0.3, 0.2) if name == "neck" else (3, 0.85, 1.0)
-    fill = hsv(hue, 0.25 + 0.75 * outfit.saturation, 0.3 + 0.7 * outfit.value)
+        corners, hue, vivid, bright, bolt = (
+            (0, 0.3, 1, 1, 0.95) if name == "neck" else (3, 0, 0, 1, 0.1)
+        )
     way = xy[name] - towards
-    angle = math.atan2(way[1], way[0])
-    rim = round(255 * (1 - inner))
-    draw.polygon(star(xy[name], BADGE * unit, corners, angle), fill=fill, outline=(0, 0, 0))
-    draw.polygon(star(xy[name], 0.5 * BADGE * unit, corners, angle), fill=(rim, rim, rim))
+    turn = math.atan2(way[1], way[0])
+    saturation, value = 0.25 + 0.7 * paint.saturation, 0.2 + 0.8 * paint.value
+    fill = hsv(hue, vivid * saturation, bright * value)
+    brush.ball(xy[name], CAP, _DARK)
+    outline, size = _outline(corners, turn)
+    plate(brush.layer, xy[name], size * CAP * brush.unit, outline, fill, brush.light)
+    brush.ball(xy[name], 0.33 * CAP, (bolt, bolt, bolt))
 
 
-def star(
-    centre: NDArray[np.float64], radius: float, corners: int, angle: float
-) -> list[tuple[float, float]]:
-    """Corners of a regular polygon, or of a star where `corners` is negative."""
-    count = corners if corners > 0 else -2 * corners
-    turns = angle + np.arange(count) * (2 * math.pi / count)
-    radii = np.full(count, 1.1 * radius)
+def _outline(corners: int, turn: float) -> tuple[Outline, float]:
+    """The shape of a cap, and its size so that all are about as large."""
+    if corners == 0:
+        return disc, 0.92
     if corners < 0:
-        radii[1::2] *= 0.5
-    points = centre + radii[:, None] * np.column_stack([np.cos(turns), np.sin(turns)])
-    return [tuple(point) for point in points.tolist()]
-
-
-def patch(
-    rng: Generator,
-    image: Pictures.Image,
-    cloth: Pictures.Image,
-    centre: NDArray[np.float64],
-    radius: float,
-) -> None:
-    """Paste a disc, polygon or star of `cloth` that covers `radius` around `centre`."""
-    half = math.ceil(1.8 * radius)
-    mask = Pictures.new("L", (4 * half, 4 * half), 0)
-    corner = np.floor(centre).astype(int) - half
-    middle = 2.0 * (centre - corner)
-    corners = int(rng.choice([24, 24, 4, 5, 6, 8, -7]))
-    reach = 2.0 * radius * (1.4 if corners in (4, -7) else 1.15)
-    outline = star(middle, reach / 1.1, corners, rng.uniform(0, 2 * math.pi))
-    ImageDraw.Draw(mask).polygon(outline, fill=255)
-    x, y = (int(v) for v in rng.integers(0, max(1, cloth.width - 2 * half), 2))
-    image.paste(
-        cloth.crop((x, y, x + 2 * half, y + 2 * half)),
-        (int(corner[0]), int(corner[1])),
-        mask.reduce(2),
-    )
+        return star(-corners, turn), 1.05
+    return polygon(corners, turn), {3: 0.68, 4: 0.74, 6: 0.86}[corners]

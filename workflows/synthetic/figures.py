@@ -1,10 +1,11 @@
-"""A generated data set: articulated figures whose keypoints are known exactly.
+"""A generated data set: toy robots whose keypoints are known exactly.
 
-Each figure is one person-like object of the lsp14 skeleton. It is rotated by any angle, bent at
-every joint, drawn at any place and scale, from the front or from behind, so the average pose is a
-poor prediction. Left limbs have warm colours and right ones cold colours, under a colour cast; each
-joint has a badge of a shape of its own. Each keypoint is hidden independently, by an occluder or
-because the limb ends before it; then it is absent from the truth.
+Each figure is one robot of the lsp14 skeleton that lies on a floor, a lawn or a desk. It is rotated
+by any angle, bent at every joint, drawn at any place and scale, from the front or from behind, so
+the average pose is a poor prediction. Left limbs have warm colours and right ones cold colours,
+under a colour cast; each joint has a cap of a shape of its own. Each keypoint is hidden
+independently, by a thing that lies on it or because the limb ends before it; then it is absent from
+the truth.
 
 Colour marks the sides here, not the arrangement: a mirrored figure is again a valid figure with
 the same sides. Training that mirrors these images must not swap left and right.
@@ -22,20 +23,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image as Pictures
-from PIL import ImageDraw
 
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import ABSENT, VISIBLE, Pose, human_pose
 from labelkit.workflows.synthetic.figure_drawing import (
     AT,
-    BADGE,
+    CAP,
     SIDES,
     SKELETON,
     draw_figure,
-    limb,
-    patch,
 )
-from labelkit.workflows.synthetic.textures import any_colour, texture
+from labelkit.workflows.synthetic.solids import Layer, Light, cast_shadow, on_top
+from labelkit.workflows.synthetic.textures import ground
+from labelkit.workflows.synthetic.things import lay_stick, lay_thing
 
 #: Probability that a keypoint is hidden, independently of the others.
 HIDDEN_SHARE = 0.2
@@ -73,18 +73,19 @@ def figure(rng: Generator, size: int = 160) -> Figure:
     joints, unit, seen_from_front = _place(_bend(rng), rng, size)
     hidden = rng.random(len(joints)) < HIDDEN_SHARE
     cut = {name for name in _ENDS if hidden[AT[name]] and rng.random() < 0.5}
-    layer = draw_figure(rng, joints, unit, seen_from_front, cut, size)
-    image = _background(rng, size, unit)
-    image.paste(layer, (0, 0), layer)
-    covered = _occlude(rng, image, joints, unit, hidden, cut)
+    light = _light(rng)
+    layer = draw_figure(rng, joints, unit, seen_from_front, cut, size, light)
+    picture = _background(rng, size, unit, light)
+    cast_shadow(picture, layer, light, 0.15 * unit)
+    on_top(picture, layer)
+    covered = _cover(rng, picture, joints, unit, hidden, cut, light)
     inside = ((joints >= 1) & (joints <= size - 1)).all(axis=1)
-    present = inside & ~hidden & ~covered & ~_under_a_badge(joints, unit)
-    area = float(np.asarray(layer.getchannel("A"), dtype=np.float64).sum() / 255)
+    present = inside & ~hidden & ~covered & ~_under_a_cap(joints, unit)
     return Figure(
-        _develop(rng, image),
+        _develop(rng, picture),
         human_pose(joints, np.where(present, VISIBLE, ABSENT)),
         _box(rng, joints, unit, size),
-        area,
+        float(layer[..., 3].sum(dtype=np.float64)),
     )
 
 
@@ -175,7 +176,7 @@ def _bend(rng: Generator) -> NDArray[np.float64]:
             ankle = knee + _bone(rng.uniform(0.6, 1.0), spread + knee_bend, side)
             xy[AT[f"{name}_ankle"]] = ankle
         apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + 9 * np.eye(len(xy))
-        if apart.min() > 1.5 * BADGE:
+        if apart.min() > 1.5 * CAP:
             break
     return xy
 
@@ -206,67 +207,73 @@ def _place(
     room = size - unit * extent
     edge = 0.06 * size if rng.random() < 0.8 else -0.12 * size  # negative: may be cut off
     start = edge + rng.random(2) * (room - 2 * edge)
-    return start + unit * (joints - low), unit, seen_from_front
+    return start + unit * (joints - low), float(unit), seen_from_front
 
 
 def _box(rng: Generator, joints: NDArray[np.float64], unit: float, size: int) -> Box:
     """The figure's box with a random margin on each side, clipped to the picture."""
-    margin = unit * rng.uniform(1.1 * BADGE, 1.9 * BADGE, 4)
+    margin = unit * rng.uniform(1.1 * CAP, 1.9 * CAP, 4)
     left, top = np.maximum(joints.min(axis=0) - margin[:2], 0)
     right, bottom = np.minimum(joints.max(axis=0) + margin[2:], size)
     return Box(float(left), float(top), float(right - left), float(bottom - top))
 
 
-def _under_a_badge(joints: NDArray[np.float64], unit: float) -> NDArray[np.bool_]:
-    """(14,) True where a badge drawn later covers the joint's centre."""
+def _under_a_cap(joints: NDArray[np.float64], unit: float) -> NDArray[np.bool_]:
+    """(14,) True where a cap drawn later covers the joint's centre."""
     apart = np.linalg.norm(joints[:, None] - joints[None], axis=-1)
-    return np.asarray(np.triu(apart < 0.9 * BADGE * unit, k=1).any(axis=1))
+    return np.asarray(np.triu(apart < 0.9 * CAP * unit, k=1).any(axis=1))
 
 
-def _background(rng: Generator, size: int, unit: float) -> Pictures.Image:
-    """A texture with patches of another one, and limbs without a figure."""
-    image = texture(rng, size)
-    draw = ImageDraw.Draw(image)
-    for _ in range(int(rng.integers(0, 5))):
+def _light(rng: Generator) -> Light:
+    """The light comes from any side, rather high."""
+    azimuth, height = rng.uniform(0, 2 * math.pi), rng.uniform(0.6, 1.1)
+    flat = math.cos(height)
+    return flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(height)
+
+
+def _background(rng: Generator, size: int, unit: float, light: Light) -> Layer:
+    """A ground with sticks and other things on it."""
+    picture = np.ones((size, size, 4), np.float32)
+    picture[..., :3] = ground(rng, size)
+    for _ in range(int(rng.integers(0, 3))):
         start, end = rng.uniform(0, size, (2, 2))
         end = start + (end - start) * unit / max(float(np.linalg.norm(end - start)), 1.0)
-        limb(draw, start, end, rng.uniform(0.12, 0.3) * unit, any_colour(rng), any_colour(rng))
-    other = texture(rng, size)
+        lay_stick(rng, picture, start, end, rng.uniform(0.05, 0.1) * unit, light)
     for _ in range(int(rng.integers(0, 4))):
-        patch(rng, image, other, rng.uniform(0, size, 2), rng.uniform(1.1, 2.0) * BADGE * unit)
-    return image
+        lay_thing(rng, picture, rng.uniform(0, size, 2), rng.uniform(1.1, 2.0) * CAP * unit, light)
+    return picture
 
 
-def _occlude(
+def _cover(
     rng: Generator,
-    image: Pictures.Image,
+    picture: Layer,
     joints: NDArray[np.float64],
     unit: float,
     hidden: NDArray[np.bool_],
     cut: set[str],
+    light: Light,
 ) -> NDArray[np.bool_]:
     """Cover every hidden joint whose limb does not end early.
 
     Returns:
-        (14,) True where a joint's centre is under a patch, its own or a neighbour's.
+        (14,) True where a joint's centre is under a thing, its own or a neighbour's.
     """
     covered = np.zeros(len(joints), dtype=bool)
-    cloth = texture(rng, image.width)
     for index in np.flatnonzero(hidden):
         if SKELETON.keypoints[index] in cut:
             continue
-        if rng.random() < 0.5:
-            cloth = texture(rng, image.width)
-        centre = joints[index] + rng.uniform(-0.1, 0.1, 2) * BADGE * unit
-        radius = rng.uniform(1.25, 1.5) * BADGE * unit
-        patch(rng, image, cloth, centre, radius)
+        centre = joints[index] + rng.uniform(-0.1, 0.1, 2) * CAP * unit
+        radius = rng.uniform(1.25, 1.5) * CAP * unit
+        lay_thing(rng, picture, centre, radius, light)
         covered |= np.linalg.norm(joints - centre, axis=1) < 1.2 * radius
     return covered
 
 
-def _develop(rng: Generator, image: Pictures.Image) -> Pictures.Image:
-    """Effects of light and camera: colour cast, exposure and grain."""
-    gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.7, 1.1)
-    pixels = np.asarray(image, dtype=np.float32) * gain.astype(np.float32)
-    grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 10))
+def _develop(rng: Generator, picture: Layer) -> Pictures.Image:
+    """Effects of light and camera: colour cast, exposure, a darker side and grain."""
+    gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.8, 1.15)
+    slope = np.linspace(1, rng.uniform(0.75, 1.0), len(picture), dtype=np.float32)
+    slope = slope[:, None, None] if rng.random() < 0.5 else slope[None, ::-1, None]
+    pixels = 255 * picture[..., :3] * gain.astype(np.float32) * slope
+    grain = rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(rng.uniform(0, 6))
     return Pictures.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))

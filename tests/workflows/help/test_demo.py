@@ -1,21 +1,31 @@
 import json
+from dataclasses import replace
 
 import pytest
 from lines import Lines
 from PIL import Image as Picture
 
 from labelkit.errors import ProjectError, UsageError
+from labelkit.metrics.table import METRICS, ResultRow, ResultTable
 from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
 from labelkit.store.label_store import LabelStore
-from labelkit.workflows.help.demo import demo
+from labelkit.workflows.help.demo import Size, _in_words, demo
 from labelkit.workflows.synthetic.simulated_annotator import NAME
 
 pytestmark = pytest.mark.slow
 
 
-def run(folder, progress=None, seed=0, figures=24):
-    return demo(folder, progress or Lines(), seed=seed, epochs=1, figures=figures, test_figures=4)
+SMALL = Size(24, 4, 1, 1, (5.0, 10.0))
+
+
+def run(folder, progress=None, seed=0, **changed):
+    return demo(folder, progress or Lines(), seed=seed, size=replace(SMALL, **changed))
+
+
+def networks(folder):
+    """When each network of the demo was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("model.safetensors")}
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +65,22 @@ def test_the_same_table_lies_in_the_folder_as_json(shown):
     assert json.loads((folder / "results.json").read_text()) == report.data()
 
 
-def test_it_leaves_a_contact_sheet_and_the_label_studio_files(shown):
-    folder, _, report = shown
-    with Picture.open(report.contact_sheet) as sheet:
-        assert min(sheet.size) > 300
+def test_it_leaves_a_picture_of_each_stage_and_the_label_studio_files(shown):
+    folder, lines, report = shown
+    # Drawn, ticked, 5 % and 10 % corrected, compared.
+    assert len(report.pictures) == 5
+    for path in report.pictures:
+        assert any(str(path) in line for line in lines.lines)
+        with Picture.open(path) as picture:
+            assert min(picture.size) > 300
     made = {path.name for path in (folder / "project" / "label_studio").iterdir()}
     assert {"correction_interface.xml", "correction_tasks.json"} <= made
+
+
+def test_its_last_line_leads_to_the_labelling_page(shown):
+    folder, _, report = shown
+    last = report.text().splitlines()[-1]
+    assert last.endswith(f"labelkit label --project {folder / 'project'}")
 
 
 def test_its_report_names_the_simulated_annotator(shown):
@@ -79,22 +99,20 @@ def test_no_location_is_known_before_the_annotator_corrected(shown):
 
 def test_every_network_is_trained_once(shown):
     # Location-free, and at both percentages semi-weak and supervised-only.
-    assert len(shown[1].epochs) == 5
+    assert len(networks(shown[0])) == 5
 
 
 def test_run_again_it_trains_nothing_and_has_the_same_table(shown):
     folder, _, first = shown
-    head = len(rounds(open_project(folder / "project")))
-    lines = Lines()
-    again = run(folder, lines)
-    assert lines.epochs == []
-    assert again.data() == first.data()
-    assert len(rounds(open_project(folder / "project"))) == head
+    before = networks(folder)
+    assert run(folder).data() == first.data()
+    assert networks(folder) == before
 
 
 def test_no_epochs_are_refused_before_anything_is_drawn(tmp_path):
-    with pytest.raises(UsageError, match="--epochs"):
-        demo(tmp_path / "demo", Lines(), seed=0, epochs=0)
+    for none in ({"epochs": 0}, {"epochs_on_ticks": 0}):
+        with pytest.raises(UsageError, match="--epochs"):
+            run(tmp_path / "demo", **none)
     assert not (tmp_path / "demo").exists()
 
 
@@ -102,3 +120,18 @@ def test_a_folder_with_another_demo_is_refused(shown):
     for changed in ({"figures": 25}, {"seed": 1}):
         with pytest.raises(ProjectError, match=f"{shown[0]}(?s:.*)labelkit demo"):
             run(shown[0], **changed)
+
+
+def test_it_says_plainly_where_ticks_do_not_pay():
+    shares = {
+        ("skeleton in box", None): 0.1,
+        ("mean pose", "10%"): 0.3,
+        ("LOFR location-free", "0%"): 0.2,
+        ("supervised-only", "10%"): 0.8,
+        ("LOFR semi-weak", "10%"): 0.9,
+    }
+    rows = [ResultRow(*key, dict.fromkeys(METRICS, share)) for key, share in shares.items()]
+    ticks, both = _in_words(ResultTable(tuple(rows))).splitlines()
+    assert "do NOT beat the mean pose: 20.0%" in ticks
+    assert "30.0%" in ticks
+    assert "located beat those keypoints alone: 90.0%" in both

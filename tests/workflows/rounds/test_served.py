@@ -103,7 +103,7 @@ def test_push_review_queue_serve_and_status_agree_on_what_a_round_serves(
     assert note_on_serving(newest) in report.text()
     *_, last = status(project, store).rounds
     assert (last["serves"], last["note"]) == (SKELETON, note_on_serving(newest))
-    assert newest.facts["dev"]["pck@0.2"] != newest.facts["skeleton_in_box"]["pck@0.2"]
+    assert newest.facts["dev"]["median_px"] != newest.facts["skeleton_in_box"]["median_px"]
 
     instances = store.instances()
     for id_, prediction in predictions.items():

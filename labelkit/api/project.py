@@ -384,7 +384,7 @@ class Project:
 
     def export(
         self,
-        format: Literal["coco", "yolo", "dlc", "visibility"] = "coco",
+        format: Literal["coco", "yolo", "dlc", "visibility", "onnx"] = "coco",
         *,
         predictions: bool = False,
         output: AnyPath | None = None,
@@ -394,7 +394,8 @@ class Project:
         """Write the human labels for training code; `report.file` is the file or folder.
 
         Args:
-            format: COCO keypoints, YOLO poses, a DeepLabCut project, or visibility answers as CSV.
+            format: COCO keypoints, YOLO poses, a DeepLabCut project, or visibility answers as CSV;
+                "onnx" writes the network of the newest round instead.
             predictions: also write what only the newest round has posed, with scores.
             output: file, or folder for YOLO and DeepLabCut; None takes the project's exports/.
             dry_run: only report what would be written.

@@ -134,12 +134,12 @@ TakeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["coco", "yolo", "dlc", "cvat", "visibility"],
+    Literal["coco", "yolo", "dlc", "cvat", "visibility", "onnx"],
     typer.Option(
         "--format",
         metavar="NAME",
-        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT) or visibility "
-        "(a CSV of visibility answers). Default: coco.",
+        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT), visibility "
+        "(a CSV of visibility answers), or onnx (the network, for other programs). Default: coco.",
         show_default=False,
     ),
 ]
@@ -485,11 +485,13 @@ def export(
     """Write the labels in a format that training code reads.
 
     They go to exports/ in the project folder, or to --output (a folder for yolo and dlc, which also
-    hold copies of the labelled images). In yolo, the dev set is val.
+    hold copies of the labelled images). In yolo, the dev set is val. With onnx, the network of the
+    newest round is written for other programs.
 
     \b
     Example:
       labelkit export --format coco --output corrected.json
+      labelkit export --format onnx
     """
     from labelkit.workflows.loop.export import export as run
 

@@ -27,10 +27,15 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
+from labelkit.project.rounds import complete_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.network.crops import FILL, PADDING
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.networks import load_network
 from labelkit.workflows.rounds.run_round import latest_predictions
+from labelkit.workflows.rounds.served import note_on_serving
+from labelkit.workflows.rounds.settings import preset_of, settings_of
 
 #: Format -> its file or folder in exports/.
 FORMATS = {
@@ -39,6 +44,7 @@ FORMATS = {
     "dlc": "dlc",
     "cvat": "cvat",
     "visibility": "visibility.csv",
+    "onnx": "network.onnx",
 }
 
 #: Marks of an earlier export, which may be replaced, unlike other files of the user's.
@@ -48,6 +54,7 @@ MARKS = {
     "dlc": rf"\A{re.escape(deeplabcut_project.HEADING)}",
     "cvat": rf"<annotations>\s*<!-- {re.escape(cvat.HEADING)} -->",
     "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
+    "onnx": '"made_by": "labelkit export"',
 }
 
 #: Formats that are folders -> the file with the mark.
@@ -63,6 +70,7 @@ class ExportReport(Report):
         labelled, predicted: instances with human labels, and with predictions only.
         file: the file or folder.
         dry_run: nothing was written.
+        round: whose network was written; None for labels.
         notes: what the format does not hold, and how to go on, a sentence each.
     """
 
@@ -73,10 +81,14 @@ class ExportReport(Report):
     dry_run: bool
     notes: tuple[str, ...] = ()
     exit_code: int = 0
+    round: int | None = None
 
     def text(self) -> str:
         """For people."""
         verb = "Would write" if self.dry_run else "Wrote"
+        if self.round is not None:
+            network = f"{verb} the network of round {self.round:03d} to {self.file}"
+            return "\n".join([network, *self.notes])
         labelled = counted(self.labelled, "human-labelled instance")
         more = f" and {counted(self.predicted, 'predicted one')}" if self.predicted else ""
         return "\n".join([f"{verb} {labelled}{more} to {self.file}", *self.notes])
@@ -100,7 +112,7 @@ def export(
         store: its label store.
         progress: shows a bar while images are copied.
         form: "coco", "yolo", "dlc" (a DeepLabCut project), "cvat" (for a task in CVAT) or
-            "visibility" (a CSV of answers).
+            "visibility" (a CSV of answers); or "onnx", the network of the newest round instead.
         predictions: also write what is predicted where there is no human label, with scores; but no
             instance that was skipped or whose box was deleted.
         output: file (folder for yolo, dlc and cvat); None takes the project's exports/.
@@ -112,10 +124,16 @@ def export(
         WaitingForLabels: if there is nothing to write.
         FormatError: if the format cannot hold the labels.
         ImageError: if an image that belongs to the export is gone.
+        ProjectError: if there is no round whose network could be written.
+        MissingDependencyError: if onnx is not installed.
     """
     if form not in FORMATS:
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(FORMATS)}.")
     target = output or project.root / "exports" / FORMATS[form]
+    if form == "onnx":
+        if output is not None:
+            check_output(output, MARKS[form], project, overwrite=overwrite)
+        return _export_network(project, target, dry_run)
     snapshot = read_snapshot(project, store)
     if form == "visibility":
         answers = [
@@ -163,6 +181,39 @@ def export(
         pictures = {target / a: project.images_root / b for a, b in found.pictures.items()}
     report = ExportReport(form, labelled, len(items) - labelled, target, dry_run, tuple(notes))
     return _write(report, project, texts, pictures, output, overwrite, progress)
+
+
+def _export_network(project: Project, target: Path, dry_run: bool) -> ExportReport:
+    """Write the network of the newest round, with what a program needs to feed it."""
+    found = complete_round(project, None)
+    network, _ = load_network(found.path / "model.safetensors", project.skeleton)
+    size_hw = preset_of(settings_of(found))["input_size"]
+    facts = {
+        "made_by": "labelkit export",
+        "round": found.plan.number,
+        "keypoints": list(network.skeleton.keypoints),
+        "read_from": network.reader.read_from,
+        "crop": {
+            "size_wh": list(size_hw[::-1]),
+            "padding": PADDING,
+            "fill_rgb": list(FILL),
+            "interpolation": network.pixels.interpolation,
+        },
+    }
+    notes = [
+        "It reads the peaks of one pass over a crop. labelkit itself also averages over mirror "
+        "images and rotations, and asks which peaks belong to one pose."
+    ]
+    if serving := note_on_serving(found):
+        notes.append(f"note: {serving}")
+    if not dry_run:
+        from labelkit.workflows.network.onnx_file import write_onnx
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(target) as temporary:
+            write_onnx(network, size_hw, facts, temporary)
+    number = found.plan.number
+    return ExportReport("onnx", 0, 0, target, dry_run, tuple(notes), round=number)
 
 
 def _write(

@@ -140,10 +140,10 @@ def _rows(
     for batch in batches:
         image = pixels(batch["image"].to(device, non_blocking=True))
         with autocast:
-            response, heatmaps, cams, presence = _forward(network, image, flip)
+            response, heatmaps, cams, presence = maps_of(network, image, flip)
             if reader.read_from == "heatmaps":
                 for angle in reader.rotations:
-                    rotated = _forward(network, rotate(image, angle), flip)[1]
+                    rotated = maps_of(network, rotate(image, angle), flip)[1]
                     heatmaps = heatmaps + rotate(rotated, -angle)
                 maps = heatmaps = heatmaps / (1 + len(reader.rotations))
             else:
@@ -159,7 +159,7 @@ def _rows(
         yield list(zip(*numbers, *pictures, to_cells, strict=True))
 
 
-def _forward(
+def maps_of(
     network: nn.Module, image: Tensor, flip: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Response maps, heatmaps and CAMs with peaks of at most 1, presence (B, K) in 0..1.
@@ -169,8 +169,8 @@ def _forward(
     """
     if flip is not None:
         has_name = flip >= 0
-        *straight, presence = _forward(network, image, None)
-        *mirrored, presence_mirrored = _forward(network, image.flip(-1), None)
+        *straight, presence = maps_of(network, image, None)
+        *mirrored, presence_mirrored = maps_of(network, image.flip(-1), None)
         response, heatmaps, cams = (
             torch.where(has_name[:, None, None], (one + other.flip(-1)[:, flip]) / 2, one)
             for one, other in zip(straight, mirrored, strict=True)

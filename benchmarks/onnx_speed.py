@@ -1,6 +1,6 @@
 """A network in onnxruntime and in torch: milliseconds a crop, and how far their outputs differ.
 
-python benchmarks/onnx.py [--preset tiny] [--backbone NAME] [--turns 20]
+python benchmarks/onnx_speed.py [--preset tiny] [--backbone NAME] [--turns 20]
 """
 
 from __future__ import annotations

@@ -115,9 +115,12 @@ def test_a_later_edit_counts_and_the_earlier_one_stays_in_the_journal(trained, e
 
 
 def test_a_deleted_keypoint_is_absent_and_counts_as_removed(trained, export):
-    result = export[0]["annotations"][0]["result"]
-    shown = (region for region in result if region["origin"] != "manual")
-    dot = next(region for region in shown if region["type"] == "keypointlabels")
+    result, dot = next(
+        (result, region)
+        for result in (task["annotations"][0]["result"] for task in export)
+        for region in result
+        if region["type"] == "keypointlabels" and region["origin"] != "manual"
+    )
     result.remove(dot)
     report = pull(trained, export)
     assert report.origins["removed"] == 1

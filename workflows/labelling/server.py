@@ -187,6 +187,10 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         mine = work.lend(str(document.get("instance")), _holder(request, document))
         return JSONResponse({"mine": mine})
 
+    async def leave(request: Request) -> Response:
+        work.leave(_holder(request, await json_object(request, LARGEST_BODY)))
+        return JSONResponse({})
+
     async def answer(request: Request) -> Response:
         document = await json_object(request, LARGEST_BODY)
         holder = _holder(request, document)
@@ -254,6 +258,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         ("/api/start", "GET", start),
         ("/api/next", "POST", next_object),
         ("/api/lease", "POST", lease),
+        ("/api/leave", "POST", leave),
         ("/api/answer", "POST", answer),
         ("/api/follow", "POST", follow),
         ("/api/settings", "POST", settings),

@@ -129,6 +129,11 @@ class Work:
             if self._leases.get(id_, (None,))[0] == holder:
                 del self._leases[id_]
 
+    def leave(self, holder: Holder) -> None:
+        """End all leases of a tab: it was closed."""
+        with self._lock:
+            self._leases = {id_: it for id_, it in self._leases.items() if it[0] != holder}
+
     def remaining(self) -> int:
         """How many objects are left whose images can be shown."""
         with self._lock:

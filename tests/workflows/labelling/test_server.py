@@ -152,6 +152,16 @@ def test_an_invited_annotator_labels_under_their_own_name(bench: Bench):
     assert [entry.annotator for entry in bench.entries()] == ["bert"]
 
 
+def test_a_closed_tab_gives_its_objects_back(bench: Bench, client: httpx.Client):
+    def taken(tab: str) -> str:
+        return client.post("/api/next", json={"tab": tab, "held": []}).json()["object"]["instance"]
+
+    assert [taken("1"), taken("2")] == bench.ids[:2]
+    client.post("/api/leave", json={"tab": "1"})
+    assert taken("3") == bench.ids[0]
+    assert not client.post("/api/lease", json={"tab": "3", "instance": bench.ids[1]}).json()["mine"]
+
+
 def test_the_question_shows_the_prediction_and_what_the_journal_knew(client: httpx.Client):
     answer = next_object(client)
     assert answer["left"] == 3

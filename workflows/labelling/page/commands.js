@@ -98,6 +98,10 @@ export function commands(mode, info, desk) {
       same: { keys: ["s"], button: "Same", help: "Tick the same as for the object before", run: (object) => desk.sameAsLast(object) },
     };
   }
+  const sides = {
+    swap: { keys: ["s"], button: "Swap", help: "Swap it with its left or right partner", run: (object) => swapOne(object, info.pairs) },
+    swapAll: { keys: ["Shift+S"], button: "Swap all", help: "Swap left and right of the whole pose", run: (object) => swap(object, info.pairs) },
+  };
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const nudges = Object.fromEntries(Object.entries(moves).flatMap(([key, [dx, dy]]) => [
     [key, { keys: [key], run: (object) => nudge(object, dx, dy) }],
@@ -108,8 +112,7 @@ export function commands(mode, info, desk) {
     accept: { keys: [" "], button: "Accept", help: "Accept the keypoint, or skip one without a place; on to the next unsure one", run: accept },
     occluded: { keys: ["o"], button: "Occluded", help: "Occluded: it has a place, but cannot be seen", run: occluded },
     absent: { keys: ["x"], button: "Absent", help: "Absent: it has no place in this image", run: absent },
-    swap: { keys: ["s"], button: "Swap", help: "Swap it with its left or right partner", run: (object) => swapOne(object, info.pairs) },
-    swapAll: { keys: ["Shift+S"], button: "Swap all", help: "Swap left and right of the whole pose", run: (object) => swap(object, info.pairs) },
+    ...(info.pairs.length ? sides : {}),
     back: { keys: ["r"], button: "Put back", help: "Put back the keypoints that followed", run: unfollow },
     follow: { keys: ["g"], button: "Follow", help: "Others follow the keypoints that you place, or stay", run: () => desk.toggleFollow() },
     map: { keys: ["h"], button: "Map", help: "Response map of the keypoint; again for its heatmap", run: () => desk.nextMap() },

@@ -1,7 +1,7 @@
 // The page: one desk, which ties the session, the stage, the panel and the server together.
 
 import { CHIP_KEYS, GESTURES, commands, placeAt, select, toggle } from "./commands.js";
-import { Outbox, Refused, post } from "./outbox.js";
+import { Outbox, Refused, leave, post } from "./outbox.js";
 import { ABSENT, OCCLUDED, Session, answerOf, begin, change, follow, lookOrder, newId, setPoint, unplaced } from "./session.js";
 import { Stage } from "./stage.js";
 
@@ -397,6 +397,7 @@ class Desk {
     addEventListener("click", (event) => this.#button(event));
     for (const name of ["pointermove", "wheel"]) addEventListener(name, () => this.#attend(), { passive: true });
     addEventListener("online", () => this.outbox.flush());
+    addEventListener("pagehide", () => leave(this.tab));
     document.addEventListener("visibilitychange", () => {
       this.#attend();
       if (!document.hidden) this.outbox.flush();

@@ -279,6 +279,7 @@ def test_no_training_state_is_left_behind(trained_once):
         "model.safetensors",
         "predictions.parquet",
         "round.json",
+        "training.png",
     }
 
 

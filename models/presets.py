@@ -58,6 +58,7 @@ _PAPER: dict[str, Any] = {
         "backbone_lr": 1.0,  # of a backbone with pretrained weights, as a factor of lr
         "layer_decay": 0.75,  # of that, from one layer of a plain transformer to the one before
         "lr_unlocated": 1.0,  # factor of all where nothing has a location
+        "frozen_unlocated": False,  # there, a pretrained backbone is frozen instead
         "weight_decay": 1e-4,
         "batch_size": 64,
         "epochs": 160,
@@ -139,6 +140,7 @@ _TINY = _changed(
         "lr": 3e-3,
         "transformer_lr": 3e-3,
         "lr_unlocated": 1 / 3,
+        "frozen_unlocated": True,
         "batch_size": 16,
         "epochs": 34,
     },

@@ -34,6 +34,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "transformer_lr": 4e-4,
         "weight_decay": 1e-4,
         "lr_unlocated": 1.0,
+        "frozen_unlocated": False,
         "located_share": 0.0,
         "located_odds": 1.0,
         "rotation": 0.0,
@@ -45,6 +46,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
 TOGETHER = {
     "optimizer": ("optimizer", "lr", "transformer_lr", "weight_decay"),
     "sampling": ("located_share", "located_odds"),
+    "lr_unlocated": ("lr_unlocated", "frozen_unlocated"),
 }
 
 #: What "as in the paper" is and is not, for the foot of every table.

@@ -123,6 +123,7 @@ def make_recipe(
     precision: str = "full",
     least_steps: int | None = 0,
     minutes: float = 0.0,
+    pretrained: bool = False,
 ) -> Recipe:
     """The recipe of a preset.
 
@@ -137,14 +138,15 @@ def make_recipe(
         least_steps: as many more passes as these steps take. None for a training that a version
             until 2026-11-29 began, which saved its state after every pass.
         minutes: see `Recipe`.
+        pretrained: whether the backbone starts from weights.
     """
     training = dict(preset["training"])
     del training["epochs"], training["least_steps"]
-    scale = training.pop("lr_unlocated")
-    if not located:
+    scale, frozen = training.pop("lr_unlocated"), training.pop("frozen_unlocated")
+    if not located and not (frozen and pretrained):
         training["lr"] *= scale
         training["transformer_lr"] *= scale
-    training["backbone_lr"] *= training["lr"]
+    training["backbone_lr"] *= training["lr"] * (located or not frozen)
     per_epoch = max(1, math.ceil(crops / training["batch_size"]))
     passes = 1  # between two saved states
     if least_steps is not None:

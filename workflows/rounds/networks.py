@@ -249,6 +249,7 @@ def train_network(
             settings.get("precision") or fastest_precision(),
             settings.get("least_steps"),
             settings.get("minutes", 0.0),
+            bool(start),
         ),
         state,
         progress,

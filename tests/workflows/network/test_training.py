@@ -260,6 +260,18 @@ def test_without_locations_both_learning_rates_are_scaled_by_the_preset():
     assert replace(none, lr=some.lr, **rates) == some
 
 
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_only_a_backbone_that_knows_something_is_frozen_without_locations(pretrained):
+    preset = PRESETS["tiny"]
+    some, none = (
+        make_recipe(preset, 8, 1, seed=0, located=located, pretrained=pretrained)
+        for located in (True, False)
+    )
+    assert some.backbone_lr == some.lr == 3e-3
+    assert none.backbone_lr == 0
+    assert none.lr == (3e-3 if pretrained else 1e-3)
+
+
 def test_short_trainings_without_locations_make_no_pseudo_labels():
     def pseudo_labels_at(crops, located):
         return make_recipe(PRESETS["tiny"], crops, 34, seed=0, located=located).pseudo_labels_at

@@ -84,7 +84,10 @@ def test_2_for_options_that_make_no_sense(trained, arguments, named, monkeypatch
     [
         (["retrain", "--preset", "huge"], "'huge' is not one of 'paper', 'plus', 'tiny'"),
         (["pull", "--take", "mine"], "'mine' is not one of 'theirs', 'ours'"),
-        (["export", "--format", "voc"], "'voc' is not one of 'coco', 'yolo', 'dlc', 'cvat', 'visibility'"),
+        (
+            ["export", "--format", "voc"],
+            "'voc' is not one of 'coco', 'yolo', 'dlc', 'cvat', 'visibility'",
+        ),
         (["benchmark", "plain"], "'plain' is not one of 'location-free', 'semi-weak',"),
     ],
 )

@@ -125,7 +125,7 @@ class Desk:
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
-        self.page.wait_for_timeout(100)  # Label Studio selects what a key chooses when it next draws
+        self.page.wait_for_timeout(100)  # Label Studio takes the key when it next draws
 
     def submit(self) -> None:
         with self.page.expect_response(_is_submission) as answer:

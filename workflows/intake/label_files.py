@@ -207,6 +207,11 @@ def read_box_file(path: Path) -> CocoBoxes:
         FormatError: if it is not one, or has wrong content.
     """
     text = _text(path)
+    if START.match(text.lstrip("\ufeff")):
+        raise FormatError(
+            f"{path} is an XML file of CVAT, which is read as labels and not as boxes.",
+            f"Give it as --labels {shlex.quote(str(path))}, or export the task as COCO 1.0.",
+        )
     if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         refuse_other_text(text, str(path))
     document = parse_json(text, path)
@@ -222,7 +227,7 @@ def _text(path: Path) -> str:
 def read_skeleton(
     name_or_path: str, on_note: Callable[[str], None] = lambda note: None
 ) -> Skeleton:
-    """A skeleton by name, from a TOML file, a DeepLabCut config.yaml, or a COCO file.
+    """A skeleton by name, or from a file: TOML, a DeepLabCut config.yaml, COCO, YOLO or CVAT.
 
     Args:
         name_or_path: the name or the file.
@@ -237,6 +242,8 @@ def read_skeleton(
         if settings := yolo_settings(text, str(path)):
             return skeleton_from_settings(settings, str(path))
         return skeleton_from_config(text, str(path), on_note)
+    if path.suffix.lower() == ".xml":
+        return read_cvat(load_text(path), str(path)).skeleton
     if path.suffix.lower() == ".json":
         document = load_json(path)
         refuse_other_json(document, str(path))

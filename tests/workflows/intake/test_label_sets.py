@@ -4,6 +4,7 @@ import pytest
 from builders import stick_skeleton
 
 from labelkit.errors import FormatError, SkeletonError
+from labelkit.workflows.intake.label_files import read_box_file, read_skeleton
 from labelkit.workflows.intake.label_sets import read_label_files
 
 STICK = stick_skeleton()
@@ -105,6 +106,19 @@ def test_a_folder_without_labels_is_refused(tmp_path):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"gone\.json"):
         read_label_files([tmp_path / "gone.json"], STICK)
+
+
+def test_a_file_of_cvat_names_a_skeleton_and_is_not_one_of_boxes(write):
+    point = '<points label="nose" outside="0" occluded="0" points="1,2"/>'
+    file = write(
+        "annotations.xml",
+        f'<annotations><image name="0.png"><skeleton label="mouse">{point}</skeleton></image>'
+        "</annotations>",
+    )
+    assert read_skeleton(str(file)).keypoints == ("nose",)
+    with pytest.raises(FormatError, match="CVAT") as caught:
+        read_box_file(file)
+    assert "--labels" in caught.value.next_step
 
 
 def test_skeletons_of_cvat_are_read_in_the_order_of_the_project(write, tmp_path):

@@ -35,11 +35,7 @@ from numpy.typing import NDArray
 from sets import DATA, open_set
 
 from labelkit.bridges.label_studio.api import StudioApi
-from labelkit.bridges.label_studio.environment import (
-    find_executable,
-    make_environment,
-    own_environment,
-)
+from labelkit.bridges.label_studio.environment import find_or_install
 from labelkit.bridges.label_studio.server import StudioServer, read_log_in, running_server
 from labelkit.bridges.ports import free_port
 from labelkit.domain.pose import Pose
@@ -227,7 +223,7 @@ def table(trained: Trained, folder: Path, server: StudioServer) -> str:
 def studio(folder: Path) -> Iterator[StudioServer]:
     """The real one, with a database of its own, whose making takes minutes."""
     os.environ |= {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "DATA")}
-    executable = find_executable(None) or make_environment(own_environment(), print)
+    executable = find_or_install(None, print)
     with running_server(
         executable,
         folder,

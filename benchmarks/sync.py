@@ -25,12 +25,7 @@ import numpy as np
 from machine import machine
 
 from labelkit.bridges.label_studio.api import StudioApi
-from labelkit.bridges.label_studio.environment import (
-    find_executable,
-    is_complete,
-    make_environment,
-    own_environment,
-)
+from labelkit.bridges.label_studio.environment import find_or_install
 from labelkit.bridges.label_studio.server import StudioServer, read_log_in, running_server
 from labelkit.bridges.ports import free_port
 from labelkit.domain.instance import Box, Image
@@ -63,10 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "DATA")}
-        if not is_complete(own_environment()):
-            make_environment(own_environment(), print)
-        executable = find_executable(None)
-        assert executable is not None
+        executable = find_or_install(None, print)
         (folder / "frames").mkdir()
         with running_server(
             executable,

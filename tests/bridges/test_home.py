@@ -9,7 +9,7 @@ from platformdirs.macos import MacOS
 
 from labelkit.bridges import home
 from labelkit.bridges.home import home_path
-from labelkit.bridges.label_studio.environment import own_environment
+from labelkit.bridges.label_studio.environment import OWN
 from labelkit.bridges.label_studio.server import data_folder, read_log_in
 
 
@@ -44,12 +44,12 @@ def test_macos_has_its_own_places(user, monkeypatch):
 
 
 def test_files_that_an_earlier_version_left_on_macos_stay_in_use(monkeypatch):
-    log_in, environment = read_log_in(), own_environment()
+    log_in, environment = read_log_in(), OWN.folder
     environment.mkdir(parents=True)
     data = data_folder()
     data.mkdir(parents=True)
     move_to_macos(monkeypatch)
-    assert (read_log_in(), own_environment()) == (log_in, environment)
+    assert (read_log_in(), OWN.folder) == (log_in, environment)
     assert data_folder() == data
 
 

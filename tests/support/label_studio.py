@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mongo import missing
 
-from labelkit.bridges.label_studio.environment import is_complete, own_environment
+from labelkit.bridges.label_studio.environment import OWN
 
 
 def label_studio_python() -> Path:
@@ -17,8 +17,8 @@ def label_studio_python() -> Path:
     The environment is LABELKIT_LABEL_STUDIO_ENV, or that of `labelkit studio --install-only`.
     """
     named = os.environ.get("LABELKIT_LABEL_STUDIO_ENV")
-    environment = Path(named) if named else own_environment()
-    if not (named or is_complete(environment)):
+    environment = Path(named) if named else OWN.folder
+    if not (named or OWN.is_complete):
         missing("Label Studio is not installed; type: labelkit studio --install-only")
     if not (environment / "bin" / "label-studio").is_file():
         missing(f"{environment} has no Label Studio")

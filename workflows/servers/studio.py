@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelkit.bridges.label_studio.environment import (
-    find_executable,
-    make_environment,
-    own_environment,
-)
+from labelkit.bridges.label_studio.environment import OWN, find_or_install
 from labelkit.bridges.label_studio.server import (
     StudioServer,
     check_not_running,
@@ -124,7 +120,7 @@ def studio(
         check_not_running(folder)  # before the steps that take minutes
         check_port("Label Studio", host, port)
         log_in = read_log_in()
-        executable = find_executable(python) or make_environment(own_environment(), progress.line)
+        executable = find_or_install(python, progress.line)
         if project is not None:
             serve_images(project.images_root, images_below(folder, project))
         with running_server(
@@ -141,9 +137,8 @@ def studio(
 def install(progress: Progress) -> Path:
     """Make labelkit's environment for Label Studio if it does not exist, and return its folder."""
     _check_system()
-    if find_executable(None) is None:
-        make_environment(own_environment(), progress.line)
-    return own_environment()
+    find_or_install(None, progress.line)
+    return OWN.folder
 
 
 def _check_system() -> None:

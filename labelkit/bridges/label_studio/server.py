@@ -23,8 +23,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labelkit.bridges.environment import held
 from labelkit.bridges.home import home_path
-from labelkit.bridges.label_studio.environment import held
 from labelkit.bridges.ports import check_port
 from labelkit.errors import LabelkitError, MissingDependencyError, ProjectError
 from labelkit.files.atomic import write_json

@@ -1,21 +1,17 @@
-"""Finding the Label Studio program, and making an environment for it."""
+"""Finding the Label Studio program, or the environment that has it."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 from label_studio import point_home_at, script
 
 from labelkit.bridges.label_studio.environment import (
+    OWN,
     VERSION,
     find_executable,
-    install_commands,
-    is_complete,
-    make_environment,
-    own_environment,
+    find_or_install,
 )
 from labelkit.errors import MissingDependencyError, UsageError
 
@@ -61,31 +57,8 @@ def test_a_program_that_is_too_old_is_refused(tmp_path, version, usable):
         assert f"{python} -m pip install --upgrade label-studio" in caught.value.next_step
 
 
-def test_the_environment_is_made_with_uv_or_with_pip():
-    python, package = "/e/bin/python", "label-studio==1.23.2"
-    assert install_commands(Path("/e"), "/bin/uv") == [
-        ["/bin/uv", "venv", "--python", sys.executable, "/e"],
-        ["/bin/uv", "pip", "install", "--compile-bytecode", "--python", python, package],
-    ]
-    assert install_commands(Path("/e"), None) == [
-        [sys.executable, "-m", "venv", "/e"],
-        [python, "-m", "pip", "install", "--disable-pip-version-check", package],
-    ]
-
-
-def test_a_failed_installation_is_an_error_and_the_next_call_tries_again(tmp_path, monkeypatch):
-    uv = script(
-        tmp_path / "bin" / "uv", "echo Resolved 3 packages", "echo no network >&2", "exit 2"
-    )
-    monkeypatch.setenv("PATH", f"{uv.parent}:{os.environ['PATH']}")
-    lines: list[str] = []
-    with pytest.raises(MissingDependencyError, match="no network") as caught:
-        make_environment(own_environment(), lines.append)
-    assert f"{own_environment()}.log" in caught.value.next_step
-    assert lines[1:] == ["  Resolved 3 packages"]
+def test_labelkits_own_is_used_once_it_is_complete():
+    program = script(OWN.program("label-studio"))
     assert find_executable(None) is None
-    folder = own_environment()
-    script(uv, f"mkdir -p {folder}/bin", f"touch {folder}/bin/label-studio")
-    assert make_environment(folder, lines.append) == folder / "bin" / "label-studio"
-    assert is_complete(folder)
-    assert find_executable(None) == folder / "bin" / "label-studio"
+    (OWN.folder / "labelkit-complete").write_text(VERSION)
+    assert find_executable(None) == find_or_install(None, print) == program

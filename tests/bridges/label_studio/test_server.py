@@ -16,7 +16,7 @@ import pytest
 from builders import make_project
 from label_studio import point_home_at, script
 
-from labelkit.bridges.label_studio.environment import held
+from labelkit.bridges.environment import held
 from labelkit.bridges.label_studio.server import (
     LogIn,
     check_not_running,

@@ -43,6 +43,8 @@ from labelkit.workflows.sync.push_files import FilePushReport
 from labelkit.workflows.sync.push_server import ServerPushReport
 from labelkit.workflows.upkeep.images import ImagesReport
 from labelkit.workflows.upkeep.images import images as run_images
+from labelkit.workflows.upkeep.labels import LabelsReport
+from labelkit.workflows.upkeep.labels import add_labels as run_add_labels
 from labelkit.workflows.upkeep.skeleton import SkeletonReport
 from labelkit.workflows.upkeep.skeleton import edit_skeleton as run_edit_skeleton
 
@@ -285,6 +287,37 @@ class Project:
         with self._opened(alone=True) as (folder, store):
             given = [Path(path) for path in paths]
             return run_images(folder, store, self._progress, action, given, dry_run=dry_run)
+
+    def add_labels(
+        self,
+        *files: AnyPath,
+        label_pixels: Literal["file", "picture"] | None = None,
+        skip_missing: bool = False,
+        skip_unreadable: bool = False,
+    ) -> LabelsReport:
+        """Add labels that exist elsewhere, as `bootstrap` does, and train nothing.
+
+        Labels that came before stay. Where a file contradicts a later answer, the answer counts.
+
+        Args:
+            files: label files, and folders of them; they are one import.
+            label_pixels: whose pixels labels count where a file gives another size than the
+                picture has; None concludes it.
+            skip_missing: leave out labels whose images are missing.
+            skip_unreadable: leave out unreadable images.
+
+        Raises:
+            LabelkitError: if anything given cannot be used; the class names which.
+        """
+        with self._opened(alone=True) as (folder, store):
+            return run_add_labels(
+                folder,
+                store,
+                self._progress,
+                [Path(file) for file in files],
+                skip={"unreadable": skip_unreadable, "missing": skip_missing},
+                label_pixels=label_pixels,
+            )
 
     def edit_skeleton(
         self,

@@ -20,7 +20,7 @@ from labelkit.cli.measure import benchmark, evaluate, refuse_score_options, scor
 from labelkit.cli.report import fail
 from labelkit.cli.review_and_label import label, queue, review
 from labelkit.cli.servers import serve, studio
-from labelkit.cli.upkeep import images, skeleton, weights
+from labelkit.cli.upkeep import images, labels, skeleton, weights
 from labelkit.errors import LabelkitError, UsageError
 
 #: Exit code of a command that was ended with Ctrl-C, as in shells.
@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Review and label": (label, review, queue),
     "Servers": (studio, serve),
     "Measure": (evaluate, score, benchmark),
-    "Upkeep": (images, skeleton, weights),
+    "Upkeep": (images, labels, skeleton, weights),
     "Help": (demo, doctor),
 }
 

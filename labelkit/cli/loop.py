@@ -15,6 +15,7 @@ from labelkit.cli.options import (
     InputSizeOption,
     JsonOption,
     LabeledOption,
+    LabelPixelsOption,
     MinutesOption,
     MirrorOption,
     OutputOption,
@@ -26,6 +27,8 @@ from labelkit.cli.options import (
     ProjectOption,
     RotationOption,
     SeedOption,
+    SkipMissingOption,
+    SkipUnreadableOption,
     WeightsOption,
 )
 from labelkit.cli.report import finish, open_both
@@ -63,22 +66,8 @@ SkeletonOption = Annotated[
         autocompletion=lambda: ["coco17", "crowdpose14", "mpii16", "lsp14"],
     ),
 ]
-SkipUnreadableOption = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Leave out unreadable images.")
-]
 SkipDuplicatesOption = Annotated[
     bool, typer.Option("--skip-duplicates", hidden=True, help="Former option: copies never stop.")
-]
-LabelPixelsOption = Annotated[
-    Literal["file", "picture"] | None,
-    typer.Option(
-        "--label-pixels",
-        help="Where the labels give another image size than the picture has: whose pixels they "
-        "count.",
-    ),
-]
-SkipMissingOption = Annotated[
-    bool, typer.Option("--skip-missing", help="Leave out labels whose image is missing.")
 ]
 BootstrapProjectOption = Annotated[
     Path | None,

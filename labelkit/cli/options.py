@@ -33,6 +33,23 @@ PairsOption = Annotated[
     ),
 ]
 
+# Existing labels.
+
+LabelPixelsOption = Annotated[
+    Literal["file", "picture"] | None,
+    typer.Option(
+        "--label-pixels",
+        help="Where the labels give another image size than the picture has: whose pixels they "
+        "count.",
+    ),
+]
+SkipMissingOption = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out labels whose image is missing.")
+]
+SkipUnreadableOption = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out unreadable images.")
+]
+
 # Servers and the FiftyOne App.
 
 HostOption = Annotated[

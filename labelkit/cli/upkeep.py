@@ -1,4 +1,4 @@
-"""Upkeep: when the images or the skeleton of a project change, and weights to train from."""
+"""Upkeep: images, labels and the skeleton of a project change; weights to train from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from labelkit.cli.options import DryRunOption, JsonOption, PairsOption, ProjectOption
+from labelkit.cli.options import (
+    DryRunOption,
+    JsonOption,
+    LabelPixelsOption,
+    PairsOption,
+    ProjectOption,
+    SkipMissingOption,
+    SkipUnreadableOption,
+)
 from labelkit.cli.report import finish, open_both
 from labelkit.progress import Console
 
@@ -18,6 +26,12 @@ ImagesAction = Annotated[
 ImagePaths = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[PATH]...", help="Images; for relocate, the new images folder."),
+]
+
+LabelsAction = Annotated[Literal["add"], typer.Argument(help="What to do.", show_default=False)]
+LabelFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE...", help="Label files, or folders of them."),
 ]
 
 SkeletonAction = Annotated[
@@ -83,6 +97,42 @@ def images(
     found, store = open_both(project)
     with lock_project(found), store:
         report = run(found, store, Console(), action, paths or [], dry_run=dry_run)
+    finish(report, as_json)
+
+
+def labels(
+    action: LabelsAction,
+    files: LabelFiles,
+    label_pixels: LabelPixelsOption = None,
+    skip_missing: SkipMissingOption = False,
+    skip_unreadable: SkipUnreadableOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add labels that exist elsewhere, at any time.
+
+    Takes what labelkit bootstrap --labels takes, and trains nothing. Several files are one import.
+    Labels that came before stay in the journal; where a file contradicts a later answer, the answer
+    counts, and labelkit status shows both.
+
+    \b
+    Example:
+      labelkit labels add corrected.json
+      labelkit labels add labeled-data data.yaml
+    """
+    from labelkit.project.project import lock_project
+    from labelkit.workflows.upkeep.labels import add_labels
+
+    found, store = open_both(project)
+    with lock_project(found), store:
+        report = add_labels(
+            found,
+            store,
+            Console(),
+            files,
+            skip={"unreadable": skip_unreadable, "missing": skip_missing},
+            label_pixels=label_pixels,
+        )
     finish(report, as_json)
 
 

@@ -76,6 +76,22 @@ class Registered:
     notes: tuple[str, ...]
     new_images: int = 0
 
+    def lines(self, project: Path) -> list[str]:
+        """For people.
+
+        Args:
+            project: its folder.
+        """
+        new = f" ({self.new_images} new)" if 0 < self.new_images < self.images else ""
+        lines = [
+            f"Project {project}: {counted(self.images, 'image')}{new}, "
+            f"{counted(self.instances, 'instance')}, {counted(self.new_labels, 'new label')} "
+            f"({self.known_labels} known before)."
+        ]
+        if self.skipped:
+            lines.append(f"Skipped {len(self.skipped)}, as you asked: {named(self.skipped)}.")
+        return [*lines, *self.notes]
+
 
 def register(
     project: Project,
@@ -153,7 +169,7 @@ def register(
         bare = [image for image in bare if image.id not in empty]
         notes.append(
             f"{counted(len(empty), 'image')} without an object, as label files list them. If there "
-            "is one, add to the command: --boxes whole-image, detect or FILE"
+            "is one, add to labelkit bootstrap: --boxes whole-image, detect or FILE"
         )
     if bare:
         try:

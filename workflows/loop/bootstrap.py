@@ -82,16 +82,7 @@ class BootstrapReport(Report):
 
     def text(self) -> str:
         """For people."""
-        done = self.registered
-        new = f" ({done.new_images} new)" if 0 < done.new_images < done.images else ""
-        lines = [
-            f"Project {self.project}: {counted(done.images, 'image')}{new}, "
-            f"{counted(done.instances, 'instance')}, {counted(done.new_labels, 'new label')} "
-            f"({done.known_labels} known before)."
-        ]
-        if done.skipped:
-            lines.append(f"Skipped {len(done.skipped)}, as you asked: {named(done.skipped)}.")
-        lines += done.notes
+        lines = self.registered.lines(self.project)
         if self.round:
             lines.append(self.round.text())
         if not (self.files and self.start):

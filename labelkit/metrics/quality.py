@@ -16,8 +16,8 @@ from labelkit.domain.skeleton import Skeleton
 ALWAYS_ABOVE, NEVER_BELOW, SAME_ABOVE = 0.97, 0.03, 0.95
 
 #: How far, from chance (0) to perfect (1), a network must predict presence before its locations,
-#: learned from presence alone, mean anything (benchmarks/README.md, "When to trust a
-#: location-free round").
+#: learned from presence alone, mean anything (benchmarks/README.md, "From random
+#: weights").
 LEARNED = 0.25
 
 

@@ -31,7 +31,7 @@ TELLING = 10
 TEACHING_BITS = 0.2
 
 #: With this many corrected instances a round gives pre-annotations worth correcting: 1 % of LSPET
-#: (benchmarks/README.md, Table 4).
+#: (benchmarks/README.md, "From random weights").
 FEW = 50
 
 

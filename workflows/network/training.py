@@ -124,6 +124,7 @@ def make_recipe(
     least_steps: int | None = 0,
     minutes: float = 0.0,
     pretrained: bool = False,
+    processes: int = 1,
 ) -> Recipe:
     """The recipe of a preset.
 
@@ -139,6 +140,7 @@ def make_recipe(
             until 2026-11-29 began, which saved its state after every pass.
         minutes: see `Recipe`.
         pretrained: whether the backbone starts from weights.
+        processes: that share each step, see `processes_of`: a pass takes fewer steps.
     """
     training = dict(preset["training"])
     del training["epochs"], training["least_steps"]
@@ -147,7 +149,7 @@ def make_recipe(
         training["lr"] *= scale
         training["transformer_lr"] *= scale
     training["backbone_lr"] *= training["lr"] * (located or not frozen)
-    per_epoch = max(1, math.ceil(crops / training["batch_size"]))
+    per_epoch = max(1, math.ceil(crops / (training["batch_size"] * processes)))
     passes = 1  # between two saved states
     if least_steps is not None:
         least = math.ceil(least_steps / per_epoch)
@@ -167,6 +169,19 @@ def make_recipe(
         **training,
         **preset["loss"],
     )
+
+
+def processes_of(devices: int | None) -> int:
+    """Number of processes of a training, over all nodes.
+
+    Args:
+        devices: see `train`.
+    """
+    return (devices or torch.cuda.device_count() or 1) * _nodes()
+
+
+def _nodes() -> int:
+    return int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", "1")))
 
 
 class PoseTraining(pl.LightningModule):
@@ -470,7 +485,7 @@ def train(
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices or ("auto" if gpu else 1),
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", os.environ.get("SLURM_NNODES", "1"))),
+        num_nodes=_nodes(),
         precision=LIGHTNING[recipe.precision],
         max_epochs=recipe.epochs,
         callbacks=callbacks,

@@ -214,7 +214,7 @@ def train_network(
     from labelkit.models.checkpoint import network_header, save_checkpoint
     from labelkit.models.parts.pixels import pixels_of
     from labelkit.workflows.network.precision import fastest_precision
-    from labelkit.workflows.network.training import make_recipe, train
+    from labelkit.workflows.network.training import make_recipe, processes_of, train
 
     skeleton = learned(project.skeleton, examples)
     examples = restricted(examples, project.skeleton, skeleton)
@@ -250,6 +250,7 @@ def train_network(
             settings.get("least_steps"),
             settings.get("minutes", 0.0),
             bool(start),
+            processes_of(devices),
         ),
         state,
         progress,

@@ -228,6 +228,14 @@ def test_every_row_of_a_table_takes_the_same_steps_whatever_is_labelled():
     assert (plan.steps, plan.steps_per_epoch, plan.epochs) == (14, 7, 2)
 
 
+def test_processes_share_an_epoch():
+    def steps(processes: int, **floor: int) -> int:
+        return make_recipe(PRESETS["tiny"], 1000, 3, 0, True, processes=processes, **floor).steps
+
+    assert [steps(processes) for processes in (1, 2, 4)] == [189, 96, 48]  # 63, 32, 16 an epoch
+    assert steps(4, least_steps=1500) >= 1500
+
+
 def test_a_small_project_takes_the_least_number_of_steps_and_epochs_follow():
     def plan(crops, epochs=34):
         return make_recipe(PRESETS["tiny"], crops, epochs, 0, True, least_steps=1500)

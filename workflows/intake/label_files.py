@@ -20,7 +20,7 @@ from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.documents import load_head, load_json, load_text, parse_json
 from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
 from labelkit.formats.cvat import START, read_cvat
-from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
+from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv, skeleton_from_config
 from labelkit.formats.label_studio.foreign import read_foreign
 from labelkit.formats.recognise import (
     HEAD,

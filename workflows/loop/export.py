@@ -20,8 +20,9 @@ from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.files.atomic import atomic_path, write_text
 from labelkit.files.documents import load_text
-from labelkit.formats import cvat, deeplabcut_project, yolo
+from labelkit.formats import cvat, yolo
 from labelkit.formats.coco import write_coco
+from labelkit.formats.deeplabcut import project as deeplabcut_project
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output

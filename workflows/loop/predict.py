@@ -20,7 +20,7 @@ from labelkit.domain.text import counted, named
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_text
 from labelkit.formats.coco import write_coco
-from labelkit.formats.deeplabcut_project import write_predictions
+from labelkit.formats.deeplabcut.project import write_predictions
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose

@@ -11,7 +11,7 @@ from trained import FIGURES
 from labelkit.domain.instance import Box
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
-from labelkit.formats.deeplabcut import read_deeplabcut_csv
+from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv
 from labelkit.progress import Silent
 from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore

@@ -9,7 +9,7 @@ from labelkit.domain.pose import human_pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
 from labelkit.files.documents import load_text
-from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
+from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv, skeleton_from_config
 
 DATA = Path(os.environ.get("LABELKIT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MOUSE = DATA / "openfield-mouse"

@@ -10,8 +10,8 @@ from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import human_pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import FormatError
-from labelkit.formats.deeplabcut import read_deeplabcut_csv, skeleton_from_config
-from labelkit.formats.deeplabcut_project import write_deeplabcut
+from labelkit.formats.deeplabcut.project import write_deeplabcut
+from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv, skeleton_from_config
 
 MOUSE = make_skeleton("mouse", ["snout", "tail"], links=[(0, 1)])
 

@@ -70,19 +70,19 @@ def figure(rng: Generator, size: int = 160) -> Figure:
         rng: source of all randomness.
         size: width and height of the picture in pixels.
     """
-    joints, unit, seen_from_front = _place(_bend(rng), rng, size)
+    joints, unit, seen_from_front = _place(bend(rng), rng, size)
     hidden = rng.random(len(joints)) < HIDDEN_SHARE
     cut = {name for name in _ENDS if hidden[AT[name]] and rng.random() < 0.5}
-    light = _light(rng)
+    light = light_from(rng)
     layer = draw_figure(rng, joints, unit, seen_from_front, cut, size, light)
-    picture = _background(rng, size, unit, light)
+    picture = background(rng, size, unit, light)
     cast_shadow(picture, layer, light, 0.15 * unit)
     on_top(picture, layer)
     covered = _cover(rng, picture, joints, unit, hidden, cut, light)
     inside = ((joints >= 1) & (joints <= size - 1)).all(axis=1)
     present = inside & ~hidden & ~covered & ~_under_a_cap(joints, unit)
     return Figure(
-        _develop(rng, picture),
+        develop(rng, picture),
         human_pose(joints, np.where(present, VISIBLE, ABSENT)),
         _box(rng, joints, unit, size),
         float(layer[..., 3].sum(dtype=np.float64)),
@@ -152,7 +152,7 @@ def _annotation(index: int, drawn: Figure) -> dict[str, object]:
     }
 
 
-def _bend(rng: Generator) -> NDArray[np.float64]:
+def bend(rng: Generator) -> NDArray[np.float64]:
     """(14, 2) joints of a figure seen from the front, head up, hips at (0, 0), torso about 1.
 
     Bones are foreshortened at random. Poses whose joints lie on each other are drawn again.
@@ -224,14 +224,14 @@ def _under_a_cap(joints: NDArray[np.float64], unit: float) -> NDArray[np.bool_]:
     return np.asarray(np.triu(apart < 0.9 * CAP * unit, k=1).any(axis=1))
 
 
-def _light(rng: Generator) -> Light:
+def light_from(rng: Generator) -> Light:
     """The light comes from any side, rather high."""
     azimuth, height = rng.uniform(0, 2 * math.pi), rng.uniform(0.6, 1.1)
     flat = math.cos(height)
     return flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(height)
 
 
-def _background(rng: Generator, size: int, unit: float, light: Light) -> Layer:
+def background(rng: Generator, size: int, unit: float, light: Light) -> Layer:
     """A ground with sticks and other things on it."""
     picture = np.ones((size, size, 4), np.float32)
     picture[..., :3] = ground(rng, size)
@@ -269,7 +269,7 @@ def _cover(
     return covered
 
 
-def _develop(rng: Generator, picture: Layer) -> Pictures.Image:
+def develop(rng: Generator, picture: Layer) -> Pictures.Image:
     """Effects of light and camera: colour cast, exposure, a darker side and grain."""
     gain = np.exp(rng.normal(0, LIGHT, 3)) * rng.uniform(0.8, 1.15)
     slope = np.linspace(1, rng.uniform(0.75, 1.0), len(picture), dtype=np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.metrics.official.oks_curves import AT_50, AT_75, LARGEST_AREA, OksCurves, oks_curves
-from labelkit.metrics.official.people import Ints, People, Results
+from labelkit.metrics.official.people import Floats, Ints, People, Results
 
 #: Area of a person relative to its box, in place of a segment.
 AREA_OF_BOX = 0.53
@@ -96,6 +96,29 @@ def crowd_bin_scores(
         images = np.flatnonzero(inside)
         bins.append(CrowdBin(low, high, len(images), _curves(people, results, images).ap()))
     return bins
+
+
+def crowd_index(keypoints: Floats, box_xywh: Floats) -> float:
+    """How much the people of an image overlap: 0 not at all ... 1 as many keypoints are others'.
+
+    Eq. 1 of the paper: the mean over people of the number of others' keypoints in a box over the
+    number of the person's own; above 1 it counts as 1.
+
+    Args:
+        keypoints: (N, K, 3) x and y in pixels, v above 0 where labelled.
+        box_xywh: (N, 4) in pixels.
+
+    Returns:
+        0 for an image without labelled people.
+    """
+    labelled = keypoints[..., 2] > 0
+    own = labelled.sum(axis=1)
+    low, high = box_xywh[:, None, None, :2], box_xywh[:, None, None, 2:]
+    xy = keypoints[None, ..., :2]
+    inside = ((xy >= low) & (xy <= low + high)).all(axis=3) & labelled[None]  # (box, person, K)
+    others = inside.sum(axis=(1, 2)) - np.diagonal(inside.sum(axis=2))
+    shares = others[own > 0] / own[own > 0]
+    return min(1.0, float(shares.mean())) if len(shares) else 0.0
 
 
 def _curves(people: People, results: Results, images: Ints | None = None) -> OksCurves:

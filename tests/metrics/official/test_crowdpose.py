@@ -14,6 +14,7 @@ from labelkit.metrics.official.crowdpose import (
     OFFICIAL_EDGES,
     CrowdBin,
     crowd_bin_scores,
+    crowd_index,
     crowdpose_scores,
 )
 
@@ -117,3 +118,12 @@ def test_all_numbers_are_those_of_plain_loops(seed: int):
         expected = ap_and_ar(document, results, SIGMAS, area_of, inside)
         np.testing.assert_allclose(one.ap, expected[0], rtol=0, atol=1e-6)
         assert one.images == len(inside)
+
+
+def test_the_crowd_index_counts_the_keypoints_of_others_in_each_box():
+    # Two people with two keypoints each; one keypoint of the second lies in the first one's box.
+    keypoints = np.array([[[1, 1, 2], [3, 3, 2]], [[4, 4, 1], [9, 9, 2]]], float)
+    boxes = np.array([[0, 0, 5, 5], [4, 4, 6, 6]], float)
+    assert crowd_index(keypoints, boxes) == (1 / 2 + 0 / 2) / 2
+    assert crowd_index(keypoints[:1], boxes[:1]) == 0
+    assert crowd_index(np.zeros((0, 2, 3)), np.zeros((0, 4))) == 0

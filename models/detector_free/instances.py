@@ -1,0 +1,84 @@
+"""The objects of one image, labelled or found, and what follows from their keypoints alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: Presence of a keypoint that is neither known to be there nor to be absent.
+UNKNOWN = -1
+#: Margin of a box around keypoints, as a share of their extent on each side.
+MARGIN = 0.1
+#: A keypoint with less than this share of the object's best confidence does not widen its box.
+OUTLYING = 0.2
+#: Two objects of one image with a higher OKS are the same (Xiao et al., ECCV 2018: .9).
+OKS_ABOVE = 0.9
+
+
+class Instances(NamedTuple):
+    """N objects of one canvas.
+
+    Attributes:
+        xy: (N, K, 2) in canvas pixels, x then y; anything where a keypoint is absent.
+        presence: (N, K) 1 present, 0 absent, -1 unknown.
+        confidence: (N, K) 0 ... 1, 1 in labels.
+        score: (N,) 0 ... 1, of whole objects; 1 in labels.
+    """
+
+    xy: Tensor
+    presence: Tensor
+    confidence: Tensor
+    score: Tensor
+
+    def take(self, chosen: Tensor) -> Instances:
+        """The objects that an index or a mask selects."""
+        return Instances(*(value[chosen] for value in self))
+
+    @property
+    def boxes(self) -> Tensor:
+        """(N, 4) left, top, right, bottom around the present keypoints, with a margin.
+
+        Keypoints far less confident than the object's best one do not count.
+        """
+        best = (self.confidence * (self.presence > 0)).amax(dim=1, keepdim=True)
+        counted = ((self.presence > 0) & (self.confidence >= OUTLYING * best))[..., None]
+        low = torch.where(counted, self.xy, torch.inf).amin(dim=1)
+        high = torch.where(counted, self.xy, -torch.inf).amax(dim=1)
+        none = ~counted.any(dim=1)
+        low, high = low.masked_fill(none, 0.0), high.masked_fill(none, 0.0)
+        margin = MARGIN * (high - low)
+        return torch.cat([low - margin, high + margin], dim=1)
+
+
+def labelled(xy: Tensor, presence: Tensor) -> Instances:
+    """Objects that a person labelled; see `Instances`."""
+    xy = torch.where((presence > 0)[..., None], xy.float(), 0.0)  # absent ones may hold NaN
+    return Instances(xy, presence, (presence > 0).float(), torch.ones(len(xy), device=xy.device))
+
+
+def without_duplicates(found: Instances, sigmas: Sequence[float], least_side: float) -> Instances:
+    """OKS-NMS: the best object stays, those with an OKS above .9 to it go, and so on.
+
+    Args:
+        found: every keypoint has a location.
+        sigmas: K numbers, the OKS falloff of each keypoint.
+        least_side: in pixels, of a box; objects of one keypoint have none of their own.
+
+    Returns:
+        The objects that stay, best first.
+    """
+    found = found.take(found.score.argsort(descending=True, stable=True))
+    sides = (found.boxes[:, 2:] - found.boxes[:, :2]).clamp(min=least_side)
+    area = sides.prod(dim=1)  # (N,)
+    spread = (2 * found.xy.new_tensor(sigmas)) ** 2  # (K,)
+    left = torch.ones(len(found.score), dtype=torch.bool, device=found.score.device)
+    for best in range(len(left)):
+        if left[best]:
+            apart = (found.xy - found.xy[best]).square().sum(dim=2)  # (N, K)
+            scale = spread * (area + area[best])[:, None]  # twice the mean area
+            oks = (-apart / scale).exp().mean(dim=1)
+            left[best + 1 :] &= oks[best + 1 :] <= OKS_ABOVE
+    return found.take(left)

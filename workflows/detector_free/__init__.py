@@ -1,0 +1,1 @@
+"""Training and scoring of networks that find objects without boxes, from few labelled images."""

@@ -353,17 +353,23 @@ class Project:
                 dry_run=dry_run,
             )
 
-    def queue(self, *, from_review: bool = False) -> QueueReport:
+    def queue(
+        self, *, from_review: bool = False, strategy: str | None = None, why: str | None = None
+    ) -> QueueReport:
         """Report what is corrected next.
 
         Args:
             from_review: first take over what was tagged and selected in FiftyOne.
+            strategy: draw the queue again, and all later ones: "mixed", "uncertain", "diverse",
+                "random" or "manual".
+            why: id of an object to explain.
 
         Raises:
             MissingDependencyError: if FiftyOne or its database is not there.
+            UsageError: if there is no such strategy or object.
         """
         with self._opened(alone=True) as (folder, store):
-            return run_queue(folder, store, from_review=from_review)
+            return run_queue(folder, store, from_review=from_review, strategy=strategy, why=why)
 
     def review(
         self,

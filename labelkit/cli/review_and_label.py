@@ -49,6 +49,13 @@ FromReviewOption = Annotated[
     bool,
     typer.Option("--from-review", help="Apply the tags and the selection made in FiftyOne."),
 ]
+StrategyOption = Annotated[
+    Literal["mixed", "uncertain", "diverse", "random", "manual"] | None,
+    typer.Option("--strategy", help="Draw the queue this way, now and after each round."),
+]
+WhyOption = Annotated[
+    str | None, typer.Option("--why", metavar="ID", help="Explain where this object stands.")
+]
 ModeOption = Annotated[
     Literal["ticks", "keypoints"] | None,
     typer.Option("--mode", help="Question to ask. Default: what the project needs next."),
@@ -181,21 +188,26 @@ def review(
 
 def queue(
     from_review: FromReviewOption = False,
+    strategy: StrategyOption = None,
+    why: WhyOption = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what to correct next, or take choices from the review.
+    """Show what to correct next, or choose how it is drawn.
 
-    With --from-review, instances chosen in FiftyOne come first and excluded ones are left out.
+    With --from-review, instances chosen in FiftyOne come first and excluded ones are left out. A
+    strategy holds until another is chosen. About a fifth of the draws is random under any but
+    manual, and each draw's probability is kept.
 
     \b
     Example:
       labelkit queue --from-review
+      labelkit queue --strategy uncertain
     """
     from labelkit.project.project import lock_project
     from labelkit.workflows.review_and_label.queue import queue as run
 
     found, store = open_both(project)
     with lock_project(found), store:
-        report = run(found, store, from_review=from_review)
+        report = run(found, store, from_review=from_review, strategy=strategy, why=why)
     finish(report, as_json)

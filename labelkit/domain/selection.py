@@ -13,6 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labelkit.domain.instance import Instance
 from labelkit.errors import UsageError
 
@@ -23,7 +26,12 @@ def _draw(purpose: str, item_id: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
-def _drawn(purpose: str, item_id: str, seed: int, share: float) -> bool:
+def draws(purpose: str, ids: Iterable[str], seed: int) -> NDArray[np.float64]:
+    """(N,) random numbers, 0 ... 1, independent for every purpose, id and seed."""
+    return np.array([_draw(purpose, item, seed) for item in ids], dtype=np.float64) / 2**64
+
+
+def coin(purpose: str, item_id: str, seed: int, share: float) -> bool:
     """True for about `share` of all ids; a larger share contains a smaller one."""
     return _draw(purpose, item_id, seed) < share * 2**64
 
@@ -51,7 +59,7 @@ class DevDraw:
 
     def holds(self, image_id: str, seed: int) -> bool:
         """Whether an image is in the dev set."""
-        drawn = _drawn("dev", image_id, seed, self.share)
+        drawn = coin("dev", image_id, seed, self.share)
         return image_id in self.added or (drawn and image_id not in self.left_out)
 
 
@@ -106,12 +114,12 @@ def grow_dev_set(
             inside |= images - set(trained_on) | images & before.added
     count = sum(objects[image] for image in inside)
     for unit in sorted(units, key=lambda unit: _draw("dev", unit, seed)):
-        is_drawn = _drawn("dev", unit, seed, share) and not exactly
+        is_drawn = coin("dev", unit, seed, share) and not exactly
         images = units[unit]
         if images.isdisjoint(inside | set(trained_on)) and (count < size or is_drawn):
             inside |= images
             count += sum(objects[image] for image in images)
-    drawn = {image for image in objects if _drawn("dev", image, seed, share)}
+    drawn = {image for image in objects if coin("dev", image, seed, share)}
     frames = objects.keys() & videos.keys()
     added = before.added.difference(objects) | (inside - drawn) | (inside & frames)
     left_out = before.left_out.union(trained_on).difference(objects)
@@ -126,7 +134,7 @@ def control_arm(ids: Iterable[str], seed: int, share: float) -> frozenset[str]:
         seed: of the project.
         share: 0 ... 1.
     """
-    return frozenset(item for item in ids if _drawn("control", item, seed, share))
+    return frozenset(item for item in ids if coin("control", item, seed, share))
 
 
 def parse_percent(text: str) -> float:
@@ -203,8 +211,9 @@ class QueueItem:
 
     Attributes:
         instance_id: of the instance.
-        reason: "dev" (model selection), "unsure" (low confidence), "chosen" (by a person) or "new"
-            (it came after the newest round).
+        reason: "dev" (model selection), "unsure" (drawn by the strategy), "random" (drawn from all
+            alike), "chosen" (by a person), "new" (it came after the newest round) or "incomplete"
+            (it has keypoints, but lacks some that the skeleton got later).
         control: True if it is served without pre-annotation.
     """
 
@@ -213,37 +222,20 @@ class QueueItem:
     control: bool
 
 
-def queue(
-    ids: Iterable[str],
-    *,
-    done: Collection[str],
-    dev: Collection[str],
-    scores: Mapping[str, float],
-    seed: int,
-    control_share: float,
-    limit: int | None = None,
+def unasked(
+    ids: Iterable[str], *, done: Collection[str], dev: Collection[str], seed: int
 ) -> tuple[QueueItem, ...]:
-    """What to correct next: the dev set first, then the instances of lowest confidence.
-
-    Instances without a score come last; ties and the dev set are in random order. The control
-    arm is drawn for each id on its own, so it has the same mix of easy and hard as the rest.
+    """What can be labelled before a project needs it: the dev set first, the rest at random.
 
     Args:
         ids: instances of the project.
         done: instances that already have human keypoints.
         dev: instances of the dev set.
-        scores: confidence of each instance by id, higher is more certain.
         seed: of the project.
-        control_share: share served without pre-annotation, 0 ... 1.
-        limit: at most this many items; None for all.
     """
     finished, first = set(done), set(dev)
     waiting = [item for item in stable_order(ids, seed) if item not in finished]
-    chosen = [item for item in waiting if item in first]
-    others = [item for item in waiting if item not in first]
-    chosen += sorted(others, key=lambda item: scores.get(item, math.inf))
-    chosen = chosen[:limit]
-    control = control_arm(chosen, seed, control_share)
-    return tuple(
-        QueueItem(item, "dev" if item in first else "unsure", item in control) for item in chosen
+    return (
+        *(QueueItem(item, "dev", False) for item in waiting if item in first),
+        *(QueueItem(item, "random", False) for item in waiting if item not in first),
     )

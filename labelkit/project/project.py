@@ -43,6 +43,7 @@ REMEMBERED: Mapping[str, type] = {
     "precision": str,
     "per_instance": bool,
     "follow": bool,
+    "queue": str,
 }
 
 #: The label store in the project folder.

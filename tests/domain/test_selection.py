@@ -10,13 +10,14 @@ from labelkit.domain.selection import (
     QueueItem,
     control_arm,
     dev_set,
+    draws,
     format_percent,
     grow_dev_set,
     labelled_count,
     labelled_set,
     parse_percent,
-    queue,
     stable_order,
+    unasked,
 )
 from labelkit.errors import UsageError
 
@@ -205,27 +206,19 @@ def test_a_locked_instance_that_lost_its_label_is_left_out():
     assert labelled_set({"a", "b"}, 2, 100, ["gone", "b"], 0) == ("b", "a")
 
 
-def test_the_queue_serves_the_dev_set_and_then_the_lowest_confidence():
-    items = queue(
-        ["a", "b", "c", "d", "e", "f"],
-        done={"c"},
-        dev={"a", "c"},
-        scores={"a": 0.9, "b": 0.7, "c": 0.0, "d": 0.2, "e": 0.5},
-        seed=0,
-        control_share=0.0,
-    )
+def test_what_nothing_asks_for_yet_is_the_dev_set_and_then_the_rest_in_random_order():
+    items = unasked(["a", "b", "c", "d"], done={"c"}, dev={"a", "c"}, seed=0)
+    others = [item for item in stable_order("abcd", 0) if item in "bd"]
     assert items == (
         QueueItem("a", "dev", False),
-        QueueItem("d", "unsure", False),
-        QueueItem("e", "unsure", False),
-        QueueItem("b", "unsure", False),
-        QueueItem("f", "unsure", False),  # without a score: last
+        *(QueueItem(item, "random", False) for item in others),
     )
+    assert unasked([], done=(), dev=(), seed=0) == ()
 
 
-def test_the_queue_keeps_its_control_arm_when_it_is_cut_short():
-    settings = {"done": (), "dev": IDS[:5], "scores": {}, "seed": 0, "control_share": 0.2}
-    everything = queue(IDS, **settings)
-    assert queue(reversed(IDS), **settings, limit=30) == everything[:30]
-    assert {item.instance_id for item in everything if item.control} == control_arm(IDS, 0, 0.2)
-    assert queue([], **settings) == ()
+def test_random_numbers_lie_between_0_and_1_and_change_with_the_purpose():
+    numbers = draws("one", IDS, 0)
+    assert numbers.shape == (len(IDS),)
+    assert 0 <= numbers.min() < numbers.max() < 1
+    assert (numbers != draws("another", IDS, 0)).all()
+    assert (numbers == draws("one", IDS, 0)).all()

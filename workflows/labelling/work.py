@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.prediction import Prediction
-from labelkit.domain.selection import QueueItem, queue
+from labelkit.domain.selection import QueueItem, unasked
 from labelkit.errors import UsageError
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
@@ -218,13 +218,11 @@ class Work:
             ]
         if (items := waiting(self.project, snapshot)) or self.round:
             return items
-        return queue(  # asked for before the project needs them
+        return unasked(
             snapshot.instances,
             done=snapshot.poses.keys() | snapshot.skipped,
             dev=snapshot.dev,
-            scores={},
             seed=self.project.seed,
-            control_share=0.0,
         )
 
 

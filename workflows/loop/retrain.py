@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from labelkit.domain.selection import QueueItem, format_percent, labelled_count, labelled_set
+from labelkit.domain.selection import format_percent, labelled_count, labelled_set
 from labelkit.domain.text import counted
 from labelkit.errors import WaitingForLabels
 from labelkit.metrics.quality import hardly_learned
 from labelkit.metrics.table import describe
 from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
-from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
     COMPLETE,
@@ -37,7 +36,6 @@ from labelkit.workflows.rounds.networks import examples_of, learned, training_ta
 from labelkit.workflows.rounds.queue_file import fill_queue
 from labelkit.workflows.rounds.run_round import (
     check_plan,
-    latest_predictions,
     predict_later,
     run_round,
 )
@@ -156,7 +154,7 @@ def retrain(
         percent = snapshot.trainable_percent
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     if missing > 0 and not now:
-        items = queue_up_to(project, snapshot, percent)
+        items = fill_queue(project, snapshot, percent)
         # The dev set gives no locations, nor does what was skipped or excluded.
         missing = min(missing, sum(item.instance_id not in snapshot.dev for item in items))
     if missing > 0 and not now:
@@ -176,15 +174,6 @@ def retrain(
         )
     found, is_new = round_at(project, store, snapshot, progress, percent, options)
     return report_round(project, snapshot, found, is_new, progress)
-
-
-def queue_up_to(project: Project, snapshot: LabelSnapshot, percent: float) -> tuple[QueueItem, ...]:
-    """Fill the queue by the predictions of the newest round, if there is one."""
-    if latest_complete(project) is None:
-        return fill_queue(project, snapshot, {}, percent)
-    newest, predictions = latest_predictions(project)
-    new = later_ids(newest.path / "predictions.parquet") & snapshot.instances.keys()
-    return fill_queue(project, snapshot, predictions, percent, new)
 
 
 def round_at(
@@ -335,7 +324,7 @@ def report_round(
             f"{FEW} instances teach it far more."
         )
     percent = float(round(percent))
-    items = queue_up_to(project, snapshot, percent)
+    items = fill_queue(project, snapshot, percent)
     retrain_command = f"labelkit retrain --labeled {format_percent(percent)}"
     if items:
         following = f"Next: labelkit push, correct the queue, labelkit pull, then {retrain_command}"

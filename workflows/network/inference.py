@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,8 +17,10 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
+from labelkit.models.parts.backbone import Backbone
 from labelkit.models.parts.pixels import Pixels
 from labelkit.models.reading import PoseReader, rotate
+from labelkit.project.features import projected
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.response_maps import take_maps
 from labelkit.workflows.network.data import (
@@ -42,6 +45,7 @@ class PredictionWithMaps:
         heatmaps: (K, h, w) in 0 ... 1, off which the keypoints were read; (K, 0, 0) if they were
             read off the response maps.
         cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
+        feature: of the object, see `labelkit.project.features`.
     """
 
     prediction: Prediction
@@ -49,6 +53,7 @@ class PredictionWithMaps:
     response: NDArray[np.float32]
     heatmaps: NDArray[np.float32]
     cams: NDArray[np.float32]
+    feature: NDArray[np.float16]
 
     def take(self, columns: NDArray[np.int64]) -> PredictionWithMaps:
         """The prediction of other keypoints: (K,) their indices in this one, -1 for new ones."""
@@ -58,6 +63,7 @@ class PredictionWithMaps:
             take_maps(self.response, columns),
             take_maps(self.heatmaps, columns),
             take_maps(self.cams, columns),
+            self.feature,
         )
 
 
@@ -103,7 +109,7 @@ def predict(
     # Threads cut the next crops and run the network while the caller writes the last results.
     half = precision == "bf16" and supports_bf16()
     for rows in ahead(_rows(network, device, half, batches, size_hw, flip, expected)):
-        for cell_xy, score, present, response, heatmaps, cams, affine in rows:
+        for cell_xy, score, present, response, heatmaps, cams, affine, feature in rows:
             yield PredictionWithMaps(
                 make_prediction(
                     instances[done].id,
@@ -115,6 +121,7 @@ def predict(
                 response,
                 heatmaps,
                 cams,
+                feature,
             )
             done += 1
 
@@ -129,34 +136,43 @@ def _rows(
     flip: Tensor | None,
     expected: Tensor | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
-    """A row for each crop: keypoints in cells, scores, presence, the three maps, to_cells.
+    """A row for each crop: keypoints in cells, scores, presence, the three maps, to_cells, feature.
 
     `expected` holds the pose prior of all crops, see `prior_in_cells`.
     """
     reader: PoseReader = network.reader  # type: ignore[assignment]
     pixels: Pixels = network.pixels  # type: ignore[assignment]
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
+    backbone = next(part for part in network.modules() if isinstance(part, Backbone))
+    pooled: list[Tensor] = []  # of the batch; the image itself comes first, then its other views
+
+    def keep(_module: nn.Module, _images: object, maps: tuple[Tensor, ...]) -> None:
+        pooled.append(maps[-1].mean(dim=(-2, -1)).float())
+
     done = 0
-    for batch in batches:
-        image = pixels(batch["image"].to(device, non_blocking=True))
-        with autocast:
-            response, heatmaps, cams, presence = maps_of(network, image, flip)
-            if reader.read_from == "heatmaps":
-                for angle in reader.rotations:
-                    rotated = maps_of(network, rotate(image, angle), flip)[1]
-                    heatmaps = heatmaps + rotate(rotated, -angle)
-                maps = heatmaps = heatmaps / (1 + len(reader.rotations))
-            else:
-                maps, heatmaps = response, heatmaps.new_zeros(*heatmaps.shape[:2], 0, 0)
-            prior = None if expected is None else expected[done : done + len(image)].to(device)
-            beliefs = reader(maps, prior)
-        done += len(image)
-        xy, _ = refine(beliefs)
-        score = confidence(maps, xy, height_at(maps, xy))
-        numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
-        pictures = (v.float().cpu().numpy() for v in (response, heatmaps, cams))
-        to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
-        yield list(zip(*numbers, *pictures, to_cells, strict=True))
+    with backbone.register_forward_hook(keep):
+        for batch in batches:
+            image = pixels(batch["image"].to(device, non_blocking=True))
+            pooled.clear()
+            with autocast:
+                response, heatmaps, cams, presence = maps_of(network, image, flip)
+                if reader.read_from == "heatmaps":
+                    for angle in reader.rotations:
+                        rotated = maps_of(network, rotate(image, angle), flip)[1]
+                        heatmaps = heatmaps + rotate(rotated, -angle)
+                    maps = heatmaps = heatmaps / (1 + len(reader.rotations))
+                else:
+                    maps, heatmaps = response, heatmaps.new_zeros(*heatmaps.shape[:2], 0, 0)
+                prior = None if expected is None else expected[done : done + len(image)].to(device)
+                beliefs = reader(maps, prior)
+            done += len(image)
+            xy, _ = refine(beliefs)
+            score = confidence(maps, xy, height_at(maps, xy))
+            numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
+            pictures = (v.float().cpu().numpy() for v in (response, heatmaps, cams))
+            to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
+            features = projected(F.normalize(pooled[0], dim=1).cpu().numpy())
+            yield list(zip(*numbers, *pictures, to_cells, features, strict=True))
 
 
 def maps_of(

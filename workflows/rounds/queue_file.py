@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labelkit.domain.prediction import Prediction
-from labelkit.domain.selection import QueueItem, control_arm, labelled_count, queue, stable_order
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.selection import QueueItem, control_arm, labelled_count, stable_order
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
+from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project
+from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
+from labelkit.workflows.choosing.signals import read_signals
+from labelkit.workflows.choosing.strategies import MIXED, RANDOM, draw
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.start import KEYPOINTS, start_of
 
@@ -19,10 +26,17 @@ from labelkit.workflows.rounds.start import KEYPOINTS, start_of
 CONTROL_SHARE = 0.1
 QUEUE_FILE = "queue.json"
 CHOICES_FILE = "choices.json"
+REFILL = "Delete it, then fill it again: labelkit retrain"
 
-#: Reasons of items; "dev" and "unsure" as `queue` gives them, what the lead chose, what came after
-#: the newest round, and labels without the keypoints that the skeleton got later.
-DEV, UNSURE, CHOSEN, NEW, INCOMPLETE = "dev", "unsure", "chosen", "new", "incomplete"
+#: Reasons of items, see `QueueItem`.
+DEV, UNSURE, AT_RANDOM, CHOSEN, NEW, INCOMPLETE = (
+    "dev",
+    "unsure",
+    "random",
+    "chosen",
+    "new",
+    "incomplete",
+)
 
 #: So many instances that came after the newest round are all queued.
 ALL_NEW = 50
@@ -44,47 +58,85 @@ class Choices:
 def fill_queue(
     project: Project,
     snapshot: LabelSnapshot,
-    predictions: Mapping[str, Prediction],
     percent: float,
-    new: Collection[str] = (),
 ) -> tuple[QueueItem, ...]:
-    """Queue what was chosen, the dev set, then the least confident, up to a labelled percentage.
+    """Queue what was chosen, the dev set, then what is drawn, up to a labelled percentage.
 
-    Labels that leave keypoints unknown are completed first, up to the same percentage.
+    Labels that leave keypoints unknown are completed first, up to the same percentage. What came
+    after the newest round is queued too: all of it, or as many as that percentage of it is where
+    there are more than `ALL_NEW`. What was drawn, and with which probability, is kept: see
+    `DrawRecord`. Before the first round the draw is random.
 
     Args:
-        project: where the queue is kept.
+        project: where the queue is kept, and whose strategy counts.
         snapshot: what is labelled already.
-        predictions: of the newest round, by instance id; may be empty.
         percent: 0 ... 100, labelled percentage once the queue is corrected.
-        new: ids of instances that came after the newest round. All of them are queued too, or the
-            least confident at that percentage where there are more than `ALL_NEW`.
     """
+    choices, seed = read_choices(project), project.seed
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    new = later_ids(complete[-1].path / "predictions.parquet") if complete else set()
+    new &= snapshot.instances.keys()
+    done = snapshot.poses.keys() | snapshot.skipped
+    waiting = [item for item in stable_order(snapshot.instances, seed) if item not in done]
+    fixed = snapshot.dev.union(choices.first, choices.excluded)
+    pool = [item for item in waiting if item not in fixed]
+    chosen = [item for item in choices.first if item in snapshot.instances]
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
-    dev_waiting = len(snapshot.dev - snapshot.poses.keys() - snapshot.skipped)
-    items = queue(
-        snapshot.instances,
-        done=snapshot.poses.keys() | snapshot.skipped,
-        dev=snapshot.dev,
-        scores={item: prediction.score for item, prediction in predictions.items()},
-        seed=project.seed,
-        control_share=CONTROL_SHARE if predictions else 0.0,
-    )
+    missing -= sum(item not in snapshot.dev and item not in snapshot.poses for item in chosen)
+    late = [item for item in pool if item in new]
+    late_count = min(max(min(len(new), ALL_NEW), labelled_count(len(new), percent)), len(late))
+    record = _draw(project, snapshot, complete, pool, max(missing, 0), late, late_count)
+    reasons = {item: DEV for item in waiting if item in snapshot.dev}
+    for drawn in record.draws:
+        for item, at_random in zip(drawn.ids, drawn.at_random, strict=True):
+            reasons[item] = NEW if item in new else AT_RANDOM if at_random else UNSURE
+    control = control_arm(reasons, seed, CONTROL_SHARE if complete else 0.0)
+    queued = [QueueItem(item, reason, item in control) for item, reason in reasons.items()]
     again = _incomplete(project, snapshot, percent)
-    items = arrange(project, (*again, *items), snapshot, read_choices(project))
-    asked = {item.instance_id for item in again}
-    first = {item for item in items if item.instance_id in asked}
-    others = [item for item in items if item not in first]
-    count = max(dev_waiting + max(missing, 0), sum(i.reason == CHOSEN for i in items))
-    added = max(min(len(new), ALL_NEW), labelled_count(len(new), percent))
-    first |= {*others[:count], *[item for item in others if item.instance_id in new][:added]}
-    items = tuple(
-        replace(item, reason=NEW) if item.instance_id in new and item.reason == UNSURE else item
-        for item in items
-        if item in first
-    )
-    write_queue(project, items)
+    items = arrange(project, (*again, *queued), snapshot, choices)
+    add_record(project, record)
+    write_queue(project, items, percent)
     return items
+
+
+def _draw(
+    project: Project,
+    snapshot: LabelSnapshot,
+    complete: Sequence[Round],
+    pool: Sequence[str],
+    count: int,
+    late: Sequence[str],
+    late_count: int,
+) -> DrawRecord:
+    """Draw `count` from a pool, and more of those that came late until `late_count` are drawn."""
+    strategy = strategy_of(project) if complete else RANDOM
+    signals = read_signals(project, complete, snapshot.instances, snapshot.poses)
+    ids = signals.objects.ids
+
+    def among(chosen: Collection[str]) -> NDArray[np.bool_]:
+        return np.array([id_ in chosen for id_ in ids], dtype=bool)
+
+    labelled, draws = among(snapshot.poses.keys()), list[PoolDraw]()
+    for candidates, wanted in ((set(pool), count), (set(late), late_count)):
+        drawn_before = {item for drawn in draws for item in drawn.ids}
+        left = candidates - drawn_before
+        wanted -= len(candidates & drawn_before)
+        drawn = [*draw(signals.objects, among(left), labelled, wanted, strategy, project.seed)]
+        draws.append(
+            PoolDraw(
+                len(left),
+                tuple(ids[it.place] for it in drawn),
+                tuple(it.probability for it in drawn),
+                tuple(it.at_random for it in drawn),
+            )
+        )
+    version = f"round-{complete[-1].plan.number:03d}" if complete else ""
+    return DrawRecord(version, strategy, signals.compared, tuple(draws))
+
+
+def strategy_of(project: Project) -> str:
+    """How the project draws what is labelled next."""
+    return str(project.options.get("queue", MIXED))
 
 
 def _incomplete(project: Project, snapshot: LabelSnapshot, percent: float) -> list[QueueItem]:
@@ -134,13 +186,27 @@ def arrange(
 
 def _other(reason: str) -> str:
     """The reason of an item that is neither chosen nor in the dev set."""
-    return reason if reason in (NEW, INCOMPLETE) else UNSURE
+    return reason if reason in (AT_RANDOM, NEW, INCOMPLETE) else UNSURE
 
 
-def write_queue(project: Project, items: Iterable[QueueItem]) -> None:
-    """Keep a queue in the project."""
+def write_queue(project: Project, items: Iterable[QueueItem], percent: float | None = None) -> None:
+    """Keep a queue in the project.
+
+    Args:
+        project: where it is kept.
+        items: of the queue.
+        percent: 0 ... 100, up to which it was filled; None keeps what the file says.
+    """
     rows = [{"instance": i.instance_id, "reason": i.reason, "control": i.control} for i in items]
-    write_json(project.root / QUEUE_FILE, {"items": rows})
+    if percent is None:
+        percent = queued_percent(project)
+    write_json(project.root / QUEUE_FILE, {"percent": percent, "items": rows})
+
+
+def queued_percent(project: Project) -> float | None:
+    """Labelled percentage up to which the queue was filled last; None where it does not say."""
+    percent = _read(project, QUEUE_FILE, REFILL).get("percent")
+    return None if percent is None else float(percent)
 
 
 def current_queue(project: Project, snapshot: LabelSnapshot) -> tuple[QueueItem, ...]:
@@ -162,7 +228,7 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
     Raises:
         ProjectError: if its file is damaged.
     """
-    rows = _read(project, QUEUE_FILE, "Delete it, then fill it again: labelkit retrain")
+    rows = _read(project, QUEUE_FILE, REFILL)
     try:
         items = rows["items"] if rows else ()
         return tuple(QueueItem(r["instance"], r["reason"], r["control"]) for r in items)

@@ -60,6 +60,7 @@ from labelkit.workflows.rounds.settings import note_on_mirroring
 from labelkit.workflows.rounds.training_curve import draw_training
 
 if TYPE_CHECKING:
+    from labelkit.project.features import FeatureWriter
     from labelkit.project.response_maps import MapWriter
     from labelkit.workflows.network.data import Example
     from labelkit.workflows.network.inference import PredictionWithMaps
@@ -207,15 +208,27 @@ def _predict(
     maps: Path,
     progress: Progress,
 ) -> None:
+    from labelkit.project.features import FeatureWriter
     from labelkit.project.response_maps import MapWriter
 
+    features = predictions.with_name(predictions.name.replace("predictions", "features"))
     found = predict_instances(project, network, plan.settings, instances, progress)
-    with MapWriter(maps, project.skeleton.keypoints) as writer:
+    # Maps are complete last: a kill before that repeats all.
+    with MapWriter(maps, project.skeleton.keypoints) as writer, FeatureWriter(features) as pooled:
         rows = (
             as_served(row, instances[row.instance_id], project.skeleton, serves)
-            for row in keep_maps(found, writer)
+            for row in keep_maps(keep_features(found, pooled), writer)
         )
         write_predictions(predictions, rows, project.skeleton)
+
+
+def keep_features(
+    found: Iterable[PredictionWithMaps], writer: FeatureWriter
+) -> Iterator[PredictionWithMaps]:
+    """Pass predictions on, after writing their features."""
+    for item in found:
+        writer.add(item.prediction.instance_id, item.feature)
+        yield item
 
 
 def keep_maps(found: Iterable[PredictionWithMaps], writer: MapWriter) -> Iterator[Prediction]:

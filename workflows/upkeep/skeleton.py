@@ -21,9 +21,10 @@ from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import mark_former
 from labelkit.workflows.intake.label_files import read_skeleton
-from labelkit.workflows.loop.retrain import percent_after, queue_up_to
+from labelkit.workflows.loop.retrain import percent_after
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
+from labelkit.workflows.rounds.queue_file import fill_queue
 
 SHOW, EDIT = ACTIONS = ("show", "edit")
 
@@ -167,7 +168,7 @@ def edit_skeleton(
         project = change_project(project, skeleton=after)
         store.renamed = dict(after.renamed)
         if newest := latest_complete(project):
-            queue_up_to(project, read_snapshot(project, store), percent_after(newest))
+            fill_queue(project, read_snapshot(project, store), percent_after(newest))
     return _report(project, store, after, answers, before, dry_run)
 
 

@@ -286,7 +286,8 @@ def test_responses_are_shares_of_the_peak_of_each_map():
     to_cells = np.array([(0.1, 0.0, 0.0), (0.0, 0.1, 0.0)])
     prediction = make_prediction("a-0", np.zeros((4, 2)), np.ones(4), np.ones(4))
     none = np.zeros((4, 0, 0), dtype=np.float32)
-    found = PredictionWithMaps(prediction, to_cells, maps, 1 - maps, none)
+    feature = np.zeros(32, dtype=np.float16)
+    found = PredictionWithMaps(prediction, to_cells, maps, 1 - maps, none, feature)
     truth = human_pose([(30, 20), (30, 20), (0, 0), (99, 20)], [2, 2, 0, 2])
     share = response_at(found, truth)
     assert share[[0, 1, 3]] == pytest.approx([0.25, 0.0, 0.0])  # the last lies outside

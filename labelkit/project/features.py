@@ -1,0 +1,108 @@
+"""Pooled features of a round's objects: small vectors that tell which objects look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from labelkit.files.parquet import open_parquet, parquet_writer, parts
+
+FORM = "labelkit-features-1"
+FEATURES_FILE = "features.parquet"
+
+#: Numbers of a feature.
+LENGTH = 32
+
+_ROWS_PER_GROUP = 4096
+_SCHEMA = pa.schema([("instance_id", pa.string()), ("feature", pa.binary(2 * LENGTH))])
+
+
+def projected(vectors: ArrayLike) -> NDArray[np.float16]:
+    """Vectors of any length in `LENGTH` numbers, which nearly keep their distances.
+
+    A projection on random directions, always the same (Johnson and Lindenstrauss, 1984).
+
+    Args:
+        vectors: (N, D).
+
+    Returns:
+        (N, LENGTH)
+    """
+    wide = np.asarray(vectors, dtype=np.float32)
+    directions = np.random.default_rng(0).standard_normal((wide.shape[1], LENGTH))
+    return (wide @ (directions / np.sqrt(LENGTH)).astype(np.float32)).astype(np.float16)
+
+
+class FeatureWriter:
+    """Collect features in one file, which appears when the `with` block succeeds.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[tuple[str, bytes]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> FeatureWriter:
+        self._writer = self._stack.enter_context(parquet_writer(self._path, _SCHEMA, FORM, {}))
+        self._stack.push(self._finish)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def add(self, instance_id: str, feature: NDArray[np.float16]) -> None:
+        """Add the (LENGTH,) feature of one instance."""
+        self._rows.append((instance_id, np.asarray(feature, dtype="<f2").tobytes()))
+        if len(self._rows) == _ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            ids, features = zip(*self._rows, strict=True)
+            columns = [pa.array(ids, pa.string()), pa.array(features, _SCHEMA.field(1).type)]
+            self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+            self._rows = []
+
+
+def read_features(path: Path, places: Mapping[str, int]) -> NDArray[np.float16]:
+    """The features of some objects.
+
+    Args:
+        path: of a round's file. Those beside it, of objects that were added later, are read too.
+        places: row of the result by instance id, 0 ... N - 1.
+
+    Returns:
+        (N, LENGTH), NaN where there is none: an earlier version made the round, or another model.
+
+    Raises:
+        FormatError: if a file is damaged or holds something else.
+    """
+    result = np.full((len(places), LENGTH), np.nan, dtype=np.float16)
+    for part in parts(path):
+        if not part.is_file():
+            continue
+        with open_parquet(part, FORM)[0] as file:
+            for batch in file.iter_batches(_ROWS_PER_GROUP):
+                content = b"".join(batch["feature"].to_pylist())
+                features = np.frombuffer(content, dtype="<f2").reshape(-1, LENGTH)
+                rows = np.array([places.get(id_, -1) for id_ in batch["instance_id"].to_pylist()])
+                result[rows[rows >= 0]] = features[rows >= 0]
+    return result

@@ -1,0 +1,1 @@
+"""What is labelled next: what a round says of each object, the strategies, and their records."""

@@ -1,0 +1,193 @@
+"""What a round says of each object: how uncertain it is, and what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
+from labelkit.project.features import FEATURES_FILE, LENGTH, projected, read_features
+from labelkit.project.preannotation import PRESENT
+from labelkit.project.predictions import iter_predictions
+from labelkit.project.project import Project
+from labelkit.project.rounds import Round
+from labelkit.project.video_frames import frames_of_videos
+from labelkit.workflows.choosing.strategies import Objects
+
+#: Predictions that are read at a time.
+_ROWS = 1024
+
+#: What raises the uncertainty of an object. Of each, its rank among all objects counts, and their
+#: mean is the uncertainty. The confidence is read off maps that are averaged over the views of an
+#: object, so views that disagree lower it.
+DOUBTS = {
+    "spread": "its maps single out no place",
+    "presence": "whether its keypoints are there is open",
+    "contradiction": "keypoints that are said to be absent have a clear place",
+    "disagreement": "the newest two rounds place its keypoints differently",
+}
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """A round's view of the project's N objects.
+
+    Attributes:
+        objects: what strategies know of them.
+        doubts: (N,) rank of each object by each of `DOUBTS`, 0 least ... 1 most; those that the
+            round can tell.
+        least: (N,) index of the present keypoint it is least certain of, -1 for none.
+        compared: "features" or "poses", what tells which objects look alike; "" if nothing does.
+    """
+
+    objects: Objects
+    doubts: Mapping[str, Floats]
+    least: NDArray[np.int64]
+    compared: str
+
+
+def read_signals(
+    project: Project,
+    rounds: Sequence[Round],
+    instances: Mapping[str, Instance],
+    poses: Mapping[str, Pose],
+) -> Signals:
+    """Read what the newest round says of the project's objects, in one pass over its predictions.
+
+    Args:
+        project: of the rounds.
+        rounds: the complete ones; without any, all objects are alike.
+        instances: of the project, by id.
+        poses: human keypoints by instance id, which tell how often each keypoint is labelled.
+    """
+    places = {id_: place for place, id_ in enumerate(instances)}
+    numbers = {name: np.full(len(places), np.nan, np.float32) for name in (*DOUBTS, "rarity")}
+    least = np.full(len(places), -1, dtype=np.int64)
+    alike = np.zeros((len(places), LENGTH), dtype=np.float16)
+    predicted = np.zeros(len(places), dtype=bool)
+    rare = _rarity(project, poses)
+    earlier = _Poses(project, rounds[-2:-1])
+    rows = (row for row in _predictions(project, rounds[-1:]) if row.instance_id in places)
+    while batch := list(islice(rows, _ROWS)):
+        at = np.array([places[row.instance_id] for row in batch])
+        boxes = np.array([instances[row.instance_id].box for row in batch])
+        values, least[at], pose = _numbers(batch, boxes, earlier.of(batch), rare)
+        for name, value in values.items():
+            numbers[name][at] = value
+        alike[at], predicted[at] = projected(pose), True
+    compared = "poses" if predicted.any() else ""
+    if rounds and predicted.any():
+        features = read_features(rounds[-1].path / FEATURES_FILE, places)
+        if not np.isnan(features[predicted]).any():
+            alike[predicted], compared = features[predicted], "features"
+    doubts = {name: _rank(numbers[name]) for name in DOUBTS if np.isfinite(numbers[name]).any()}
+    doubtful = np.mean([*doubts.values()], axis=0) if doubts else np.full(len(places), 0.5)
+    images = [instance.image for instance in instances.values()]
+    objects = Objects(
+        list(places),
+        doubtful.astype(np.float32),
+        np.nan_to_num(numbers["rarity"]),
+        alike,
+        _numbered(image.id for image in images),
+        *_videos(project, [image.path for image in images]),
+    )
+    return Signals(objects, doubts, least, compared)
+
+
+def _numbers(
+    batch: Sequence[Prediction], boxes: Doubles, earlier: Doubles, rare: Floats
+) -> tuple[dict[str, Doubles], NDArray[np.int64], Doubles]:
+    """Of B predictions: signals, least certain keypoints, and (B, 2 K) poses in their boxes."""
+    xy = np.stack([row.xy for row in batch])  # (B, K, 2), NaN where unknown
+    score = np.stack([row.pose.score for row in batch])
+    presence = np.stack([row.presence for row in batch])
+    known = np.isfinite(xy[..., 0])
+    there = np.where(np.isnan(presence), 1.0, presence)
+    present = known & (there > PRESENT)
+    in_box = (xy - boxes[:, None, :2]) / boxes[:, None, 2:]
+    moved = np.linalg.norm(xy - earlier, axis=2) / boxes[:, 2:].max(axis=1)[:, None]
+    doubtful = np.where(present, score, np.inf)
+    signals = {
+        "spread": 1 - np.array([row.score for row in batch]),
+        "presence": _mean(1 - np.abs(2 * presence - 1), known),
+        "contradiction": _mean(np.maximum(score - presence, 0), known),
+        "disagreement": _mean(np.minimum(moved, 1), present),
+        "rarity": np.where(present, rare, 0).max(axis=1),
+    }
+    pose = np.clip(np.nan_to_num(in_box, nan=0.5), -0.5, 1.5).reshape(len(batch), -1)
+    return signals, np.where(present.any(axis=1), doubtful.argmin(axis=1), -1), pose
+
+
+def _mean(values: Doubles, counted: NDArray[np.bool_]) -> Doubles:
+    """(B,) means of (B, K) values that count and are known; NaN where there are none."""
+    counted = counted & np.isfinite(values)
+    total = np.where(counted, values, 0).sum(axis=1)
+    return np.where(counted.any(axis=1), total / np.maximum(counted.sum(axis=1), 1), np.nan)
+
+
+def _rank(values: Floats) -> Floats:
+    """0 least ... 1 most; equal values have one rank, unknown ones the middle."""
+    known = np.isfinite(values)
+    _, number, count = np.unique(values[known], return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - (count + 1) / 2  # mean place of equal values
+    rank = np.full(len(values), 0.5, dtype=np.float32)
+    rank[known] = (middle / max(known.sum() - 1, 1))[number]
+    return rank
+
+
+def _rarity(project: Project, poses: Mapping[str, Pose]) -> Floats:
+    """(K,) 0 labelled as often as any keypoint ... 1 never."""
+    count = np.zeros(len(project.skeleton))
+    for pose in poses.values():
+        count += pose.present
+    return (1 - count / max(count.max(), 1)).astype(np.float32)
+
+
+def _predictions(project: Project, rounds: Sequence[Round]) -> Iterator[Prediction]:
+    for found in rounds:
+        yield from iter_predictions(found.path / "predictions.parquet", project.skeleton)
+
+
+class _Poses:
+    """The poses of at most one round, asked for in about the order in which it has them."""
+
+    def __init__(self, project: Project, rounds: Sequence[Round]) -> None:
+        self._unknown = np.full((len(project.skeleton), 2), np.nan)
+        self._rows = _predictions(project, rounds)
+        self._ahead: dict[str, Doubles] = {}
+
+    def of(self, batch: Sequence[Prediction]) -> Doubles:
+        """(B, K, 2) of the same objects, NaN where the round has none."""
+        missing = {row.instance_id for row in batch} - self._ahead.keys()
+        while missing and (row := next(self._rows, None)) is not None:
+            self._ahead[row.instance_id] = row.xy
+            missing.discard(row.instance_id)
+        return np.stack([self._ahead.pop(row.instance_id, self._unknown) for row in batch])
+
+
+def _numbered(names: Iterable[str]) -> NDArray[np.int64]:
+    """(N,) the same number for the same name."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
+def _videos(project: Project, paths: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(N,) numbers of the videos of images, -1 for none, and the seconds of each."""
+    frames = frames_of_videos(project.images_root, set(paths))
+    video = np.full(len(paths), -1, dtype=np.int64)
+    seconds = np.zeros(len(paths))
+    numbers: dict[str, int] = {}
+    for place, path in enumerate(paths):
+        if path in frames:
+            name, seconds[place] = frames[path]
+            video[place] = numbers.setdefault(name, len(numbers))
+    return video, seconds

@@ -66,6 +66,10 @@ class OwnEnvironment:
         Raises:
             MissingDependencyError: if it cannot be installed.
         """
+        if os.name == "nt":
+            raise MissingDependencyError(
+                f"labelkit installs {self.title} on Linux and macOS only.", self.otherwise
+            )
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with held(self.folder.with_name(f"{self.folder.name}.lock")) as ours:
             if ours is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -146,7 +147,15 @@ RoundOption = Annotated[
     typer.Option("--round", metavar="N", help="Round whose network predicts. Default: the newest."),
 ]
 PredictOutputOption = Annotated[
-    Path, typer.Option("--output", metavar="FILE", help="Write the predictions to this file.")
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write the predictions to this file."),
+]
+PredictImagesOption = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="Folder of images; only read.")
+]
+PredictWithOption = Annotated[
+    Literal["mediapipe-pose", "mediapipe-face", "mediapipe-hands"] | None,
+    typer.Option("--with", help="A public network for people, faces or hands, not a round's."),
 ]
 PredictFormatOption = Annotated[
     Literal["coco", "csv", "dlc"] | None,
@@ -423,8 +432,9 @@ def status(project: ProjectOption = None, as_json: JsonOption = False) -> None:
 
 
 def predict(
-    images: ImagesOption,
-    output: PredictOutputOption,
+    images: PredictImagesOption = None,
+    output: PredictOutputOption = None,
+    network: PredictWithOption = None,
     boxes: PredictBoxesOption = None,
     round_number: RoundOption = None,
     form: PredictFormatOption = None,
@@ -438,13 +448,41 @@ def predict(
     --output chooses COCO (.json) or a CSV of one row a keypoint (.csv). Unreadable pictures are
     named and left out.
 
+    --with takes a network of MediaPipe, which is installed at the first call, for the objects of
+    the project, or for the pictures of --images without any project. It writes COCO with the
+    network's own keypoints.
+
     \b
     Example:
       labelkit predict --images new --output new.json
       labelkit predict --images new --boxes boxes.json --output new.csv
+      labelkit predict --with mediapipe-pose
     """
+    from labelkit.errors import UsageError
     from labelkit.workflows.loop.predict import predict as run
+    from labelkit.workflows.loop.predict import predict_with
 
+    if network is not None:
+        if form is not None or round_number is not None:
+            raise UsageError("--with goes with neither --format nor --round.", "Leave them out.")
+        found, store = (None, None) if images else open_both(project)
+        with store or nullcontext():
+            poses = predict_with(
+                network,
+                found,
+                store,
+                Console(),
+                images=images,
+                boxes=boxes,
+                output=output,
+                overwrite=overwrite,
+            )
+        finish(poses, as_json)
+    if images is None or output is None:
+        raise UsageError(
+            "labelkit predict needs pictures and a file to write.",
+            "Type: labelkit predict --images DIR --output FILE",
+        )
     found, store = open_both(project)
     with store:
         report = run(

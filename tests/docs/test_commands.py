@@ -32,7 +32,7 @@ def is_run(words: list[str]) -> bool:
     """Not a server, a page, hours of training, a download, or what is picked in FiftyOne before."""
     if words[0] != "labelkit" or words[1] in ("label", "studio", "serve", "benchmark", "demo"):
         return False
-    if words[1:3] == ["weights", "fetch"]:
+    if words[1:3] == ["weights", "fetch"] or "--with" in words:
         return False
     return words != ["labelkit", "review"] and "--from-review" not in words
 

@@ -50,7 +50,7 @@ def test_every_command_and_option_of_a_page_exists(page: str):
 @pytest.mark.parametrize("page", sorted(page for page in PAGES if page.startswith("docs/")))
 def test_an_option_named_alone_is_one_of_some_command(page: str):
     known = set().union(
-        *map(options_of, ("frames", "bootstrap", "retrain", "push", "pull", "review"))
+        *map(options_of, ("frames", "bootstrap", "retrain", "push", "pull", "review", "predict"))
     )
     known = known.union(
         *map(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from labelkit.bridges.fiftyone.mongod import prepare_database
 from labelkit.bridges.label_studio.api import connect
+from labelkit.bridges.mediapipe.networks import NETWORKS, OWN
 from labelkit.errors import DISTRIBUTION, INSTALL, LabelkitError
 from labelkit.project.images import image_file
 from labelkit.project.project import Project, find_project, open_project
@@ -100,6 +101,13 @@ def _installation() -> Iterator[Check]:
         except LabelkitError as error:
             yield Check("fiftyone database", None, str(error).replace("\n", " "))
     yield _label_studio()
+    yield Check(
+        "mediapipe",
+        True if OWN.is_complete else None,
+        f"{OWN.version} in {OWN.folder}"
+        if OWN.is_complete
+        else f"not installed. labelkit predict --with {next(iter(NETWORKS))} does that",
+    )
     known = "LABELKIT_DB" in os.environ
     yield Check("LABELKIT_DB", None, "set" if known else "not set: SQLite in the project")
 

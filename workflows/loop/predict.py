@@ -1,4 +1,4 @@
-"""`labelkit predict`: what a round's network sees in pictures that are in no project."""
+"""`labelkit predict`: poses by a round's network for other pictures, or by one of MediaPipe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from labelkit.bridges.mediapipe.networks import NETWORKS
 from labelkit.domain.instance import Box, Instance
+from labelkit.domain.pose import VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
-from labelkit.domain.skeleton import BUILTIN, Skeleton
+from labelkit.domain.skeleton import BUILTIN, Skeleton, make_skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_text
@@ -24,12 +27,13 @@ from labelkit.formats.deeplabcut.project import write_predictions
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
-from labelkit.project.project import Project
+from labelkit.project.project import Project, create_project
 from labelkit.project.rounds import complete_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.label_matching import Handling
-from labelkit.workflows.intake.register import BOX_CHOICES, register
+from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
+from labelkit.workflows.network.mediapipe import find_poses
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.served import as_served, note_on_serving, served
 from labelkit.workflows.rounds.settings import settings_of
@@ -132,15 +136,7 @@ def predict(
                 check_output(output, MARKS[form], only_read, overwrite=overwrite)
         network, _ = load_network(found.path / "model.safetensors", project.skeleton)
         with LabelStore.open(f"sqlite:///{folder}/labels.db") as objects:
-            registered = register(
-                aside,
-                objects,
-                progress,
-                labels=(),
-                boxes=choice,
-                skip_unreadable=True,
-                handling=Handling(can_choose=False),
-            )
+            registered = _register_aside(aside, objects, progress, choice)
             instances = objects.instances()
         rows = predict_instances(aside, network, settings_of(found), instances, progress)
         serves = served(found)
@@ -152,14 +148,112 @@ def predict(
     if output:
         write_text(output, WRITERS[form](items, project.skeleton, found.plan.number))
     notes = list(registered.notes)
-    if registered.skipped:
-        what = counted(len(registered.skipped), "unreadable picture")
-        notes.insert(0, f"Left out {what}: {named(registered.skipped)}.")
     if serving := note_on_serving(found):
         notes.append(f"note: {serving}")
     return PredictReport(
         found.plan.number, registered.images, len(items), output, form, tuple(notes), items
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReport(Report):
+    """What a network of MediaPipe found.
+
+    Attributes:
+        network: its name.
+        objects: that were predicted.
+        found: how many of them it found; only those are in the file.
+        not_found: paths of the images of the others.
+        file: COCO, with the network's own keypoints.
+        notes: what was left out, a sentence each.
+    """
+
+    network: str
+    objects: int
+    found: int
+    not_found: tuple[str, ...]
+    file: Path
+    notes: tuple[str, ...]
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        lines = [
+            f"{self.network} found {self.found:,} of {counted(self.objects, 'object')}; "
+            f"written to {self.file}.",
+            *self.notes,
+        ]
+        if self.not_found:
+            lines.append(f"Not found, and left empty: {named(self.not_found)}.")
+        return "\n".join(lines)
+
+
+def predict_with(
+    network: str,
+    project: Project | None,
+    store: LabelStore | None,
+    progress: Progress,
+    *,
+    images: Path | None = None,
+    boxes: str | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> FoundReport:
+    """Predict with a network of MediaPipe: the objects of a project, or the pictures of a folder.
+
+    It runs in an environment of its own, which is made at the first call. An interrupted call
+    leaves what it found beside the output, and the same call continues.
+
+    Args:
+        network: its name, such as "mediapipe-pose".
+        project, store: whose objects are predicted; None for the pictures of a folder.
+        progress: shows a bar.
+        images: that folder; None for the objects of the project.
+        boxes: of the pictures: a file, "whole-image" (the default) or "detect".
+        output: file to write; None for one in the project's folder.
+        overwrite: also replace a file that this command did not write.
+
+    Raises:
+        UsageError: if there is no such network, `boxes` or `output` does not go with `images`, or
+            another file would be replaced.
+        MissingDependencyError: if MediaPipe cannot be installed.
+        ServiceError: if it stops.
+        ImageError: if an image cannot be read.
+        FormatError: if the file of boxes cannot be used.
+    """
+    if network not in NETWORKS:
+        raise UsageError(f"There is no network {network!r}.", f"Networks: {', '.join(NETWORKS)}.")
+    if images is None and boxes is not None:
+        raise UsageError("The objects of a project have their boxes.", "Leave out --boxes.")
+    if images is not None and output is None:
+        raise UsageError("Predicted pictures of a folder need a file.", "Add: --output FILE")
+    chosen = NETWORKS[network]
+    skeleton = make_skeleton(chosen.name, chosen.keypoints)
+    notes: tuple[str, ...] = ()
+    with ExitStack() as stack:
+        if images is not None:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            project = create_project(folder / "project", images, skeleton)
+            store = stack.enter_context(LabelStore.open(f"sqlite:///{folder}/labels.db"))
+            notes = _register_aside(project, store, progress, boxes or "whole-image").notes
+        assert project is not None
+        assert store is not None
+        if output is None:
+            output = project.root / "predictions" / f"{network}.json"
+        check_output(output, MARKS["coco"], project, overwrite=overwrite)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        kept = output.with_name(f"{output.name}.partial")
+        instances = store.instances().values()
+        rows = find_poses(chosen, project.images_root, instances, kept, progress)
+    poses = [
+        (instance, Pose(row[:, :2], np.full(len(row), VISIBLE), np.clip(row[:, 2], 0, 1)))
+        for instance, row in rows
+        if row is not None
+    ]
+    write_text(output, json.dumps(write_coco(poses, skeleton, scores=True), ensure_ascii=False))
+    kept.unlink()
+    not_found = tuple(instance.image.path for instance, row in rows if row is None)
+    return FoundReport(network, len(rows), len(poses), not_found, output, notes)
 
 
 def _format(form: str | None, output: Path | None) -> str:
@@ -178,6 +272,25 @@ def _format(form: str | None, output: Path | None) -> str:
     if form not in WRITERS:
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(WRITERS)}.")
     return form
+
+
+def _register_aside(
+    project: Project, store: LabelStore, progress: Progress, boxes: str
+) -> Registered:
+    """Register pictures without those that cannot be read; its notes name them."""
+    found = register(
+        project,
+        store,
+        progress,
+        labels=(),
+        boxes=boxes,
+        skip_unreadable=True,
+        handling=Handling(can_choose=False),
+    )
+    if not found.skipped:
+        return found
+    what = f"Left out {counted(len(found.skipped), 'unreadable picture')}: {named(found.skipped)}."
+    return replace(found, notes=(what, *found.notes))
 
 
 def _usual_boxes(project: Project, store: LabelStore) -> str:

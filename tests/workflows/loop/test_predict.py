@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import stick_skeleton
+from command_line import labelkit
+from label_studio import point_home_at
+from mediapipe_stub import make_stub, white_pixel
+from PIL import Image as Picture
 from trained import Trained
 
 from labelkit.domain.instance import Box
@@ -18,8 +23,12 @@ from labelkit.errors import ImageError, ProjectError, UsageError
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
 from labelkit.progress import Silent
+from labelkit.project.images import scan_images
 from labelkit.project.predictions import read_predictions
+from labelkit.project.project import create_project
 from labelkit.project.rounds import ROUND_FILE
+from labelkit.store.objects import NewInstance
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.predict import PredictReport, predict
 
 NAMES = ("00000.png", "00001.png")
@@ -153,3 +162,70 @@ def test_what_cannot_predict_is_refused(trained: Trained, new: Path, tmp_path: P
     file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "abandoned"}))
     with pytest.raises(ProjectError, match="labelkit status"):
         run(trained, new)
+
+
+# With a network of MediaPipe
+
+
+@pytest.fixture
+def mediapipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of three pictures; a network finds the white pixel of the first, at (12, 3)."""
+    point_home_at(tmp_path / "home", monkeypatch)
+    make_stub()
+    folder = tmp_path / "frames"
+    white_pixel((40, 20), (12, 3), folder / "a.png")
+    Picture.new("RGB", (40, 20)).save(folder / "b.png")
+    (folder / "c.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_network_predicts_pictures_without_a_project(mediapipe: Path, tmp_path: Path):
+    file = tmp_path / "out.json"
+    given = ("--with", "mediapipe-hands", "--images", mediapipe, "--output", file)
+    outcome = labelkit("predict", *given, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.code, report["objects"], report["found"]) == (0, 2, 1)
+    assert report["not_found"] == ["b.png"]
+    assert "c.png" in " ".join(report["notes"])
+    document = load_json(file)
+    assert document["categories"][0]["keypoints"][:2] == ["wrist", "thumb_cmc"]
+    (row,) = document["annotations"]
+    assert row["bbox"] == [0, 0, 40, 20]
+    np.testing.assert_allclose(row["keypoints"], [12.5, 3.5, 2] * 21)
+    assert row["keypoint_scores"] == [0.75] * 21
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.json"]
+
+
+def test_a_network_predicts_the_objects_of_a_project(mediapipe: Path, tmp_path: Path):
+    (mediapipe / "c.png").unlink()
+    project = create_project(tmp_path / "project", mediapipe, stick_skeleton())
+    with open_store(project) as store:
+        scanned = scan_images(mediapipe)
+        store.add_images(scanned.images)
+        rows = [NewInstance(scanned.images[0], Box(10, 0, 10, 10), "given", 100, "cub")]
+        store.add_instances(rows)
+    outcome = labelkit("predict", "--with", "mediapipe-pose", "--project", project.root)
+    assert outcome.code == 0, outcome
+    document = load_json(project.root / "predictions" / "mediapipe-pose.json")
+    assert document["categories"][0]["name"] == "cub"
+    (row,) = document["annotations"]
+    assert row["bbox"] == [10, 0, 10, 10]
+    np.testing.assert_allclose(row["keypoints"], [12.5, 3.5, 2] * 33)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--with", "mediapipe-pose", "--images", "frames"),
+        ("--with", "mediapipe-pose", "--round", "1"),
+        ("--with", "mediapipe-pose", "--format", "csv"),
+        ("--with", "mediapipe-pose", "--images", "frames", "--output", "frames/out.json"),
+        ("--images", "frames"),
+        (),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    mediapipe: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+):
+    monkeypatch.chdir(mediapipe.parent)
+    assert labelkit("predict", *options).code == 2

@@ -1,0 +1,93 @@
+"""Poses of objects by a network of MediaPipe, kept as they come."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from labelkit.bridges.mediapipe.networks import OWN, Found, Network, find_turned
+from labelkit.domain.instance import Box, Instance
+from labelkit.progress import Progress
+from labelkit.project.images import image_file, open_upright
+from labelkit.workflows.network.crops import FILL
+
+#: Long side of the picture that the network gets, in pixels, at most; it scales it to 256.
+LARGEST = 1280
+
+
+def find_poses(
+    network: Network,
+    images_root: Path,
+    instances: Iterable[Instance],
+    kept: Path,
+    progress: Progress,
+) -> list[tuple[Instance, Found | None]]:
+    """The pose of each object in its box with a margin, or None where it is not found.
+
+    Args:
+        network: that finds them; its environment is made if need be.
+        images_root: the images folder.
+        instances: the objects.
+        kept: file of the poses so far, which an interrupted call leaves to the next.
+        progress: shows a bar.
+
+    Raises:
+        MissingDependencyError: if MediaPipe cannot be installed.
+        ServiceError: if it stops.
+        ImageError: if an image cannot be read.
+    """
+    if not OWN.is_complete:
+        OWN.make(progress.line)
+    ordered = sorted(instances, key=lambda item: (item.image.path, item.ordinal))
+    before = _read(kept)
+    left = [item for item in ordered if _key(network, item) not in before]
+    if len(left) < len(ordered):
+        progress.line(f"Continuing after {len(ordered) - len(left)} of {len(ordered)} objects.")
+    with network.running() as find, kept.open("a", encoding="utf-8") as file:
+        bar = progress.track(left, f"Predicting with {network.name}", len(left))
+        for image, items in groupby(bar, key=lambda item: item.image):
+            picture = open_upright(image_file(images_root, image.path))
+            for item in items:
+                part = _part(item.box, network.margin)
+                crop = Picture.new("RGB", (int(part.w), int(part.h)), FILL)
+                crop.paste(picture, (-int(part.x), -int(part.y)))
+                crop.thumbnail((LARGEST, LARGEST), reducing_gap=2.0)
+                found = find_turned(find, np.asarray(crop))
+                if found is not None:
+                    scale = [part.w / crop.width, part.h / crop.height, 1.0]
+                    found = found * scale + [part.x, part.y, 0.0]
+                before[_key(network, item)] = found
+                row = [_key(network, item), None if found is None else found.tolist()]
+                file.write(f"\n{json.dumps(row)}")  # first a new line: the last one may be cut
+                file.flush()
+    return [(item, before[_key(network, item)]) for item in ordered]
+
+
+def _part(box: Box, margin: float) -> Box:
+    """The box with a margin, which may reach out of the image, in whole pixels."""
+    more = margin * box.long_side
+    left, top = math.floor(box.x - more), math.floor(box.y - more)
+    right, bottom = math.ceil(box.x + box.w + more), math.ceil(box.y + box.h + more)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _key(network: Network, instance: Instance) -> str:
+    return f"{network.name} {OWN.version} {instance.image.sha256} {tuple(instance.box)}"
+
+
+def _read(kept: Path) -> dict[str, Found | None]:
+    """What interrupted calls kept; a line may be cut."""
+    found: dict[str, Found | None] = {}
+    if kept.is_file():
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                key, rows = json.loads(line)
+                found[key] = None if rows is None else np.array(rows)
+    return found

@@ -26,7 +26,16 @@ WAYS_IN = {"labelkit.api", "labelkit.cli", "labelkit.fiftyone_plugin", "labelkit
 FOUNDATION = {"labelkit.errors", "labelkit.progress", "labelkit.report"}
 #: A room holds at most so many modules, `__init__` left out.
 MODULES_IN_A_ROOM = 15
-OPTIONAL = {"av", "fiftyone", "label_studio_sdk", "mediapipe", "pycocotools", "scipy"}
+OPTIONAL = {
+    "av",
+    "fiftyone",
+    "h5py",
+    "label_studio_sdk",
+    "mediapipe",
+    "pycocotools",
+    "scipy",
+    "sleap_io",
+}
 
 
 def sources(*folders: str) -> list[Path]:

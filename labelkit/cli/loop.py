@@ -43,8 +43,8 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar="FILE|DIR",
-        help="Existing labels: COCO, YOLO (data.yaml), Label Studio (JSON), DeepLabCut or "
-        "Lightning Pose keypoints, visibility CSV, or a folder of them; may be repeated.",
+        help="Existing labels: COCO, YOLO (data.yaml), CVAT, SLEAP, Label Studio (JSON), "
+        "DeepLabCut or Lightning Pose, visibility CSV, or a folder of them; may be repeated.",
     ),
 ]
 BoxesOption = Annotated[
@@ -124,12 +124,13 @@ TakeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["coco", "yolo", "dlc", "cvat", "visibility", "onnx"],
+    Literal["coco", "yolo", "dlc", "cvat", "sleap", "visibility", "onnx"],
     typer.Option(
         "--format",
         metavar="NAME",
-        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT), visibility "
-        "(a CSV of visibility answers), or onnx (the network, for other programs). Default: coco.",
+        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT), sleap "
+        "(a project of SLEAP), visibility (a CSV of visibility answers), or onnx (the network, for "
+        "other programs). Default: coco.",
         show_default=False,
     ),
 ]

@@ -23,8 +23,8 @@ from labelkit.errors import FormatError
 from labelkit.formats.coco_categories import skeleton_from_category
 from labelkit.formats.folder_export import FolderExport
 
-#: The attribute of a skeleton in CVAT that keeps which object it is, and the one for its box.
-ID, BOX = "labelkit_id", "box"
+#: Attributes of a skeleton in CVAT: which object it is, its box, and who it is.
+ID, BOX, INDIVIDUAL = "labelkit_id", "box", "individual"
 
 #: How an XML file of CVAT begins.
 START = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<annotations\b", re.DOTALL)
@@ -111,8 +111,8 @@ def read_cvat(text: str, origin: str) -> CvatLabels:
 def write_cvat(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> FolderExport:
     """Annotations to upload to a CVAT task as *CVAT 1.1*, and the labels to make that task with.
 
-    Keypoints that are absent or unknown are outside. Text attributes keep the id and the box of
-    each object.
+    Keypoints that are absent or unknown are outside. Text attributes keep the id, the box and
+    the individual of each object.
 
     Args:
         items: instances with their poses, in image pixels.
@@ -220,7 +220,8 @@ def _annotation(
         box = None
     reference = attributes.get(ID) or number
     category = item.get("label") or ""
-    return Annotation(path, reference, box, None, human_pose(xy, visibility), False, category)
+    who = attributes.get(INDIVIDUAL, "")
+    return Annotation(path, reference, box, None, human_pose(xy, visibility), False, category, who)
 
 
 def _corners(image: Element, item: Element) -> str:
@@ -247,7 +248,7 @@ def _label(name: str, skeleton: Skeleton) -> dict[str, Any]:
     return {
         "name": name,
         "type": "skeleton",
-        "attributes": [{"name": kept, **attribute} for kept in (ID, BOX)],
+        "attributes": [{"name": kept, **attribute} for kept in (ID, BOX, INDIVIDUAL)],
         "svg": _drawing(skeleton),
         "sublabels": [
             {"name": keypoint, "type": "points", "attributes": []}
@@ -296,5 +297,6 @@ def _add_skeleton(
     for name, value in (
         (ID, instance.id),
         (BOX, ",".join(map(repr, (box.x, box.y, box.w, box.h)))),
+        (INDIVIDUAL, instance.individual),
     ):
         SubElement(item, "attribute", {"name": name}).text = value

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from labelkit.errors import FormatError
+from labelkit.formats.hdf5 import SIGN
 
 #: Bytes of a file that `refuse_binary` needs.
 HEAD = 512
@@ -19,6 +20,7 @@ _NO_LABELS = "Give the folder of images as --images, and a file of labels as --l
 
 #: (first bytes, their place, what such a file is, advice).
 _SIGNATURES = (
+    (SIGN, 0, "an HDF5 file", "Give labels of SLEAP or DeepLabCut as --labels {file}"),
     (b"PK\x03\x04", 0, "a zip archive", "Unpack it, and give the file of labels in it."),
     (b"\x1f\x8b", 0, "compressed with gzip", "Unpack it: gunzip -k {file}"),
     (b"BZh", 0, "compressed with bzip2", "Unpack it: bunzip2 -k {file}"),
@@ -37,18 +39,7 @@ _SIGNATURES = (
     (b"\x1a\x45\xdf\xa3", 0, "a video", _NO_LABELS),
 )
 
-#: By suffix, where the first bytes do not tell.
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_SLEAP = "Convert it: uvx sleap-io convert {file} -o labels.json --to coco"
-_BY_SUFFIX = {
-    ".xlsx": ("an Excel workbook", "Save the sheet as CSV (UTF-8)."),
-    ".slp": ("a SLEAP project", _SLEAP),
-    ".h5": (
-        "an HDF5 file",
-        "DeepLabCut writes the same labels as CSV beside it: give {stem}.csv\n"
-        "From SLEAP, convert the project: uvx sleap-io convert labels.slp -o labels.json --to coco",
-    ),
-}
+_SLEAP = "Give the project that people labelled: --labels FILE.slp"
 
 #: (keys of a JSON object, what it is, advice).
 _OBJECTS = (
@@ -94,11 +85,8 @@ def refuse_binary(head: bytes, origin: str) -> None:
     Raises:
         FormatError: naming what it is and what to do.
     """
-    suffix = PurePath(origin).suffix.lower()
-    if head.startswith((_HDF5, b"PK\x03\x04")) and suffix in _BY_SUFFIX:
-        raise _other(*_BY_SUFFIX[suffix], origin)
-    if head.startswith(_HDF5):
-        raise _other(*_BY_SUFFIX[".h5"], origin)
+    if head.startswith(b"PK\x03\x04") and PurePath(origin).suffix.lower() == ".xlsx":
+        raise _other("an Excel workbook", "Save the sheet as CSV (UTF-8).", origin)
     for sign, place, what, advice in _SIGNATURES:
         if head[place : place + len(sign)] == sign:
             raise _other(what, advice, origin)
@@ -173,6 +161,5 @@ def refuse_other_json(document: Any, origin: str) -> None:
 
 
 def _other(what: str, advice: str, origin: str) -> FormatError:
-    stem = shlex.quote(str(PurePath(origin).with_suffix("")))
-    advice = advice.replace("{file}", shlex.quote(origin)).replace("{stem}", stem)
+    advice = advice.replace("{file}", shlex.quote(origin))
     return FormatError(f"{origin} is {what}, which labelkit does not read.", advice)

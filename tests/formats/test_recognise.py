@@ -16,14 +16,7 @@ from labelkit.formats.recognise import (
 @pytest.mark.parametrize(
     ("head", "name", "what", "advice"),
     [
-        (b"\x89HDF\r\n\x1a\n\0", "d/C ollected.h5", "HDF5", "'d/C ollected'.csv"),
-        (
-            b"\x89HDF\r\n\x1a\n\0",
-            "l.slp",
-            "SLEAP",
-            "sleap-io convert l.slp -o labels.json --to coco",
-        ),
-        (b"\x89HDF\r\n\x1a\n\0", "labels", "HDF5", ".csv"),
+        (b"\x89HDF\r\n\x1a\n\0", "l .slp", "HDF5", "--labels 'l .slp'"),
         (b"PK\x03\x04\0", "l.xlsx", "Excel", "CSV"),
         (b"PK\x03\x04\0", "coco.json.zip", "zip", "Unpack"),
         (b"\x1f\x8b\x08", "my labels.json.gz", "gzip", "gunzip -k 'my labels.json.gz'"),
@@ -61,7 +54,7 @@ XML = '<?xml version="1.0" encoding="utf-8"?>\n'
         ("0 0.5 0.5 1 1 0.1 0.1 2\n", "YOLO", "--labels data.yaml"),
         ("filename,file_size,file_attributes\n", "VIA", "docs/formats.md"),
         ("annotation_id,annotator,image,lead_time\n", "Label Studio", "JSON"),
-        ("track,frame_idx,instance.score\n", "SLEAP", "sleap-io convert"),
+        ("track,frame_idx,instance.score\n", "SLEAP", "--labels FILE.slp"),
         ("image;nose;tail\n1.jpg;1;0\n", "semicolons", "commas"),
         ("scorer\tme\tme\n", "tabs", "commas"),
         ("version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),

@@ -20,7 +20,9 @@ from labelkit.errors import FormatError, SkeletonError
 from labelkit.files.documents import load_head, load_json, load_text, parse_json
 from labelkit.formats.coco import CocoBoxes, read_boxes, read_coco, skeleton_of_coco
 from labelkit.formats.cvat import START, read_cvat
+from labelkit.formats.deeplabcut.hdf5 import csv_of_hdf5
 from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv, skeleton_from_config
+from labelkit.formats.hdf5 import SIGN, kind_of_hdf5
 from labelkit.formats.label_studio.foreign import read_foreign
 from labelkit.formats.recognise import (
     HEAD,
@@ -29,6 +31,7 @@ from labelkit.formats.recognise import (
     refuse_other_json,
     refuse_other_text,
 )
+from labelkit.formats.sleap import read_sleap
 from labelkit.formats.visibility_csv import read_visibility_csv
 from labelkit.formats.yolo import read_yolo, skeleton_from_settings, yolo_settings
 from labelkit.project.images import IMAGE_SUFFIXES
@@ -70,7 +73,7 @@ class LabelFile:
 
 
 def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
-    """Read COCO, YOLO, CVAT, a Label Studio export, or a CSV of DeepLabCut or visibility answers.
+    """Read COCO, YOLO, CVAT, SLEAP, a Label Studio export, DeepLabCut or visibility answers.
 
     Args:
         path: the file.
@@ -79,7 +82,12 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
     Raises:
         FormatError: if the file is none of these, or has wrong content.
         SkeletonError: if its keypoints may be those of the project under other names.
+        MissingDependencyError: if what reads the file is not installed.
     """
+    if load_head(path, len(SIGN)) == SIGN:
+        if kind_of_hdf5(path) == "sleap":
+            return _read_sleap(path, skeleton)
+        return _read_table(path, csv_of_hdf5(path), skeleton)
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
         return _read_json(path, text, skeleton)
@@ -94,17 +102,7 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         return _read_cvat(path, text, skeleton)
     refuse_other_text(text, str(path))
     if text.lstrip("\ufeff").lower().startswith("scorer"):
-        left_out: list[str] = []
-        table = read_deeplabcut_csv(text, str(path), left_out.append)
-        chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, table.keypoints)
-        labelled = LabelFile(
-            path,
-            chosen,
-            tuple(table.annotations),
-            image_paths=table.image_paths,
-            notes=(*left_out, *notes),
-        )
-        return _fitted(labelled, table.keypoints)
+        return _read_table(path, text, skeleton)
     if skeleton is None:
         raise FormatError(
             f"{path}: visibility answers do not name their skeleton.",
@@ -114,6 +112,33 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
     unknown = np.all([answer.presence == UNKNOWN for answer in answers], axis=0)
     lacking = _lacking(path, [skeleton.keypoints[k] for k in np.flatnonzero(unknown)])
     return LabelFile(path, skeleton, (), tuple(answers), notes=lacking)
+
+
+def _read_table(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
+    """Read a table of DeepLabCut or Lightning Pose, as CSV."""
+    left_out: list[str] = []
+    table = read_deeplabcut_csv(text, str(path), left_out.append)
+    chosen, notes = (skeleton, []) if skeleton else _deeplabcut_skeleton(path, table.keypoints)
+    labelled = LabelFile(
+        path,
+        chosen,
+        tuple(table.annotations),
+        image_paths=table.image_paths,
+        notes=(*left_out, *notes),
+    )
+    return _fitted(labelled, table.keypoints)
+
+
+def _read_sleap(path: Path, skeleton: Skeleton | None) -> LabelFile:
+    found = read_sleap(path)
+    labelled = LabelFile(
+        path,
+        skeleton or found.skeleton,
+        tuple(found.annotations),
+        image_paths=found.image_paths,
+        notes=found.notes,
+    )
+    return _fitted(labelled, found.skeleton.keypoints)
 
 
 def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:

@@ -13,6 +13,8 @@ from labelkit.domain.text import named
 from labelkit.errors import FormatError
 from labelkit.files.documents import load_head
 from labelkit.formats.cvat import START
+from labelkit.formats.deeplabcut.hdf5 import csv_of_hdf5
+from labelkit.formats.hdf5 import SIGN, kind_of_hdf5
 from labelkit.formats.visibility_csv import IMAGE
 from labelkit.workflows.intake.label_files import YAML, LabelFile, read_label_file
 
@@ -58,18 +60,23 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
     candidates = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in (".json", ".csv", ".xml", *YAML)
+        if path.suffix.lower() in (".json", ".csv", ".xml", ".slp", ".h5", *YAML)
         and not any(
             part == _COPIES or part.startswith(".") for part in path.relative_to(folder).parts
         )
     )
+    candidates = [
+        path  # DeepLabCut writes the same labels as CSV beside its HDF5 file
+        for path in candidates
+        if not (path.suffix == ".h5" and path.with_suffix(".csv") in candidates)
+    ]
     found = [path for path in candidates if _holds_labels(path)]
     if not found:
         raise FormatError(
             f"{folder} holds no label file.",
             "Name the file: --labels FILE. Label files are COCO keypoints or a Label Studio export "
-            "(.json), data.yaml of YOLO, .xml of CVAT, or .csv of DeepLabCut or of visibility "
-            "answers.",
+            "(.json), data.yaml of YOLO, .xml of CVAT, .slp of SLEAP, or .csv of DeepLabCut or of "
+            "visibility answers.",
         )
     others = {path for path in candidates if path.suffix.lower() not in YAML}.difference(found)
     if others:
@@ -78,6 +85,8 @@ def _label_files_in(folder: Path, notes: list[str]) -> list[Path]:
 
 
 def _holds_labels(path: Path) -> bool:
+    if load_head(path, len(SIGN)) == SIGN:
+        return path.suffix.lower() == ".slp" or _is_label_table(path)
     start = _start(path)
     if path.suffix.lower() in YAML:
         return "kpt_shape" in start
@@ -91,6 +100,14 @@ def _holds_labels(path: Path) -> bool:
     if _is_table(start):
         return not any("likelihood" in line for line in lines)  # predictions
     return bool(lines) and IMAGE in (cell.strip(' "') for cell in lines[0].split(","))
+
+
+def _is_label_table(path: Path) -> bool:
+    """Whether an HDF5 file is a table of DeepLabCut's labels, and not of its predictions."""
+    try:
+        return kind_of_hdf5(path) == "table" and "likelihood" not in csv_of_hdf5(path)
+    except FormatError:
+        return False
 
 
 def _is_answers(path: Path) -> bool:

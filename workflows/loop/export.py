@@ -20,7 +20,7 @@ from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.files.atomic import atomic_path, write_text
 from labelkit.files.documents import load_text
-from labelkit.formats import cvat, yolo
+from labelkit.formats import cvat, sleap, yolo
 from labelkit.formats.coco import write_coco
 from labelkit.formats.deeplabcut import project as deeplabcut_project
 from labelkit.formats.visibility_csv import write_visibility_csv
@@ -44,6 +44,7 @@ FORMATS = {
     "yolo": "yolo",
     "dlc": "dlc",
     "cvat": "cvat",
+    "sleap": "labels.slp",
     "visibility": "visibility.csv",
     "onnx": "network.onnx",
 }
@@ -54,6 +55,7 @@ MARKS = {
     "yolo": rf"\A{re.escape(yolo.HEADING)}",
     "dlc": rf"\A{re.escape(deeplabcut_project.HEADING)}",
     "cvat": rf"<annotations>\s*<!-- {re.escape(cvat.HEADING)} -->",
+    "sleap": re.escape(sleap.HEADING),
     "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
     "onnx": '"made_by": "labelkit export"',
 }
@@ -112,8 +114,9 @@ def export(
         project: see `open_project`.
         store: its label store.
         progress: shows a bar while images are copied.
-        form: "coco", "yolo", "dlc" (a DeepLabCut project), "cvat" (for a task in CVAT) or
-            "visibility" (a CSV of answers); or "onnx", the network of the newest round instead.
+        form: "coco", "yolo", "dlc" (a DeepLabCut project), "cvat" (for a task in CVAT),
+            "sleap" (a project of SLEAP) or "visibility" (a CSV of answers); or "onnx", the network
+            of the newest round instead.
         predictions: also write what is predicted where there is no human label, with scores; but no
             instance that was skipped or whose box was deleted.
         output: file (folder for yolo, dlc and cvat); None takes the project's exports/.
@@ -126,7 +129,7 @@ def export(
         FormatError: if the format cannot hold the labels.
         ImageError: if an image that belongs to the export is gone.
         ProjectError: if there is no round whose network could be written.
-        MissingDependencyError: if onnx is not installed.
+        MissingDependencyError: if onnx or sleap-io is needed and not installed.
     """
     if form not in FORMATS:
         raise UsageError(f"There is no format {form!r}.", f"Formats: {', '.join(FORMATS)}.")
@@ -156,6 +159,15 @@ def export(
     if not items:
         raise _nothing_to_export(snapshot)
     notes = _left_unlabelled(snapshot, items) + _unknown(items, project.skeleton)
+    if form == "sleap":  # people may have corrected it in SLEAP, also in the project's folder
+        check_output(target, MARKS[form], project, overwrite=overwrite)
+        predicted = poses.keys() - snapshot.poses.keys()
+        if not dry_run:
+            with atomic_path(target) as temporary:
+                sleap.write_sleap(
+                    items, project.skeleton, project.images_root, predicted, temporary
+                )
+        return ExportReport(form, labelled, len(predicted), target, dry_run, tuple(notes))
     pictures: dict[Path, Path] = {}
     if form == "coco":
         document = write_coco(items, project.skeleton, scores=predictions)
@@ -258,7 +270,8 @@ def _is_there(path: Path, source: Path) -> bool:
 def _scorer(store: LabelStore) -> str:
     """Who labelled: the scorer of the DeepLabCut tables that were imported, if it is one."""
     tables = (
-        re.fullmatch(r"file:(?:.*/)?CollectedData_(.+)\.csv", source) for source in store.sources()
+        re.fullmatch(r"file:(?:.*/)?CollectedData_(.+)\.(?:csv|h5)", source)
+        for source in store.sources()
     )
     found = {table[1] for table in tables if table}
     return found.pop() if len(found) == 1 else "labelkit"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sleap_io
 import yaml
 from builders import make_project
 from trained import FIGURES
@@ -224,6 +225,7 @@ def test_an_export_replaces_an_earlier_one_in_the_file_that_the_user_names(corre
         ("yolo", "yolo"),
         ("dlc", "dlc"),
         ("cvat", "cvat"),
+        ("sleap", "labels.slp"),
         ("visibility", "visibility.csv"),
     ],
 )
@@ -244,6 +246,9 @@ def test_a_file_of_the_user_is_replaced_only_with_overwrite(corrected, form, nam
         path = target / "annotations.xml"
         path.parent.mkdir()
         path.write_text("<annotations></annotations>\n")
+    if form == "sleap":
+        run(corrected, form=form, output=target)
+        sleap_io.save_slp(sleap_io.load_slp(str(target), open_videos=False), str(target))
     before = path.read_bytes()
     for dry_run in (True, False):
         with pytest.raises(UsageError, match=f"{path}(?s:.*)--overwrite"):

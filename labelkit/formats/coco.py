@@ -19,6 +19,7 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, InputError
 from labelkit.formats.coco_categories import category_name, keypoint_categories
+from labelkit.formats.coco_wholebody import with_parts
 from labelkit.formats.drawn_boxes import with_drawn_boxes
 
 _COCO = "A COCO file has images, annotations and categories."
@@ -78,7 +79,8 @@ def read_coco(
         FormatError: on the first item that contradicts itself, naming it.
         SkeletonError: if the category's keypoints make no skeleton.
     """
-    images, categories, rows = tables(document, origin)
+    images, bodies, bare = tables(document, origin)
+    categories, rows, left_out = with_parts(bodies, bare, origin, skeleton)
     chosen = keypoint_categories(categories, [row for row, _ in rows], origin, skeleton)
     objects: list[Annotation] = []
     others: list[Annotation] = []
@@ -98,7 +100,7 @@ def read_coco(
             f"{origin} has no annotation with keypoints.",
             f"For boxes alone, type: --boxes {shlex.quote(origin)}",
         )
-    notes = chosen.notes
+    notes = [*left_out, *chosen.notes]
     if empty := len(drawn) - len(annotations):
         notes.append(
             f"Left out {counted(empty, 'annotation')} of {origin} with neither a box nor keypoints."

@@ -24,6 +24,8 @@ from labelkit.workflows.loop.bootstrap import bootstrap as run_bootstrap
 from labelkit.workflows.loop.export import ExportReport
 from labelkit.workflows.loop.export import export as run_export
 from labelkit.workflows.loop.predict import predict as run_predict
+from labelkit.workflows.loop.predictions import PredictionsReport
+from labelkit.workflows.loop.predictions import add_predictions as run_add_predictions
 from labelkit.workflows.loop.pull import PullReport
 from labelkit.workflows.loop.pull import pull as run_pull
 from labelkit.workflows.loop.push import push as run_push
@@ -317,6 +319,38 @@ class Project:
                 [Path(file) for file in files],
                 skip={"unreadable": skip_unreadable, "missing": skip_missing},
                 label_pixels=label_pixels,
+            )
+
+    def add_predictions(
+        self,
+        file: AnyPath,
+        name: str,
+        *,
+        ids: AnyPath | None = None,
+        skeleton: AnyPath | None = None,
+    ) -> PredictionsReport:
+        """Take what another model predicts as a round, to be corrected like any other.
+
+        Where its keypoints have other names, an adapter is learned from the labelled objects.
+
+        Args:
+            file: COCO results, COCO with scores, the CSV of DeepLabCut or Lightning Pose, a folder
+                of YOLO text files, or a SLEAP file.
+            name: what the model is called.
+            ids: COCO file whose image ids COCO results use.
+            skeleton: names the keypoints of a file that does not.
+
+        Raises:
+            LabelkitError: if anything given cannot be used; the class names which.
+        """
+        with self._opened(alone=True) as (folder, store):
+            return run_add_predictions(
+                folder,
+                store,
+                Path(file),
+                name=name,
+                ids=_path(ids),
+                skeleton=None if skeleton is None else str(skeleton),
             )
 
     def edit_skeleton(

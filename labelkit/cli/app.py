@@ -15,7 +15,17 @@ from typer.core import TyperCommand, TyperGroup
 
 from labelkit import __version__
 from labelkit.cli.help import demo, doctor
-from labelkit.cli.loop import bootstrap, export, frames, predict, pull, push, retrain, status
+from labelkit.cli.loop import (
+    bootstrap,
+    export,
+    frames,
+    predict,
+    predictions,
+    pull,
+    push,
+    retrain,
+    status,
+)
 from labelkit.cli.measure import benchmark, evaluate, refuse_score_options, score
 from labelkit.cli.report import fail
 from labelkit.cli.review_and_label import label, queue, review
@@ -28,7 +38,17 @@ INTERRUPTED = 130
 
 #: The groups of `labelkit --help`, each a module, with their commands in the order of their use.
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Loop": (frames, bootstrap, push, pull, retrain, status, export, predict),
+    "Loop": (
+        frames,
+        bootstrap,
+        push,
+        pull,
+        retrain,
+        status,
+        export,
+        predict,
+        predictions,
+    ),
     "Review and label": (label, review, queue),
     "Servers": (studio, serve),
     "Measure": (evaluate, score, benchmark),

@@ -221,6 +221,27 @@ def frames(
     finish(report, as_json)
 
 
+PredictionsAction = Annotated[
+    Literal["add"], typer.Argument(help="What to do.", show_default=False)
+]
+PredictedFile = Annotated[
+    Path, typer.Argument(metavar="FILE|DIR", help="Predictions.", show_default=False)
+]
+ModelNameOption = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="What the model is called here.")
+]
+IdsOption = Annotated[
+    Path | None,
+    typer.Option("--ids", metavar="FILE", help="COCO file whose image ids COCO results use."),
+]
+TheirSkeletonOption = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton", metavar="NAME|FILE", help="Names the keypoints of a file that does not."
+    ),
+]
+
+
 def bootstrap(
     images: ImagesOption,
     labels: LabelsOption = None,
@@ -535,4 +556,36 @@ def export(
             dry_run=dry_run,
             overwrite=overwrite,
         )
+    finish(report, as_json)
+
+
+def predictions(
+    action: PredictionsAction,
+    file: PredictedFile,
+    name: ModelNameOption,
+    ids: IdsOption = None,
+    skeleton: TheirSkeletonOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Correct what another model predicts.
+
+    Takes COCO results, COCO with scores, the CSV of DeepLabCut or Lightning Pose, a folder of YOLO
+    text files with confidences, or a SLEAP file. They become a round: reviewed, pushed, corrected
+    and scored like those of labelkit's own networks.
+
+    A model need not have your keypoints. Where names differ, labelkit learns from your labelled
+    objects where yours are, again at each labelkit pull and each time you repeat this command.
+
+    \b
+    Example:
+      labelkit predictions add results.json --name rtmpose --ids keypoints.json
+      labelkit predictions add runs/pose/predict/labels --name yolo
+    """
+    from labelkit.project.project import lock_project
+    from labelkit.workflows.loop.predictions import add_predictions
+
+    found, store = open_both(project)
+    with lock_project(found), store:
+        report = add_predictions(found, store, file, name=name, ids=ids, skeleton=skeleton)
     finish(report, as_json)

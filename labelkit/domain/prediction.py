@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labelkit.domain.pose import VISIBLE, Pose
+from labelkit.domain.pose import UNKNOWN, VISIBLE, Pose
 from labelkit.errors import InputError
 
 
@@ -56,6 +56,12 @@ class Prediction:
         index = np.asarray(columns)
         presence = np.where(index >= 0, self.presence[index], np.nan)
         return Prediction(self.instance_id, self.pose.take(index), presence, self.score)
+
+
+def nothing_found(instance_id: str, count: int) -> Prediction:
+    """The prediction of an object that a model did not find: none of `count` keypoints is there."""
+    pose = Pose(np.zeros((count, 2)), np.full(count, UNKNOWN), np.zeros(count))
+    return Prediction(instance_id, pose, np.zeros(count), 0.0)
 
 
 def prior_predictions(

@@ -1,11 +1,12 @@
-"""Rounds: one training and its results, each in a folder that never changes afterwards."""
+"""Rounds: a training, or the predictions of a file, in a folder that never changes afterwards."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ from labelkit.errors import ProjectError, UsageError
 from labelkit.files.atomic import write_json
 from labelkit.project.project import Project
 
-KINDS = ("location-free", "semi-weak")
+#: The kind of a round without a network: its predictions came from another model.
+FOREIGN = "foreign"
+KINDS = ("location-free", "semi-weak", FOREIGN)
 TRAINING, COMPLETE, ABANDONED = "training", "complete", "abandoned"
 
 #: Files of a round's folder that this module writes; workflows write the others.
@@ -24,17 +27,18 @@ ROUND_FILE, LABELLED_FILE = "round.json", "labelled.json"
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """Everything that determines a training.
+    """Everything that determines a round.
 
     Attributes:
         number: 0, 1, ... in the order in which rounds began.
-        kind: "location-free" or "semi-weak".
+        kind: "location-free", "semi-weak" or "foreign".
         labelled: ids of the instances whose locations are trained on, in nested order: a smaller
-            set is a prefix.
+            set is a prefix. Of a foreign round, those that its adapter was learned from.
         labelled_share: of the project's instances, 0 ... 1.
         journal_head: number of the newest journal entry that is used; later ones wait for the
             next round.
-        settings: preset, backbone, steps, ...; JSON values.
+        settings: preset, backbone, steps, ...; JSON values. Of a foreign round: "name", "file" and
+            "keypoints", the names in the file.
         seed: of the training.
     """
 
@@ -49,6 +53,11 @@ class RoundPlan:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ProjectError(f"A round is {' or '.join(KINDS)}, not {self.kind!r}.")
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its predictions came from another model: it has no network and no maps."""
+        return self.kind == FOREIGN
 
     @property
     def labelled_hash(self) -> str:
@@ -102,21 +111,42 @@ def begin_round(project: Project, plan: RoundPlan) -> Path:
     if open_round is not None:
         if _same(open_round.plan, plan):
             return open_round.path
-        raise ProjectError(
-            f"Round {open_round.plan.number:03d} of {project.root} is not finished.",
-            "Run the command that began it again; it continues where it stopped.",
-        )
+        raise _not_finished(project, open_round)
     if plan.number != next_round_number(project):
         raise ProjectError(
             f"The next round of {project.root} is {next_round_number(project):03d}, "
             f"not {plan.number:03d}."
         )
     path = project.rounds_root / f"{plan.number:03d}"
-    locked = {"seed": plan.seed, "hash": plan.labelled_hash, "instances": list(plan.labelled)}
-    write_json(path / LABELLED_FILE, locked)
-    # Last: this file makes the folder a round, so a kill before this line leaves none.
+    # Last: the second file makes the folder a round, so a kill before it leaves none.
+    _lock(path, plan)
     write_json(path / ROUND_FILE, _document(plan, TRAINING, _now(), "", {}))
     return path
+
+
+def add_round(
+    project: Project, plan: RoundPlan, facts: Mapping[str, Any], fill: Callable[[Path], object]
+) -> Round:
+    """Add a round that needs no training: it is complete at once, and a kill leaves none.
+
+    Args:
+        project: that gets it.
+        plan: of the round, with the next number.
+        facts: see `Round`.
+        fill: writes its files into a folder.
+
+    Raises:
+        ProjectError: if a round is unfinished.
+    """
+    if (begun := unfinished(project)) is not None:
+        raise _not_finished(project, begun)
+    new, path = project.rounds_root / ".new", project.rounds_root / f"{plan.number:03d}"
+    shutil.rmtree(new, ignore_errors=True)  # left by a kill
+    _lock(new, plan)
+    fill(new)
+    write_json(new / ROUND_FILE, _document(plan, COMPLETE, _now(), _now(), facts))
+    new.rename(path)
+    return read_round(path)
 
 
 def finish_round(path: Path, facts: Mapping[str, Any]) -> Round:
@@ -163,13 +193,45 @@ def unfinished(project: Project) -> Round | None:
 
 
 def latest_complete(project: Project) -> Round | None:
-    """The newest round with a model and predictions."""
+    """The newest round with predictions."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     return complete[-1] if complete else None
 
 
+def latest_trained(project: Project) -> Round | None:
+    """The newest round with a network and predictions."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    trained = [item for item in complete if not item.plan.is_foreign]
+    return trained[-1] if trained else None
+
+
+def trained_round(project: Project, number: int | None) -> Round:
+    """A round with a network and predictions; None takes the newest.
+
+    Raises:
+        ProjectError: if no round has a network.
+        UsageError: if there is no such complete round, or it has no network.
+    """
+    newest = latest_trained(project)
+    if number is None and newest is not None:
+        return newest
+    found = complete_round(project, number)
+    if not found.plan.is_foreign:
+        return found
+    problem = f"{in_words(found)} has no network: its predictions came from a file."
+    if newest is None:
+        raise ProjectError(problem, "Train one: labelkit retrain")
+    raise UsageError(problem, f"The newest round with one is {newest.plan.number}.")
+
+
+def in_words(found: Round) -> str:
+    """How a round is called: "Round 003", and whose predictions it holds."""
+    source = f" (predictions of {found.plan.settings['name']})" if found.plan.is_foreign else ""
+    return f"Round {found.plan.number:03d}{source}"
+
+
 def complete_round(project: Project, number: int | None) -> Round:
-    """A round with a model and predictions; None takes the newest.
+    """A round with predictions; None takes the newest.
 
     Raises:
         ProjectError: if no round is complete.
@@ -192,7 +254,11 @@ def locked_labelled(project: Project) -> list[str]:
 
     A labelled set of any size that starts with these is nested with all earlier ones.
     """
-    return _nested(item.plan.labelled for item in rounds(project) if item.status != ABANDONED)
+    return _nested(
+        item.plan.labelled
+        for item in rounds(project)
+        if item.status != ABANDONED and not item.plan.is_foreign
+    )
 
 
 def read_from(training: Mapping[str, Any]) -> str:
@@ -243,6 +309,19 @@ def read_round(path: Path) -> Round:
             "Restore it from a backup, or move the round's folder away.",
         )
     return found
+
+
+def _lock(path: Path, plan: RoundPlan) -> None:
+    """Write down which instances a round learns from."""
+    locked = {"seed": plan.seed, "hash": plan.labelled_hash, "instances": list(plan.labelled)}
+    write_json(path / LABELLED_FILE, locked)
+
+
+def _not_finished(project: Project, begun: Round) -> ProjectError:
+    return ProjectError(
+        f"Round {begun.plan.number:03d} of {project.root} is not finished.",
+        "Run the command that began it again; it continues where it stopped.",
+    )
 
 
 def _same(one: RoundPlan, other: RoundPlan) -> bool:

@@ -34,7 +34,7 @@ def test_commands_are_listed_by_group_and_every_summary_fits_on_its_line():
     for heading, commands in GROUPS.items():
         expected += ["", f"{heading}:"]
         for command in commands:
-            expected.append(f"  {command.__name__:9}  {command.__doc__.splitlines()[0]}")
+            expected.append(f"  {command.__name__:11}  {command.__doc__.splitlines()[0]}")
     assert lines[-len(expected) :] == expected
     assert max(map(len, lines)) <= 80
 

@@ -30,7 +30,7 @@ from labelkit.project.project import (
     remember,
     take_back_project,
 )
-from labelkit.project.rounds import latest_complete, unfinished
+from labelkit.project.rounds import latest_trained, unfinished
 from labelkit.report import Report
 from labelkit.store.ownership import give_back, open_store
 from labelkit.workflows.intake.into_place import PixelsOf
@@ -204,7 +204,7 @@ def bootstrap(
         )
         project, options = with_remembered(project, options)
         snapshot = read_snapshot(project, store)
-        newest = latest_complete(project)
+        newest = latest_trained(project)
         if newest is None and unfinished(project) is None:
             begin = start_of(project, snapshot)
             waits = not now and waits_for_labels(store, snapshot, begin)

@@ -28,7 +28,7 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
-from labelkit.project.rounds import complete_round
+from labelkit.project.rounds import trained_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import FILL, PADDING
@@ -198,7 +198,7 @@ def export(
 
 def _export_network(project: Project, target: Path, dry_run: bool) -> ExportReport:
     """Write the network of the newest round, with what a program needs to feed it."""
-    found = complete_round(project, None)
+    found = trained_round(project, None)
     network, _ = load_network(found.path / "model.safetensors", project.skeleton)
     size_hw = preset_of(settings_of(found))["input_size"]
     facts = {

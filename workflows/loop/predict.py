@@ -28,7 +28,7 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project, create_project
-from labelkit.project.rounds import complete_round
+from labelkit.project.rounds import trained_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.label_matching import Handling
@@ -127,7 +127,7 @@ def predict(
         CheckpointError: if the round's network cannot be used.
     """
     form = _format(form, output)
-    found = complete_round(project, number)
+    found = trained_round(project, number)
     choice = boxes or _usual_boxes(project, store)
     with TemporaryDirectory() as folder:
         aside = replace(project, root=Path(folder), images_root=images.resolve())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from labelkit.bridges.label_studio.api import connect
-from labelkit.errors import UsageError
+from labelkit.errors import ProjectError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.project import Project, lock_project
 from labelkit.store.conflicts import OURS, THEIRS, settle
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.loop.predictions import learn_adapter_again
 from labelkit.workflows.loop.status import status
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.pull_report import PullReport
@@ -26,6 +28,8 @@ def pull(
     take: str | None = None,
 ) -> PullReport:
     """Record what people did since the last pull. Each answer is recorded once, none replaced.
+
+    Where another model's predictions are corrected, their adapter is learned again from it.
 
     Args:
         project: see `open_project`.
@@ -56,5 +60,9 @@ def pull(
             report = PullReport()
         if take is not None:
             report.settled += settle(store, take)
+        if report.poses:
+            with suppress(ProjectError), lock_project(project):  # a training may be at work
+                if learned := learn_adapter_again(project, store):
+                    report.notes.append(learned)
         report.next_step = status(project, store).next_step
     return report

@@ -23,6 +23,7 @@ from labelkit.project.rounds import (
     RoundPlan,
     abandon_round,
     latest_complete,
+    latest_trained,
     locked_labelled,
     next_round_number,
     rounds,
@@ -143,7 +144,7 @@ def retrain(
             "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
             f"labelkit bootstrap --images {project.images_root}",
         )
-    if latest_complete(project) is None and unfinished(project) is None and not now:
+    if latest_trained(project) is None and unfinished(project) is None and not now:
         start = start_of(project, snapshot)
         if waits_for_labels(store, snapshot, start):
             raise WaitingForLabels(
@@ -190,7 +191,7 @@ def round_at(
         the round, and whether anything was trained or predicted for it.
     """
     begun = unfinished(project)
-    last = begun or latest_complete(project)
+    last = begun or latest_trained(project)
     seed = options.seed
     if seed is None:
         seed = begun.plan.seed if begun else project.seed
@@ -212,7 +213,8 @@ def round_at(
         seed=seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)
-    alike = (item for item in done if _trains_alike(item, plan, project))
+    trained = (item for item in done if not item.plan.is_foreign)
+    alike = (item for item in trained if _trains_alike(item, plan, project))
     same = next((item for item in alike if _is_current(item, project, store, snapshot)), None)
     if same is not None:
         return same, False

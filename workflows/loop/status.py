@@ -13,7 +13,7 @@ from labelkit.formats.label_studio.export import LISTED
 from labelkit.metrics.effort import effort
 from labelkit.metrics.table import describe
 from labelkit.project.project import Project
-from labelkit.project.rounds import latest_complete, rounds, unfinished
+from labelkit.project.rounds import FOREIGN, latest_complete, rounds, unfinished
 from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.journal import KEYPOINTS, VISIBILITY
@@ -50,8 +50,9 @@ class StatusReport(Report):
         round: the current one: it trains, or its predictions are corrected; None before the first.
         effort: means an object of answers that were given on the labelling page (see `effort`).
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
-        rounds: number, kind, status and dev measures of each, what it serves as pre-annotations,
-            and a note where that is not its network's predictions.
+        rounds: number, kind, status and dev measures of each, what it serves as pre-annotations
+            (the name of the model in a foreign one), and a note where that is not its network's
+            predictions.
         gain: what the last round gained on the dev set; "" where that is unknown.
         next_step: what to type.
     """
@@ -109,7 +110,7 @@ class StatusReport(Report):
         for item in self.rounds:
             measures = describe(item["dev"])
             lines.append(
-                f"Round {item['round']:03d}  {item['kind']} at {item['labeled']}, {item['status']}"
+                f"Round {item['round']:03d}  {_what(item)}, {item['status']}"
                 + (f"; dev: {measures}" if measures else "")
             )
             if item["note"]:
@@ -147,6 +148,14 @@ _SHOWN = {
     "nothing": "without a prediction",
     "label": "labelled before",
 }
+
+
+def _what(item: Mapping[str, Any]) -> str:
+    """What a round's predictions came from."""
+    if item["kind"] != FOREIGN:
+        return f"{item['kind']} at {item['labeled']}"
+    learned = f", adapted with {item['labeled']}" if item["labeled"] != "0%" else ""
+    return f"predictions of {item['serves']}{learned}"
 
 
 def _place(value: Sequence[float] | bool | None) -> str:

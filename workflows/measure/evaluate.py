@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
-from labelkit.domain.prediction import Prediction, prior_predictions
+from labelkit.domain.prediction import Prediction, nothing_found, prior_predictions
 from labelkit.domain.selection import format_percent
-from labelkit.domain.text import counted
+from labelkit.domain.text import counted, named
 from labelkit.errors import CheckpointError, ProjectError
 from labelkit.files.atomic import write_text
 from labelkit.metrics.table import ResultRow, ResultTable, evaluate_row
@@ -20,7 +20,7 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
-from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.project.rounds import COMPLETE, Round, in_words, rounds
 from labelkit.report import Report
 from labelkit.store.conflicts import SAME_PX
 from labelkit.store.label_store import LabelStore
@@ -101,12 +101,20 @@ def evaluate(
     if output is not None:
         check_output(output, MARK, project, overwrite=overwrite)
     snapshot = read_snapshot(project, store)
-    chosen = _one_per_percentage(project)
-    plan = chosen[-1].plan
-    learned = read_snapshot(project, store, plan.journal_head) if plan.labelled else snapshot
+    chosen, foreign = _one_per_percentage(project), _one_per_model(project)
+    if not (chosen or foreign):
+        raise ProjectError(
+            "No round is complete: there is nothing to evaluate.",
+            "See what comes first: labelkit status",
+        )
+    labelled = chosen[-1].plan.labelled if chosen else ()
+    learned = read_snapshot(project, store, chosen[-1].plan.journal_head) if labelled else snapshot
     with evaluation_set(project, snapshot, progress, images, labels) as data:
-        rows = list(_prior_rows(data, project, learned, plan.labelled))
+        rows = list(_prior_rows(data, project, learned, labelled))
         scored, unread = [], {}
+        if images is None:
+            rows += [_foreign_row(found, data) for found in foreign]
+            scored += foreign
         for found in chosen:
             try:
                 network, _ = load_network(found.path / "model.safetensors", project.skeleton)
@@ -115,7 +123,7 @@ def evaluate(
                 continue
             scored.append(found)
             rows += _rows_of_round(found, network, data, project, store, progress, supervised)
-        if not scored:
+        if unread and not scored:
             raise unread[chosen[-1].plan.number]
     table = ResultTable(tuple(rows))
     file = output or project.root / "reports" / "evaluation.json"
@@ -126,6 +134,9 @@ def evaluate(
     )
     if images is None:
         note += _anchored(scored, data)
+    elif foreign:
+        names = named([in_words(found) for found in foreign])
+        note += f"Note: {names}: left out, because its file predicts images of the project only.\n"
     return EvaluateReport(table, len(data.truth), data.keypoints, data.source, file, note)
 
 
@@ -152,14 +163,28 @@ def _anchored(scored: list[Round], data: EvaluationSet) -> str:
 
 
 def _one_per_percentage(project: Project) -> list[Round]:
-    """The newest complete round of each number of labelled instances, fewest first."""
-    newest = {len(item.plan.labelled): item for item in rounds(project) if item.status == COMPLETE}
-    if not newest:
-        raise ProjectError(
-            "No round is complete: there is nothing to evaluate.",
-            "See what comes first: labelkit status",
-        )
+    """The newest network of each number of labelled instances, fewest first."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    newest = {len(item.plan.labelled): item for item in complete if not item.plan.is_foreign}
     return [newest[count] for count in sorted(newest)]
+
+
+def _one_per_model(project: Project) -> list[Round]:
+    """The newest round of each other model's predictions."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    foreign = [item for item in complete if item.plan.is_foreign]
+    return list({item.plan.settings["name"]: item for item in foreign}.values())
+
+
+def _foreign_row(found: Round, data: EvaluationSet) -> ResultRow:
+    """The score of predictions that came from a file, on objects of the project."""
+    plan, skeleton = found.plan, data.project.skeleton
+    file = found.path / "predictions.parquet"
+    predictions = {id_: nothing_found(id_, len(skeleton)) for id_ in data.truth}
+    predictions |= find_predictions(file, skeleton, data.truth.keys())
+    percent = format_percent(round(100 * plan.labelled_share, 1)) if plan.labelled else None
+    name = str(plan.settings["name"])
+    return evaluate_row(name, percent, predictions, data.truth, data.instances, skeleton)
 
 
 def _prior_rows(

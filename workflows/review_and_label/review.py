@@ -47,7 +47,7 @@ from labelkit.store.conflicts import HELD, beside_what_is_known
 from labelkit.store.journal import KEYPOINTS, Entry, content_version, keypoints_content
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.crops import crops
-from labelkit.workflows.reviewing.items import Review, gather, map_file
+from labelkit.workflows.reviewing.items import Review, gather, map_file, note_on_maps
 from labelkit.workflows.reviewing.report import ReviewReport
 from labelkit.workflows.rounds.queue_file import read_choices
 
@@ -152,6 +152,7 @@ def review(
         views=tuple(names),
         view=view,
         map_port=port,
+        note=note_on_maps(found.round) if with_maps else "",
     )
 
 

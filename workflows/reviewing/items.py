@@ -17,7 +17,7 @@ from labelkit.project.preannotation import pre_annotation
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
-from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.project.rounds import COMPLETE, Round, in_words, rounds
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, read_queue
@@ -52,6 +52,13 @@ class Review:
 def map_file(found: Round) -> Path:
     """Where a round keeps its response maps."""
     return found.path / "maps" / "maps.parquet"
+
+
+def note_on_maps(found: Round | None) -> str:
+    """That a round has no maps to show, and why; "" where it can have them."""
+    if found is None or not found.plan.is_foreign:
+        return ""
+    return f"{in_words(found)} has no response maps: they come from a network of labelkit retrain."
 
 
 def gather(

@@ -32,7 +32,7 @@ from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import cut
 from labelkit.workflows.reviewing.crops import crop_of
-from labelkit.workflows.reviewing.items import gather, map_file
+from labelkit.workflows.reviewing.items import gather, map_file, note_on_maps
 
 #: By this line `check_output` recognises a page that may be replaced.
 MARK = '<meta name="generator" content="labelkit review">'
@@ -49,20 +49,22 @@ class PageReport(Report):
         instances: number of instances on it, most uncertain first.
         round: whose predictions it shows.
         size_bytes: of the file.
+        note: that the round has no maps, or "".
     """
 
     file: Path
     instances: int
     round: int
     size_bytes: int
+    note: str = ""
     exit_code: int = 0
 
     def text(self) -> str:
         """For people."""
         return (
             f"Wrote the {self.instances} most uncertain instances of round {self.round:03d} to "
-            f"{self.file} ({self.size_bytes / 1e6:.1f} MB)."
-        )
+            f"{self.file} ({self.size_bytes / 1e6:.1f} MB).\n{self.note}"
+        ).rstrip()
 
 
 def review_html(
@@ -108,7 +110,8 @@ def review_html(
         ]
     title = f"{project.name}: round {found.round.plan.number:03d}"
     write_text(path, page(title, project.skeleton, cards))
-    return PageReport(path, len(cards), found.round.plan.number, path.stat().st_size)
+    size, note = path.stat().st_size, note_on_maps(found.round)
+    return PageReport(path, len(cards), found.round.plan.number, size, note)
 
 
 class Line(NamedTuple):

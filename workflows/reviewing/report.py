@@ -24,6 +24,7 @@ class ReviewReport(Report):
         views: names of the saved views.
         view: the one to open.
         map_port: port of the response maps; 0 if there are none.
+        note: that the round has no maps, or "".
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class ReviewReport(Report):
     views: tuple[str, ...]
     view: str | None
     map_port: int
+    note: str = ""
     exit_code: int = 0
 
     def text(self) -> str:
@@ -65,4 +67,6 @@ class ReviewReport(Report):
                 "labelkit reads positions and visibility of the keypoints that it wrote, no more "
                 "and no fewer than the skeleton has; a keypoint without a position (NaN) is absent."
             )
+        if self.note:
+            lines.append(self.note)
         return "\n".join(lines)

@@ -91,8 +91,9 @@ def _errors(
 
 
 def advice(project: Project, snapshot: LabelSnapshot) -> str:
-    """Whether more corrections pay, by the last two rounds; "" where that cannot be measured."""
-    done = [item for item in rounds(project) if item.status == COMPLETE][-2:]
+    """Whether more corrections pay, by the last two networks; "" where that cannot be measured."""
+    complete = [item for item in rounds(project) if item.status == COMPLETE]
+    done = [item for item in complete if not item.plan.is_foreign][-2:]
     truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
     if len(done) < 2 or not truth:
         return ""

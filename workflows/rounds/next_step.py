@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.project.project import Project, is_at_work
-from labelkit.project.rounds import Round, latest_complete, unfinished
+from labelkit.project.rounds import Round, latest_complete, latest_trained, unfinished
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import sent_tasks
 from labelkit.workflows.rounds.image_files import lost_images, new_files
@@ -78,8 +78,8 @@ def _before_the_first_round(
 
 
 def _can_teach_more(project: Project, snapshot: LabelSnapshot) -> bool:
-    """Whether there are more keypoints than the newest round learned from."""
-    newest = latest_complete(project)
+    """Whether there are more keypoints than the newest network learned from."""
+    newest = latest_trained(project)
     return newest is None or not set(snapshot.trainable) <= set(newest.plan.labelled)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.prediction import Prediction
+from labelkit.domain.prediction import Prediction, nothing_found
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import (
     MissingDependencyError,
@@ -124,7 +124,7 @@ def run_round(
         item.prediction.instance_id: item.prediction
         for item in predict_instances(project, network, plan.settings, dev, Silent())
     }
-    measures = _measure(snapshot, on_dev, project.skeleton)
+    measures = measure(snapshot, on_dev, project.skeleton)
     write_json(path / "metrics.json", measures)
     located = {item: snapshot.poses[item] for item in dev if item in snapshot.poses}
     guessed = skeleton_measures(located, dev, project.skeleton)
@@ -174,7 +174,8 @@ def predict_later(
 ) -> int:
     """Predict the instances that came after a complete round, with its network.
 
-    The round itself does not change: their predictions and maps go into files beside its own.
+    The round itself does not change: their predictions and maps go into files beside its own. In a
+    foreign round nothing is found of them, until the file that it came from is added again.
 
     Args:
         project: of the round.
@@ -187,15 +188,19 @@ def predict_later(
     """
     predictions = found.path / "predictions.parquet"
     maps = found.path / "maps" / "maps.parquet"
-    if len(parts(predictions)) > len(parts(maps)):
+    foreign = found.plan.is_foreign
+    if not foreign and len(parts(predictions)) > len(parts(maps)):
         parts(predictions)[-1].unlink()  # a kill came before their maps were complete
     known = {item.instance_id for item in iter_predictions(predictions, project.skeleton)}
     later = {id_: instance for id_, instance in instances.items() if id_ not in known}
-    if later:
+    if later and foreign:
+        nothing = (nothing_found(id_, len(project.skeleton)) for id_ in later)
+        write_predictions(next_part(predictions), nothing, project.skeleton)
+    elif later:
         network, _ = load_network(found.path / "model.safetensors", project.skeleton)
         files = next_part(predictions), next_part(maps)
         _predict(project, network, found.plan, later, served(found), *files, progress)
-    return len(later)
+    return 0 if foreign else len(later)
 
 
 def _predict(
@@ -240,7 +245,7 @@ def keep_maps(found: Iterable[PredictionWithMaps], writer: MapWriter) -> Iterato
         yield item.prediction
 
 
-def _measure(
+def measure(
     snapshot: LabelSnapshot, predictions: Mapping[str, Prediction], skeleton: Skeleton
 ) -> dict[str, Any]:
     """Measures on the dev set; None where it is too small for one."""

@@ -57,7 +57,12 @@ def better(network: Mapping[str, Any], skeleton: Mapping[str, Any]) -> str:
 
 
 def served(found: Round) -> str:
-    """`NETWORK` or `SKELETON`, as the round recorded it; earlier versions served the network."""
+    """`NETWORK` or `SKELETON`, as the round recorded it; earlier versions served the network.
+
+    The name of the model in a foreign round.
+    """
+    if found.plan.is_foreign:
+        return str(found.plan.settings["name"])
     return str(found.facts.get("serves", NETWORK))
 
 
@@ -77,7 +82,7 @@ def as_served(
 
 def note_on_serving(found: Round) -> str:
     """That a round is worse than a guess, and what is done about it; "" where it is not."""
-    if served(found) == NETWORK:
+    if served(found) != SKELETON:
         return ""
     ours, guessed = found.facts["dev"][DECISIVE], found.facts["skeleton_in_box"][DECISIVE]
     return (

@@ -20,6 +20,7 @@ from labelkit.formats.label_studio.tasks import VISIBILITY_TASK, correction_task
 from labelkit.progress import Progress, Silent
 from labelkit.project.images import image_file
 from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import find_predictions
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
@@ -216,8 +217,11 @@ class TaskPredictor:
 
     def _predictions(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
         assert self._round is not None
-        settings = settings_of(self._round)
         by_id = {instance.id: instance for instance in instances}
+        if self._round.plan.is_foreign:
+            file = self._round.path / "predictions.parquet"
+            return find_predictions(file, self.project.skeleton, by_id.keys())
+        settings = settings_of(self._round)
         found = predict_instances(self.project, self._network, settings, by_id, Silent())
         serves, skeleton = served(self._round), self.project.skeleton
         predictions = {item.prediction.instance_id: item.prediction for item in found}
@@ -278,7 +282,7 @@ class TaskPredictor:
         )
 
     def _follow_rounds(self) -> None:
-        """Load the network of the newest complete round if that, or the skeleton, has changed."""
+        """Serve the newest complete round if that, or the skeleton, has changed."""
         rounds = sorted(self.project.rounds_root.glob(f"*/{ROUND_FILE}"))
         files = tuple(
             (path.parent.name, path.stat().st_mtime_ns)
@@ -297,8 +301,9 @@ class TaskPredictor:
                 )
             is_new = self._round is None or newest.plan.number != self._round.plan.number
             if is_new or project.skeleton != self.project.skeleton:
-                path = newest.path / "model.safetensors"
-                self._network, _ = load_network(path, project.skeleton)
+                if not newest.plan.is_foreign:
+                    path = newest.path / "model.safetensors"
+                    self._network, _ = load_network(path, project.skeleton)
                 self._round, self.project, self._content = newest, project, StoreContent()
                 self.store.renamed = dict(project.skeleton.renamed)
                 self.progress.line(f"Serving {self._version}.")

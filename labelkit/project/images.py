@@ -20,6 +20,7 @@ from PIL import UnidentifiedImageError
 
 from labelkit.domain.instance import Image
 from labelkit.errors import ImageError
+from labelkit.project.greys import WINDOW_FILE, WindowError, eight_bits, is_deep, window_of
 from labelkit.project.project import PROJECT_FILE
 from labelkit.project.video_frames import TABLE
 
@@ -33,6 +34,9 @@ VIDEO_SUFFIXES = frozenset(
 
 #: What a file may hold, whatever its name. Not EPS: Pillow would run Ghostscript on it.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+
+#: Those of them that browsers show.
+BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 
 #: 200 megapixels: a small file can unpack to more than the memory of the machine.
 MAX_PIXELS = 200_000_000
@@ -93,6 +97,7 @@ class ScanReport:
         duplicates: (path, path of the image with the same content).
         stamps: one for each image by path, for the next scan's `known`.
         ignored: number of other files, by suffix.
+        dark: paths of images read now whose 16-bit greys hold no value above 12 bits.
     """
 
     images: list[Image]
@@ -100,6 +105,7 @@ class ScanReport:
     duplicates: list[tuple[str, str]]
     stamps: dict[str, FileStamp]
     ignored: Counter[str]
+    dark: list[str]
 
 
 class _UnreadableError(Exception):
@@ -109,7 +115,8 @@ class _UnreadableError(Exception):
 def open_upright(path: Path) -> Picture.Image:
     """Read an image as a browser displays it.
 
-    EXIF orientation is applied, transparency becomes white, 16-bit values are scaled to 8 bits.
+    EXIF orientation is applied, transparency becomes white, and deep greys become 8 bits (see
+    `greys`).
 
     Returns:
         a fully decoded RGB image.
@@ -138,6 +145,18 @@ def upright_size(path: Path) -> tuple[int, int]:
             return width, height
     except _UnreadableError as error:
         raise _unreadable(path, error) from None
+
+
+def browsers_show(path: Path) -> bool:
+    """Whether a browser shows a file as `open_upright` reads it, from its header.
+
+    True also for what cannot be read.
+    """
+    try:
+        with _opened(path) as picture:
+            return picture.format in BROWSER_FORMATS and not is_deep(picture)
+    except _UnreadableError:
+        return True
 
 
 def exif_orientation(path: Path) -> int:
@@ -227,7 +246,7 @@ def scan_images(
             problems.append(ScanProblem(path, reason))
         elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
             candidates.append(path)
-        elif PurePosixPath(path).name != TABLE:
+        elif PurePosixPath(path).name not in (TABLE, WINDOW_FILE):
             suffix = PurePosixPath(path).suffix.lower()
             others[suffix or "no suffix"] += 1
             if suffix in VIDEO_SUFFIXES:
@@ -235,12 +254,16 @@ def scan_images(
     candidates.sort()
 
     stamps: dict[str, FileStamp] = {}
+    dark: list[str] = []
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
         try:
             results = pool.map(lambda path: _stamp(root / path, known.get(path)), candidates)
-            for done, (path, result) in enumerate(zip(candidates, results, strict=True), 1):
+            for done, (path, (result, is_dark)) in enumerate(
+                zip(candidates, results, strict=True), 1
+            ):
                 if isinstance(result, FileStamp):
                     stamps[path] = result
+                    dark += [path] * is_dark
                 else:
                     problems.append(ScanProblem(path, result))
                 if on_progress:
@@ -251,7 +274,7 @@ def scan_images(
     problems.sort(key=lambda problem: problem.path)
     if not stamps:
         raise _nothing_to_read(root, problems, others, video)
-    return _identify(stamps, known, problems, others)
+    return _identify(stamps, known, problems, others, dark)
 
 
 def listed_images(root: Path) -> list[str]:
@@ -270,6 +293,7 @@ def _identify(
     known: Mapping[str, FileStamp],
     problems: list[ScanProblem],
     ignored: Counter[str],
+    dark: list[str],
 ) -> ScanReport:
     """Make one image of each content; a copy never replaces a path that was known before."""
     path_of: dict[str, str] = {}
@@ -285,6 +309,7 @@ def _identify(
         duplicates=[(path, path_of[s.sha256]) for path, s in stamps.items() if path not in kept],
         stamps=kept,
         ignored=ignored,
+        dark=dark,
     )
 
 
@@ -317,22 +342,59 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                 yield path, ""
 
 
-def _stamp(path: Path, known: FileStamp | None) -> FileStamp | str:
-    """The stamp of a file, which is decoded unless unchanged since `known`; or what is wrong."""
+def _stamp(path: Path, known: FileStamp | None) -> tuple[FileStamp | str, bool]:
+    """The stamp of a file, which is decoded unless unchanged since `known`; or what is wrong.
+
+    And whether it is dark, see `ScanReport`.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return "not a regular file"
+            return "not a regular file", False
         if known and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
-            return known
+            return known, False
+        with _opened(path) as header:
+            _refuse_what_is_ambiguous(header, path)
+            is_sixteen = is_deep(header) and window_of(header, path) == (0, 65535)
         picture = _decode(path)
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except _UnreadableError as error:
-        return str(error)
+        return str(error), False
     except OSError as error:
-        return _system_reason(error)
-    return FileStamp(status.st_size, status.st_mtime_ns, sha256, *picture.size)
+        return _system_reason(error), False
+    is_dark = is_sixteen and np.asarray(picture).max() <= 16  # of 255; 4095 of 65535
+    stamp = FileStamp(status.st_size, status.st_mtime_ns, sha256, *picture.size)
+    return stamp, bool(is_dark)
+
+
+def _refuse_what_is_ambiguous(picture: Picture.Image, path: Path) -> None:
+    """Refuse an opened file that could be read in several ways; `_UnreadableError` says why."""
+    try:
+        if is_deep(picture) and window_of(picture, path) is None:
+            raise _UnreadableError(
+                f"its numbers have no known black and white; write them to {WINDOW_FILE} in its "
+                "folder, such as: 0 1"
+            )
+    except WindowError as error:
+        raise _UnreadableError(str(error)) from None
+    if picture.format == "TIFF" and (pages := _pages(picture)) > 1:
+        raise _UnreadableError(
+            f"{pages} pages, of which one could be read; split it: magick {path.name} "
+            f"{path.stem}-%03d.tif"
+        )
+
+
+def _pages(picture: Picture.Image) -> int:
+    """The pages of a TIFF that are as large as the first; smaller ones are previews of it."""
+    sizes = []
+    try:
+        for number in range(getattr(picture, "n_frames", 1)):
+            picture.seek(number)
+            sizes.append(picture.size)
+    except Exception as error:  # as for `_decode`
+        raise _UnreadableError(_damage(error)) from None
+    return sizes.count(sizes[0])
 
 
 def _decode(path: Path) -> Picture.Image:
@@ -340,7 +402,9 @@ def _decode(path: Path) -> Picture.Image:
     with _opened(path) as picture:
         try:
             picture.load()
-            rgb = _rgb(picture)
+            rgb = _rgb(picture, path)
+        except WindowError as error:
+            raise _UnreadableError(str(error)) from None
         except MemoryError:
             raise _UnreadableError("too large for this machine's memory") from None
         except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead to
@@ -394,17 +458,10 @@ def _orientation(picture: Picture.Image) -> int:
     return orientation if orientation in _UPRIGHT else 1
 
 
-def _rgb(picture: Picture.Image) -> Picture.Image:
-    mode = picture.mode
-    if mode.startswith("I"):
-        # 16-bit greys: 65535 is white, and 65535 / 257 = 255. Pillow would clip at 255.
-        values = np.clip(np.asarray(picture, dtype=np.float64) / 257, 0, 255)
-        return Picture.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
-    if mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0, neginf=0)
-        span = float(np.ptp(values)) or 1.0
-        values = (values - values.min()) / span * 255
-        return Picture.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+def _rgb(picture: Picture.Image, path: Path) -> Picture.Image:
+    if is_deep(picture):
+        levels = eight_bits(picture, window_of(picture, path))
+        return Picture.fromarray(levels).convert("RGB")
     if picture.has_transparency_data:
         white = Picture.new("RGBA", picture.size, "white")
         return Picture.alpha_composite(white, picture.convert("RGBA")).convert("RGB")

@@ -22,6 +22,7 @@ from labelkit.errors import (
     UsageError,
 )
 from labelkit.progress import Progress
+from labelkit.project.greys import WINDOW_FILE
 from labelkit.project.images import VIDEO_SUFFIXES, ScanReport, scan_images
 from labelkit.project.project import Project
 from labelkit.store.conflicts import HELD, beside_what_is_known, differing
@@ -129,7 +130,11 @@ def register(
     store.keep_stamps(scan.stamps)
     store.keep_left_out_files([*skipped, *(path for path, _ in scan.duplicates)])
     finder = ImageFinder([*removed.values(), *scan.images], dict(scan.duplicates))
-    notes = [*_left_alone(scan.ignored), *_copies(scan.duplicates)]
+    notes = [
+        *_left_alone(scan.ignored),
+        *_copies(scan.duplicates),
+        *_dark(scan.dark, project.images_root),
+    ]
     if still_there := len(scan.images) - len(images):
         notes.append(
             f"Left out {counted(still_there, 'image')} that you removed from the project. Take "
@@ -269,6 +274,16 @@ def _left_alone(ignored: Counter[str]) -> list[str]:
     if VIDEO_SUFFIXES & ignored.keys():
         advice += "; take frames out of videos: labelkit frames VIDEO"
     return [f"Ignored: {kinds} (not an image format that labelkit reads{advice})."]
+
+
+def _dark(paths: Sequence[str], root: Path) -> list[str]:
+    """At most one note, of images that are likely darker than they should be."""
+    if not paths:
+        return []
+    return [
+        f"{counted(len(paths), 'image')} of 16-bit greys with no value above 4095, nearly black: "
+        f"{named(paths)}. If 4095 is white, type: echo 0 4095 > {root / WINDOW_FILE}"
+    ]
 
 
 def _copies(duplicates: Sequence[tuple[str, str]]) -> list[str]:

@@ -179,7 +179,7 @@ class FoundReport(Report):
     def text(self) -> str:
         """For people."""
         lines = [
-            f"{self.network} found {self.found:,} of {counted(self.objects, 'object')}; "
+            f"{self.network} found {self.found} of {counted(self.objects, 'object')}; "
             f"written to {self.file}.",
             *self.notes,
         ]

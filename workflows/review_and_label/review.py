@@ -40,7 +40,6 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import UsageError
 from labelkit.metrics.findings import ReviewItem
 from labelkit.progress import Progress
-from labelkit.project.images import image_file
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.store.conflicts import HELD, beside_what_is_known
@@ -49,6 +48,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.crops import crops
 from labelkit.workflows.reviewing.items import Review, gather, map_file, note_on_maps
 from labelkit.workflows.reviewing.report import ReviewReport
+from labelkit.workflows.reviewing.shown_images import shown_image
 from labelkit.workflows.rounds.queue_file import read_choices
 
 SOURCE = "fiftyone"
@@ -259,7 +259,7 @@ def _of_crops(
 
 
 def _path(project: Project, image: Image) -> str:
-    return str(image_file(project.images_root, image.path))
+    return str(shown_image(project, image))
 
 
 def _size(dataset: Any) -> int:

@@ -25,6 +25,7 @@ from labelkit.formats.label_studio.tasks import (
     correction_task,
     visibility_task,
 )
+from labelkit.project.images import browsers_show, image_file
 from labelkit.project.preannotation import pre_annotation
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete
@@ -163,19 +164,22 @@ class Questions:
         instance = self.snapshot.instances[id_]
         if crop is None:
             return image_url(self.project, instance.image, base, self.folder)
-        return crop_url(self.project, instance, crop, mark=not self._is_alone(instance))
+        mark = self.one_object and not self._is_alone(instance)
+        return crop_url(self.project, instance, crop, mark=mark)
 
     def crop(self, id_: str) -> Box | None:
-        """The part of its image that a task shows of an instance; None for all of it.
+        """The part of its image that a task shows of an instance; None for the image file.
 
-        It has the known and predicted keypoints of the instance in it.
+        It has the known and predicted keypoints of the instance in it. An image that browsers do
+        not show is sent in full, as the part of it that is all of it.
         """
         instance = self.snapshot.instances[id_]
         image, box = instance.image, instance.box
         is_large = box.w * box.h >= LARGE * image.width * image.height
         is_whole = self.per_instance is None and is_large and self._is_alone(instance)
         if not self.one_object or is_whole:
-            return None
+            shown = browsers_show(image_file(self.project.images_root, image.path))
+            return None if shown else Box(0, 0, image.width, image.height)
         return crop_around(instance, self._shown(instance))
 
     def _is_alone(self, instance: Instance) -> bool:

@@ -4,6 +4,7 @@ from urllib.parse import unquote
 
 import pytest
 from builders import make_project
+from PIL import Image as Picture
 
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import human_pose
@@ -166,6 +167,21 @@ def test_a_large_object_alone_in_its_picture_is_shown_in_it_and_others_are_zoome
     report = push_files(*pictures, dry_run=False)
     assert shown(report) == [(1, False, False), (1, False, True), (1, False, True)]
     assert "RectangleLabels" not in report.files[0].read_text()
+
+
+def test_an_image_that_browsers_do_not_show_is_sent_as_a_picture(tmp_path):
+    project = make_project(tmp_path, pictures=1)
+    (project.images_root / "0.png").unlink()
+    Picture.new("L", (8, 6), 99).save(project.images_root / "0.tif")
+    with LabelStore.open(project.store_url) as store:
+        images = scan_images(project.images_root).images
+        store.add_images(images)
+        store.add_instances(NewInstance(i, Box(1, 1, 6, 4), "given", 24.0) for i in images)
+        for per_instance in (None, False):
+            report = push_files(project, store, dry_run=False, per_instance=per_instance)
+            (task,) = tasks_of(report)
+            assert task["data"]["labelkit"]["crop"] == [0, 0, 8, 6]
+            assert task["data"]["image"].startswith("data:image/jpeg;base64,")
 
 
 def test_a_small_object_is_zoomed(fresh):

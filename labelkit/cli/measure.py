@@ -85,7 +85,14 @@ CrowdBinsOption = Annotated[
 
 TableArgument = Annotated[
     Literal[
-        "location-free", "semi-weak", "modules", "depth", "response", "plus", "plus-location-free"
+        "location-free",
+        "semi-weak",
+        "modules",
+        "depth",
+        "response",
+        "plus",
+        "plus-location-free",
+        "detector-free",
     ],
     typer.Argument(metavar="TABLE", show_choices=False, help="One of the tables above."),
 ]
@@ -263,11 +270,16 @@ def benchmark(
       response            response at the true keypoint (Table 7)
       plus                labelkit's departures from the paper, at 10 %
       plus-location-free  the same with visibility answers alone
+      detector-free       whole images without boxes: two networks, four ways
+                          to use unlabelled images
 
     \b
     Example:
       labelkit benchmark semi-weak --images frames \\
         --labels keypoints.json --labeled 10%
+      labelkit benchmark detector-free --project coco \\
+        --images train2017 --labels person_keypoints_train2017.json \\
+        --test-images val2017 --test-labels person_keypoints_val2017.json
     """
     from labelkit.domain.selection import parse_percent
     from labelkit.workflows.measure.benchmark import benchmark as run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,18 @@ from labelkit.models.detector_free.single_stage import SingleStage
 from labelkit.models.parts.backbone import Backbone
 from labelkit.models.parts.pixels import Pixels, pixels_of
 
-#: "tiny" is for CPUs, "plus" and "paper" for GPUs: the backbones of CID and HigherHRNet.
+_LARGE: dict[str, Any] = {
+    "input_size": (512, 512),  # rows, columns of a canvas, as in CID and HigherHRNet
+    "dim": 128,
+    "batch_size": 16,
+    "lr": 5e-4,
+}
+
+#: What differs between presets; backbones are those of `presets.PRESETS`.
 DETECTOR_FREE: dict[str, dict[str, Any]] = {
-    "tiny": {"backbone": "tf_efficientnet_lite0", "input_size": (192, 192), "dim": 64},
-    "plus": {"backbone": "resnet50", "input_size": (512, 512), "dim": 128},
-    "paper": {"backbone": "hrnet_w32", "input_size": (512, 512), "dim": 128},
+    "tiny": {"input_size": (192, 192), "dim": 64, "batch_size": 8, "lr": 2e-3},
+    "plus": _LARGE,
+    "paper": _LARGE,
 }
 KINDS: dict[str, type[SingleStage] | type[BottomUp]] = {
     "single-stage": SingleStage,
@@ -27,25 +34,26 @@ KINDS: dict[str, type[SingleStage] | type[BottomUp]] = {
 
 def build_detector_free(
     kind: str,
+    backbone: str,
     num_keypoints: int,
     sigmas: Sequence[float],
-    preset: Mapping[str, Any],
+    dim: int,
     pretrained: bool | Path,
 ) -> DetectorFree:
     """A network with random weights, or a backbone that starts from others.
 
     Args:
         kind: "single-stage" or "bottom-up".
+        backbone: name of a timm network.
         num_keypoints, sigmas: see `DetectorFree`.
-        preset: one of `DETECTOR_FREE`, or a changed copy.
+        dim: channels of the merged map.
         pretrained: see `Backbone`.
 
     Raises:
         KeyError: on another kind.
         UnusableBackbone, PretrainedUnavailable: see `Backbone`.
     """
-    backbone = Backbone(preset["backbone"], STRIDES, pretrained)
-    network = KINDS[kind](backbone, num_keypoints, sigmas, dim=preset["dim"])
-    if pretrained:
-        network.pixels = Pixels(**pixels_of(preset["backbone"]))
+    trunk = Backbone(backbone, STRIDES, pretrained)
+    network = KINDS[kind](trunk, num_keypoints, sigmas, dim=dim)
+    network.pixels = Pixels(**pixels_of(backbone))
     return network

@@ -7,6 +7,7 @@ from labelkit.domain.skeleton import BUILTIN
 from labelkit.models.presets import PRESETS
 from labelkit.store.conflicts import OURS, THEIRS
 from labelkit.workflows.benchmarking.tables import tables
+from labelkit.workflows.detector_free.table import DETECTOR_FREE
 from labelkit.workflows.loop.export import FORMATS
 from labelkit.workflows.measure.score import METRICS
 
@@ -34,7 +35,7 @@ def completed(monkeypatch):
         ("labelkit pull --take ", [THEIRS, OURS]),
         ("labelkit export --format ", FORMATS),
         ("labelkit score --metric ", METRICS),
-        ("labelkit benchmark ", tables(PRESETS["tiny"])),
+        ("labelkit benchmark ", [*tables(PRESETS["tiny"]), DETECTOR_FREE]),
         ("labelkit ser", ["serve"]),
         ("labelkit export --pre", []),  # the former name of --with-predictions
     ],

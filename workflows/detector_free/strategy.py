@@ -91,7 +91,7 @@ def ema_decay(step: int, steps: int) -> float:
     """The teacher's decay: 0 at first, then from the first to the second of `DECAYS`."""
     early, late = (max(0.0, 1 - (1 - decay) * max(1.0, LONG / steps)) for decay in DECAYS)
     gone = max(0.0, min(1.0, (step / steps - BURN_IN) / (1 - BURN_IN)))
-    return min(early + gone * (late - early), step / (step + 10))
+    return min(early + gone * (late - early), step / (step + 1))
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
@@ -28,6 +28,9 @@ from labelkit.workflows.benchmarking.report import BenchmarkReport, Line, finish
 from labelkit.workflows.benchmarking.runs import Bench, planned, scored
 from labelkit.workflows.benchmarking.scores import prior_scores
 from labelkit.workflows.benchmarking.tables import Table, Trial, tables
+from labelkit.workflows.detector_free.table import DETECTOR_FREE, run_table
+from labelkit.workflows.detector_free.table import Trial as DetectorFreeTrial
+from labelkit.workflows.detector_free.table import trials as detector_free_trials
 from labelkit.workflows.intake.evaluation_set import evaluation_set
 from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import register_labelled
@@ -38,6 +41,8 @@ from labelkit.workflows.rounds.settings import (
     preset_of,
     resolve,
 )
+
+T = TypeVar("T", Trial, DetectorFreeTrial)
 
 
 def benchmark(
@@ -59,7 +64,7 @@ def benchmark(
     The report has every row of the table that has been run with these settings, now or before.
 
     Args:
-        table: one of `tables`.
+        table: one of `tables`, or "detector-free".
         progress: gets a line for each step.
         root: folder of the benchmark; an existing one is continued.
         images, labels: to learn from; may be left out when the folder exists.
@@ -81,20 +86,13 @@ def benchmark(
         options = replace(options, pretrained=True)  # all rows start alike, or none does
     settings = resolve(options, kept, skeleton)
     known = tables(preset_of(settings))
-    if table not in known:
-        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(known)}.")
-    chosen = known[table]
-    names = {trial.name.lower() for trial in chosen.trials}
-    asked = {only.lower()} if only.lower() in names else {n for n in names if only.lower() in n}
-    trials = [
-        trial
-        for trial in chosen.trials
-        if trial.name.lower() in asked and (not percent or trial.percent in percent)
-    ]
-    if not trials:
-        raise UsageError(
-            f"--only and --labeled leave no row of {table!r}.", "Leave out --only or --labeled."
-        )
+    names = (*known, DETECTOR_FREE)
+    if table not in names:
+        raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(names)}.")
+
+    chosen = known.get(table)
+    trials = _asked(chosen.trials, table, only, percent) if chosen else []
+    detector_free = [] if chosen else _asked(detector_free_trials(), table, only, percent)
     project = _project(root, images, skeleton, progress)
     if note := note_on_mirroring(settings, skeleton):
         progress.line(f"note: {note}")
@@ -106,8 +104,30 @@ def benchmark(
         with evaluation_set(project, snapshot, progress, test_images, test_labels) as test:
             name = "dev" if test_labels is None else test_labels.resolve().parent.name
             bench = Bench(project, snapshot, settings, store.head(), test, name)
+            if chosen is None:
+                return run_table(bench, detector_free, seeds, progress)
             lines = _lines(bench, chosen, trials, seeds, progress)
     return finished(bench.project, table, chosen, bench.name, bench.settings, lines)
+
+
+def _asked(trials: Sequence[T], table: str, only: str, percent: Sequence[float]) -> list[T]:
+    """The rows of this name, or else those that contain it, at these percentages.
+
+    Raises:
+        UsageError: if there are none.
+    """
+    names = {trial.name.lower() for trial in trials}
+    asked = {only.lower()} if only.lower() in names else {n for n in names if only.lower() in n}
+    chosen = [
+        trial
+        for trial in trials
+        if trial.name.lower() in asked and (not percent or trial.percent in percent)
+    ]
+    if not chosen:
+        raise UsageError(
+            f"--only and --labeled leave no row of {table!r}.", "Leave out --only or --labeled."
+        )
+    return chosen
 
 
 def _kept(root: Path) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from labelkit.models.detector_free.maps import STRIDES, draw
 from labelkit.models.detector_free.presets import DETECTOR_FREE, KINDS, build_detector_free
 from labelkit.models.detector_free.single_stage import contrast_loss
 from labelkit.models.parts.backbone import Backbone
+from labelkit.models.presets import PRESETS
 from labelkit.workflows.synthetic.figure_drawing import SKELETON
 
-SMALL = {"backbone": "test_resnet", "dim": 32}
 both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def make(kind: str, keypoints: int = 3) -> DetectorFree:
     torch.manual_seed(0)
-    return build_detector_free(kind, keypoints, (0.08,) * keypoints, SMALL, False)
+    return build_detector_free(kind, "test_resnet", keypoints, (0.08,) * keypoints, 32, False)
 
 
 def objects(count: int, keypoints: int = 3, side: float = 64.0) -> object:
@@ -151,16 +151,17 @@ def test_contrast_compares_objects_of_the_same_image_only():
     assert contrast_loss(alike, torch.tensor([0, 0])).item() == pytest.approx(0.6931, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", DETECTOR_FREE)
-def test_each_preset_names_a_backbone_with_all_strides(name):
-    assert Backbone(DETECTOR_FREE[name]["backbone"], STRIDES).strides == STRIDES
+def test_each_preset_has_a_backbone_with_all_strides():
+    assert DETECTOR_FREE.keys() == PRESETS.keys()
+    for preset in PRESETS.values():
+        assert Backbone(preset["backbone"], STRIDES).strides == STRIDES
 
 
 @pytest.mark.slow
 @both_kinds
 def test_it_learns_two_scenes_of_touching_robots_by_heart(kind):
-    network = build_detector_free(kind, len(SKELETON), SKELETON.sigmas, SMALL, False)
     torch.manual_seed(0)
+    network = build_detector_free(kind, "test_resnet", len(SKELETON), SKELETON.sigmas, 32, False)
     assert overfit(network, make_scenes([2, 3], 96), steps=320, lr=1e-2) > 0.9
 
 
@@ -168,6 +169,6 @@ def test_it_learns_two_scenes_of_touching_robots_by_heart(kind):
 @pytest.mark.skipif("LABELKIT_LONG" not in os.environ, reason="minutes: set LABELKIT_LONG=1")
 @both_kinds
 def test_it_learns_eight_crowded_scenes_by_heart(kind):
-    network = build_detector_free(kind, len(SKELETON), SKELETON.sigmas, SMALL, False)
     torch.manual_seed(0)
+    network = build_detector_free(kind, "test_resnet", len(SKELETON), SKELETON.sigmas, 32, False)
     assert overfit(network, make_scenes([2, 3] * 4, 128), steps=450, lr=8e-3) > 0.95

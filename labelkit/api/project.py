@@ -35,6 +35,8 @@ from labelkit.workflows.loop.status import StatusReport
 from labelkit.workflows.loop.status import status as run_status
 from labelkit.workflows.measure.evaluate import EvaluateReport
 from labelkit.workflows.measure.evaluate import evaluate as run_evaluate
+from labelkit.workflows.measure.referee import RefereeReport
+from labelkit.workflows.measure.referee import referee as run_referee
 from labelkit.workflows.review_and_label.queue import QueueReport
 from labelkit.workflows.review_and_label.queue import queue as run_queue
 from labelkit.workflows.review_and_label.review import review as run_review
@@ -262,6 +264,22 @@ class Project:
                 output=_path(output),
                 overwrite=overwrite,
             )
+
+    def referee(self, rounds: Sequence[int] = (), *, tolerance: float = 0.1) -> RefereeReport:
+        """Compare what it costs to correct the predictions of rounds, on the dev set.
+
+        Args:
+            rounds: their numbers; none takes the newest network, and the newest round of each
+                other model.
+            tolerance: 0 ... 1, share of the box's long side within which nothing is corrected.
+
+        Raises:
+            UsageError: if there is no such round.
+            ProjectError: if no round is complete.
+            WaitingForLabels: if too few images of the dev set have human keypoints.
+        """
+        with self._opened() as (folder, store):
+            return run_referee(folder, store, numbers=rounds, tolerance=tolerance)
 
     def status(self) -> StatusReport:
         """Count images, answers, labels and rounds, and name the next step; changes nothing."""

@@ -83,6 +83,24 @@ CrowdBinsOption = Annotated[
     ),
 ]
 
+RoundsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--round",
+        metavar="N",
+        help="Round to compare; may be repeated. Default: the newest network, and the newest round "
+        "of each other model.",
+    ),
+]
+ToleranceOption = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="SHARE",
+        help="A keypoint within this share of the box's long side needs no correction.",
+    ),
+]
+
 TableArgument = Annotated[
     Literal[
         "location-free",
@@ -232,6 +250,30 @@ def score(
         output=output,
         overwrite=overwrite,
     )
+    finish(report, as_json)
+
+
+def referee(
+    round_numbers: RoundsOption = None,
+    tolerance: ToleranceOption = 0.1,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the pre-annotations that are the cheapest to correct.
+
+    It counts the drags, clicks and keys that each round would have cost on the labelled objects of
+    the dev set, which is random, with an interval.
+
+    \b
+    Example:
+      labelkit referee
+      labelkit referee --round 0 --round 2 --tolerance 0.05
+    """
+    from labelkit.workflows.measure.referee import referee as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(found, store, numbers=round_numbers or (), tolerance=tolerance)
     finish(report, as_json)
 
 

@@ -101,8 +101,8 @@ class Foreign(NamedTuple):
         return add_predictions(self.project, self.store, file or self.file(), name=name)
 
 
-def make_foreign(folder: Path, pictures: int = 15, seed: int = 0) -> Foreign:
-    """See `Foreign`; the dev set is the four objects of the first two pictures."""
+def make_foreign(folder: Path, pictures: int = 15, seed: int = 0, dev_pictures: int = 2) -> Foreign:
+    """See `Foreign`; the dev set has the objects of the first pictures."""
     for number in range(pictures):
         write_picture(folder / "frames" / f"{number:02d}.png", (100, 80), seed=number)
     project = create_project(
@@ -111,7 +111,7 @@ def make_foreign(folder: Path, pictures: int = 15, seed: int = 0) -> Foreign:
     store = open_store(project)
     images = scan_images(project.images_root).images
     store.add_images(images)
-    store.keep_dev_draw(DevDraw(0.0, frozenset(image.id for image in images[:2])))
+    store.keep_dev_draw(DevDraw(0.0, frozenset(image.id for image in images[:dev_pictures])))
     boxes = (Box(5.0, 10.0, 40.0, 60.0), Box(55.0, 10.0, 40.0, 60.0))
     store.add_instances(
         NewInstance(image, box, "given", box.w * box.h) for image in images for box in boxes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import Prediction, nothing_found, prior_predictions
 from labelkit.domain.selection import format_percent
@@ -133,31 +134,32 @@ def evaluate(
         for number, error in unread.items()
     )
     if images is None:
-        note += _anchored(scored, data)
+        note += anchored(scored, data.project, data.truth)
     elif foreign:
         names = named([in_words(found) for found in foreign])
         note += f"Note: {names}: left out, because its file predicts images of the project only.\n"
     return EvaluateReport(table, len(data.truth), data.keypoints, data.source, file, note)
 
 
-def _anchored(scored: list[Round], data: EvaluationSet) -> str:
-    """A note on rounds that the truth favours: people keep what is nearly right."""
+def anchored(scored: Sequence[Round], project: Project, truth: Mapping[str, Pose]) -> str:
+    """A note on rounds that the truth favours: people keep what is nearly right; "" without any."""
     kept = {}
     for found in scored:
         predictions = find_predictions(
-            found.path / "predictions.parquet", data.project.skeleton, data.truth.keys()
+            found.path / "predictions.parquet", project.skeleton, truth.keys()
         )
         apart = [
-            np.linalg.norm(prediction.pose.xy - data.truth[id_].xy, axis=1)[data.truth[id_].present]
+            np.linalg.norm(prediction.pose.xy - truth[id_].xy, axis=1)[truth[id_].present]
             for id_, prediction in predictions.items()
         ]
         if count := int(sum((each <= SAME_PX).sum() for each in apart)):
             kept[found.plan.number] = count
     if not kept:
         return ""
+    keypoints = sum(int(pose.present.sum()) for pose in truth.values())
     rounds_kept = ", ".join(f"{count} where round {n:03d} put them" for n, count in kept.items())
     return (
-        f"Note: of the {data.keypoints} keypoints scored on, people left {rounds_kept}, "
+        f"Note: of the {keypoints} keypoints scored on, people left {rounds_kept}, "
         "which favours that round.\n"
     )
 

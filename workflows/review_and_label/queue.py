@@ -268,12 +268,13 @@ def _right(
     project: Project, snapshot: LabelSnapshot, record: DrawRecord | None
 ) -> tuple[Estimate | None, float | None]:
     """See `QueueReport`: of the pool, and of those drawn, as far as all before are labelled."""
-    if record is None or not record.round:
+    newest = latest_complete(project)
+    if record is None or newest is None or record.round != f"round-{newest.plan.number:03d}":
         return None, None
     drawn = record.draws[0]
     done = snapshot.poses.keys() | snapshot.skipped
     count = next((n for n, id_ in enumerate(drawn.ids) if id_ not in done), len(drawn.ids))
-    path = project.rounds_root / record.round.removeprefix("round-") / "predictions.parquet"
+    path = newest.path / "predictions.parquet"
     shown = find_predictions(path, project.skeleton, drawn.ids[:count])
     shares, probabilities = [], []
     for id_, probability in zip(drawn.ids[:count], drawn.probabilities[:count], strict=True):

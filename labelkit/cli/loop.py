@@ -471,8 +471,8 @@ def predict(
     named and left out.
 
     --with takes a network of MediaPipe, which is installed at the first call, for the objects of
-    the project, or for the pictures of --images without any project. It writes COCO with the
-    network's own keypoints.
+    the project, which get a round as by labelkit predictions add, or for the pictures of --images
+    without any project. It writes COCO with the network's own keypoints.
 
     \b
     Example:

@@ -42,6 +42,7 @@ from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.next_step import head_start
 from labelkit.workflows.rounds.settings import TrainingOptions, check_options, with_remembered
 from labelkit.workflows.rounds.start import (
     KEYPOINTS,
@@ -67,6 +68,7 @@ class BootstrapReport(Report):
         round: the newest round; None while people have to label first.
         files: interface and tasks that ask them; else None.
         start: what they are asked for; else None.
+        head_start: how they could begin without a click; else "".
     """
 
     project: Path
@@ -74,6 +76,7 @@ class BootstrapReport(Report):
     round: RoundReport | None
     files: tuple[Path, Path] | None
     start: Start | None = None
+    head_start: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -99,6 +102,7 @@ class BootstrapReport(Report):
         return "\n".join(
             [
                 *lines,
+                *filter(None, [self.head_start]),
                 f"Ask people {wanted[self.start.asks]}.",
                 "On labelkit's own page:",
                 "  labelkit label     then run this command again",
@@ -214,7 +218,8 @@ def bootstrap(
                 if lost:
                     note = f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
                     registered = replace(registered, notes=(*registered.notes, note))
-                return BootstrapReport(project.root, registered, None, files, begin)
+                first = head_start(project)
+                return BootstrapReport(project.root, registered, None, files, begin, first)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.
             report = report_round(project, snapshot, newest, False, progress)

@@ -27,12 +27,13 @@ from labelkit.formats.deeplabcut.project import write_predictions
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
-from labelkit.project.project import Project, create_project
+from labelkit.project.project import Project, create_project, lock_project
 from labelkit.project.rounds import trained_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
+from labelkit.workflows.loop.predictions import PredictionsReport, add_predictions
 from labelkit.workflows.network.mediapipe import find_poses
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.served import as_served, note_on_serving, served
@@ -166,6 +167,7 @@ class FoundReport(Report):
         not_found: paths of the images of the others.
         file: COCO, with the network's own keypoints.
         notes: what was left out, a sentence each.
+        added: the round that a project has of them now.
     """
 
     network: str
@@ -174,6 +176,7 @@ class FoundReport(Report):
     not_found: tuple[str, ...]
     file: Path
     notes: tuple[str, ...]
+    added: PredictionsReport | None
     exit_code: int = 0
 
     def text(self) -> str:
@@ -185,6 +188,8 @@ class FoundReport(Report):
         ]
         if self.not_found:
             lines.append(f"Not found, and left empty: {named(self.not_found)}.")
+        if self.added:
+            lines.append(self.added.text())
         return "\n".join(lines)
 
 
@@ -201,8 +206,9 @@ def predict_with(
 ) -> FoundReport:
     """Predict with a network of MediaPipe: the objects of a project, or the pictures of a folder.
 
-    It runs in an environment of its own, which is made at the first call. An interrupted call
-    leaves what it found beside the output, and the same call continues.
+    It runs in an environment of its own, which is made at the first call. What it found is kept
+    beside the output: an interrupted call is continued by the next, and one in a project predicts
+    only what is new. A project gets a round of the predictions, see `add_predictions`.
 
     Args:
         network: its name, such as "mediapipe-pose".
@@ -219,6 +225,7 @@ def predict_with(
         MissingDependencyError: if MediaPipe cannot be installed.
         ServiceError: if it stops.
         ImageError: if an image cannot be read.
+        ProjectError: if a round of the project is unfinished.
         FormatError: if the file of boxes cannot be used.
     """
     if network not in NETWORKS:
@@ -242,18 +249,24 @@ def predict_with(
             output = project.root / "predictions" / f"{network}.json"
         check_output(output, MARKS["coco"], project, overwrite=overwrite)
         output.parent.mkdir(parents=True, exist_ok=True)
-        kept = output.with_name(f"{output.name}.partial")
+        kept = output.with_name(f"{output.name}.poses")
         instances = store.instances().values()
         rows = find_poses(chosen, project.images_root, instances, kept, progress)
-    poses = [
-        (instance, Pose(row[:, :2], np.full(len(row), VISIBLE), np.clip(row[:, 2], 0, 1)))
-        for instance, row in rows
-        if row is not None
-    ]
-    write_text(output, json.dumps(write_coco(poses, skeleton, scores=True), ensure_ascii=False))
-    kept.unlink()
+        poses = [
+            (instance, Pose(row[:, :2], np.full(len(row), VISIBLE), np.clip(row[:, 2], 0, 1)))
+            for instance, row in rows
+            if row is not None
+        ]
+        document = write_coco(poses, skeleton, scores=True)
+        write_text(output, json.dumps(document, ensure_ascii=False))
+        added = None
+        if images is None and poses:
+            with lock_project(project):
+                added = add_predictions(project, store, output, name=network)
+        else:
+            kept.unlink()
     not_found = tuple(instance.image.path for instance, row in rows if row is None)
-    return FoundReport(network, len(rows), len(poses), not_found, output, notes)
+    return FoundReport(network, len(rows), len(poses), not_found, output, notes, added)
 
 
 def _format(form: str | None, output: Path | None) -> str:

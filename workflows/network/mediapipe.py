@@ -35,7 +35,7 @@ def find_poses(
         network: that finds them; its environment is made if need be.
         images_root: the images folder.
         instances: the objects.
-        kept: file of the poses so far, which an interrupted call leaves to the next.
+        kept: file of the poses so far; those that it has are not predicted again.
         progress: shows a bar.
 
     Raises:
@@ -49,7 +49,7 @@ def find_poses(
     before = _read(kept)
     left = [item for item in ordered if _key(network, item) not in before]
     if len(left) < len(ordered):
-        progress.line(f"Continuing after {len(ordered) - len(left)} of {len(ordered)} objects.")
+        progress.line(f"Predicted before: {len(ordered) - len(left)} of {len(ordered)} objects.")
     with network.running() as find, kept.open("a", encoding="utf-8") as file:
         bar = progress.track(left, f"Predicting with {network.name}", len(left))
         for image, items in groupby(bar, key=lambda item: item.image):
@@ -62,7 +62,7 @@ def find_poses(
                 found = find_turned(find, np.asarray(crop))
                 if found is not None:
                     scale = [part.w / crop.width, part.h / crop.height, 1.0]
-                    found = found * scale + [part.x, part.y, 0.0]
+                    found = (found * scale + [part.x, part.y, 0.0]).round(3)
                 before[_key(network, item)] = found
                 row = [_key(network, item), None if found is None else found.tolist()]
                 file.write(f"\n{json.dumps(row)}")  # first a new line: the last one may be cut

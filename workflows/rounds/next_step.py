@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
+from labelkit.bridges.mediapipe.networks import network_for
 from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.project.project import Project, is_at_work
@@ -71,10 +72,22 @@ def _before_the_first_round(
     few = start.asks == TICKS and start.ids and start.done < enough
     if few or not snapshot.presences or waits_for_labels(store, snapshot, start):
         if start.asks == TICKS:
-            return _ask(store, "visibility", "tick what can be seen of", start.ids)
-        ask = _ask(store, "correction", "place the keypoints of", start.ids)
-        return f"{start.note}\n{ask}".strip()
+            ask = _ask(store, "visibility", "tick what can be seen of", start.ids)
+        else:
+            ask = _ask(store, "correction", "place the keypoints of", start.ids)
+        return "\n".join(filter(None, (start.note, ask, head_start(project))))
     return f"Next: {bootstrap}"
+
+
+def head_start(project: Project) -> str:
+    """How to begin without a click, where a public network may know the objects; else ""."""
+    network = network_for(project.skeleton.keypoints)
+    if network is None:
+        return ""
+    return (
+        f"If these are {network.objects}, start from a public network, without a click: "
+        f"labelkit predict --with {network.name}"
+    )
 
 
 def _can_teach_more(project: Project, snapshot: LabelSnapshot) -> bool:

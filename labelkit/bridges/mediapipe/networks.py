@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ OWN = OwnEnvironment(
     megabytes=900,
     python=sys.executable if sys.version_info < (3, 13) else "python3.12",
 )
+
+#: Data sets of faces have so many keypoints, often without names.
+FACE_MARKS = 68
 
 #: (F, 3) x, y and score of the keypoints of one object; x and y in pixels.
 Found = NDArray[np.float64]
@@ -94,6 +97,23 @@ class Network:
                 process.kill()
                 with suppress(BrokenPipeError):  # of a picture that it did not take
                     stdin.close()
+
+
+def network_for(keypoints: Sequence[str]) -> Network | None:
+    """The network that knows what has these keypoints, as far as their names and number tell."""
+    names = " ".join(keypoints).lower()
+
+    def count(*words: str) -> int:
+        return sum(word in names for word in words)
+
+    if count("tail", "paw", "hoof", "wing", "beak", "snout", "whisker", "withers"):
+        return None
+    if count("shoulder", "elbow", "wrist", "hip", "knee", "ankle") >= 4:
+        return NETWORKS["mediapipe-pose"]
+    if count("thumb", "index", "middle", "ring", "pinky", "little") >= 4:
+        return NETWORKS["mediapipe-hands"]
+    named = count("eye", "nose", "mouth", "lip", "brow", "chin", "jaw", "cheek") >= 3
+    return NETWORKS["mediapipe-face"] if named or len(keypoints) == FACE_MARKS else None
 
 
 def find_turned(find: Find, pixels: NDArray[np.uint8]) -> Found | None:

@@ -12,7 +12,16 @@ from label_studio import point_home_at
 from mediapipe_stub import make_stub
 from mongo import missing
 
-from labelkit.bridges.mediapipe.networks import NETWORKS, OWN, find_turned, turned_back
+from labelkit.bridges.mediapipe.networks import (
+    HAND,
+    NETWORKS,
+    OWN,
+    PERSON,
+    find_turned,
+    network_for,
+    turned_back,
+)
+from labelkit.domain.skeleton import load_skeleton
 from labelkit.errors import ServiceError
 
 POSE, FACE, HANDS = NETWORKS.values()
@@ -62,6 +71,27 @@ def test_a_picture_is_turned_until_an_object_is_found():
     np.testing.assert_allclose(above[0], [7.5, 1.5, 1 - 7.5 / 10])
     np.testing.assert_allclose(below[0], [7.5, 5.5, 1 - 5.5 / 6])
     assert nothing is None
+
+
+@pytest.mark.parametrize(
+    ("names", "network"),
+    [
+        (load_skeleton("coco17").keypoints, POSE),
+        (load_skeleton("mpii16").keypoints, POSE),
+        (PERSON, POSE),
+        (HAND, HANDS),
+        (("left_eye", "right_eye", "nose", "mouth_left", "mouth_right"), FACE),
+        ([f"p{number:02}" for number in range(68)], FACE),
+        (
+            ("nose", "left_eye", "left_shoulder", "left_elbow", "left_hip", "knee", "tail_base"),
+            None,
+        ),
+        (("snout", "left_eye", "right_eye", "chin"), None),
+        (("body", "lid", "spout", "handle"), None),
+    ],
+)
+def test_a_network_is_proposed_for_people_hands_and_faces_but_not_for_animals(names, network):
+    assert network_for(names) == network
 
 
 @pytest.mark.usefixtures("stub")

@@ -26,7 +26,7 @@ from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import create_project
-from labelkit.project.rounds import ROUND_FILE
+from labelkit.project.rounds import ROUND_FILE, rounds
 from labelkit.store.objects import NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.predict import PredictReport, predict
@@ -211,6 +211,13 @@ def test_a_network_predicts_the_objects_of_a_project(mediapipe: Path, tmp_path: 
     (row,) = document["annotations"]
     assert row["bbox"] == [10, 0, 10, 10]
     np.testing.assert_allclose(row["keypoints"], [12.5, 3.5, 2] * 33)
+    (added,) = rounds(project)
+    assert (added.plan.is_foreign, added.plan.settings["name"]) == (True, "mediapipe-pose")
+    found = read_predictions(added.path / "predictions.parquet", project.skeleton)
+    assert [prediction.xy[0].tolist() for prediction in found.values()] == [[12.5, 3.5]]
+    again = labelkit("predict", "--with", "mediapipe-pose", "--project", project.root)
+    assert "Predicted before: 1 of 1" in again.err
+    assert len(rounds(project)) == 1
 
 
 @pytest.mark.parametrize(

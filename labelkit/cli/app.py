@@ -26,7 +26,7 @@ from labelkit.cli.loop import (
     retrain,
     status,
 )
-from labelkit.cli.measure import benchmark, evaluate, referee, refuse_score_options, score
+from labelkit.cli.measure import benchmark, evaluate, referee, refuse_score_options, score, simulate
 from labelkit.cli.report import fail
 from labelkit.cli.review_and_label import label, queue, review
 from labelkit.cli.servers import serve, studio
@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Review and label": (label, review, queue),
     "Servers": (studio, serve),
-    "Measure": (evaluate, referee, score, benchmark),
+    "Measure": (evaluate, referee, score, benchmark, simulate),
     "Upkeep": (images, labels, skeleton, weights),
     "Help": (demo, doctor),
 }

@@ -160,6 +160,63 @@ SeedsOption = Annotated[
     int, typer.Option("--seeds", metavar="N", min=1, help="Number of seeds: 0 to N - 1.")
 ]
 
+DataImagesArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder of the images.", show_default=False)
+]
+DataLabelsArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS", help="Their label file, or a folder of such files.", show_default=False
+    ),
+]
+SimulationOption = Annotated[
+    Path,
+    typer.Option("--project", metavar="DIR", help="Folder of the simulation, made the first time."),
+]
+ArmsOption = Annotated[
+    list[str] | None,
+    typer.Option("--arm", metavar="NAME", help="Play this arm; may be repeated. Default: all."),
+]
+TrainedAtOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labeled",
+        metavar="P%",
+        help="Train at this percentage; may be repeated. Default: 10%, 25% and 50%.",
+    ),
+]
+AcceptedOption = Annotated[
+    float,
+    typer.Option(
+        "--tolerance",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="A shown keypoint this near is accepted, as a share of the box's long side.",
+    ),
+]
+NoiseOption = Annotated[
+    float,
+    typer.Option(
+        "--noise",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="Standard deviation of placed keypoints, as a share of the box's long side.",
+    ),
+]
+FollowOption = Annotated[
+    bool, typer.Option("--follow/--no-follow", help="Other keypoints move after each one set.")
+]
+SecondsOption = Annotated[
+    str,
+    typer.Option(
+        "--seconds",
+        metavar="NAME=S,...",
+        help="What actions take. Default: object=1.35,look=0.23,click=1.3,drag=2.4,key=0.28.",
+    ),
+]
+
 
 def evaluate(
     images: EvaluationImagesOption = None,
@@ -350,5 +407,69 @@ def benchmark(
         only=only,
         seeds=seeds,
         options=options,
+    )
+    finish(report, as_json)
+
+
+def simulate(
+    images: DataImagesArgument,
+    labels: DataLabelsArgument,
+    arm: ArmsOption = None,
+    labeled: TrainedAtOption = None,
+    seeds: SeedsOption = 1,
+    tolerance: AcceptedOption = 0.05,
+    noise: NoiseOption = 0.01,
+    follow: FollowOption = True,
+    seconds: SecondsOption = "",
+    project: SimulationOption = Path("simulation"),
+    preset: PresetOption = None,
+    backbone: BackboneOption = None,
+    epochs: EpochsOption = None,
+    pretrained: PretrainedOption = None,
+    weights: WeightsOption = None,
+    input_size: InputSizeOption = None,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what labelling a data set would have cost.
+
+    A simulated annotator labels it from nothing on, and in projects that differ in one thing:
+    the network, the queue, visibility answers. Run again, it continues.
+
+    \b
+    Arms:
+      from scratch            no network; always played
+      supervised-only         the simple baseline, objects at random
+      ours, random            visibility answers of all first, then at random
+      ours, queued            the same by labelkit queue
+      ours, queued, no ticks  the same without visibility answers
+
+    \b
+    Example:
+      labelkit simulate frames keypoints.json --preset tiny
+    """
+    from labelkit.domain.selection import parse_percent
+    from labelkit.workflows.measure.simulate import simulate as run
+    from labelkit.workflows.rounds.settings import TrainingOptions
+    from labelkit.workflows.simulation.hands import Habits, read_seconds
+
+    report = run(
+        images,
+        labels,
+        Console(),
+        root=project,
+        arms=arm or (),
+        percents=[parse_percent(text) for text in labeled or ()],
+        seeds=seeds,
+        habits=Habits(tolerance, noise, follow, **read_seconds(seconds)),
+        options=TrainingOptions(
+            preset,
+            backbone,
+            epochs,
+            pretrained,
+            precision=precision,
+            weights=str(weights.resolve()) if weights else None,
+            input_size=input_size,
+        ),
     )
     finish(report, as_json)

@@ -30,7 +30,8 @@ WAITING = 3
 
 def is_run(words: list[str]) -> bool:
     """Not a server, a page, hours of training, a download, or what is picked in FiftyOne before."""
-    if words[0] != "labelkit" or words[1] in ("label", "studio", "serve", "benchmark", "demo"):
+    hours = ("benchmark", "simulate", "demo")
+    if words[0] != "labelkit" or words[1] in ("label", "studio", "serve", *hours):
         return False
     if words[1:3] == ["weights", "fetch"] or "--with" in words:
         return False

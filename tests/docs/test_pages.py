@@ -49,15 +49,9 @@ def test_every_command_and_option_of_a_page_exists(page: str):
 
 @pytest.mark.parametrize("page", sorted(page for page in PAGES if page.startswith("docs/")))
 def test_an_option_named_alone_is_one_of_some_command(page: str):
-    known = set().union(
-        *map(options_of, ("frames", "bootstrap", "retrain", "push", "pull", "review", "predict"))
-    )
-    known = known.union(
-        *map(
-            options_of,
-            ("evaluate", "score", "export", "studio", "serve", "label", "skeleton", "weights"),
-        )
-    )
+    loop = ("frames", "bootstrap", "retrain", "push", "pull", "review", "predict", "export")
+    others = ("evaluate", "score", "simulate", "studio", "serve", "label", "skeleton", "weights")
+    known = set().union(*map(options_of, (*loop, *others)))
     alone = [code for code in inline_code(PAGES[page]) if code.startswith("--")]
     assert {word for code in alone for word in options_in(code.split())} <= known
 

@@ -97,7 +97,7 @@ def run_round(
             progress.line(f"note: {note}")
         try:
             training = train_network(
-                "lofr",
+                plan.settings.get("network", "lofr"),
                 project,
                 examples,
                 plan.settings,

@@ -1,0 +1,79 @@
+"""A small data set, played from scratch and with the two ways to train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from labelkit.errors import UsageError
+from labelkit.progress import Silent
+from labelkit.project.project import open_project
+from labelkit.project.rounds import rounds
+from labelkit.workflows.measure.simulate import SimulateReport, simulate
+from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.simulation.arms import OURS, SCRATCH, SUPERVISED
+from labelkit.workflows.synthetic.figures import generate
+
+TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    generate(folder, 12, seed=0, size=96)
+    return folder
+
+
+def run(figures: Path, **options) -> SimulateReport:
+    return simulate(
+        figures / "images",
+        figures / "keypoints.json",
+        Silent(),
+        root=figures / "simulation",
+        arms=[SUPERVISED.name, OURS.name],
+        percents=(25.0,),
+        options=TINY,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_arms_are_real_projects_and_end_with_the_same_labels(figures: Path):
+    report = run(figures)
+    assert (report.objects, report.keypoints, report.seeds) == (12, 14, 1)
+    assert list(report.rounds) == [SCRATCH.name, SUPERVISED.name, OURS.name]
+    ends = [rows[-1] for rows in report.rounds.values()]
+    assert all(end["accuracy"] > 0.95 for end in ends)  # noise of .01 and a tolerance of .05
+    assert [end["ticks"] for end in ends] == [0, 0, 12 * 14]
+    assert [len(rows) for rows in report.rounds.values()] == [1, 2, 3]
+    assert report.share[SCRATCH.name].value == 1
+    assert report.worth is None  # without the arm that has no ticks
+    projects = sorted((figures / "simulation" / "projects").iterdir())
+    kinds = [
+        [it.plan.settings.get("network", "lofr") for it in rounds(open_project(p))]
+        for p in projects
+    ]
+    assert kinds == [[], ["lofr", "lofr"], ["simple"]]
+    document = json.loads(report.files[0].read_text("utf-8"))
+    assert document["minutes"][OURS.name]["value"] == pytest.approx(report.minutes[OURS.name].value)
+    assert len(document["curves"][SCRATCH.name][0]["accuracy"]) == 13
+    assert report.files[1].read_text("utf-8").strip() == report.text()
+    assert report.files[2].read_bytes()[:4] == b"\x89PNG"
+    # Run again, it trains and asks nothing, and says the same.
+    before = {path: path.stat().st_mtime_ns for p in projects for path in p.rglob("round.json")}
+    assert run(figures).data() == report.data()
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_an_unknown_arm_is_refused(figures: Path):
+    with pytest.raises(UsageError, match="magic"):
+        simulate(
+            figures / "images",
+            figures / "keypoints.json",
+            Silent(),
+            root=figures / "other",
+            arms=["magic"],
+        )
+    assert not (figures / "other").exists()

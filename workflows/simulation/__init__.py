@@ -1,0 +1,1 @@
+"""Whole projects played by a simulated annotator, and what they tell about human time."""

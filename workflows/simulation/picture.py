@@ -1,0 +1,44 @@
+"""The picture of a simulation: accuracy over human time, a curve for each arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from labelkit.files.atomic import atomic_path
+from labelkit.workflows.simulation.findings import Curves
+
+COLOURS = ("#888888", "#e45756", "#54a24b", "#4c78a8", "#b279a2", "#f58518")
+
+
+def draw_curves(curves: Curves, level: float, path: Path) -> None:
+    """Draw the mean over seeds, and a band from the lowest to the highest.
+
+    Args:
+        curves: by arm, one for each seed.
+        level: the accuracy to reach.
+        path: of the PNG.
+    """
+    from matplotlib.figure import Figure  # comes with pycocotools
+
+    longest = max(one.minutes[-1] for ones in curves.values() for one in ones)
+    minutes = np.linspace(0, longest, 400)
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for colour, (arm, ones) in zip(COLOURS, curves.items(), strict=False):
+        values = np.array([[one.at(m) for m in minutes] for one in ones])
+        ends = max(one.minutes[-1] for one in ones)
+        on = minutes <= ends
+        axes.plot(minutes[on], values.mean(axis=0)[on], color=colour, label=arm)
+        axes.fill_between(
+            minutes[on], values.min(axis=0)[on], values.max(axis=0)[on], color=colour, alpha=0.2
+        )
+    axes.axhline(level, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("human minutes")
+    axes.set_ylabel("PCK@0.1 of the labels delivered")
+    axes.set_xlim(0, longest)
+    axes.set_ylim(0, 1)
+    axes.legend(fontsize="small")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -475,7 +475,9 @@ class Project:
 
     def export(
         self,
-        format: Literal["coco", "yolo", "dlc", "cvat", "sleap", "visibility", "onnx"] = "coco",
+        format: Literal[
+            "coco", "yolo", "dlc", "lightning-pose", "cvat", "sleap", "visibility", "onnx"
+        ] = "coco",
         *,
         predictions: bool = False,
         output: AnyPath | None = None,
@@ -485,12 +487,12 @@ class Project:
         """Write the human labels for training code; `report.file` is the file or folder.
 
         Args:
-            format: COCO keypoints, YOLO poses, a DeepLabCut project, a task of CVAT, a SLEAP
-                project, or visibility answers as CSV; "onnx" writes the network of the newest
-                round instead.
+            format: COCO keypoints, YOLO poses, a DeepLabCut project, Lightning Pose, a task of
+                CVAT, a SLEAP project, or visibility answers as CSV; "onnx" writes the network of
+                the newest round instead.
             predictions: also write what only the newest round has posed, with scores.
-            output: file, or folder for YOLO, DeepLabCut and CVAT; None takes the project's
-                exports/.
+            output: file, or folder for YOLO, DeepLabCut, Lightning Pose and CVAT; None takes the
+                project's exports/.
             dry_run: only report what would be written.
             overwrite: also over a file that labelkit did not write.
 

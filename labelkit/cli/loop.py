@@ -124,13 +124,13 @@ TakeOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["coco", "yolo", "dlc", "cvat", "sleap", "visibility", "onnx"],
+    Literal["coco", "yolo", "dlc", "lightning-pose", "cvat", "sleap", "visibility", "onnx"],
     typer.Option(
         "--format",
         metavar="NAME",
-        help="coco, yolo, dlc (a DeepLabCut project), cvat (for a task of CVAT), sleap "
-        "(a project of SLEAP), visibility (a CSV of visibility answers), or onnx (the network, for "
-        "other programs). Default: coco.",
+        help="coco, yolo, dlc (a DeepLabCut project), lightning-pose, cvat (for a task of CVAT), "
+        "sleap (a SLEAP project), visibility (a CSV of visibility answers), or onnx (the network, "
+        "for other programs). Default: coco.",
         show_default=False,
     ),
 ]
@@ -533,9 +533,9 @@ def export(
 ) -> None:
     """Write the labels in a format that training code reads.
 
-    They go to exports/ in the project folder, or to --output (a folder for yolo and dlc, which also
-    hold copies of the labelled images). In yolo, the dev set is val. With onnx, the network of the
-    newest round is written for other programs.
+    They go to exports/ in the project folder, or to --output (a folder for yolo, dlc and
+    lightning-pose, which also hold copies of the labelled images). In yolo, the dev set is val.
+    With onnx, the network of the newest round is written for other programs.
 
     \b
     Example:

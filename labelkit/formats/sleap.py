@@ -31,8 +31,8 @@ class SleapLabels(NamedTuple):
 
     Attributes:
         skeleton: of its instances, with the left/right pairs of its symmetries.
-        annotations: one for each user instance, without a box. An invisible point that has a place
-            is occluded, one without a place absent.
+        annotations: one for each user instance, without a box. A point that is not visible is
+            occluded where a person placed it. SLEAP puts the others anywhere: they are absent.
         image_paths: images with user instances, and those marked as without any.
         notes: what was left out or read differently, a sentence each.
     """
@@ -66,13 +66,13 @@ def read_sleap(path: Path) -> SleapLabels:
         )
     _refuse_videos(frames, path)
     skeleton, notes = _skeleton([item for frame in frames for item in frame.user_instances], path)
-    annotations, hidden = [], 0
+    annotations, unplaced = [], 0
     for frame in frames:
         image = _image_of(frame, path)
         who = Counter(_name(item.track) for item in frame.user_instances)
         for number, item in enumerate(frame.user_instances):
             pose = _pose(item, skeleton)
-            hidden += int((pose.visibility == OCCLUDED).sum())
+            unplaced += int(np.isfinite(item.points["xy"]).all(axis=1).sum() - pose.present.sum())
             individual = _name(item.track)
             individual = individual if who[individual] == 1 else ""
             reference = f"{image}#{individual or number}"
@@ -80,10 +80,10 @@ def read_sleap(path: Path) -> SleapLabels:
             annotations.append(
                 Annotation(image, reference, None, None, pose, False, category, individual)
             )
-    if hidden:
+    if unplaced:
         notes.append(
-            f"{counted(hidden, 'point')} of {path.name} that SLEAP shows as not visible: taken as "
-            "occluded, at their place."
+            f"{counted(unplaced, 'point')} of {path.name} neither visible nor placed by a person: "
+            "taken as absent."
         )
     empty = [frame for frame in labels.labeled_frames if frame.is_negative]
     paths = [item.image_path for item in annotations] + [_image_of(it, path) for it in empty]
@@ -99,7 +99,8 @@ def write_sleap(
 ) -> None:
     """Write a SLEAP project on the images as they lie; images of a folder and size are a video.
 
-    Absent and unknown keypoints have no place; occluded ones are points that are not visible.
+    Absent and unknown keypoints have no place; occluded ones are points that a person placed and
+    that are not visible.
 
     Args:
         items: instances with their poses, in image pixels.
@@ -140,6 +141,7 @@ def write_sleap(
             )
         else:
             found = sio.Instance.from_numpy(xy, **whose)
+            found.points["complete"] = pose.present
         found.points["visible"] = pose.visibility == VISIBLE
         place.append(found)
     frames = []
@@ -253,7 +255,7 @@ def _pose(item: Any, skeleton: Skeleton) -> Pose:
     order = {name: at for at, name in enumerate(item.skeleton.node_names)}
     points = item.points[[order[name] for name in skeleton.keypoints]]
     xy = points["xy"].astype(np.float64)
-    there = np.isfinite(xy).all(axis=1)
+    there = np.isfinite(xy).all(axis=1) & (points["visible"] | points["complete"])
     visibility = np.where(there, np.where(points["visible"], VISIBLE, OCCLUDED), ABSENT)
     xy = np.where((xy < 0) & (xy >= -_HALF_PX), 0.0, xy)
     return human_pose(np.where(there[:, None], xy, 0.0), visibility)

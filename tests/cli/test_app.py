@@ -86,7 +86,7 @@ def test_2_for_options_that_make_no_sense(trained, arguments, named, monkeypatch
         (["pull", "--take", "mine"], "'mine' is not one of 'theirs', 'ours'"),
         (
             ["export", "--format", "voc"],
-            "'voc' is not one of 'coco', 'yolo', 'dlc', 'cvat', 'sleap', 'visibility'",
+            "'voc' is not one of 'coco', 'yolo', 'dlc', 'lightning-pose',",
         ),
         (["benchmark", "plain"], "'plain' is not one of 'location-free', 'semi-weak',"),
     ],

@@ -49,6 +49,7 @@ def project(tmp_path) -> Path:
     anna = user([[1.25, 2.5], [NAN, NAN], [3, 4]], skeleton, track=sio.Track("anna"))
     bert = user([[7, 8], [9, 10], [11, 12]], skeleton, category="drone")
     bert.points["visible"][1] = False
+    bert.points["complete"][1] = True
     guess = sio.PredictedInstance.from_numpy(np.ones((3, 2)), skeleton=skeleton, score=0.5)
     return write(
         tmp_path / "labels.slp",
@@ -71,6 +72,15 @@ def test_a_project_worked_by_hand(project):
     assert bert.pose.visibility.tolist() == [2, 1, 2]
     assert found.image_paths == ("C:/data/a.png", "C:/data/c.png")
     assert len({anna.reference, bert.reference}) == 2
+
+
+def test_a_point_that_no_person_placed_is_absent(tmp_path):
+    item = user([[1, 1], [2, 2], [3, 3]], fly())
+    item.points["visible"][1] = False
+    path = write(tmp_path / "a.slp", sio.LabeledFrame(pictures("a.png"), 0, [item]))
+    found = read_sleap(path)
+    assert found.annotations[0].pose.visibility.tolist() == [2, 0, 2]
+    assert "1 point" in found.notes[0]
 
 
 def test_it_is_recognised_by_what_is_in_it(project):
@@ -150,6 +160,7 @@ def test_what_was_written_opens_in_sleap_io_with_every_digit(tmp_path):
     assert points["xy"][:2].tolist() == xy[:2]
     assert np.isnan(points["xy"][2:]).all()
     assert points["visible"].tolist() == [True, False, False, False]
+    assert points["complete"].tolist() == [True, True, False, False]
 
 
 def test_predicted_objects_are_predicted_instances(tmp_path):

@@ -23,6 +23,7 @@ from labelkit.files.documents import load_text
 from labelkit.formats import cvat, sleap, yolo
 from labelkit.formats.coco import write_coco
 from labelkit.formats.deeplabcut import project as deeplabcut_project
+from labelkit.formats.deeplabcut.lightning_pose import write_lightning_pose
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
@@ -43,6 +44,7 @@ FORMATS = {
     "coco": "keypoints.json",
     "yolo": "yolo",
     "dlc": "dlc",
+    "lightning-pose": "lightning-pose",
     "cvat": "cvat",
     "sleap": "labels.slp",
     "visibility": "visibility.csv",
@@ -54,6 +56,7 @@ MARKS = {
     "coco": '"labelkit_id": ',
     "yolo": rf"\A{re.escape(yolo.HEADING)}",
     "dlc": rf"\A{re.escape(deeplabcut_project.HEADING)}",
+    "lightning-pose": rf"\A{re.escape(deeplabcut_project.HEADING)}",
     "cvat": rf"<annotations>\s*<!-- {re.escape(cvat.HEADING)} -->",
     "sleap": re.escape(sleap.HEADING),
     "visibility": r"\A.*instance.*\n.*,[0-9a-f]{16}-\d+,",
@@ -61,7 +64,12 @@ MARKS = {
 }
 
 #: Formats that are folders -> the file with the mark.
-FOLDERS = {"yolo": yolo.SETTINGS, "dlc": deeplabcut_project.MARK, "cvat": cvat.FILE}
+FOLDERS = {
+    "yolo": yolo.SETTINGS,
+    "dlc": deeplabcut_project.MARK,
+    "lightning-pose": deeplabcut_project.MARK,
+    "cvat": cvat.FILE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +122,11 @@ def export(
         project: see `open_project`.
         store: its label store.
         progress: shows a bar while images are copied.
-        form: "coco", "yolo", "dlc" (a DeepLabCut project), "cvat" (for a task in CVAT),
-            "sleap" (a project of SLEAP) or "visibility" (a CSV of answers); or "onnx", the network
-            of the newest round instead.
+        form: one of `FORMATS`: labels for other programs, "visibility" (a CSV of answers), or
+            "onnx", the network of the newest round instead.
         predictions: also write what is predicted where there is no human label, with scores; but no
             instance that was skipped or whose box was deleted.
-        output: file (folder for yolo, dlc and cvat); None takes the project's exports/.
+        output: file (folder for formats in `FOLDERS`); None takes the project's exports/.
         dry_run: only report what would be written.
         overwrite: also replace a file that is not an export.
 
@@ -183,6 +190,11 @@ def export(
                 f"In CVAT, make a task of the images with the labels in {cvat.LABELS} (paste them "
                 f"under Raw), then upload {cvat.FILE} as CVAT 1.1."
             )
+        elif form == "lightning-pose":
+            found = write_lightning_pose(
+                items, project.skeleton, _scorer(store), project.images_root.name
+            )
+            notes += _categories([instance for instance, _ in items], "Lightning Pose")
         else:
             config = target / "config.yaml"
             before = load_text(config) if config.is_file() else ""

@@ -88,7 +88,7 @@ def write_deeplabcut(
     folders: dict[str, PurePosixPath] = {}
     for index, (instance, _) in enumerate(items):
         folder = PurePosixPath(instance.image.path).parent
-        video = _video(folder, images_folder)
+        video = video_of(folder, images_folder)
         if folders.setdefault(video, folder) != folder:
             raise FormatError(
                 f"{folders[video]} and {folder} would both be the video {video}.",
@@ -136,7 +136,13 @@ def _individuals(items: Items, several: bool) -> list[str]:
     return names
 
 
-def _video(folder: PurePosixPath, images_folder: str) -> str:
+def video_of(folder: PurePosixPath, images_folder: str) -> str:
+    """The video that a folder of images is in a project.
+
+    Args:
+        folder: of the images, below the images folder.
+        images_folder: its name, for images that lie right in it.
+    """
     parts = folder.parts
     if "labeled-data" in parts:
         parts = parts[parts.index("labeled-data") + 1 :]

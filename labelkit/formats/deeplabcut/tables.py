@@ -2,7 +2,8 @@
 
 Both write the same CSV: header rows `scorer`, `individuals` (in files of several animals),
 `bodyparts` and `coords`, then one row for each image with x and y columns. The image path takes one
-column or three. The skeleton is in DeepLabCut's config.yaml.
+column or three. Lightning Pose may add columns `visible` with the code of COCO. The skeleton is in
+DeepLabCut's config.yaml.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import yaml
 
 from labelkit.domain.annotation import Annotation, image_path_from
-from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
+from labelkit.domain.pose import ABSENT, OCCLUDED, VISIBLE, human_pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import FormatError, SkeletonError
@@ -29,8 +30,8 @@ UNIQUE = "single"
 
 _AS_WRITTEN = "Give the file as DeepLabCut or Lightning Pose wrote it, CollectedData_*.csv."
 
-#: x and y of one keypoint in image pixels, or None if it is absent.
-_Point = tuple[float, float] | None
+#: x and y of one keypoint in image pixels, and its visibility; None if it is absent.
+_Point = tuple[float, float, int] | None
 
 
 class DeepLabCutFile(NamedTuple):
@@ -38,7 +39,7 @@ class DeepLabCutFile(NamedTuple):
 
     Attributes:
         keypoints: names in the order of the poses.
-        annotations: without a box; every keypoint is visible or absent.
+        annotations: without a box; a keypoint is occluded only where a column `visible` says so.
         image_paths: every image of the table, with an animal or without.
     """
 
@@ -84,9 +85,8 @@ def read_deeplabcut_csv(
             if table.multi_animal and not any(points[who]):
                 continue
             reference = f"{path}#{who}" if table.multi_animal else path
-            xy = np.array([point or (0.0, 0.0) for point in points[who]])
-            visibility = np.array([ABSENT if p is None else VISIBLE for p in points[who]])
-            pose = human_pose(xy, visibility)
+            rows = np.array([point or (0.0, 0.0, ABSENT) for point in points[who]])
+            pose = human_pose(rows[:, :2], rows[:, 2])
             annotations.append(Annotation(path, reference, None, None, pose, False, individual=who))
     if unique := [who for who in table.keypoints if who not in animals]:
         parts = [name for who in unique for name in table.keypoints[who]]
@@ -144,7 +144,7 @@ def _parse(text: str, origin: str) -> _Table:
             raise FormatError(
                 f"{origin}: header row {name!r} has {len(row)} cells, not {width}.", _AS_WRITTEN
             )
-    index_columns, keypoints = _layout(header, origin)
+    index_columns, size, keypoints = _layout(header, origin)
     owners = [who for who, names in keypoints.items() for _ in names]
     rows: list[tuple[str, dict[str, list[_Point]]]] = []
     seen: set[str] = set()
@@ -158,15 +158,17 @@ def _parse(text: str, origin: str) -> _Table:
         seen.add(path)
         points: dict[str, list[_Point]] = {who: [] for who in keypoints}
         for ordinal, who in enumerate(owners):
-            column = index_columns + 2 * ordinal
+            column = index_columns + size * ordinal
             name = header["bodyparts"][column].strip()
-            points[who].append(_point(row[column], row[column + 1], f"{where}: {name!r}"))
+            points[who].append(_point(row[column : column + size], f"{where}: {name!r}"))
         rows.append((path, points))
     return _Table("individuals" in header, keypoints, rows)
 
 
-def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, tuple[str, ...]]]:
-    """The number of columns that hold the path, and the keypoints of each individual."""
+def _layout(
+    header: dict[str, list[str]], origin: str
+) -> tuple[int, int, dict[str, tuple[str, ...]]]:
+    """The columns of the path, the columns of a keypoint, and the keypoints of each individual."""
     coords = [cell.strip() for cell in header["coords"]]
     if "likelihood" in coords:
         raise FormatError(
@@ -174,23 +176,26 @@ def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, t
             "Give the CollectedData file that people labelled.",
         )
     start = coords.index("x") if "x" in coords else 0
-    if not start or coords[start:] != ["x", "y"] * (len(coords[start:]) // 2):
+    cells = ["x", "y", "visible"] if "visible" in coords else ["x", "y"]
+    size = len(cells)
+    if not start or coords[start:] != cells * (len(coords[start:]) // size):
         raise FormatError(
-            f"{origin}: the header row 'coords' must read x, y, x, y, ... after the columns of the "
-            "path.",
+            f"{origin}: the header row 'coords' must read {', '.join([*cells, *cells])}, ... after "
+            "the columns of the path.",
             _AS_WRITTEN,
         )
     names = [cell.strip() for cell in header["bodyparts"]]
     who = [cell.strip() for cell in header.get("individuals", [""] * len(names))]
     found: dict[str, list[str]] = {}
-    for column in range(start, len(coords), 2):
+    for column in range(start, len(coords), size):
         pair = (who[column], names[column])
-        if pair != (who[column + 1], names[column + 1]):
-            raise FormatError(
-                f"{origin}: column {column + 1} is x of {pair[1]!r}, "
-                f"but the next one is y of {names[column + 1]!r}.",
-                _AS_WRITTEN,
-            )
+        for other in range(column + 1, column + size):
+            if pair != (who[other], names[other]):
+                raise FormatError(
+                    f"{origin}: column {column + 1} is x of {pair[1]!r}, "
+                    f"but column {other + 1} is {coords[other]} of {names[other]!r}.",
+                    _AS_WRITTEN,
+                )
         if next(reversed(found), pair[0]) != pair[0] and pair[0] in found:
             raise FormatError(
                 f"{origin}: the columns of individual {pair[0]!r} are not together.", _AS_WRITTEN
@@ -201,12 +206,23 @@ def _layout(header: dict[str, list[str]], origin: str) -> tuple[int, dict[str, t
                 f"{origin} has the keypoint {pair[1]!r} twice.", "Remove or rename one of the two."
             )
         mine.append(pair[1])
-    return start, {individual: tuple(parts) for individual, parts in found.items()}
+    return start, size, {individual: tuple(parts) for individual, parts in found.items()}
 
 
-def _point(x: str, y: str, where: str) -> _Point:
+def _point(cells: Sequence[str], where: str) -> _Point:
+    x, y, *rest = cells
+    visible = _number(rest[0], f"{where}, visible,") if rest else math.nan
+    if not math.isnan(visible) and visible not in (ABSENT, OCCLUDED, VISIBLE):
+        raise FormatError(
+            f"{where}: visible is {rest[0].strip()}, not 0 (absent), 1 (occluded) or 2 (visible).",
+            "Correct the cell.",
+        )
+    if visible == ABSENT:
+        return None
     values: Sequence[float] = [_number(x, where), _number(y, where)]
     if all(math.isnan(value) for value in values):
+        if visible == VISIBLE:
+            raise FormatError(f"{where} is visible and has no x and y.", "Fill in both.")
         return None
     if any(math.isnan(value) for value in values):
         raise FormatError(f"{where} has only one of x and y.", "Fill in both, or empty both.")
@@ -215,7 +231,7 @@ def _point(x: str, y: str, where: str) -> _Point:
             f"{where} lies at ({x.strip()}, {y.strip()}), outside the image.",
             "Correct the coordinates, or empty both cells if the keypoint is not visible.",
         )
-    return values[0], values[1]
+    return values[0], values[1], VISIBLE if math.isnan(visible) else int(visible)
 
 
 def _number(cell: str, where: str) -> float:

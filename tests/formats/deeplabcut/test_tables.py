@@ -169,3 +169,31 @@ def test_the_open_field_project_is_read_to_the_last_digit():
         present = ~np.isnan(expected).any(axis=1)
         assert annotation.pose.present.tolist() == present.tolist()
         assert annotation.pose.xy[present].tolist() == expected[present].tolist()
+
+
+# Lightning Pose's columns `visible`
+
+VISIBLE = """\
+scorer,me,me,me,me,me,me
+bodyparts,nose,nose,nose,tail,tail,tail
+coords,x,y,visible,x,y,visible
+labeled-data/v/1.png,1.5,2,2,3,4.25,1
+labeled-data/v/2.png,,,1,3,4,0
+labeled-data/v/3.png,5,6,,,,
+"""
+
+
+def test_columns_of_visibility_tell_occluded_keypoints():
+    _, annotations, _ = read_deeplabcut_csv(VISIBLE, "f.csv")
+    assert [item.pose.visibility.tolist() for item in annotations] == [[2, 1], [0, 0], [2, 0]]
+    assert annotations[0].pose.xy.tolist() == [[1.5, 2], [3, 4.25]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [("2,3,4.25", "3,3,4.25", "3"), ("1.5,2,2", ",,2", "x and y"), ("2,3,4.25", "a,3,4.25", "'a'")],
+)
+def test_a_visibility_that_is_none_is_named_with_its_line(before, after, named):
+    with pytest.raises(FormatError, match=named) as caught:
+        read_deeplabcut_csv(VISIBLE.replace(before, after, 1), "f.csv")
+    assert "line 4" in caught.value.problem

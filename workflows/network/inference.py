@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class PredictionWithMaps:
         heatmaps: (K, h, w) in 0 ... 1, off which the keypoints were read; (K, 0, 0) if they were
             read off the response maps.
         cams: (K, h', w') class activation maps, peaks at most 1; (K, 0, 0) without any.
-        feature: of the object, see `labelkit.project.features`.
+        feature: of the object, see `labelkit.project.features`; NaN of a network without
+            a `Backbone`.
     """
 
     prediction: Prediction
@@ -143,14 +145,14 @@ def _rows(
     reader: PoseReader = network.reader  # type: ignore[assignment]
     pixels: Pixels = network.pixels  # type: ignore[assignment]
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
-    backbone = next(part for part in network.modules() if isinstance(part, Backbone))
+    backbone = next((part for part in network.modules() if isinstance(part, Backbone)), None)
     pooled: list[Tensor] = []  # of the batch; the image itself comes first, then its other views
 
     def keep(_module: nn.Module, _images: object, maps: tuple[Tensor, ...]) -> None:
         pooled.append(maps[-1].mean(dim=(-2, -1)).float())
 
     done = 0
-    with backbone.register_forward_hook(keep):
+    with nullcontext() if backbone is None else backbone.register_forward_hook(keep):
         for batch in batches:
             image = pixels(batch["image"].to(device, non_blocking=True))
             pooled.clear()
@@ -171,7 +173,10 @@ def _rows(
             numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
             pictures = (v.float().cpu().numpy() for v in (response, heatmaps, cams))
             to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
-            features = projected(F.normalize(pooled[0], dim=1).cpu().numpy())
+            seen = (
+                F.normalize(pooled[0], dim=1) if pooled else image.new_full((len(image), 1), np.nan)
+            )
+            features = projected(seen.cpu().numpy())
             yield list(zip(*numbers, *pictures, to_cells, features, strict=True))
 
 

@@ -186,11 +186,24 @@ FramesOption = Annotated[
 ]
 CountOption = Annotated[
     int,
-    typer.Option("--count", min=1, metavar="N", help="Frames in total, as many from each video."),
+    typer.Option(
+        "--count",
+        min=1,
+        metavar="N",
+        help="Frames in total, as many from each video; with --around, new ones.",
+    ),
 ]
 ChooseOption = Annotated[
     Literal["kmeans", "even"],
     typer.Option(help="Frames that look different, or evenly spaced ones."),
+]
+
+
+AroundOption = Annotated[
+    bool,
+    typer.Option(
+        "--around", help="Take frames near those of which the newest round is least sure."
+    ),
 ]
 
 
@@ -199,7 +212,9 @@ def frames(
     folder: FramesOption = Path("frames"),
     count: CountOption = 200,
     choose: ChooseOption = "kmeans",
+    around: AroundOption = False,
     seed: SeedOption = None,
+    project: ProjectOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -212,11 +227,23 @@ def frames(
     \b
     Example:
       labelkit frames cage1.mp4 cage2.mp4 --count 200
+      labelkit frames cage1.mp4 cage2.mp4 --around --count 20
     """
+    from labelkit.project.project import find_project, open_project
     from labelkit.workflows.loop.frames import frames as run
 
+    found = None
+    if around:
+        found = open_project(project) if project else find_project(Path.cwd())
     report = run(
-        videos, folder, Console(), count=count, how=choose, seed=seed or 0, dry_run=dry_run
+        videos,
+        folder,
+        Console(),
+        count=count,
+        how=choose,
+        seed=seed or 0,
+        dry_run=dry_run,
+        around=found,
     )
     finish(report, as_json)
 

@@ -13,6 +13,9 @@ from labelkit.files.video import SmallFrame
 #: Two frames are near-duplicates if no pixel of their small pictures differs by more grey levels.
 ALIKE = 4
 
+#: Seconds between a frame and those that count as near it.
+NEAR = 2.0
+
 #: The most iterations of k-means.
 _ITERATIONS = 30
 
@@ -37,6 +40,28 @@ def kmeans_groups(frames: Sequence[SmallFrame], groups: int, seed: int) -> NDArr
             pixels, groups, iter=_ITERATIONS, minit="++", seed=np.random.default_rng(seed)
         )
     return np.asarray(labels, dtype=np.intp)
+
+
+def near(
+    frames: Sequence[SmallFrame], seconds: Sequence[float], taken: Collection[int]
+) -> tuple[list[SmallFrame], NDArray[np.intp]]:
+    """The frames near some times, and those that were taken before.
+
+    Args:
+        frames: of one video.
+        seconds: T times since its first frame.
+        taken: indices of frames that were taken before.
+
+    Returns:
+        the frames, and the number of each one's group: of the nearest time, 0 ... T - 1; -1 for the
+        frame of a time itself, and for one that is near none.
+    """
+    times = np.array([frame.seconds for frame in frames])
+    apart = np.abs(times[:, None] - np.asarray(seconds))
+    groups = np.where(apart.min(axis=1) <= NEAR, apart.argmin(axis=1), -1)
+    groups[apart.argmin(axis=0)] = -1
+    kept = [at for at in range(len(frames)) if groups[at] >= 0 or frames[at].index in taken]
+    return [frames[at] for at in kept], groups[kept]
 
 
 def choose(

@@ -13,9 +13,12 @@ from labelkit.errors import InputError, UsageError
 from labelkit.files.atomic import atomic_path
 from labelkit.files.video import SmallFrame, frame_count, read_frames, small_frames
 from labelkit.progress import Progress
-from labelkit.project.video_frames import Row, read_table, write_table
+from labelkit.project.project import Project
+from labelkit.project.video_frames import Row, frames_of_videos, read_table, write_table
 from labelkit.report import Report
-from labelkit.workflows.intake.frame_choice import choose, even_groups, kmeans_groups
+from labelkit.store.ownership import open_store
+from labelkit.workflows.intake.frame_choice import choose, even_groups, kmeans_groups, near
+from labelkit.workflows.rounds.run_round import latest_predictions
 
 #: Of longer videos, this many frames spread over time are compared.
 COMPARED = 4_000
@@ -101,6 +104,7 @@ def frames(
     how: Literal["kmeans", "even"],
     seed: int,
     dry_run: bool,
+    around: Project | None = None,
 ) -> FramesReport:
     """Take frames from videos, as many from each; those that the folders have already count.
 
@@ -111,18 +115,22 @@ def frames(
         videos: files.
         output: folder for the folders of the videos.
         progress: shows bars.
-        count: frames in total.
+        count: frames in total; with `around`, new ones.
         how: "kmeans" takes one of each cluster of small pictures, "even" one of each stretch of
             time.
         seed: of k-means.
         dry_run: choose, and write nothing.
+        around: a project of such frames: one frame is taken near each of those that hold what its
+            newest round is least sure of, and `how` does not count.
 
     Raises:
-        UsageError: if there are fewer frames to take than videos, or a video comes twice.
+        UsageError: if there are fewer frames to take than videos, or a video comes twice; or if
+            the project has no predicted frame of the videos.
+        ProjectError: if no round of the project is complete.
         InputError: if a video cannot be read; then nothing was written.
         FormatError: if a folder holds frames of another video.
     """
-    if count < len(videos):
+    if around is None and count < len(videos):
         raise UsageError(
             f"--count {count} is less than one frame from each of {counted(len(videos), 'video')}.",
             f"Give --count {len(videos)} or more.",
@@ -131,25 +139,54 @@ def frames(
     lengths = [frame_count(video) for video in videos]
     taken = [read_table(*pair) for pair in zip(folders, videos, strict=True)]
     shares = even_groups(count, len(videos))
+    unsure = None if around is None else _least_sure(around, folders, count)
     done = []
     for number, (video, folder, length, rows) in enumerate(
         zip(videos, folders, lengths, taken, strict=True)
     ):
-        groups = int((shares == number).sum())
+        groups, before = int((shares == number).sum()), {row[1] for row in rows}
+        if unsure is not None and not unsure[number]:
+            done.append(VideoFrames(video, folder, length, len(rows), (), 0, ""))
+            continue
         with progress.bar(f"Reading {video.name}") as step:
-            found, read, broken = _candidates(video, length, {row[1] for row in rows}, step)
-        labels = (
-            kmeans_groups(found, groups, seed)
-            if how == "kmeans"
-            else even_groups(len(found), groups)
-        )
-        new, alike = choose(found, labels, {row[1] for row in rows})
+            found, read, broken = _candidates(video, length, before, step)
+        if unsure is not None:
+            groups = len(rows) + len(unsure[number])
+            found, labels = near(found, unsure[number], before)
+        elif how == "kmeans":
+            labels = kmeans_groups(found, groups, seed)
+        else:
+            labels = even_groups(len(found), groups)
+        new, alike = choose(found, labels, before)
         new = new[: max(0, groups - len(rows))]
         files = tuple(f"{folder.name}-f{item.index:06d}-{item.seconds:.3f}s.png" for item in new)
         if not dry_run:
             _write(video, folder, rows, new, files, progress)
         done.append(VideoFrames(video, folder, read, len(rows), files, alike, broken))
     return FramesReport(output, tuple(done), dry_run)
+
+
+def _least_sure(project: Project, folders: Sequence[Path], count: int) -> list[list[float]]:
+    """Seconds of the frames in each folder that hold what the newest round is least sure of."""
+    _, predictions = latest_predictions(project)
+    with open_store(project) as store:
+        instances = store.instances()
+    times = frames_of_videos(project.images_root, {i.image.path for i in instances.values()})
+    places = {folder.resolve(): number for number, folder in enumerate(folders)}
+    scores: dict[tuple[int, float], float] = {}
+    for id_ in predictions.keys() & instances.keys():
+        folder, seconds = times.get(instances[id_].image.path, ("", 0.0))
+        number = places.get((project.images_root / folder).resolve())
+        if number is not None:
+            key = (number, seconds)
+            scores[key] = min(predictions[id_].score, scores.get(key, 1.0))
+    if not scores:
+        raise UsageError(
+            f"The newest round of {project.root} predicts no frame of these videos.",
+            "Name the videos that labelkit frames took its images from, and the same --folder.",
+        )
+    chosen = sorted(scores, key=lambda key: (scores[key], key))[:count]
+    return [[s for at, s in chosen if at == number] for number in range(len(folders))]
 
 
 def _names(videos: Sequence[Path]) -> list[str]:

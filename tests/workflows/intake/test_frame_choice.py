@@ -3,7 +3,7 @@
 import numpy as np
 
 from labelkit.files.video import SmallFrame
-from labelkit.workflows.intake.frame_choice import choose, even_groups, kmeans_groups
+from labelkit.workflows.intake.frame_choice import choose, even_groups, kmeans_groups, near
 
 
 def frames(*levels):
@@ -59,3 +59,10 @@ def test_a_group_that_has_a_frame_gets_no_other_one():
 
 def test_what_looks_like_a_frame_that_was_taken_before_is_left_out():
     assert chosen(frames(10, 100, 12), [0, 1, 2], taken=[0]) == ([1], 1)
+
+
+def test_frames_near_a_time_are_a_group_without_the_frame_of_that_time():
+    found, groups = near(frames(*range(0, 100, 10)), [3.0, 6.0], taken=[0, 3, 6])
+    assert [frame.index for frame in found] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert groups.tolist() == [-1, 0, 0, -1, 0, 1, -1, 1, 1]
+    assert chosen(found, groups, taken=[0, 3, 6]) == ([2, 7], 0)

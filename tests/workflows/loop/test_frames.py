@@ -1,15 +1,23 @@
 """`labelkit frames`: pictures from videos, a folder and a table for each."""
 
 import csv
+import json
 
 import pytest
+from builders import stick_skeleton
+from command_line import labelkit
 from PIL import Image as Picture
 from videos import make_video, moving_square, turn_by_90_degrees
 
-from labelkit.errors import FormatError, InputError, UsageError
+from labelkit.domain.instance import Box
+from labelkit.errors import FormatError, InputError, ProjectError, UsageError
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
+from labelkit.project.project import create_project
+from labelkit.store.objects import NewInstance
+from labelkit.store.ownership import open_store
 from labelkit.workflows.loop.frames import frames
+from labelkit.workflows.loop.predictions import add_predictions
 
 
 def run(videos, output, count=6, how="kmeans", dry_run=False):
@@ -130,3 +138,54 @@ def test_a_folder_with_frames_of_another_video_is_refused(tmp_path, video):
 def test_fewer_frames_than_videos_are_refused(tmp_path, video):
     with pytest.raises(UsageError, match="--count 2"):
         run([video, video], tmp_path / "frames", count=1)
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    """A project of 4 frames of a video of 20 seconds; a round is least sure of the third."""
+    video = make_video(tmp_path / "cage.mp4", range(0, 20_000, 200))
+    run([video], tmp_path / "frames", count=4, how="even")
+    project = create_project(tmp_path / "frames-labelkit", tmp_path / "frames", stick_skeleton())
+    with open_store(project) as store:
+        images = scan_images(project.images_root).images
+        store.add_images(images)
+        store.add_instances(
+            [NewInstance(i, Box(0, 0, 64, 48), "whole-image", 64 * 48) for i in images]
+        )
+        scores = (0.9, 0.8, 0.5, 0.7)
+
+        def spread(score):
+            return [value for x in (9, 19, 29, 39) for value in (x, x, score)]
+
+        results = [
+            {"image_id": image.path, "category_id": 1, "keypoints": spread(score)}
+            for image, score in zip(images, scores, strict=True)
+        ]
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        add_predictions(project, store, tmp_path / "results.json", name="m")
+    return video, project
+
+
+def test_around_takes_new_frames_near_what_the_round_is_least_sure_of(tmp_path, predicted):
+    video, project = predicted
+    folder = tmp_path / "frames" / "cage"
+    before = rows(folder)
+    given = ("--folder", tmp_path / "frames", "--project", project.root, "--json")
+    outcome = labelkit("frames", video, "--around", "--count", "1", *given)
+    assert outcome.code == 0, outcome
+    (new,) = [row for row in rows(folder) if row not in before]
+    assert 0 < abs(float(new["seconds"]) - float(before[2]["seconds"])) <= 2
+    assert json.loads(outcome.out)["videos"][0]["new"] == [new["file"]]
+    again = labelkit("frames", video, "--around", "--count", "2", *given)
+    assert len(json.loads(again.out)["videos"][0]["new"]) == 1  # near the fourth
+
+
+def test_around_needs_a_round_that_predicts_frames_of_the_videos(tmp_path, predicted):
+    video, project = predicted
+    other = make_video(tmp_path / "other.mp4", range(0, 1000, 40))
+    call = {"count": 2, "how": "even", "seed": 0, "dry_run": True}
+    with pytest.raises(UsageError, match="no frame of these videos"):
+        frames([other], tmp_path / "frames", Silent(), around=project, **call)
+    empty = create_project(tmp_path / "empty", tmp_path / "frames", stick_skeleton())
+    with pytest.raises(ProjectError):
+        frames([video], tmp_path / "frames", Silent(), around=empty, **call)

@@ -29,6 +29,7 @@ _SIGNATURES = (
     (b"ustar", 257, "a tar archive", "Unpack it: tar -xf {file}"),
     (b"MATLAB", 0, "a MATLAB file", _CONVERT),
     (b"PAR1", 0, "a Parquet file", _CONVERT),
+    *((b"\x80" + bytes([protocol]), 0, "a pickle", _CONVERT) for protocol in range(2, 6)),
     (b"\x93NUMPY", 0, "a NumPy array", _CONVERT),
     (b"SQLite format 3", 0, "a database", "Export the labels from its program."),
     (b"%PDF", 0, "a PDF", _NO_LABELS),
@@ -47,10 +48,21 @@ _OBJECTS = (
     ({"_via_img_metadata"}, "a project of the VGG Image Annotator (VIA)", _CONVERT),
     ({"project", "attribute", "metadata", "view"}, "a project of VIA 3", _CONVERT),
     ({"infos", "categories", "items"}, "a file of Datumaro", _CVAT),
+    ({"data_row", "projects"}, "an export of Labelbox", _CONVERT),
+    ({"item", "annotations", "schema_ref"}, "a file of V7 Darwin for one image", _CONVERT),
+    ({"metadata", "instances"}, "a file of SuperAnnotate for one image", _CONVERT),
+    ({"label_classes", "images"}, "an export of Hasty", "Export it as COCO from there."),
+    ({"label_hash", "data_hash"}, "an export of Encord", "Export it as COCO from there."),
+    ({"meta_info", "instance_info"}, "a file of predictions of MMPose, not of labels", _CONVERT),
     ({"people", "version"}, "a file of predictions of OpenPose, not of labels", _CONVERT),
     (
         {"objects", "size"},
         "a file of Supervisely for one image",
+        "In Supervisely, run the app Export to COCO Keypoints.",
+    ),
+    (
+        {"classes", "projectType"},
+        "the meta.json of a Supervisely project",
         "In Supervisely, run the app Export to COCO Keypoints.",
     ),
 )
@@ -68,6 +80,16 @@ _TEXTS = (
         r"[^\n]*\bannotation_id\b[^\n]*\blead_time\b",
         "a Label Studio export as CSV",
         "In Label Studio, export the project as JSON.",
+    ),
+)
+
+#: The same, of texts with a JSON document a line.
+_LINES = (
+    (r'\{\s*"data_row"', "an export of Labelbox", _CONVERT),
+    (
+        r'\{\s*"type":\s*"dataset"',
+        "a data set of Ultralytics as NDJSON",
+        "Download it as YOLO, and give its data.yaml: --labels data.yaml",
     ),
 )
 
@@ -118,6 +140,21 @@ def refuse_other_text(text: str, origin: str) -> None:
             raise _other(f"a table with {name}", "Save it with commas (CSV, UTF-8).", origin)
 
 
+def refuse_json_lines(text: str, origin: str) -> None:
+    """Refuse a text of a known format that has a JSON document on each line.
+
+    Args:
+        text: its content.
+        origin: name of the file.
+
+    Raises:
+        FormatError: naming what it is and what to do.
+    """
+    for pattern, what, advice in _LINES:
+        if re.match(pattern, text[:4096].lstrip("\ufeff \t\r\n")):
+            raise _other(what, advice, origin)
+
+
 def is_studio_export(document: Any) -> bool:
     """Whether parsed JSON is an export of a Label Studio project: a list of tasks."""
     return (
@@ -146,6 +183,9 @@ def refuse_other_json(document: Any, origin: str) -> None:
             raise _other("a file of the VGG Image Annotator (VIA)", _CONVERT, origin)
     rows = document if isinstance(document, list) else []
     first = rows[0] if rows and isinstance(rows[0], Mapping) else {}
+    for keys, what, advice in _OBJECTS:
+        if keys <= first.keys():
+            raise _other(what, advice, origin)
     if {"image_id", "keypoints", "score"} <= first.keys():
         raise _other(
             "a list of predictions, not labels",

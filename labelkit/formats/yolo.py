@@ -138,26 +138,30 @@ def yolo_settings(text: str, origin: str) -> Mapping[str, Any] | None:
 
 
 def skeleton_from_settings(data: Mapping[str, Any], origin: str) -> Skeleton:
-    """The skeleton that a data.yaml names, with the left/right pairs of its `flip_idx`.
+    """The skeleton of a data.yaml, with the left/right pairs of its `flip_idx`.
+
+    Keypoints without names are called "keypoint 1", "keypoint 2", ...
 
     Args:
         data: the result of `yolo_settings`.
         origin: name of the file, for messages.
 
     Raises:
-        FormatError: if it does not name its keypoints, or contradicts itself.
+        FormatError: if it contradicts itself.
         SkeletonError: if the names make no skeleton.
     """
     count, _ = _shape(data, origin)
     named = data.get("kpt_names")
     tables = list(named.values()) if isinstance(named, Mapping) else [named]
+    if named is None:
+        tables = [[f"keypoint {number}" for number in range(1, count + 1)]]
     names = tables[0] if tables else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FormatError(
-            f"{origin} does not name its {counted(count, 'keypoint')}.",
-            f"Name all {count} in their order: --skeleton FILE.toml",
-        )
-    if len(names) != count or any(table != names for table in tables):
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(names) != count
+        or any(table != names for table in tables)
+    ):
         raise FormatError(
             f"{origin}: kpt_names does not name the same {counted(count, 'keypoint')} for each "
             "class.",
@@ -209,6 +213,13 @@ def read_yolo(
     notes = []
     if skeleton is None or data.get("kpt_names") is not None:
         own = skeleton_from_settings(data, origin)
+        if data.get("kpt_names") is None:
+            first = own.keypoints[0]
+            notes.append(
+                f"{origin} does not name its {counted(count, 'keypoint')}: they are called "
+                f"{first!r} ... {own.keypoints[-1]!r}. Give each its name: labelkit skeleton edit "
+                f"--rename '{first}=NAME'; or name all in their order with --skeleton FILE.toml"
+            )
     elif len(skeleton) == count:
         own = skeleton
         notes.append(

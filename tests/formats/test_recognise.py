@@ -11,6 +11,7 @@ from labelkit.formats.recognise import (
     refuse_other_json,
     refuse_other_text,
 )
+from labelkit.workflows.intake.label_files import read_label_file
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ from labelkit.formats.recognise import (
         (b"\xff\xd8\xff\xe0", "a.jpg", "image", "--images"),
         (b"\x89PNG\r\n", "a.png", "image", "--images"),
         (b"\0\0\0\x18ftypmp42", "a.mp4", "video", "--images"),
+        (b"\x80\x04\x95", "l.pickle", "pickle", "docs/formats.md"),
         (b"SQLite format 3\0", "l.db", "database", "Export"),
     ],
 )
@@ -69,6 +71,21 @@ def test_text_of_another_format_is_named_and_leads_to_what_to_export(text, what,
 
 
 @pytest.mark.parametrize(
+    ("text", "what", "advice"),
+    [
+        ('{"data_row": {"id": "c"}}\n{"data_row": {}}', "Labelbox", "docs/formats.md"),
+        ('{"type": "dataset", "task": "pose"}\n{}', "NDJSON", "--labels data.yaml"),
+    ],
+)
+def test_lines_of_json_of_another_format_are_named(text, what, advice, tmp_path):
+    (tmp_path / "f.json").write_text(text)
+    with pytest.raises(FormatError) as caught:
+        read_label_file(tmp_path / "f.json", None)
+    assert what in caught.value.problem
+    assert advice in caught.value.next_step
+
+
+@pytest.mark.parametrize(
     "text", ["image,nose\na,1\n", "scorer,me,me\n", "image,instance,a;b\n", "\ufeffimage,nose\n"]
 )
 def test_tables_that_labelkit_reads_pass(text):
@@ -87,6 +104,13 @@ def test_tables_that_labelkit_reads_pass(text):
             "docs/formats.md",
         ),
         ({"infos": {}, "categories": {}, "items": []}, "Datumaro", "COCO Keypoints 1.0"),
+        ([{"data_row": {}, "media_attributes": {}, "projects": {}}], "Labelbox", "docs/formats.md"),
+        ({"version": "2.0", "schema_ref": "", "item": {}, "annotations": []}, "V7", "docs/formats"),
+        ({"metadata": {}, "instances": [], "tags": []}, "SuperAnnotate", "docs/formats.md"),
+        ({"project_name": "p", "images": [], "label_classes": []}, "Hasty", "COCO"),
+        ([{"label_hash": "a", "data_hash": "b"}], "Encord", "COCO"),
+        ({"meta_info": {}, "instance_info": []}, "MMPose", "docs/formats.md"),
+        ({"classes": [], "tags": [], "projectType": "images"}, "Supervisely", "COCO Keypoints"),
         ({"version": 1.3, "people": []}, "OpenPose", "docs/formats.md"),
         ({"objects": [], "size": {}, "tags": []}, "Supervisely", "COCO Keypoints"),
         (

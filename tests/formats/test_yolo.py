@@ -157,11 +157,18 @@ def test_a_line_that_cannot_be_read_is_named_with_its_file(line, words):
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("skeleton", [None, make_skeleton("fly", ("head", "tail"))])
-def test_a_data_set_without_names_needs_a_skeleton_that_fits(skeleton):
+def test_a_data_set_without_names_refuses_a_skeleton_that_does_not_fit():
     with pytest.raises(FormatError, match="3 keypoints") as caught:
-        read({"images/1.jpg": ""}, skeleton)
+        read({"images/1.jpg": ""}, make_skeleton("fly", ("head", "tail")))
     assert "--skeleton" in caught.value.next_step
+
+
+def test_a_data_set_without_names_gets_numbers_for_them_and_says_how_to_name_them():
+    found = read({"images/1.jpg": ""}, None, flip_idx=[0, 2, 1])
+    assert found.skeleton.keypoints == ("keypoint 1", "keypoint 2", "keypoint 3")
+    assert found.skeleton.pairs == ((1, 2),)
+    assert "--rename 'keypoint 1=NAME'" in found.notes[0]
+    assert "--skeleton FILE.toml" in found.notes[0]
 
 
 def test_names_of_the_skeleton_stand_in_for_missing_ones_which_is_noted():

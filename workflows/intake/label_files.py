@@ -28,6 +28,7 @@ from labelkit.formats.recognise import (
     HEAD,
     is_studio_export,
     refuse_binary,
+    refuse_json_lines,
     refuse_other_json,
     refuse_other_text,
 )
@@ -142,6 +143,7 @@ def _read_sleap(path: Path, skeleton: Skeleton | None) -> LabelFile:
 
 
 def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
+    refuse_json_lines(text, str(path))
     document = parse_json(text, path)
     if is_studio_export(document):
         found = read_foreign(document, str(path), skeleton)

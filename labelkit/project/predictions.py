@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import ABSENT, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import FormatError, SkeletonError
@@ -91,6 +93,44 @@ def iter_predictions(path: Path, skeleton: Skeleton) -> Iterator[Prediction]:
         yield from _predictions(batch, range(len(batch)), columns)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionTable:
+    """Some predictions as arrays, for what reads very many; see `Prediction`.
+
+    Attributes:
+        ids: B instance ids.
+        xy: (B, K, 2) in image pixels, NaN where a pose has no location.
+        keypoint_score: (B, K)
+        presence: (B, K), NaN where it is not predicted.
+        score: (B,) of the whole instances.
+    """
+
+    ids: Sequence[str]
+    xy: NDArray[np.float64]
+    keypoint_score: NDArray[np.float64]
+    presence: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+def iter_tables(path: Path, skeleton: Skeleton) -> Iterator[PredictionTable]:
+    """Read predictions like `iter_predictions`, a row group at a time.
+
+    Raises:
+        FormatError, SkeletonError: see `iter_predictions`.
+    """
+    for batch, columns in _batches(path, skeleton):
+        xy, visibility, keypoint_score, presence = _arrays(batch)
+        index = np.array(columns)
+        has_place = (visibility[:, index] > ABSENT) & (index >= 0)
+        yield PredictionTable(
+            batch["instance_id"].to_pylist(),
+            np.where(has_place[..., None], xy[:, index], np.nan),
+            np.where(index >= 0, keypoint_score[:, index], 0.0),
+            np.where(index >= 0, presence[:, index], np.nan),
+            np.array(batch["score"].to_pylist(), dtype=np.float64),
+        )
+
+
 def find_predictions(
     path: Path, skeleton: Skeleton, instance_ids: Collection[str]
 ) -> dict[str, Prediction]:
@@ -154,19 +194,29 @@ def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
 def _predictions(
     batch: pa.RecordBatch, rows: Iterable[int], columns: tuple[int, ...]
 ) -> Iterator[Prediction]:
-    def array(column: str, *shape: int) -> NDArray[np.generic]:
-        # As above: Arrow's own to_numpy imports pandas.
-        return np.from_dlpack(batch[column].flatten()).reshape(len(batch), *shape)
-
-    count = batch.schema.field("presence").type.list_size
-    same = columns == tuple(range(count))
+    same = columns == tuple(range(batch.schema.field("presence").type.list_size))
     ids, scores = batch["instance_id"].to_pylist(), batch["score"].to_pylist()
-    xy, presence = array("xy", count, 2), array("presence", count)
-    visibility, keypoint_score = array("visibility", count), array("keypoint_score", count)
+    xy, visibility, keypoint_score, presence = _arrays(batch)
     for row in rows:
         pose = Pose(xy[row], visibility[row], keypoint_score[row])
         prediction = Prediction(ids[row], pose, presence[row], scores[row])
         yield prediction if same else prediction.take(columns)
+
+
+def _arrays(batch: pa.RecordBatch) -> tuple[NDArray[Any], ...]:
+    """Locations, visibilities, scores and presences of B predictions."""
+    count = batch.schema.field("presence").type.list_size
+
+    def array(column: str, *shape: int) -> NDArray[Any]:
+        # As above: Arrow's own to_numpy imports pandas.
+        return np.from_dlpack(batch[column].flatten()).reshape(len(batch), *shape)
+
+    return (
+        array("xy", count, 2),
+        array("visibility", count),
+        array("keypoint_score", count),
+        array("presence", count),
+    )
 
 
 def read_predictions(path: Path, skeleton: Skeleton) -> dict[str, Prediction]:

@@ -20,6 +20,7 @@ from labelkit.files.parquet import next_part
 from labelkit.project.predictions import (
     find_predictions,
     iter_predictions,
+    iter_tables,
     later_ids,
     read_predictions,
     write_predictions,
@@ -112,6 +113,19 @@ def test_predictions_are_read_by_name_and_new_keypoints_are_unknown(tmp_path: Pa
     assert_same(find_predictions(path, later, ["a-0"])["a-0"], expected)
     write_predictions(next_part(path), [expected], later)  # predicted after the edit
     assert_same(read_predictions(path, later)["a-0"], expected)
+
+
+def test_tables_hold_the_same_numbers(tmp_path: Path):
+    path = tmp_path / "predictions.parquet"
+    pose = make_pose(visibility=[2, 0, 2, 2])
+    write_predictions(path, [Prediction("a-0", pose, np.full(4, 0.5), 0.25)], stick_skeleton())
+    skeleton = make_skeleton("other", ["tail", "left_paw", "new"])
+    (table,) = iter_tables(path, skeleton)
+    (row,) = iter_predictions(path, skeleton)
+    assert (list(table.ids), table.score.tolist()) == (["a-0"], [0.25])
+    assert np.array_equal(table.xy[0], row.xy, equal_nan=True)
+    assert np.array_equal(table.presence[0], row.presence, equal_nan=True)
+    assert table.keypoint_score[0].tolist() == row.pose.score.tolist()
 
 
 def test_a_prediction_of_another_length_is_refused_when_written(tmp_path: Path):

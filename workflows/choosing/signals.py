@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.prediction import Prediction
 from labelkit.project.features import FEATURES_FILE, LENGTH, projected, read_features
 from labelkit.project.preannotation import PRESENT
-from labelkit.project.predictions import iter_predictions
+from labelkit.project.predictions import PredictionTable, iter_tables
 from labelkit.project.project import Project
 from labelkit.project.rounds import Round
 from labelkit.project.video_frames import frames_of_videos
 from labelkit.workflows.choosing.strategies import Objects
-
-#: Predictions that are read at a time.
-_ROWS = 1024
 
 #: What raises the uncertainty of an object. Of each, its rank among all objects counts, and their
 #: mean is the uncertainty. The confidence is read off maps that are averaged over the views of an
@@ -76,11 +71,12 @@ def read_signals(
     predicted = np.zeros(len(places), dtype=bool)
     rare = _rarity(project, poses)
     earlier = _Poses(project, rounds[-2:-1])
-    rows = (row for row in _predictions(project, rounds[-1:]) if row.instance_id in places)
-    while batch := list(islice(rows, _ROWS)):
-        at = np.array([places[row.instance_id] for row in batch])
-        boxes = np.array([instances[row.instance_id].box for row in batch])
-        values, least[at], pose = _numbers(batch, boxes, earlier.of(batch), rare)
+    for table in _tables(project, rounds[-1:]):
+        known = [row for row, id_ in enumerate(table.ids) if id_ in places]
+        ids = [table.ids[row] for row in known]
+        at = np.array([places[id_] for id_ in ids], dtype=np.int64)
+        boxes = np.array([instances[id_].box for id_ in ids]).reshape(-1, 4)
+        values, least[at], pose = _numbers(table, known, boxes, earlier.of(ids), rare)
         for name, value in values.items():
             numbers[name][at] = value
         alike[at], predicted[at] = projected(pose), True
@@ -104,12 +100,10 @@ def read_signals(
 
 
 def _numbers(
-    batch: Sequence[Prediction], boxes: Doubles, earlier: Doubles, rare: Floats
+    table: PredictionTable, rows: Sequence[int], boxes: Doubles, earlier: Doubles, rare: Floats
 ) -> tuple[dict[str, Doubles], NDArray[np.int64], Doubles]:
-    """Of B predictions: signals, least certain keypoints, and (B, 2 K) poses in their boxes."""
-    xy = np.stack([row.xy for row in batch])  # (B, K, 2), NaN where unknown
-    score = np.stack([row.pose.score for row in batch])
-    presence = np.stack([row.presence for row in batch])
+    """Of B rows: signals, least certain keypoints, and (B, 2 K) poses in their boxes."""
+    xy, score, presence = table.xy[rows], table.keypoint_score[rows], table.presence[rows]
     known = np.isfinite(xy[..., 0])
     there = np.where(np.isnan(presence), 1.0, presence)
     present = known & (there > PRESENT)
@@ -117,13 +111,13 @@ def _numbers(
     moved = np.linalg.norm(xy - earlier, axis=2) / boxes[:, 2:].max(axis=1)[:, None]
     doubtful = np.where(present, score, np.inf)
     signals = {
-        "spread": 1 - np.array([row.score for row in batch]),
+        "spread": 1 - table.score[rows],
         "presence": _mean(1 - np.abs(2 * presence - 1), known),
         "contradiction": _mean(np.maximum(score - presence, 0), known),
         "disagreement": _mean(np.minimum(moved, 1), present),
         "rarity": np.where(present, rare, 0).max(axis=1),
     }
-    pose = np.clip(np.nan_to_num(in_box, nan=0.5), -0.5, 1.5).reshape(len(batch), -1)
+    pose = np.clip(np.nan_to_num(in_box, nan=0.5), -0.5, 1.5).reshape(len(rows), -1)
     return signals, np.where(present.any(axis=1), doubtful.argmin(axis=1), -1), pose
 
 
@@ -152,9 +146,9 @@ def _rarity(project: Project, poses: Mapping[str, Pose]) -> Floats:
     return (1 - count / max(count.max(), 1)).astype(np.float32)
 
 
-def _predictions(project: Project, rounds: Sequence[Round]) -> Iterator[Prediction]:
+def _tables(project: Project, rounds: Sequence[Round]) -> Iterator[PredictionTable]:
     for found in rounds:
-        yield from iter_predictions(found.path / "predictions.parquet", project.skeleton)
+        yield from iter_tables(found.path / "predictions.parquet", project.skeleton)
 
 
 class _Poses:
@@ -162,16 +156,17 @@ class _Poses:
 
     def __init__(self, project: Project, rounds: Sequence[Round]) -> None:
         self._unknown = np.full((len(project.skeleton), 2), np.nan)
-        self._rows = _predictions(project, rounds)
+        self._tables = _tables(project, rounds)
         self._ahead: dict[str, Doubles] = {}
 
-    def of(self, batch: Sequence[Prediction]) -> Doubles:
-        """(B, K, 2) of the same objects, NaN where the round has none."""
-        missing = {row.instance_id for row in batch} - self._ahead.keys()
-        while missing and (row := next(self._rows, None)) is not None:
-            self._ahead[row.instance_id] = row.xy
-            missing.discard(row.instance_id)
-        return np.stack([self._ahead.pop(row.instance_id, self._unknown) for row in batch])
+    def of(self, ids: Sequence[str]) -> Doubles:
+        """(B, K, 2) of some objects, NaN where the round has none."""
+        missing = set(ids) - self._ahead.keys()
+        while missing and (table := next(self._tables, None)) is not None:
+            self._ahead.update(zip(table.ids, table.xy, strict=True))
+            missing.difference_update(table.ids)
+        found = [self._ahead.pop(id_, self._unknown) for id_ in ids]
+        return np.array(found).reshape(-1, *self._unknown.shape)
 
 
 def _numbered(names: Iterable[str]) -> NDArray[np.int64]:

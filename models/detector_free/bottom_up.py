@@ -62,7 +62,6 @@ class BottomUp(DetectorFree):
         num_keypoints: K.
         sigmas: see `DetectorFree`.
         dim: channels of the merged map.
-        placed: tags start from the place of their cell; without, as in associative embedding.
     """
 
     def __init__(
@@ -71,10 +70,8 @@ class BottomUp(DetectorFree):
         num_keypoints: int,
         sigmas: Sequence[float],
         dim: int = 64,
-        placed: bool = True,
     ) -> None:
         super().__init__(num_keypoints, sigmas)
-        self.placed = placed
         self.trunk = Trunk(backbone, dim)
         self.shared = nn.Sequential(block(dim, dim), heatmap_head(dim, num_keypoints))
         self.embed = nn.Sequential(block(dim, dim), nn.Conv2d(dim, 2 * num_keypoints, 1))
@@ -83,11 +80,10 @@ class BottomUp(DetectorFree):
         """See `DetectorFree` and `BottomUpOutput`."""
         features = self.trunk(images)  # (B, dim, h, w)
         tags = self.embed(features).float().unflatten(1, (self.num_keypoints, 2))
-        if self.placed:
-            height, width = tags.shape[3:]
-            x = torch.arange(width, device=tags.device) / TAG_CELLS
-            y = torch.arange(height, device=tags.device)[:, None] / TAG_CELLS
-            tags = tags + torch.stack((x.expand(height, width), y.expand(height, width)))
+        height, width = tags.shape[3:]
+        x = torch.arange(width, device=tags.device) / TAG_CELLS
+        y = torch.arange(height, device=tags.device)[:, None] / TAG_CELLS
+        tags = tags + torch.stack((x.expand(height, width), y.expand(height, width)))
         return BottomUpOutput(self.shared(features).float(), tags)
 
     def heatmaps(self, output: BottomUpOutput) -> Tensor:
@@ -112,30 +108,29 @@ class BottomUp(DetectorFree):
     @torch.no_grad()
     def decode(self, output: BottomUpOutput) -> list[Instances]:
         """Group peaks, and fill in what a group lacks where its tag is; see `DetectorFree`."""
-        maps = zip(output.logits.sigmoid(), output.tags, strict=True)
-        return [self._decoded(heat, tags) for heat, tags in maps]
+        return [
+            self._decoded(logits, tags)
+            for logits, tags in zip(output.logits, output.tags, strict=True)
+        ]
 
-    def _decoded(self, heat: Tensor, tags: Tensor) -> Instances:
+    def _decoded(self, logits: Tensor, tags: Tensor) -> Instances:
+        heat, width = logits.sigmoid(), logits.shape[2]
         keypoint, row, column, height = peaks(heat, PEAK_FLOOR, MOST_OBJECTS)
-        place = refined(heat, keypoint, row, column)
         group, means = grouped(keypoint, height, tags[keypoint, :, row, column])
         count = min(len(means), MOST_OBJECTS)
-        xy = heat.new_zeros(count, self.num_keypoints, 2)
+        known = group < count
+        group, keypoint, height = group[known], keypoint[known], height[known]
         confidence = heat.new_zeros(count, self.num_keypoints)
-        for some in torch.arange(count, device=heat.device).split(AT_A_TIME):
-            if not len(some):
-                break
-            apart = (tags - means[some, None, :, None, None]).square().sum(dim=2)  # (n, K, h, w)
-            own = (heat * (-apart).exp()).flatten(2)
-            best, at = own.max(dim=2)  # (n, K)
-            width = heat.shape[2]
-            which = torch.arange(self.num_keypoints, device=heat.device).expand_as(at)
-            exact = refined(heat, which.flatten(), (at // width).flatten(), (at % width).flatten())
-            xy[some] = exact.view(*at.shape, 2)
-            confidence[some] = best
-        kept = group < count
-        xy[group[kept], keypoint[kept]] = place[kept]
-        confidence[group[kept], keypoint[kept]] = height[kept]
+        confidence[group, keypoint] = height
+        xy = heat.new_zeros(count, self.num_keypoints, 2)
+        xy[group, keypoint] = refined(logits, keypoint, row[known], column[known])
+        missing = (confidence == 0).nonzero()
+        for some in missing.split(AT_A_TIME * self.num_keypoints):
+            group, keypoint = some.T
+            apart = (tags[keypoint] - means[group, :, None, None]).square().sum(dim=1)  # (m, h, w)
+            best, place = (heat[keypoint] * (-apart).exp()).flatten(1).max(dim=1)
+            confidence[group, keypoint] = best
+            xy[group, keypoint] = refined(logits, keypoint, place // width, place % width)
         found = Instances(
             STRIDE * xy, torch.ones_like(confidence).to(torch.int8), confidence, confidence.mean(1)
         )

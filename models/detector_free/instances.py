@@ -74,11 +74,11 @@ def without_duplicates(found: Instances, sigmas: Sequence[float], least_side: fl
     sides = (found.boxes[:, 2:] - found.boxes[:, :2]).clamp(min=least_side)
     area = sides.prod(dim=1)  # (N,)
     spread = (2 * found.xy.new_tensor(sigmas)) ** 2  # (K,)
-    left = torch.ones(len(found.score), dtype=torch.bool, device=found.score.device)
-    for best in range(len(left)):
-        if left[best]:
-            apart = (found.xy - found.xy[best]).square().sum(dim=2)  # (N, K)
-            scale = spread * (area + area[best])[:, None]  # twice the mean area
-            oks = (-apart / scale).exp().mean(dim=1)
-            left[best + 1 :] &= oks[best + 1 :] <= OKS_ABOVE
-    return found.take(left)
+    apart = (found.xy[:, None] - found.xy).square().sum(dim=3)  # (N, N, K)
+    scale = spread * (area[:, None] + area)[..., None]  # twice the mean area
+    alike = ((-apart / scale).exp().mean(dim=2) > OKS_ABOVE).tolist()
+    kept: list[int] = []
+    for index, row in enumerate(alike):
+        if not any(row[better] for better in kept):
+            kept.append(index)
+    return found.take(torch.tensor(kept, dtype=torch.long, device=found.score.device))

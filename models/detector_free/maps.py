@@ -156,33 +156,28 @@ def peaks(maps: Tensor, floor: float, most: int) -> tuple[Tensor, Tensor, Tensor
     return keypoint, place // width, place % width, height[keypoint, rank]
 
 
-def refined(maps: Tensor, index: Tensor, row: Tensor, column: Tensor) -> Tensor:
+def refined(logits: Tensor, index: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Sub-cell places of peaks: a Gaussian through a peak and its neighbours, along x and y.
 
     Args:
-        maps: (M, h, w) 0 ... 1.
+        logits: (M, h, w).
         index, row, column: (P,) map and cell of each peak.
 
     Returns:
         (P, 2) in cells, x then y; a peak at the border stays in the middle of its cell.
     """
-    padded = F.pad(maps[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].clamp(min=1e-6).log()
-    row, column = row + 1, column + 1
-    middle = padded[index, row, column]
+    height, width = logits.shape[1:]
 
-    def offset(after: Tensor, before: Tensor, inside: Tensor) -> Tensor:
+    def height_at(down: int, across: int) -> Tensor:
+        y, x = (row + down).clamp(0, height - 1), (column + across).clamp(0, width - 1)
+        return F.logsigmoid(logits[index, y, x])
+
+    def offset(before: Tensor, after: Tensor, cell: Tensor, cells: int) -> Tensor:
         bend = (2 * middle - after - before).clamp(min=1e-6)
+        inside = (cell > 0) & (cell < cells - 1)
         return (0.5 * (after - before) / bend).clamp(-0.5, 0.5) * inside
 
-    height, width = maps.shape[1:]
-    x = offset(
-        padded[index, row, column + 1],
-        padded[index, row, column - 1],
-        (column > 1) & (column < width),
-    )
-    y = offset(
-        padded[index, row + 1, column],
-        padded[index, row - 1, column],
-        (row > 1) & (row < height),
-    )
-    return torch.stack((column - 0.5 + x, row - 0.5 + y), dim=1)
+    middle = height_at(0, 0)
+    x = offset(height_at(0, -1), height_at(0, 1), column, width)
+    y = offset(height_at(-1, 0), height_at(1, 0), row, height)
+    return torch.stack((column + 0.5 + x, row + 0.5 + y), dim=1)

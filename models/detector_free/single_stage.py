@@ -180,12 +180,13 @@ class SingleStage(DetectorFree):
             if not len(some):
                 break
             where = torch.full_like(some, image)
-            maps = self.instance_logits(output, where, row[some], column[some]).sigmoid()
-            maps, width = maps.flatten(0, 1), maps.shape[3]  # (N K, h, w)
-            best, place = maps.flatten(1).max(dim=1)
-            exact = refined(maps, torch.arange(len(maps)), place // width, place % width)
+            logits = self.instance_logits(output, where, row[some], column[some])
+            logits, width = logits.flatten(0, 1), logits.shape[3]  # (N K, h, w)
+            best, place = logits.flatten(1).max(dim=1)
+            which = torch.arange(len(logits), device=device)
+            exact = refined(logits, which, place // width, place % width)
             xy[some] = STRIDE * exact.view(-1, keypoints, 2)
-            confidence[some] = best.view(-1, keypoints)
+            confidence[some] = best.sigmoid().view(-1, keypoints)
         found = Instances(
             xy,
             torch.ones(len(row), keypoints, dtype=torch.int8, device=device),

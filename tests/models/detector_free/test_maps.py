@@ -22,14 +22,16 @@ def test_a_drawn_point_is_read_back_to_a_fraction_of_a_cell():
     which, row, column, height = peaks(maps, 0.5, 10)
     assert (which.tolist(), row.tolist(), column.tolist()) == ([0], [7], [5])
     assert height.item() > 0.9
-    assert refined(maps, which, row, column)[0].tolist() == pytest.approx([5.3, 7.8], abs=1e-3)
+    assert refined(maps.logit(1e-6), which, row, column)[0].tolist() == pytest.approx(
+        [5.3, 7.8], abs=1e-3
+    )
 
 
 def test_a_peak_at_the_border_is_read_in_the_middle_of_its_cell():
     maps = torch.zeros(1, 4, 4)
     maps[0, 0, 3] = 1.0
     which, row, column, _ = peaks(maps, 0.5, 10)
-    assert refined(maps, which, row, column).tolist() == [[3.5, 0.5]]
+    assert refined(maps.logit(1e-6), which, row, column).tolist() == [[3.5, 0.5]]
 
 
 def test_one_map_holds_the_points_of_all_objects_and_of_500_too():

@@ -65,7 +65,7 @@ def with_parts(
         return categories, rows, notes
     whole = {
         key: {**category, "keypoints": [*category["keypoints"], *names]}
-        if category.get("keypoints")
+        if isinstance(category.get("keypoints"), list) and category["keypoints"]
         else category
         for key, category in categories.items()
     }

@@ -185,7 +185,7 @@ def _load(path: Path) -> Any:
     sio = _sleap_io()
     try:
         return sio.load_slp(str(path), open_videos=False)
-    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FormatError(
             f"{path} cannot be read by sleap-io ({error}).", "Save it in SLEAP again."
         ) from error

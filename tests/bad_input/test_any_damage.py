@@ -7,9 +7,11 @@ import json
 
 import pytest
 import yaml
-from builders import stick_skeleton
+from builders import make_instance, make_pose, stick_skeleton
 
+from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import InputError
+from labelkit.formats.sleap import write_sleap
 from labelkit.workflows.intake.label_files import read_box_file, read_label_file, read_skeleton
 
 STICK = stick_skeleton()
@@ -126,6 +128,10 @@ ANIMALS = (
     "scorer,,,a,a,a,a\nindividuals,,,m,m,n,n\nbodyparts,,,nose,nose,nose,nose\n"
     "coords,,,x,y,x,y\nlabeled-data,v,0.png,1,2,3,4\n"
 )
+OCCLUDED = (
+    "scorer,a,a,a,a,a,a\nbodyparts,nose,nose,nose,tail,tail,tail\n"
+    "coords,x,y,visible,x,y,visible\n0.png,1,2,2,3,4,1\n1.png,1,2,2,,,0\n"
+)
 ANSWERS = "image,instance,nose,left_paw,right_paw,tail\n0.png,0,1,1,0,1\n1.png,,yes,no,1,0\n"
 
 
@@ -208,6 +214,31 @@ def test_settings_of_yolo_with_any_part_gone_or_replaced(tmp_path, skeleton):
         check(path, lambda: read_skeleton(str(path)), where)
 
 
+@pytest.mark.parametrize("value", [*ODD, [1, 2, 2] * 6, ["x"] * 18], ids=repr)
+@pytest.mark.parametrize("key", ["foot_kpts", "keypoints"])
+def test_a_part_of_a_whole_body_that_is_odd(tmp_path, key, value):
+    path = tmp_path / "labels.json"
+    skeleton = make_skeleton("stick", [*STICK.keypoints, "left_heel"])
+    for place in ("annotations", "categories"):
+        document = copy.deepcopy(COCO)
+        document["annotations"][0]["foot_kpts"] = [1, 2, 2] * 6
+        document[place][0][key] = value
+        path.write_text(json.dumps(document))
+        check(path, lambda: read_label_file(path, skeleton), (place, key, value))
+
+
+def test_a_sleap_project_with_any_byte_changed_or_cut_off(tmp_path):
+    path = tmp_path / "labels.slp"
+    write_sleap([(make_instance(), make_pose())], STICK, tmp_path, (), path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 307):
+        changed = bytearray(whole)
+        changed[place] ^= 0xFF
+        for content in (changed, whole[:place]):
+            path.write_bytes(content)
+            check(path, lambda: read_label_file(path, None), place)
+
+
 def test_settings_of_deeplabcut_with_any_part_gone_or_replaced(tmp_path):
     path = tmp_path / "config.yaml"
     for changed, where in damaged(CONFIG):
@@ -215,7 +246,11 @@ def test_settings_of_deeplabcut_with_any_part_gone_or_replaced(tmp_path):
         check(path, lambda: read_skeleton(str(path)), where)
 
 
-@pytest.mark.parametrize("text", [TABLE, ANIMALS, ANSWERS], ids=["table", "animals", "answers"])
+@pytest.mark.parametrize(
+    "text",
+    [TABLE, ANIMALS, OCCLUDED, ANSWERS],
+    ids=["table", "animals", "occluded", "answers"],
+)
 def test_a_table_with_any_cell_changed_or_line_gone(tmp_path, text):
     path = tmp_path / "labels.csv"
     for changed, where in cells(text):

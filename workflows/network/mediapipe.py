@@ -10,13 +10,13 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Picture
 
 from labelkit.bridges.mediapipe.networks import OWN, Found, Network, find_turned
+from labelkit.domain.geometry import Affine, apply_affine, invert_affine
 from labelkit.domain.instance import Box, Instance
 from labelkit.progress import Progress
 from labelkit.project.images import image_file, open_upright
-from labelkit.workflows.network.crops import FILL
+from labelkit.workflows.network.crops import cut
 
 #: Long side of the picture that the network gets, in pixels, at most; it scales it to 256.
 LARGEST = 1280
@@ -55,14 +55,11 @@ def find_poses(
         for image, items in groupby(bar, key=lambda item: item.image):
             picture = open_upright(image_file(images_root, image.path))
             for item in items:
-                part = _part(item.box, network.margin)
-                crop = Picture.new("RGB", (int(part.w), int(part.h)), FILL)
-                crop.paste(picture, (-int(part.x), -int(part.y)))
-                crop.thumbnail((LARGEST, LARGEST), reducing_gap=2.0)
-                found = find_turned(find, np.asarray(crop))
+                affine, size_hw = _crop(item.box, network.margin)
+                found = find_turned(find, cut(picture, affine, size_hw))
                 if found is not None:
-                    scale = [part.w / crop.width, part.h / crop.height, 1.0]
-                    found = (found * scale + [part.x, part.y, 0.0]).round(3)
+                    xy = apply_affine(invert_affine(affine), found[:, :2])
+                    found = np.column_stack([xy, found[:, 2]]).round(3)
                 before[_key(network, item)] = found
                 row = [_key(network, item), None if found is None else found.tolist()]
                 file.write(f"\n{json.dumps(row)}")  # first a new line: the last one may be cut
@@ -70,12 +67,17 @@ def find_poses(
     return [(item, before[_key(network, item)]) for item in ordered]
 
 
-def _part(box: Box, margin: float) -> Box:
-    """The box with a margin, which may reach out of the image, in whole pixels."""
+def _crop(box: Box, margin: float) -> tuple[Affine, tuple[int, int]]:
+    """The box with a margin, which may reach out of the image, and no larger than `LARGEST`.
+
+    Returns:
+        (2, 3) from image pixels to those of the crop, and its rows and columns.
+    """
     more = margin * box.long_side
-    left, top = math.floor(box.x - more), math.floor(box.y - more)
-    right, bottom = math.ceil(box.x + box.w + more), math.ceil(box.y + box.h + more)
-    return Box(left, top, right - left, bottom - top)
+    w, h = box.w + 2 * more, box.h + 2 * more
+    scale = min(1.0, LARGEST / max(w, h))
+    affine = scale * np.array([[1.0, 0.0, more - box.x], [0.0, 1.0, more - box.y]])
+    return affine, (math.ceil(h * scale), math.ceil(w * scale))
 
 
 def _key(network: Network, instance: Instance) -> str:

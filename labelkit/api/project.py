@@ -23,7 +23,9 @@ from labelkit.workflows.loop.bootstrap import BootstrapReport
 from labelkit.workflows.loop.bootstrap import bootstrap as run_bootstrap
 from labelkit.workflows.loop.export import ExportReport
 from labelkit.workflows.loop.export import export as run_export
+from labelkit.workflows.loop.predict import FoundReport
 from labelkit.workflows.loop.predict import predict as run_predict
+from labelkit.workflows.loop.predict import predict_with as run_predict_with
 from labelkit.workflows.loop.predictions import PredictionsReport
 from labelkit.workflows.loop.predictions import add_predictions as run_add_predictions
 from labelkit.workflows.loop.pull import PullReport
@@ -370,6 +372,22 @@ class Project:
                 ids=_path(ids),
                 skeleton=None if skeleton is None else str(skeleton),
             )
+
+    def predict_with(self, network: str) -> FoundReport:
+        """Predict the project's objects by a public network, and take that as a round.
+
+        MediaPipe, which has the networks, is installed in an environment of its own at the first
+        call. Later calls predict only what is new.
+
+        Args:
+            network: "mediapipe-pose", "mediapipe-face" or "mediapipe-hands".
+
+        Raises:
+            UsageError: if there is no such network.
+            MissingDependencyError: if MediaPipe cannot be installed.
+        """
+        with self._opened() as (folder, store):
+            return run_predict_with(network, folder, store, self._progress)
 
     def edit_skeleton(
         self,

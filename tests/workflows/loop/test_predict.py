@@ -18,6 +18,7 @@ from mediapipe_stub import make_stub, white_pixel
 from PIL import Image as Picture
 from trained import Trained
 
+import labelkit as lk
 from labelkit.domain.instance import Box
 from labelkit.errors import ImageError, ProjectError, UsageError
 from labelkit.files.documents import load_json
@@ -218,6 +219,8 @@ def test_a_network_predicts_the_objects_of_a_project(mediapipe: Path, tmp_path: 
     again = labelkit("predict", "--with", "mediapipe-pose", "--project", project.root)
     assert "Predicted before: 1 of 1" in again.err
     assert len(rounds(project)) == 1
+    report = lk.open(project.root).predict_with("mediapipe-pose")
+    assert (report.found, report.added.is_new) == (1, False)
 
 
 @pytest.mark.parametrize(

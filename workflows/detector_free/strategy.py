@@ -34,11 +34,11 @@ WEIGHT = 2.0
 CONFIDENT = 0.5
 #: Cells around a peak, either way, that belong to it.
 REACH = 3
-#: A pseudo-label has this many points of this confidence, or all where a skeleton has fewer.
-LEAST_POINTS, POINT_CONFIDENCE = 3, 0.3
-#: Largest mean distance of the points of a pseudo-label from their mean over mirrored and scaled
-#: views, as a share of the box's long side.
-MOST_SPREAD = 0.02
+#: A pseudo-label has so many points that the teacher is sure of, or all of a smaller skeleton.
+LEAST_POINTS = 3
+#: The teacher is sure of points of this confidence whose mean distance from their mean over
+#: mirrored and scaled views is so small, as a share of the box's long side.
+POINT_CONFIDENCE, MOST_SPREAD = 0.3, 0.02
 #: Magnification of the scaled view, before the sides are rounded to cells.
 SCALED = 1.25
 #: From this score, an object that is no pseudo-label makes its box uncertain; from this height, so
@@ -305,9 +305,10 @@ def chosen(found: Instances, views: Sequence[Instances], threshold: float, heat:
         threshold: least score.
         heat: (h, w) the highest of the teacher's heatmaps.
     """
-    sure = found.confidence >= POINT_CONFIDENCE  # (N, K)
+    high = found.confidence >= POINT_CONFIDENCE  # (N, K)
+    sure = high & (spread(found, high, views) <= MOST_SPREAD)
     enough = sure.sum(dim=1) >= min(LEAST_POINTS, sure.shape[1])
-    accepted = enough & (found.score >= threshold) & (spread(found, sure, views) <= MOST_SPREAD)
+    accepted = enough & (found.score >= threshold)
     objects = found.take(accepted)
     presence = torch.where(sure[accepted], 1, UNKNOWN).to(torch.int8)
     doubtful = found.take(~accepted & (found.score >= UNSURE_SCORE))
@@ -318,28 +319,28 @@ def chosen(found: Instances, views: Sequence[Instances], threshold: float, heat:
     return Taught(objects._replace(presence=presence), uncertain)
 
 
-def spread(found: Instances, sure: Tensor, views: Sequence[Instances]) -> Tensor:
-    """(N,) how far the points of an object move from view to view, as a share of its long side.
+def spread(found: Instances, counted: Tensor, views: Sequence[Instances]) -> Tensor:
+    """(N, K) how far each point moves from view to view, as a share of the object's long side.
 
-    The mean distance of its confident points from their mean over the views, where each view has
-    the object that is nearest; infinite where one has no object.
+    The mean distance from its mean over the views. In each view the object counts whose points
+    are nearest; where a view has no object, the spread is infinite.
 
     Args:
         found: N objects.
-        sure: (N, K) which points count.
+        counted: (N, K) by which points the nearest object is chosen.
         views: see `chosen`.
     """
     places = [found.xy]
-    weight = sure.float() / sure.sum(dim=1, keepdim=True).clamp(min=1)  # (N, K)
+    weight = counted.float()
     for view in views:
         if len(view.xy) == 0:
-            return found.score.new_full((len(found.xy),), torch.inf)
+            return torch.full_like(found.confidence, torch.inf)
         apart = (found.xy[:, None] - view.xy).norm(dim=3)  # (N, M, K)
         places.append(view.xy[(apart * weight[:, None]).sum(dim=2).argmin(dim=1)])
     each = torch.stack(places)  # (V, N, K, 2)
     off = (each - each.mean(dim=0)).norm(dim=3).mean(dim=0)  # (N, K)
-    sides = (found.boxes[:, 2:] - found.boxes[:, :2]).amax(dim=1)
-    return (off * weight).sum(dim=1) / sides.clamp(min=STRIDE)
+    sides = (found.boxes[:, 2:] - found.boxes[:, :2]).amax(dim=1, keepdim=True)
+    return off / sides.clamp(min=STRIDE)
 
 
 def in_view(

@@ -211,19 +211,19 @@ def test_the_score_threshold_rises_while_too_many_pass_and_falls_while_too_few_d
 def test_an_object_that_stays_in_place_in_every_view_has_no_spread():
     found = one_object()
     sure = torch.ones(1, 3, dtype=torch.bool)
-    assert spread(found, sure, [one_object(), one_object()]).tolist() == [0.0]
+    assert spread(found, sure, [one_object(), one_object()]).tolist() == [[0.0] * 3]
     # Positions 0, 3 and 0: a mean of 1, distances 1, 2 and 1. The box is 1.2 x 40 pixels.
     moved = spread(found, sure, [one_object(shift=3.0), one_object()])
-    assert moved.item() == pytest.approx(4 / 3 / 48)
+    assert moved[0].tolist() == pytest.approx([4 / 3 / 48] * 3)
 
 
 def test_the_nearest_object_of_a_view_counts_and_a_view_without_objects_forbids_all():
     found, sure = one_object(), torch.ones(1, 3, dtype=torch.bool)
     far = one_object(shift=40.0)
     several = Instances(*(torch.cat(pair) for pair in zip(far, found, strict=True)))
-    assert spread(found, sure, [several]).tolist() == [0.0]
+    assert spread(found, sure, [several]).tolist() == [[0.0] * 3]
     nothing = found.take(torch.zeros(1, dtype=torch.bool))
-    assert spread(found, sure, [nothing]).tolist() == [math.inf]
+    assert spread(found, sure, [nothing]).tolist() == [[math.inf] * 3]
 
 
 def heat_at(found: Instances) -> Tensor:
@@ -270,6 +270,15 @@ def test_points_that_the_teacher_is_not_sure_of_are_unknown_and_their_surroundin
     assert said.objects.presence.tolist() == [[1, 1, 1, -1]]
     assert said.uncertain[12, 2]
     assert not said.uncertain[2, 2]
+
+
+def test_a_point_that_moves_from_view_to_view_is_unknown_and_the_others_are_labels():
+    found = objects([[*TRIANGLE, [10.0, 50.0]]], [[0.9] * 4], [0.8])
+    view = found._replace(xy=found.xy.clone())
+    view.xy[0, 3] += 9.0
+    said = chosen(found, [view], 0.5, heat_at(found))
+    assert said.objects.presence.tolist() == [[1, 1, 1, -1]]
+    assert said.uncertain[12, 2]
 
 
 def test_one_confident_point_is_enough_for_a_skeleton_of_one():

@@ -39,6 +39,8 @@ from labelkit.workflows.measure.evaluate import EvaluateReport
 from labelkit.workflows.measure.evaluate import evaluate as run_evaluate
 from labelkit.workflows.measure.referee import RefereeReport
 from labelkit.workflows.measure.referee import referee as run_referee
+from labelkit.workflows.review_and_label.check import CheckReport
+from labelkit.workflows.review_and_label.check import check as run_check
 from labelkit.workflows.review_and_label.queue import QueueReport
 from labelkit.workflows.review_and_label.queue import queue as run_queue
 from labelkit.workflows.review_and_label.review import review as run_review
@@ -440,6 +442,21 @@ class Project:
         """
         with self._opened(alone=True) as (folder, store):
             return run_queue(folder, store, from_review=from_review, strategy=strategy, why=why)
+
+    def check(self, promise: float = 0.8) -> CheckReport:
+        """Name labels that are probably wrong; change none.
+
+        `report.suspects` lists them, most certain first.
+
+        Args:
+            promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels
+                that contradict each other are named in any case.
+
+        Raises:
+            UsageError: if the promise is out of range.
+        """
+        with self._opened() as (folder, store):
+            return run_check(folder, store, promise=promise)
 
     def review(
         self,

@@ -28,7 +28,7 @@ from labelkit.cli.loop import (
 )
 from labelkit.cli.measure import benchmark, evaluate, referee, refuse_score_options, score, simulate
 from labelkit.cli.report import fail
-from labelkit.cli.review_and_label import label, queue, review
+from labelkit.cli.review_and_label import check, label, queue, review
 from labelkit.cli.servers import serve, studio
 from labelkit.cli.upkeep import images, labels, skeleton, weights
 from labelkit.errors import LabelkitError, UsageError
@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         predict,
         predictions,
     ),
-    "Review and label": (label, review, queue),
+    "Review and label": (label, review, queue, check),
     "Servers": (studio, serve),
     "Measure": (evaluate, referee, score, benchmark, simulate),
     "Upkeep": (images, labels, skeleton, weights),

@@ -1,4 +1,4 @@
-"""Review what the rounds predicted, and choose what is labelled next."""
+"""Review what the rounds predicted, choose what is labelled next, and check labels."""
 
 from __future__ import annotations
 
@@ -55,6 +55,12 @@ StrategyOption = Annotated[
 ]
 WhyOption = Annotated[
     str | None, typer.Option("--why", metavar="ID", help="Explain where this object stands.")
+]
+PromiseOption = Annotated[
+    float,
+    typer.Option(
+        "--promise", metavar="SHARE", help="Share of suspicions of each kind that shall be right."
+    ),
 ]
 ModeOption = Annotated[
     Literal["ticks", "keypoints"] | None,
@@ -210,4 +216,28 @@ def queue(
     found, store = open_both(project)
     with lock_project(found), store:
         report = run(found, store, from_review=from_review, strategy=strategy, why=why)
+    finish(report, as_json)
+
+
+def check(
+    promise: PromiseOption = 0.8,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name labels that are probably wrong; change none.
+
+    Exchanged sides and misplaced keypoints, judged by the other labels and by predictions that did
+    not learn from them; keypoints outside their box, duplicates, copies, and keypoints that
+    contradict a visibility answer.
+
+    \b
+    Example:
+      labelkit check
+      labelkit check --promise 0.95
+    """
+    from labelkit.workflows.review_and_label.check import check as run
+
+    found, store = open_both(project)
+    with store:
+        report = run(found, store, promise=promise)
     finish(report, as_json)

@@ -51,7 +51,7 @@ class ReviewItem:
         predictions: by field name ("round_000"), oldest first; the finding is about the last.
         shown: the pre-annotation of each prediction, by the same names.
         finding: see `Finding`.
-        tags: labelled, queued, dev, control.
+        tags: labelled, queued, dev, control, suspicious.
     """
 
     instance: Instance

@@ -61,6 +61,16 @@ def note_on_maps(found: Round | None) -> str:
     return f"{in_words(found)} has no response maps: they come from a network of labelkit retrain."
 
 
+def suspicious_file(project: Project) -> Path:
+    """Where `labelkit check` keeps the ids of objects whose labels are probably wrong."""
+    return project.root / "reports" / "suspicious.txt"
+
+
+def _suspicious(project: Project) -> set[str]:
+    file = suspicious_file(project)
+    return set(file.read_text("utf-8").split()) if file.is_file() else set()
+
+
 def gather(
     project: Project,
     store: LabelStore,
@@ -98,6 +108,7 @@ def gather(
     labels = read_snapshot(project, store)
     work = work_on(store.entries())
     queued = {item.instance_id for item in read_queue(project)}
+    suspicious = _suspicious(project)
     drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
     items: dict[str, ReviewItem] = {}
     base = round_field(chosen.plan.number) if chosen else ""
@@ -131,6 +142,7 @@ def gather(
                 "queued": waiting,
                 "dev": id_ in labels.dev,
                 "control": id_ in drawn and served,
+                "suspicious": id_ in suspicious,
             }
             tags = tuple(name for name, holds in states.items() if holds)
             items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags)

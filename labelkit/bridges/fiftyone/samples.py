@@ -27,7 +27,7 @@ from labelkit.project.response_pictures import CAM, HEATMAP, KINDS, RESPONSE
 BOXES, HUMAN = "boxes", "human"
 
 #: Tags that labelkit sets and removes. All others belong to the user.
-STATE_TAGS = frozenset({"labelled", "queued", "dev", "control"})
+STATE_TAGS = frozenset({"labelled", "queued", "dev", "control", "suspicious"})
 
 #: Tags for the user's choices; `labelkit queue --from-review` reads them.
 LABEL_NEXT, EXCLUDE = "label-next", "exclude"

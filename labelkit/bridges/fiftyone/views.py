@@ -44,8 +44,9 @@ def views(dataset: Any, skeleton: Skeleton, annotators: Iterable[str]) -> Iterat
     yield "map and prediction disagree", some("map_disagrees")
     yield "present but not found", some("not_found")
     yield "found but answered absent", some("answered_absent")
-    for tag in ("queued", "control", "dev", LABEL_NEXT, EXCLUDE):
-        name = {"control": "control arm", "dev": "dev set"}.get(tag, tag)
+    for tag in ("suspicious", "queued", "control", "dev", LABEL_NEXT, EXCLUDE):
+        of_tag = {"suspicious": "suspicious labels", "control": "control arm", "dev": "dev set"}
+        name = of_tag.get(tag, tag)
         yield name, dataset.match(F("tags").contains(tag))
     for who in annotators:
         yield f"annotator {who}", dataset.match(F("annotators").contains(who))

@@ -1,0 +1,143 @@
+"""Planted label errors are found, and right labels are left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labelkit.metrics.label_errors import (
+    FEWEST,
+    JUMP,
+    PAIR_SWAP,
+    WHOLE_SWAP,
+    Labels,
+    find_errors,
+)
+from labelkit.metrics.pose_density import PoseDensity, log_t
+from labelkit.metrics.promised_precision import Mixture, threshold
+
+#: Nose, left and right paw, left and right foot, tail, from the middle of the box.
+PLACES = np.array([(0, -0.4), (-0.3, -0.2), (0.3, -0.2), (-0.3, 0.2), (0.3, 0.2), (0, 0.4)])
+PAIRS = ((1, 2), (3, 4))
+
+
+def make_labels(count: int = 120, seed: int = 0) -> Labels:
+    """Animals that are all alike, up to .02 of the box's long side; no one predicts them."""
+    noise = np.random.default_rng(seed).normal(scale=0.02, size=(count, 6, 2))
+    nothing = np.zeros((0, count, 6))
+    return Labels(PLACES + noise, nothing[..., None] * np.ones(2), nothing, PAIRS)
+
+
+def altered(labels: Labels, row: int, columns: list[int], to: object) -> Labels:
+    xy = labels.xy.copy()
+    xy[row, columns] = to
+    return replace(labels, xy=xy)
+
+
+def found(labels: Labels) -> dict[int, tuple[str, tuple[int, ...]]]:
+    return {item.row: (item.kind, item.keypoints) for item in find_errors(labels, 0.8, 0)}
+
+
+def test_nothing_is_suspicious_where_all_labels_are_alike():
+    assert found(make_labels()) == {}
+
+
+def test_swaps_and_jumps_are_told_apart():
+    labels = make_labels()
+    xy = labels.xy
+    labels = altered(labels, 3, [1, 2], xy[3, [2, 1]])
+    labels = altered(labels, 40, [1, 2, 3, 4], xy[40, [2, 1, 4, 3]])
+    labels = altered(labels, 77, [5], (0.3, -0.3))
+    assert found(labels) == {
+        3: (PAIR_SWAP, (1, 2)),
+        40: (WHOLE_SWAP, (1, 2, 3, 4)),
+        77: (JUMP, (5,)),
+    }
+
+
+def test_keypoints_may_be_missing():
+    labels = make_labels()
+    xy = labels.xy.copy()
+    xy[::3, 0] = np.nan
+    xy[1::4, 3] = np.nan
+    xy[77, 5] = (0.3, -0.3)
+    assert found(replace(labels, xy=xy)) == {77: (JUMP, (5,))}
+
+
+def test_without_pairs_jumps_are_found():
+    labels = altered(make_labels(), 77, [5], (0.3, -0.3))
+    assert found(replace(labels, pairs=())) == {77: (JUMP, (5,))}
+
+
+def test_only_predictions_tell_sides_where_animals_face_either_way():
+    labels = make_labels()
+    truth = labels.xy.copy()
+    truth[::2] = truth[::2][:, [0, 2, 1, 4, 3, 5]]
+    noise = np.random.default_rng(1).normal(scale=0.02, size=truth.shape)
+    xy = truth.copy()
+    xy[7] = xy[7, [0, 2, 1, 4, 3, 5]]
+    labels = replace(labels, xy=xy)
+    assert found(labels) == {}
+    # One predictor may have exchanged the sides itself.
+    one = replace(labels, predicted=(truth + noise)[None], confidence=np.ones((1, 120, 6)))
+    assert found(one) == {}
+    both = np.stack([truth + noise, truth - noise])
+    two = replace(labels, predicted=both, confidence=np.ones((2, 120, 6)))
+    assert found(two) == {7: (WHOLE_SWAP, (1, 2, 3, 4))}
+
+
+def test_a_predictor_that_fails_on_an_object_accuses_no_label():
+    labels = make_labels()
+    predicted = labels.xy + np.random.default_rng(1).normal(scale=0.02, size=labels.xy.shape)
+    predicted[9] += 0.6
+    seen = replace(labels, predicted=predicted[None], confidence=np.ones((1, 120, 6)))
+    assert found(seen) == {}
+
+
+def test_too_few_labels_accuse_none():
+    labels = make_labels(FEWEST - 1)
+    assert find_errors(altered(labels, 3, [5], (0.3, -0.3)), 0.8, 0) == []
+
+
+def test_the_same_labels_give_the_same_suspicions():
+    labels = altered(make_labels(), 77, [5], (0.3, -0.3))
+    assert find_errors(labels, 0.8, 0) == find_errors(labels, 0.8, 0)
+
+
+def test_log_t_of_one_degree_is_the_cauchy_density():
+    assert float(log_t(np.array(1.0), 0.0, 1, 1.0)) == pytest.approx(np.log(1 / (2 * np.pi)))
+
+
+def test_density_of_a_keypoint_given_others_is_that_of_all_over_that_of_the_others():
+    xy = make_labels().xy
+    usual = PoseDensity.fit(xy)
+    without = xy.copy()
+    without[:, 2] = np.nan
+    given = usual.log_given_others(xy)[:, 2]
+    assert given == pytest.approx(usual.log_density(xy) - usual.log_density(without))
+    assert np.isnan(usual.log_given_others(without)[:, 2]).all()
+    assert usual.log_density(np.full((1, 6, 2), np.nan)).tolist() == [0.0]
+
+
+def test_a_few_wrong_poses_hardly_move_the_density():
+    xy = make_labels().xy
+    wrong = xy.copy()
+    wrong[:4] += 5.0
+    moved = PoseDensity.fit(wrong).mean - PoseDensity.fit(xy).mean
+    assert np.abs(moved).max() < 0.02
+
+
+def test_the_share_of_errors_is_what_is_left_far_up():
+    random = np.random.default_rng(0)
+    # The log likelihood ratio of N(3, 1) to N(-3, 1) is 6 x: that of these scores is 3 scores.
+    planted = 2 * random.normal(3, 1, 2000)
+    own = 2 * np.where(
+        random.random(5000) < 0.05, random.normal(3, 1, 5000), random.normal(-3, 1, 5000)
+    )
+    mixture = Mixture.fit(own, planted)
+    assert 0.035 < mixture.share <= 0.05
+    least = threshold(own, mixture, 0.8)
+    assert np.mean(mixture.wrong(own[own >= least])) >= 0.8
+    assert threshold(own, Mixture(1e-9, 1.0, 0.0), 0.8) == np.inf

@@ -1,0 +1,135 @@
+"""`labelkit check` on labels with errors of each kind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from builders import make_image, make_project
+
+from labelkit.domain.instance import Box
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.prediction import Prediction
+from labelkit.errors import UsageError
+from labelkit.progress import Silent
+from labelkit.project.predictions import write_predictions
+from labelkit.project.project import Project
+from labelkit.project.rounds import RoundPlan, begin_round, finish_round
+from labelkit.store.journal import KEYPOINTS, VISIBILITY, Entry, keypoints_content
+from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.ownership import open_store
+from labelkit.workflows.labelling.work import read_chosen
+from labelkit.workflows.review_and_label.check import check
+from labelkit.workflows.reviewing.items import gather
+
+COUNT = 60
+#: Nose, left and right paw, tail in a box of 100 x 100 pixels at (50, 50).
+PLACES = np.array([(100.0, 60.0), (70.0, 80.0), (130.0, 80.0), (100.0, 140.0)])
+
+
+class Labelled(NamedTuple):
+    """A project of objects that are all alike, an image each, and their ids."""
+
+    project: Project
+    store: LabelStore
+    ids: list[str]
+
+    def pose(self, number: int) -> Pose:
+        noise = np.random.default_rng(number).normal(scale=2.0, size=(4, 2))
+        return human_pose(PLACES + noise, [2, 2, 2, 2])
+
+    def label(self, number: int, pose: Pose) -> None:
+        content = keypoints_content(self.project.skeleton, pose)
+        version = str(self.store.head())
+        entry = Entry(self.ids[number], KEYPOINTS, content, "test", "", version)
+        self.store.record([entry])
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Iterator[Labelled]:
+    project = make_project(tmp_path, pictures=1)
+    with open_store(project) as store:
+        images = [make_image(f"{number:02}.png", 200, 200) for number in range(COUNT)]
+        store.add_images(images)
+        box = Box(50, 50, 100, 100)
+        new = [NewInstance(image, box, "given", box.w * box.h) for image in images]
+        made = Labelled(project, store, [item.id for item in store.add_instances(new)])
+        for number in range(COUNT):
+            made.label(number, made.pose(number))
+        yield made
+
+
+def kinds(labelled: Labelled) -> dict[str, tuple[str, tuple[str, ...]]]:
+    suspects = check(labelled.project, labelled.store).suspects
+    return {item.instance_id: (item.kind, item.keypoints) for item in suspects}
+
+
+def test_right_labels_are_not_suspicious(labelled: Labelled):
+    report = check(labelled.project, labelled.store)
+    assert (report.checked, report.predicted, report.suspects) == (COUNT, 0, ())
+    assert set(report.kinds.values()) == {0}
+    assert Path(report.objects).read_text() == ""
+
+
+def test_each_kind_of_error_is_named(labelled: Labelled):
+    ids, pose = labelled.ids, labelled.pose
+    labelled.label(3, human_pose(pose(3).xy[[0, 2, 1, 3]], [2] * 4))
+    labelled.label(5, human_pose([*pose(5).xy[:3], (60.0, 70.0)], [2] * 4))
+    labelled.label(8, human_pose([*pose(8).xy[:3], (100.0, 180.0)], [2] * 4))
+    labelled.label(20, pose(10))
+    answer = Entry(ids[30], VISIBILITY, {"nose": False, "tail": True}, "test", "t", "1")
+    labelled.store.record([answer])
+    labelled.label(30, pose(30))
+    before = list(labelled.store.entries())
+    found = kinds(labelled)
+    assert found.pop(ids[3]) == ("pair swap", ("left_paw", "right_paw"))
+    assert found.pop(ids[5]) == ("jump", ("tail",))
+    assert found.pop(ids[8])[1] == ("tail",)
+    assert found.pop(ids[20]) == ("copy", ())
+    assert found.pop(ids[30]) == ("contradiction", ("nose",))
+    assert found == {}
+    assert list(labelled.store.entries()) == before
+
+
+def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Labelled):
+    labelled.label(20, labelled.pose(10))
+    report = check(labelled.project, labelled.store)
+    assert f"labelkit label --objects {report.objects}" in report.text()
+    text = Path(report.objects).read_text()
+    assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20]]
+    items = gather(labelled.project, labelled.store, Silent()).items
+    tagged = [id_ for id_, item in items.items() if "suspicious" in item.tags]
+    assert tagged == [labelled.ids[20]]
+
+
+def test_fewer_than_30_labels_are_checked_for_contradictions_alone(labelled: Labelled):
+    withdrawn = (Entry(id_, "withdrawn", {}, "test", "", "withdrawn") for id_ in labelled.ids[29:])
+    labelled.store.record(withdrawn)
+    labelled.label(3, human_pose(labelled.pose(3).xy[[0, 2, 1, 3]], [2] * 4))
+    labelled.label(20, labelled.pose(10))
+    report = check(labelled.project, labelled.store)
+    assert [item.kind for item in report.suspects] == ["copy"]
+    assert report.checked == 29
+    assert "30" in report.note
+
+
+def test_only_predictions_that_did_not_learn_from_a_label_are_heard(labelled: Labelled):
+    project, ids = labelled.project, labelled.ids
+    plan = RoundPlan(0, "semi-weak", tuple(ids[:20]), 1 / 3, labelled.store.head(), {}, 7)
+    path = begin_round(project, plan)
+    poses = [labelled.pose(number) for number in range(COUNT)]
+    rows = [Prediction(id_, pose, np.ones(4), 1.0) for id_, pose in zip(ids, poses, strict=True)]
+    write_predictions(path / "predictions.parquet", rows, project.skeleton)
+    assert check(project, labelled.store).predicted == 0  # the round is not complete
+    finish_round(path, {})
+    assert check(project, labelled.store).predicted == COUNT - 20
+    shutil.rmtree(path)
+
+
+def test_a_promise_is_a_share(labelled: Labelled):
+    with pytest.raises(UsageError):
+        check(labelled.project, labelled.store, promise=80)

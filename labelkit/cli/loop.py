@@ -139,7 +139,7 @@ PredictBoxesOption = Annotated[
     typer.Option(
         "--boxes",
         metavar="FILE|whole-image|detect",
-        help="Source of the boxes. Default: as the project got its own.",
+        help="Source of the boxes. Default: as the project got its own; for --with, whole-image.",
         autocompletion=lambda: ["whole-image", "detect"],
     ),
 ]

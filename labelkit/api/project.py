@@ -316,6 +316,7 @@ class Project:
         self,
         *files: AnyPath,
         label_pixels: Literal["file", "picture"] | None = None,
+        group: Literal["parent", "box", "image"] | None = None,
         skip_missing: bool = False,
         skip_unreadable: bool = False,
     ) -> LabelsReport:
@@ -327,6 +328,8 @@ class Project:
             files: label files, and folders of them; they are one import.
             label_pixels: whose pixels labels count where a file gives another size than the
                 picture has; None concludes it.
+            group: what decides to which object a keypoint of a Label Studio export belongs; None
+                concludes it.
             skip_missing: leave out labels whose images are missing.
             skip_unreadable: leave out unreadable images.
 
@@ -341,6 +344,7 @@ class Project:
                 [Path(file) for file in files],
                 skip={"unreadable": skip_unreadable, "missing": skip_missing},
                 label_pixels=label_pixels,
+                group=group,
             )
 
     def add_predictions(
@@ -656,6 +660,7 @@ def bootstrap(
     boxes: AnyPath | None = None,
     labels: AnyPath | Sequence[AnyPath] = (),
     label_pixels: Literal["file", "picture"] | None = None,
+    group: Literal["parent", "box", "image"] | None = None,
     start: Literal["ticks", "keypoints"] | None = None,
     labeled: str | float | None = None,
     dev: str | float | None = None,
@@ -692,6 +697,8 @@ def bootstrap(
             CSV), a folder of such files, or several of these.
         label_pixels: whose pixels labels count where a label file gives another size than the
             picture has; None concludes it.
+        group: what decides to which object a keypoint of a Label Studio export belongs: its parent
+            or relation, the smallest box around it, or the image; None concludes it.
         labeled: percentage of the instances whose keypoints may give locations, such as "10%" or
             10; None for all that have keypoints.
         start: what people give first; None begins with ticks, and asks for keypoints if those
@@ -752,6 +759,7 @@ def bootstrap(
             minutes,
         ),
         label_pixels=label_pixels,
+        group=group,
         start=start,
         dev_percent=None if dev is None else parse_percent(str(dev)),
         now=now,

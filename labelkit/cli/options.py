@@ -43,6 +43,14 @@ LabelPixelsOption = Annotated[
         "count.",
     ),
 ]
+GroupOption = Annotated[
+    Literal["parent", "box", "image"] | None,
+    typer.Option(
+        "--group",
+        help="What decides to which object a keypoint of a Label Studio export belongs: its parent "
+        "or relation, the smallest box around it, or the image. Default: all that is clear.",
+    ),
+]
 SkipMissingOption = Annotated[
     bool, typer.Option("--skip-missing", help="Leave out labels whose image is missing.")
 ]

@@ -9,6 +9,7 @@ import typer
 
 from labelkit.cli.options import (
     DryRunOption,
+    GroupOption,
     JsonOption,
     LabelPixelsOption,
     PairsOption,
@@ -104,6 +105,7 @@ def labels(
     action: LabelsAction,
     files: LabelFiles,
     label_pixels: LabelPixelsOption = None,
+    group: GroupOption = None,
     skip_missing: SkipMissingOption = False,
     skip_unreadable: SkipUnreadableOption = False,
     project: ProjectOption = None,
@@ -132,6 +134,7 @@ def labels(
             files,
             skip={"unreadable": skip_unreadable, "missing": skip_missing},
             label_pixels=label_pixels,
+            group=group,
         )
     finish(report, as_json)
 

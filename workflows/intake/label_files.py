@@ -23,7 +23,7 @@ from labelkit.formats.cvat import START, read_cvat
 from labelkit.formats.deeplabcut.hdf5 import csv_of_hdf5
 from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv, skeleton_from_config
 from labelkit.formats.hdf5 import SIGN, kind_of_hdf5
-from labelkit.formats.label_studio.foreign import read_foreign
+from labelkit.formats.label_studio.foreign import Group, read_foreign
 from labelkit.formats.recognise import (
     HEAD,
     is_studio_export,
@@ -73,12 +73,13 @@ class LabelFile:
         return f"file:{self.name or self.path.name}"
 
 
-def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
+def read_label_file(path: Path, skeleton: Skeleton | None, group: Group | None = None) -> LabelFile:
     """Read COCO, YOLO, CVAT, SLEAP, a Label Studio export, DeepLabCut or visibility answers.
 
     Args:
         path: the file.
         skeleton: of the project; None takes the file's own.
+        group: of the keypoints of a Label Studio export, see `read_foreign`.
 
     Raises:
         FormatError: if the file is none of these, or has wrong content.
@@ -91,7 +92,7 @@ def read_label_file(path: Path, skeleton: Skeleton | None) -> LabelFile:
         return _read_table(path, csv_of_hdf5(path), skeleton)
     text = _text(path)
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        return _read_json(path, text, skeleton)
+        return _read_json(path, text, skeleton, group)
     if path.suffix.lower() in YAML and (settings := yolo_settings(text, str(path))):
         return _read_yolo(path, settings, skeleton)
     if path.suffix.lower() in (*YAML, ".toml"):
@@ -142,11 +143,11 @@ def _read_sleap(path: Path, skeleton: Skeleton | None) -> LabelFile:
     return _fitted(labelled, found.skeleton.keypoints)
 
 
-def _read_json(path: Path, text: str, skeleton: Skeleton | None) -> LabelFile:
+def _read_json(path: Path, text: str, skeleton: Skeleton | None, group: Group | None) -> LabelFile:
     refuse_json_lines(text, str(path))
     document = parse_json(text, path)
     if is_studio_export(document):
-        found = read_foreign(document, str(path), skeleton)
+        found = read_foreign(document, str(path), skeleton, group)
         return LabelFile(
             path,
             found.skeleton,

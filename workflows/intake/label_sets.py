@@ -15,6 +15,7 @@ from labelkit.files.documents import load_head
 from labelkit.formats.cvat import START
 from labelkit.formats.deeplabcut.hdf5 import csv_of_hdf5
 from labelkit.formats.hdf5 import SIGN, kind_of_hdf5
+from labelkit.formats.label_studio.foreign import Group
 from labelkit.formats.visibility_csv import IMAGE
 from labelkit.workflows.intake.label_files import YAML, LabelFile, read_label_file
 
@@ -25,7 +26,9 @@ _HEAD = 65536
 _COPIES = "training-datasets"
 
 
-def read_label_files(paths: Sequence[Path], skeleton: Skeleton | None) -> tuple[LabelFile, ...]:
+def read_label_files(
+    paths: Sequence[Path], skeleton: Skeleton | None, group: Group | None = None
+) -> tuple[LabelFile, ...]:
     """Read label files for one skeleton: the project's or, without one, that of the first file.
 
     Visibility answers come last: their file does not name its skeleton.
@@ -33,6 +36,7 @@ def read_label_files(paths: Sequence[Path], skeleton: Skeleton | None) -> tuple[
     Args:
         paths: files, and folders of which every label file is read.
         skeleton: of the project; None takes that of the files.
+        group: of the keypoints of Label Studio exports, see `read_foreign`.
 
     Raises:
         FormatError: if a file has wrong content, or a folder holds no label file.
@@ -47,7 +51,7 @@ def read_label_files(paths: Sequence[Path], skeleton: Skeleton | None) -> tuple[
     shared = os.path.commonpath([file.parent for file in files]) if files else ""
     found: list[LabelFile] = []
     for place, file in sorted(files.items(), key=lambda item: _is_answers(item[1])):
-        read = read_label_file(file, skeleton or (found[0].skeleton if found else None))
+        read = read_label_file(file, skeleton or (found[0].skeleton if found else None), group)
         if same[place.name] > 1:
             read = replace(read, name=place.relative_to(shared).as_posix())
         found.append(replace(read, notes=(*notes, *read.notes)))

@@ -14,6 +14,7 @@ from labelkit.domain.sides import find_sides
 from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, with_pairs
 from labelkit.domain.text import counted, named
 from labelkit.errors import ProjectError, StoreError, UsageError
+from labelkit.formats.label_studio.foreign import Group
 from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.images import check_folder
@@ -138,6 +139,7 @@ def bootstrap(
     options: TrainingOptions,
     pairs: str | None = None,
     label_pixels: PixelsOf | None = None,
+    group: Group | None = None,
     start: str | None = None,
     dev_percent: float | None = None,
     now: bool = False,
@@ -157,6 +159,8 @@ def bootstrap(
         pairs: left/right pairs, see `with_pairs`; None takes the skeleton's.
         label_pixels: whose pixels labels count, "file" or "picture", where a label file gives
             another size than the picture has; None concludes it.
+        group: "parent", "box" or "image", what decides to which object a keypoint of a Label
+            Studio export belongs; None concludes it.
         start: "ticks" or "keypoints", what people give first; None begins with ticks, and asks
             for keypoints if those cannot teach.
         dev_percent: 0 ... 100, of the instances: size of the dev set; None for the usual one.
@@ -173,7 +177,7 @@ def bootstrap(
         raise UsageError(f"--start {start}: expected {TICKS} or {KEYPOINTS}.")
     is_new = _existing(images, project_root) is None
     project, label_files = _project(
-        images, project_root, skeleton, pairs, labels, options.seed, progress
+        images, project_root, skeleton, pairs, labels, options.seed, progress, group
     )
     left_out = {
         *project.options.get("skip", ()),
@@ -257,6 +261,7 @@ def _project(
     labels: Sequence[Path],
     seed: int | None,
     progress: Progress,
+    group: Group | None,
 ) -> tuple[Project, tuple[LabelFile, ...]]:
     """The project for these images, made if there is none, and the label files."""
     wanted = read_skeleton(skeleton, progress.line) if skeleton else None
@@ -272,9 +277,9 @@ def _project(
             found = _with_skeleton(found, wanted, progress)
         if pairs is not None:
             found = _with_pairs(found, pairs, progress)
-        return found, read_label_files(labels, found.skeleton)
+        return found, read_label_files(labels, found.skeleton, group)
     check_folder(images)
-    label_files = read_label_files(labels, wanted)
+    label_files = read_label_files(labels, wanted, group)
     chosen: Skeleton | None = wanted or (label_files[0].skeleton if label_files else None)
     if chosen is None:
         chosen = load_skeleton(DEFAULT_SKELETON)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from labelkit.formats.label_studio.foreign import Group
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.report import Report
@@ -48,6 +49,7 @@ def add_labels(
     *,
     skip: Mapping[str, bool],
     label_pixels: PixelsOf | None = None,
+    group: Group | None = None,
 ) -> LabelsReport:
     """Record the labels of files as `bootstrap --labels` does, and train nothing.
 
@@ -63,11 +65,13 @@ def add_labels(
             remembers.
         label_pixels: whose pixels labels count, "file" or "picture", where a label file gives
             another size than the picture has; None concludes it.
+        group: "parent", "box" or "image", what decides to which object a keypoint of a Label
+            Studio export belongs; None concludes it.
 
     Raises:
         LabelkitError: on the first item that cannot be used.
     """
-    files = read_label_files(paths, project.skeleton)
+    files = read_label_files(paths, project.skeleton, group)
     left_out = set(project.options.get("skip", ())) | {name for name in skip if skip[name]}
     registered = register(
         project,

@@ -1,7 +1,8 @@
 """Keypoints that were labelled in another Label Studio project, from its JSON export.
 
 An object is a box with the keypoints that have it as parent, that are related to it, or that lie in
-it. Without boxes it is the keypoints of one group, or all keypoints of the image.
+it. Without boxes it is the keypoints of one group, or all keypoints of the image. Where that is not
+clear, the user chooses one of these ways.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,10 +47,19 @@ _POINTS, _BOXES = ("keypointlabels", "keypoint"), ("rectanglelabels", "rectangle
 #: The size of an image of which an annotation tells none: percentages then are shares of it.
 _SHARE = {"original_width": 1, "original_height": 1}
 
+#: What decides which object a keypoint belongs to: its parent or relation alone, the smallest box
+#: around it, or the image, which shows one object.
+Group = Literal["parent", "box", "image"]
+
 _AS_JSON = "In Label Studio, export the project as JSON, not as JSON-MIN, CSV or COCO."
 _GROUP = (
     "In Label Studio, drag the keypoint onto the box of its object in the list of regions, or draw "
     "that box, and export again."
+)
+_CHOOSE = (
+    "Or choose what decides, with labelkit bootstrap or labels add: --group box (the smallest box "
+    "around each keypoint), --group parent (its parent or relation) or --group image (one object "
+    "in each image)."
 )
 
 
@@ -102,7 +112,9 @@ class _Work(NamedTuple):
     tied: dict[str, set[str]]
 
 
-def read_foreign(document: Any, origin: str, skeleton: Skeleton | None) -> StudioLabels:
+def read_foreign(
+    document: Any, origin: str, skeleton: Skeleton | None, group: Group | None = None
+) -> StudioLabels:
     """Read the keypoints of a JSON export, whatever the project's labelling interface.
 
     Of several annotations of a task, the one marked as ground truth or the newest counts.
@@ -111,6 +123,8 @@ def read_foreign(document: Any, origin: str, skeleton: Skeleton | None) -> Studi
         document: the parsed JSON, a list of tasks.
         origin: name of the file, for messages.
         skeleton: of the project; None makes one of the labels.
+        group: what decides to which object a keypoint belongs; those of which it does not tell are
+            left out. None takes all ways, and refuses what they leave unclear.
 
     Raises:
         FormatError: if it is not clear which object a keypoint belongs to, or something is damaged.
@@ -143,7 +157,7 @@ def read_foreign(document: Any, origin: str, skeleton: Skeleton | None) -> Studi
     sizes: dict[str, tuple[int, int]] = {}
     for work in works:
         with _undamaged(work.where):
-            annotations += _objects(work, skeleton, sizes, left_out)
+            annotations += _objects(work, skeleton, sizes, left_out, group)
     notes = []
     if left_out:
         listed = named([f"{count} x {what}" for what, count in left_out.most_common()])
@@ -260,6 +274,7 @@ def _objects(
     skeleton: Skeleton,
     sizes: dict[str, tuple[int, int]],
     left_out: Counter[str],
+    group: Group | None,
 ) -> list[Annotation]:
     """The objects of one annotation."""
     boxes: dict[str, Box] = {}
@@ -278,7 +293,12 @@ def _objects(
             value = {**region.item["value"], "keypointlabels": region.labels}
             item = {**region.item, "value": value}
             points.append(read_keypoint(item, id_, frame, skeleton, work.where))
-    owned = _owned(points, boxes, work)
+    owned = _chosen(points, boxes, work, left_out, group) if group else _owned(points, boxes, work)
+    for theirs in owned.values():
+        labels = [point.label for point in theirs]
+        for point in theirs:
+            if labels.count(point.label) > 1:
+                raise _unclear(work, point, "occurs twice in one object")
     objects = []
     for owner, theirs in owned.items():
         pose_xy = np.zeros((len(skeleton), 2))
@@ -345,11 +365,33 @@ def _owned(
         else:
             raise _unclear(work, group[0], f"could belong to {len(around)} of {len(boxes)} boxes")
         owned.setdefault(owner, []).extend(group)
-    for theirs in owned.values():
-        labels_of = [point.label for point in theirs]
-        for point in theirs:
-            if labels_of.count(point.label) > 1:
-                raise _unclear(work, point, "occurs twice in one object")
+    return owned
+
+
+def _chosen(
+    points: Sequence[KeypointRegion],
+    boxes: Mapping[str, Box],
+    work: _Work,
+    left_out: Counter[str],
+    group: Group,
+) -> dict[str, list[KeypointRegion]]:
+    """The keypoints of each box as the user chose to group them; "" is an object without a box."""
+    if group == "image":
+        if len(boxes) > 1:
+            left_out["box of an image that is one object"] += len(boxes)
+        return {next(iter(boxes)) if len(boxes) == 1 else "": list(points)} if points else {}
+    owned: dict[str, list[KeypointRegion]] = {id_: [] for id_ in boxes}
+    for tied in _groups(points, work) if group == "parent" else [[point] for point in points]:
+        around = {region for point in tied for region in work.tied[point.region]} & boxes.keys()
+        if group == "box":
+            around = set(_around(tied, boxes, 0.0) or _around(tied, boxes, _BESIDE))
+        if around:
+            owner = min(around, key=lambda id_: (boxes[id_].w * boxes[id_].h, id_))
+            owned[owner] += tied
+        elif group == "parent" and len(tied) > 1:
+            owned[tied[0].region] = tied  # an object without a box
+        else:
+            left_out[f"keypoint without a {group}"] += len(tied)
     return owned
 
 
@@ -381,7 +423,8 @@ def _around(group: Sequence[KeypointRegion], boxes: Mapping[str, Box], beside: f
 def _unclear(work: _Work, point: KeypointRegion, why: str) -> FormatError:
     x, y = point.xy
     return FormatError(
-        f"{work.where}: {point.label!r} at ({x:.1f}, {y:.1f}) pixels of {work.path} {why}.", _GROUP
+        f"{work.where}: {point.label!r} at ({x:.1f}, {y:.1f}) pixels of {work.path} {why}.",
+        f"{_GROUP}\n{_CHOOSE}",
     )
 
 

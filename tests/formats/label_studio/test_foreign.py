@@ -188,6 +188,53 @@ def test_a_keypoint_whose_object_is_unclear_is_refused_by_name(result, what):
     for words in ("f.json: task 1, annotation 11", "'head'", "A/image 1.jpg", what):
         assert words in caught.value.problem
     assert "Label Studio" in caught.value.next_step
+    assert all(f"--group {way}" in caught.value.next_step for way in ("box", "parent", "image"))
+
+
+def chosen(group, *result):
+    """[(places of the present keypoints, box)] of each object, and the notes."""
+    found = read_foreign(export(annotated(*result)), "f.json", FLY, group)
+    rows = [(item.pose.xy[item.pose.present].tolist(), item.box) for item in found.annotations]
+    return rows, found.notes
+
+
+INNER, OUTER = box("i", 0, 0, 20, 100), box("o", 0, 0, 70, 100)
+HEAD, TAIL = point("h", 10, 20), point("t", 60, 20, "tail")
+IN_PX, OUT_PX = Box(0, 0, 40, 100), Box(0, 0, 140, 100)
+
+
+def test_the_smallest_box_around_a_keypoint_can_decide():
+    strayed = point("s", 10, 80, "tail", parentID="o")  # ties do not count
+    rows, notes = chosen("box", INNER, OUTER, HEAD, TAIL, strayed)
+    assert rows == [([[20, 20], [20, 80]], IN_PX), ([[120, 20]], OUT_PX)]
+    assert notes == ()
+    _, notes = chosen("box", INNER, HEAD, point("t", 90, 20, "tail"))
+    assert "1 x keypoint without a box" in notes[0]
+
+
+def test_the_parent_or_relation_alone_can_decide():
+    mine = point("t", 60, 20, "tail", parentID="i")
+    rows, notes = chosen("parent", INNER, OUTER, point("h", 10, 20, parentID="i"), mine)
+    assert rows == [([[20, 20], [120, 20]], IN_PX), ([], OUT_PX)]
+    rows, notes = chosen("parent", INNER, OUTER, HEAD, mine)
+    assert rows[0] == ([[120, 20]], IN_PX)
+    assert "1 x keypoint without a parent" in notes[0]
+    rows, _ = chosen("parent", INNER, HEAD, TAIL, relation("h", "t"))
+    assert rows[1] == ([[20, 20], [120, 20]], None)
+
+
+def test_the_image_can_decide_which_is_one_object_then():
+    rows, notes = chosen("image", INNER, OUTER, HEAD, TAIL)
+    assert rows == [([[20, 20], [120, 20]], None)]
+    assert "2 x box" in notes[0]
+    assert chosen("image", INNER, HEAD, TAIL)[0] == [([[20, 20], [120, 20]], IN_PX)]
+
+
+@pytest.mark.parametrize("group", ["box", "parent", "image"])
+def test_a_keypoint_twice_in_one_object_stays_refused(group):
+    twice = [point(id_, 10, 20, parentID="i") for id_ in "pq"]
+    with pytest.raises(FormatError, match="twice"):
+        chosen(group, INNER, *twice)
 
 
 def test_choices_for_a_keypoint_say_whether_it_can_be_seen():

@@ -87,6 +87,29 @@ def test_a_label_of_a_person_is_never_overwritten(project, tmp_path):
     assert {row["instance"] for row in found.status().data()["conflicts"]} == {id_}
 
 
+def test_an_unclear_label_studio_export_names_the_option_that_decides(project, tmp_path):
+    def region(id_, kind, **value):
+        size = {"original_width": 12, "original_height": 8, "image_rotation": 0}
+        return {"id": id_, "type": kind, "value": {"x": 10, "y": 10, **value}, **size}
+
+    boxes = [
+        region(side, "rectanglelabels", width=side * 40, height=80, rectanglelabels=["stick"])
+        for side in (1, 2)
+    ]
+    nose = region(3, "keypointlabels", width=1, keypointlabels=["nose"]) | {
+        "value": {"x": 25, "y": 25, "width": 1, "keypointlabels": ["nose"]}
+    }
+    task = {"data": {"image": "0.png"}, "annotations": [{"id": 1, "result": [*boxes, nose]}]}
+    file = tmp_path / "export.json"
+    file.write_text(json.dumps([task]))
+    refused = labelkit("labels", "add", file, "--project", project.root)
+    assert refused.code == 1
+    assert "--group box" in refused.err
+    added = labelkit("labels", "add", file, "--group", "box", "--project", project.root)
+    assert added.code == 0, added.err
+    assert noses(project) == [3.0]
+
+
 def test_labels_of_images_that_are_not_there_are_named_or_left_out(project, tmp_path):
     there = coco(tmp_path, 2.5)
     document = json.loads(there.read_text())

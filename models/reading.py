@@ -20,6 +20,8 @@ _UNSEEN = 0.01
 _FEWEST = 20
 #: Exponents of heatmap and density: neither is a probability, and the image counts for more.
 _EVIDENCE, _PRIOR = 2.0, 0.5
+#: What is left of a map far from where another model has the keypoint, which may be wrong.
+_ELSEWHERE = 0.1
 
 
 class KinematicTree(nn.Module):
@@ -167,6 +169,25 @@ class PoseReader(nn.Module):
             near = render_heatmaps(expected, everywhere, size_hw, self.pose_prior * max(size_hw))
             maps = _peak_one(maps * near)
         return maps if self.tree is None else self.tree(maps)
+
+
+def beside(maps: Tensor, cells: Tensor, spread: Tensor) -> Tensor:
+    """Maps times (0.1 + a Gaussian of height 1), where another model has a keypoint.
+
+    Args:
+        maps: (B, K, h, w).
+        cells: (B, K, 2) the other model's keypoints, in cells; NaN where it has none.
+        spread: (B, K) standard deviations, in cells.
+
+    Returns:
+        (B, K, h, w), unchanged where there is no other keypoint.
+    """
+    rows, columns = maps.shape[2:]
+    x = torch.arange(columns, device=maps.device) + 0.5 - cells[..., 0, None]  # (B, K, w)
+    y = torch.arange(rows, device=maps.device) + 0.5 - cells[..., 1, None]  # (B, K, h)
+    squared = x.square()[..., None, :] + y.square()[..., None]  # (B, K, h, w)
+    near = torch.exp(-0.5 * squared / spread[..., None, None].square())
+    return maps * (_ELSEWHERE + near).nan_to_num(nan=1.0)
 
 
 def rotate(maps: Tensor, degrees: Tensor | float, scale: Tensor | float = 1.0) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -180,6 +181,7 @@ class Project:
         mirror: bool | None = None,
         precision: str | None = None,
         seed: int | None = None,
+        teacher: str | None = None,
     ) -> RoundReport:
         """Train at a labelled percentage, pre-annotate everything, queue what to correct next.
 
@@ -194,6 +196,8 @@ class Project:
             preset, backbone, epochs, minutes, pretrained, weights, input_size: see `bootstrap`;
                 None keeps those of the last round.
             rotation, mirror, precision, seed: the same.
+            teacher: name of a model whose predictions were added: its poses teach where nothing is
+                labelled, and are evidence for the reading.
 
         Raises:
             WaitingForLabels: if labels are missing. The instances to label are queued then, for
@@ -221,7 +225,7 @@ class Project:
                 self._progress,
                 percent=percent,
                 now=now,
-                options=options,
+                options=replace(options, teacher=teacher),
                 dev_percent=None if dev is None else parse_percent(str(dev)),
             )
         if report.round is None:

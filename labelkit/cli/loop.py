@@ -249,6 +249,14 @@ def frames(
     finish(report, as_json)
 
 
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="NAME",
+        help="Also learn from the predictions of this model (labelkit predictions add).",
+    ),
+]
 PredictionsAction = Annotated[
     Literal["add"], typer.Argument(help="What to do.", show_default=False)
 ]
@@ -410,6 +418,7 @@ def retrain(
     labeled: LabeledOption = None,
     dev: DevOption = None,
     now: NowOption = False,
+    teacher: TeacherOption = None,
     project: ProjectOption = None,
     preset: PresetOption = None,
     backbone: BackboneOption = None,
@@ -453,6 +462,7 @@ def retrain(
         weights=str(weights.resolve()) if weights else None,
         input_size=input_size,
         minutes=minutes,
+        teacher=teacher,
     )
     found, store = open_both(project)
     with lock_project(found), store:

@@ -1,11 +1,12 @@
 """Reading maps with labelled poses and test-time augmentation."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
-from labelkit.models.reading import _EVIDENCE, KinematicTree, PoseReader, rotate
+from labelkit.models.reading import _EVIDENCE, KinematicTree, PoseReader, beside, rotate
 from labelkit.workflows.network.decode import refine
 
 
@@ -155,3 +156,14 @@ def test_rotating_there_and_back_leaves_peaks_where_they_were():
     # A quarter turn about the centre (9, 12): 2.5 to the right becomes 2.5 up.
     quarter = refine(rotate(bump((24, 18), (11.5, 12.0, 1.0))[None, None], 90.0))[0][0, 0]
     assert quarter == pytest.approx(torch.tensor([9.0, 9.5]), abs=0.2)
+
+
+def test_beside_another_model_a_map_counts_where_that_has_the_keypoint():
+    maps = torch.ones(1, 2, 3, 3)
+    cells = torch.tensor([[[1.5, 1.5], [float("nan")] * 2]])
+    found = beside(maps, cells, torch.tensor([[1.0, 1.0]]))
+    # 0.1 + exp(-d² / 2), at the place itself, one cell beside it, and diagonally.
+    edge, corner = 0.1 + math.exp(-0.5), 0.1 + math.exp(-1)
+    expected = [[corner, edge, corner], [edge, 1.1, edge], [corner, edge, corner]]
+    assert torch.allclose(found[0, 0], torch.tensor(expected))
+    assert torch.equal(found[0, 1], maps[0, 1])

@@ -29,6 +29,7 @@ from labelkit.project.rounds import (
     rounds,
     unfinished,
 )
+from labelkit.project.teacher import lessons, teacher_named
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.dev_set import settle_dev_set
@@ -128,11 +129,13 @@ def retrain(
         percent: 0 ... 100, of the project's instances: how many give locations; None for all that
             have human keypoints.
         now: train on the labels there are, even if they are fewer.
-        options: how to train; what they leave out stays as it was given before.
+        options: how to train; what they leave out stays as it was given before, but the teacher,
+            which is named each time.
         dev_percent: 0 ... 100, of the instances, to which the dev set grows; None leaves it.
 
     Raises:
         WaitingForLabels: if there are no visibility answers yet.
+        UsageError: if there are no predictions of the teacher.
     """
     project, options = with_remembered(project, options)
     if dev_percent is not None and (note := settle_dev_set(project, store, dev_percent)):
@@ -198,7 +201,9 @@ def round_at(
     labelled = labelled_set(
         snapshot.trainable, len(snapshot.instances), percent, locked_labelled(project), project.seed
     )
-    taught = learned(project.skeleton, examples_of(snapshot, labelled))
+    teacher = {"teacher": teacher_named(project, options.teacher)} if options.teacher else {}
+    examples = examples_of(snapshot, labelled, lessons(project, teacher))
+    taught = learned(project.skeleton, examples)
     boxes = [instance.box for instance in snapshot.instances.values()]
     settings = resolve(options, settings_of(last) if last else {}, taught, boxes)
     if last is None and (size := settings.get("input_size")):
@@ -209,7 +214,7 @@ def round_at(
         labelled=labelled,
         labelled_share=len(labelled) / len(snapshot.instances),
         journal_head=store.head(),
-        settings={**settings, "skeleton": training_table(taught)},
+        settings={**settings, **teacher, "skeleton": training_table(taught)},
         seed=seed,
     )
     done = (item for item in reversed(rounds(project)) if item.status == COMPLETE)

@@ -224,9 +224,11 @@ def _rows_of_round(
     supervised: bool,
 ) -> Iterator[ResultRow]:
     plan, settings = found.plan, settings_of(found)
+    teacher = settings.get("teacher")
+    alone = {key: value for key, value in settings.items() if key != "teacher"}
     percent = format_percent(round(100 * plan.labelled_share, 1))
 
-    def row(name: str, network: Any) -> ResultRow:
+    def row(name: str, network: Any, settings: Mapping[str, Any]) -> ResultRow:
         outputs = predict_instances(data.project, network, settings, data.instances, progress)
         predictions: dict[str, Prediction] = {
             item.prediction.instance_id: item.prediction for item in outputs
@@ -244,7 +246,7 @@ def _rows_of_round(
                 "simple",
                 project,
                 [example for example in examples if example.pose is not None],
-                settings,
+                alone,
                 plan.seed,
                 model,
                 progress,
@@ -252,6 +254,6 @@ def _rows_of_round(
                 1,
                 crops=len(examples),
             )
-        yield row("supervised-only", load_network(model, project.skeleton)[0])
+        yield row("supervised-only", load_network(model, project.skeleton)[0], alone)
     name = "LOFR semi-weak" if plan.labelled else "LOFR location-free"
-    yield row(name, network)
+    yield row(f"{name} with {teacher['name']}" if teacher else name, network, settings)

@@ -42,11 +42,18 @@ class Example:
         instance: where it is.
         presence: (K,) the visibility answer: -1 unknown, 0 absent, 1 present.
         pose: its keypoints; None where only the answer may be used.
+        lesson: its keypoints as another model has them, weighted by their scores; None without.
     """
 
     instance: Instance
     presence: NDArray[np.int8]
     pose: Pose | None
+    lesson: Pose | None = None
+
+    @property
+    def located(self) -> Pose | None:
+        """Its keypoints, or else those of another model."""
+        return self.lesson if self.pose is None else self.pose
 
 
 class TrainingCrops(Dataset[dict[str, Tensor]]):
@@ -64,8 +71,8 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
 
     Attributes:
         pseudo_labels: (N, K, 3) float32, keypoints predicted for examples without locations: x, y
-            in image pixels, and 1 where they count. All 0 at first. In shared memory: changed in
-            place, it changes for workers too.
+            in image pixels, and their weight, 0 ... 1. At first the lessons, else all 0. In shared
+            memory: changed in place, it changes for workers too.
     """
 
     def __init__(
@@ -85,6 +92,10 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         self.interpolation = interpolation
         self._alone = list(skeleton.unpaired_sides)
         self.pseudo_labels = torch.zeros(len(examples), len(skeleton), 3).share_memory_()
+        for number, example in enumerate(examples):
+            if example.pose is None and (lesson := example.lesson) is not None:
+                weighted = np.column_stack([lesson.xy, lesson.score * lesson.present])
+                self.pseudo_labels[number] = torch.from_numpy(weighted)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -164,10 +175,10 @@ def poses_in_cells(
     """
     xy, present = [], []
     for example in examples:
-        if example.pose is not None:
+        if (pose := example.located) is not None:
             affine = crop_affine(example.instance.box, map_hw)
-            xy.append(apply_affine(affine, example.pose.xy))
-            present.append(example.pose.present)
+            xy.append(apply_affine(affine, pose.xy))
+            present.append(pose.present)
             if mirror:
                 xy.append(mirror_keypoints(xy[-1] * (-1, 1) + (map_hw[1], 0), skeleton))
                 present.append(mirror_keypoints(present[-1], skeleton))

@@ -20,7 +20,7 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
 from labelkit.models.parts.backbone import Backbone
 from labelkit.models.parts.pixels import Pixels
-from labelkit.models.reading import PoseReader, rotate
+from labelkit.models.reading import PoseReader, beside, rotate
 from labelkit.project.features import projected
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.response_maps import take_maps
@@ -79,6 +79,7 @@ def predict(
     batch_size: int = 64,
     flip_test: bool = True,
     precision: str = "full",
+    evidence: NDArray[np.float64] | None = None,
 ) -> Iterator[PredictionWithMaps]:
     """Predict instance by instance, in the order given.
 
@@ -92,6 +93,7 @@ def predict(
         batch_size: crops at a time.
         flip_test: average with the prediction for the mirror image.
         precision: "full" or "bf16"; a device without bf16 computes in full precision.
+        evidence: (N, K, 3) of another model, see `labelkit.project.teacher`; None without.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
@@ -110,7 +112,7 @@ def predict(
     done = 0
     # Threads cut the next crops and run the network while the caller writes the last results.
     half = precision == "bf16" and supports_bf16()
-    for rows in ahead(_rows(network, device, half, batches, size_hw, flip, expected)):
+    for rows in ahead(_rows(network, device, half, batches, size_hw, flip, expected, evidence)):
         for cell_xy, score, present, response, heatmaps, cams, affine, feature in rows:
             yield PredictionWithMaps(
                 make_prediction(
@@ -137,10 +139,12 @@ def _rows(
     size_hw: tuple[int, int],
     flip: Tensor | None,
     expected: Tensor | None,
+    evidence: NDArray[np.float64] | None,
 ) -> Iterator[list[tuple[NDArray, ...]]]:
     """A row for each crop: keypoints in cells, scores, presence, the three maps, to_cells, feature.
 
-    `expected` holds the pose prior of all crops, see `prior_in_cells`.
+    `expected` holds the pose prior of all crops, see `prior_in_cells`, and `evidence` what another
+    model says of them.
     """
     reader: PoseReader = network.reader  # type: ignore[assignment]
     pixels: Pixels = network.pixels  # type: ignore[assignment]
@@ -166,18 +170,34 @@ def _rows(
                 else:
                     maps, heatmaps = response, heatmaps.new_zeros(*heatmaps.shape[:2], 0, 0)
                 prior = None if expected is None else expected[done : done + len(image)].to(device)
-                beliefs = reader(maps, prior)
+                scale = maps.shape[-1] / size_hw[1]
+                to_cells = batch["affine"].numpy() * scale
+                told = maps
+                if evidence is not None:
+                    told = beside(
+                        maps, *_in_cells(evidence[done : done + len(image)], to_cells, maps)
+                    )
+                beliefs = reader(told, prior)
             done += len(image)
             xy, _ = refine(beliefs)
             score = confidence(maps, xy, height_at(maps, xy))
             numbers = (v.double().cpu().numpy() for v in (xy, score, presence))
             pictures = (v.float().cpu().numpy() for v in (response, heatmaps, cams))
-            to_cells = batch["affine"].numpy() * (maps.shape[-1] / size_hw[1])
             seen = (
                 F.normalize(pooled[0], dim=1) if pooled else image.new_full((len(image), 1), np.nan)
             )
             features = projected(seen.cpu().numpy())
             yield list(zip(*numbers, *pictures, to_cells, features, strict=True))
+
+
+def _in_cells(
+    evidence: NDArray[np.float64], to_cells: NDArray[np.float64], maps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Places and standard deviations of evidence, from image pixels to cells of the maps."""
+    xy = np.stack([apply_affine(*both) for both in zip(to_cells, evidence[..., :2], strict=True)])
+    scale = np.sqrt(np.abs(np.linalg.det(to_cells[:, :, :2])))[:, None]
+    parts = xy, evidence[..., 2] * scale
+    return tuple(torch.from_numpy(part).to(maps) for part in parts)  # type: ignore[return-value]
 
 
 def maps_of(

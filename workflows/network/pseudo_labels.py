@@ -28,6 +28,7 @@ class PseudoLabels(pl.Callback):
     """Makes pseudo-labels at their epochs, and saves them with the training state.
 
     Without locations and without a pose prior none are made: they would only repeat the network.
+    Nor with a teacher, whose poses are the pseudo-labels then.
 
     Args:
         network: the one in training; once it has pseudo-labels, its heatmaps are read.
@@ -55,8 +56,10 @@ class PseudoLabels(pl.Callback):
         self.crops = crops
         located = any(example.pose is not None for example in crops.examples)
         has_prior = network.reader.pose_prior and crops.skeleton.has_layout  # type: ignore[union-attr]
+        taught = any(example.lesson is not None for example in crops.examples)
         # Before the first epoch there is nothing to predict from either.
-        self.at = {round(part * epochs) for part in at} - {0} if located or has_prior else set()
+        makes = (located or has_prior) and not taught
+        self.at = {round(part * epochs) for part in at} - {0} if makes else set()
         self.epochs = epochs
         self.made_for: int | None = 0
         self.keep_fraction = keep_fraction

@@ -462,7 +462,8 @@ def train(
     others = [i for i, e in enumerate(examples) if e.pose is None]
     answered = sum(bool((examples[i].presence > UNKNOWN).any()) for i in others)
     reader: PoseReader = network.reader  # type: ignore[assignment]
-    reader.read_from = "heatmaps" if located else "response"
+    taught = any(example.lesson is not None for example in examples)
+    reader.read_from = "heatmaps" if located or taught else "response"
     gpu = torch.cuda.is_available()
     watch = Watch(network, dev, skeleton, images_root, size_hw, recipe.steps, recipe.precision)
     line = _EpochLine(progress, what, state, recipe.minutes, watch)

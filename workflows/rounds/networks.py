@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import ABSENT, UNKNOWN
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton, make_skeleton, skeleton_from_table
 from labelkit.errors import (
     CheckpointError,
@@ -21,6 +23,7 @@ from labelkit.errors import (
 from labelkit.progress import Progress
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import read_from
+from labelkit.project.teacher import evidence
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.settings import preset_of, without_locations
 
@@ -111,16 +114,32 @@ def build_network(
         raise UsageError(str(error), "Give another --backbone, or other --weights.") from error
 
 
-def examples_of(snapshot: LabelSnapshot, labelled: Sequence[str]) -> list[Example]:
-    """What a round learns from: locations of `labelled`, visibility answers of the others."""
+def examples_of(
+    snapshot: LabelSnapshot,
+    labelled: Sequence[str],
+    lessons: Mapping[str, Prediction] = MappingProxyType({}),
+) -> list[Example]:
+    """What a round learns from: locations of `labelled`, visibility answers of the others.
+
+    Args:
+        snapshot: of the labels.
+        labelled: ids of the instances that give locations.
+        lessons: of a teacher, by instance id; its objects need no answer.
+    """
     from labelkit.workflows.network.data import Example
 
     located = set(labelled)
+    unanswered = (item for item in lessons if item in snapshot.instances)
     return [
         Example(
-            snapshot.instances[item], presence, snapshot.poses[item] if item in located else None
+            snapshot.instances[item],
+            snapshot.presences[item]
+            if item in snapshot.presences
+            else np.full(len(lessons[item].pose), UNKNOWN, dtype=np.int8),
+            snapshot.poses[item] if item in located else None,
+            lessons[item].pose if item in lessons else None,
         )
-        for item, presence in snapshot.presences.items()
+        for item in dict.fromkeys([*snapshot.presences, *unanswered])
         if item not in snapshot.dev
     ]
 
@@ -137,7 +156,7 @@ def dev_examples(snapshot: LabelSnapshot) -> list[Example]:
 
 
 def learned(skeleton: Skeleton, examples: Sequence[Example]) -> Skeleton:
-    """The keypoints that a training can teach: those located in any example.
+    """The keypoints that a training can teach: those located in any example, also by a teacher.
 
     Where nothing is located, they are those with any visibility answer. A network for the others
     would predict noise.
@@ -150,6 +169,7 @@ def learned(skeleton: Skeleton, examples: Sequence[Example]) -> Skeleton:
         WaitingForLabels: if there are none.
     """
     located = [example.pose.known for example in examples if example.pose is not None]
+    located += [example.lesson.present for example in examples if example.lesson is not None]
     told = np.any(located or [example.presence > UNKNOWN for example in examples], axis=0)
     if not told.any():
         raise WaitingForLabels(
@@ -170,7 +190,10 @@ def restricted(examples: Sequence[Example], skeleton: Skeleton, to: Skeleton) ->
     columns = list(to.columns_in(skeleton.keypoints))
     return [
         replace(
-            e, presence=e.presence[columns], pose=None if e.pose is None else e.pose.take(columns)
+            e,
+            presence=e.presence[columns],
+            pose=None if e.pose is None else e.pose.take(columns),
+            lesson=None if e.lesson is None else e.lesson.take(columns),
         )
         for e in examples
     ]
@@ -219,7 +242,7 @@ def train_network(
     skeleton = learned(project.skeleton, examples)
     examples = restricted(examples, project.skeleton, skeleton)
     dev = restricted(dev, project.skeleton, skeleton)
-    located = any(example.pose is not None for example in examples)
+    located = any(example.located is not None for example in examples)
     if not located:
         answers = np.concatenate([example.presence for example in examples])
         settings = without_locations(settings, float((answers[answers > UNKNOWN] == ABSENT).mean()))
@@ -280,8 +303,8 @@ def fit_reader(network: Any, examples: Sequence[Example], skeleton: Skeleton, mi
 
     Args:
         network: see `build_network`.
-        examples: the reader learns from those with locations. Without any it takes the pose prior
-            in each of their boxes, if it has one.
+        examples: the reader learns from those with locations, or a teacher's. Without any it takes
+            the pose prior in each of their boxes, if it has one.
         skeleton: of the examples.
         mirror: whether mirrored poses count too.
     """
@@ -293,7 +316,7 @@ def fit_reader(network: Any, examples: Sequence[Example], skeleton: Skeleton, mi
     if reader.tree is None:
         return
     size_hw = reader.tree.size_hw
-    if reader.pose_prior and not any(example.pose is not None for example in examples):
+    if reader.pose_prior and not any(example.located is not None for example in examples):
         xy = prior_in_cells([example.instance for example in examples], skeleton, size_hw)
         if xy is not None:
             reader.tree.fit(xy, torch.ones(xy.shape[:2], dtype=torch.bool))
@@ -357,12 +380,19 @@ def predict_instances(
     Args:
         project: images and skeleton.
         network: see `load_network`.
-        settings: that it was trained with, see `settings_of`.
+        settings: that it was trained with, see `settings_of`. Its teacher's poses are evidence
+            beside the maps.
         instances: by id.
         progress: shows a bar.
     """
     from labelkit.workflows.network.inference import predict
 
+    columns = np.array(project.skeleton.columns_in(network.skeleton.keypoints))
+    beside = evidence(project, settings, list(instances.values()))
+    if beside is not None:
+        of_network = np.full((len(beside), len(network.skeleton), 3), np.nan)
+        of_network[:, columns[columns >= 0]] = beside[:, columns >= 0]
+        beside = of_network
     predictions: Iterator[PredictionWithMaps] = predict(
         network,
         list(instances.values()),
@@ -371,8 +401,8 @@ def predict_instances(
         preset_of(settings)["input_size"],
         flip_test=settings["mirror"],
         precision=settings.get("precision", "full"),
+        evidence=beside,
     )
     if network.skeleton.keypoints != project.skeleton.keypoints:
-        columns = np.array(project.skeleton.columns_in(network.skeleton.keypoints))
         predictions = (item.take(columns) for item in predictions)
     return progress.track(predictions, "Pre-annotating", len(instances))

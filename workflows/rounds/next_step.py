@@ -61,7 +61,9 @@ def _continue(begun: Round, bootstrap: str) -> str:
     if begun.plan.number == 0 and not begun.plan.labelled:
         return bootstrap
     percent = format_percent(round(100 * begun.plan.labelled_share, 3))
-    return f"labelkit retrain --labeled {percent} --now"
+    teacher = begun.plan.settings.get("teacher")
+    taught = f" --teacher {shlex.quote(teacher['name'])}" if teacher else ""
+    return f"labelkit retrain --labeled {percent} --now{taught}"
 
 
 def _before_the_first_round(

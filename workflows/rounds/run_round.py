@@ -34,6 +34,7 @@ from labelkit.project.rounds import (
     latest_complete,
     take_back_round,
 )
+from labelkit.project.teacher import lessons
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.image_files import check_image_files
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
@@ -159,7 +160,7 @@ def _examples(
     project: Project, store: LabelStore, snapshot: LabelSnapshot, plan: RoundPlan
 ) -> list[Example]:
     """What a plan learns from."""
-    examples = examples_of(snapshot, plan.labelled)
+    examples = examples_of(snapshot, plan.labelled, lessons(project, plan.settings))
     if not examples:
         raise WaitingForLabels(
             "No visibility answers to train on yet.",

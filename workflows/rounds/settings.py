@@ -44,6 +44,7 @@ class TrainingOptions:
         weights: file of the weights to start from, safetensors with timm's names.
         input_size: of a crop: "128", or "192x256", columns first.
         minutes: that a training may take; 0 for no limit.
+        teacher: name of a model whose predictions are pseudo-labels, and evidence beside the maps.
     """
 
     preset: str | None = None
@@ -58,6 +59,7 @@ class TrainingOptions:
     weights: str | None = None
     input_size: str | None = None
     minutes: float | None = None
+    teacher: str | None = None
 
     @property
     def changes_training(self) -> bool:

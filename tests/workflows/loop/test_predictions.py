@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ from labelkit.workflows.loop.status import status
 from labelkit.workflows.measure.evaluate import evaluate
 from labelkit.workflows.reviewing.page import review_html
 from labelkit.workflows.rounds.gain import advice
+from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.run_round import predict_later
-from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.rounds.settings import TrainingOptions, settings_of
 from labelkit.workflows.serving.task_predictor import TaskPredictor
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.synthetic.simulated_annotator import correct
@@ -239,3 +241,51 @@ def _evaluated(foreign: Foreign):
         foreign.project, foreign.store, Silent(), images=None, labels=None,
         supervised=False, output=None,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_teacher_is_learned_from_and_read_beside(adapted):
+    options = replace(OPTIONS, teacher="beast-net")
+    report = retrain(
+        adapted.project, adapted.store, Silent(), percent=None, now=True, options=options
+    )
+    found = trained_round(adapted.project, report.round)
+    assert found.plan.settings["teacher"] == {"name": "beast-net", "round": 0}
+    # Ten objects have locations; the others teach too, but for the four of the dev set.
+    assert found.facts["training"]["located"] == 10
+    assert found.facts["training"]["unanswered"] == 16
+    network, _ = load_network(found.path / "model.safetensors", adapted.project.skeleton)
+    settings, instances = settings_of(found), adapted.store.instances()
+
+    def error(settings) -> float:
+        rows = predict_instances(adapted.project, network, settings, instances, Silent())
+        apart = [
+            np.linalg.norm(r.prediction.xy - adapted.truth(r.prediction.instance_id).xy, axis=1)
+            for r in rows
+        ]
+        return float(np.mean(apart))
+
+    # After one epoch the network knows little, and the other model nearly everything.
+    assert error(settings) < 0.5 * error(settings | {"teacher": None})
+    assert {row.name for row in _evaluated(adapted).table.rows} >= {
+        "LOFR semi-weak with beast-net",
+        "beast-net",
+    }
+    again = retrain(
+        adapted.project, adapted.store, Silent(), percent=None, now=True, options=options
+    )
+    assert (again.round, again.is_new) == (report.round, False)
+    without = train(adapted)
+    assert without.is_new
+
+
+def test_a_teacher_that_is_not_there_is_named(adapted):
+    with pytest.raises(UsageError, match=r"no-net.*beast-net"):
+        retrain(
+            adapted.project,
+            adapted.store,
+            Silent(),
+            percent=None,
+            now=True,
+            options=replace(OPTIONS, teacher="no-net"),
+        )

@@ -7,7 +7,7 @@ from builders import make_instance, make_pose, stick_skeleton, write_picture
 
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Box, Instance
-from labelkit.domain.pose import UNKNOWN
+from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import (
@@ -368,3 +368,30 @@ def test_an_error_while_prefetching_reaches_the_caller():
     assert next(items) == 1
     with pytest.raises(OSError, match="went away"):
         next(items)
+
+
+# Lessons of another model
+
+
+def test_a_lesson_is_a_pseudo_label_with_its_scores_as_weights(tmp_path, picture):
+    lesson = Pose(np.full((4, 2), 40.0), np.array([2, 2, -1, 2]), np.array([0.5, 1.0, 0.7, 0.0]))
+    presence = np.array([1, -1, -1, -1], dtype=np.int8)
+    taught = crops(tmp_path, Example(picture, presence, None, lesson))
+    assert taught.pseudo_labels[0, :, 2].tolist() == [0.5, 1.0, 0.0, 0.0]
+    item = taught[0, 3]
+    assert item["located"].tolist() == [0.5, 1.0, 0.0, 0.0]
+    assert item["presence"].tolist() == [1, 1, 0, 0]
+    assert item["answered"].tolist() == [1, 0, 0, 0]
+
+
+def test_where_people_have_placed_keypoints_a_lesson_teaches_nothing(tmp_path, picture):
+    human = make_pose([(30, 30)] * 4)
+    lesson = make_pose([(40, 40)] * 4)
+    taught = crops(tmp_path, Example(picture, np.ones(4, dtype=np.int8), human, lesson))
+    assert not taught.pseudo_labels.any()
+
+
+def test_the_tree_learns_from_lessons_where_nothing_is_labelled(picture):
+    lesson = make_pose([(40, 40)] * 4)
+    example = Example(picture, np.ones(4, dtype=np.int8), None, lesson)
+    assert poses_in_cells([example], stick_skeleton(), (16, 16), False)[0].shape == (1, 4, 2)

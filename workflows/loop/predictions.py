@@ -21,6 +21,9 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import fill_queue
 
+#: So many keypoints are listed with their errors.
+WORST = 10
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionsReport(Report):
@@ -89,7 +92,9 @@ class PredictionsReport(Report):
                 if row["error"] is not None
             }
             worst = sorted(errors, key=errors.__getitem__, reverse=True)
-            listed = ", ".join(f"{name} {errors[name]:.1%}" for name in worst)
+            listed = ", ".join(f"{name} {errors[name]:.1%}" for name in worst[:WORST])
+            if len(worst) > WORST:
+                listed += f", and {len(worst) - WORST} more with less (--json: all)"
             of = "of the box's long side, median of objects left out of learning"
             lines.append(
                 f"Adapted with {counted(self.learned_from, 'labelled object')}."

@@ -149,7 +149,7 @@ def referee(
     rows = [
         {
             "name": name,
-            "actions": mean_interval(values, images, project.seed),
+            "actions": _not_negative(mean_interval(values, images, project.seed)),
             "more": mean_interval(values - costs[first], images, project.seed),
         }
         for name, values in costs.items()
@@ -163,6 +163,10 @@ def referee(
         tuple(sorted(rows, key=lambda row: row["actions"].mean)),
         note.rstrip(),
     )
+
+
+def _not_negative(cost: Interval) -> Interval:
+    return cost._replace(low=max(cost.low, 0.0))
 
 
 def _newest(project: Project) -> list[Round]:

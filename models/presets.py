@@ -124,7 +124,7 @@ _TINY = _changed(
         "cam_input": "backbone",
     },
     # Decoders attend beside keypoints, and a CAM at stride 8 sees too little around them.
-    unlocated={"cam_stride": 16, "cam_pool": "lse", "response": "cam"},
+    unlocated={"cam_stride": 16, "cam_pool": "lse", "response": "cam", "map_norm": True},
     detr={
         "dim": 64,
         "heads": 4,
@@ -263,6 +263,13 @@ def _build(
     return make(backbone, num_keypoints, **others)
 
 
+def freeze_backbones(model: nn.Module) -> None:
+    """Keep the weights of every backbone as they are."""
+    for part in model.modules():
+        if isinstance(part, Backbone):
+            part.net.requires_grad_(False)
+
+
 def parameter_groups(model: nn.Module, training: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Optimiser groups: the transformer at `transformer_lr`, the rest at `lr`.
 
@@ -279,6 +286,7 @@ def parameter_groups(model: nn.Module, training: Mapping[str, Any]) -> list[dict
         for part in model.modules()
         if isinstance(part, Backbone) and part.pretrained
         for group in part.groups(training["backbone_lr"], decay, training["layer_decay"])
+        if group["params"]
     ]
     theirs = {id(parameter) for group in of_backbones for parameter in group["params"]}
     inside = {id(parameter) for parameter in model.transformer_parameters()}  # type: ignore[operator]

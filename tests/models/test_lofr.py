@@ -92,6 +92,24 @@ def test_a_guided_response_peaks_where_the_activation_map_does():
     assert abs(column - int(peak) % 16) <= 2
 
 
+def test_with_normalised_maps_the_scale_of_the_backbone_does_not_matter():
+    class Louder(torch.nn.Module):
+        def __init__(self, backbone):
+            super().__init__()
+            self.backbone, self.strides = backbone, backbone.strides
+
+        def forward(self, images):
+            return tuple(3.0 + 50.0 * level for level in self.backbone(images))
+
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    for map_norm in (True, False):
+        model = make_lofr(map_norm=map_norm)
+        quiet = model(images).cams
+        model.backbone = Louder(model.backbone)
+        same = torch.allclose(model(images).cams, quiet, atol=1e-3)
+        assert same == map_norm
+
+
 def test_presence_can_be_read_off_heatmaps_too():
     model = make_lofr(heat_presence=True)
     output = model.eval()(torch.randn(2, 3, 64, 64))

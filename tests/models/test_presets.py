@@ -11,6 +11,7 @@ from labelkit.models.presets import (
     KINDS,
     PRESETS,
     build_model,
+    freeze_backbones,
     parameter_groups,
     with_current_names,
 )
@@ -85,6 +86,19 @@ def test_a_backbone_with_weights_learns_at_its_own_rate(tmp_path):
     assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     pyramid = {id(parameter) for parameter in model.backbone.pyramid.parameters()}
     assert pyramid <= {id(p) for group in groups if group["lr"] == 1.0 for p in group["params"]}
+
+
+def test_a_frozen_backbone_has_no_group_and_the_pyramid_on_it_learns(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "w.safetensors")
+    preset = {**PRESETS["tiny"], "backbone": "test_vit"}
+    model = build_model("lofr", 3, LINKS, preset, tmp_path / "w.safetensors")
+    freeze_backbones(model)
+    rates = {"lr": 1.0, "transformer_lr": 0.1, "backbone_lr": 0.01, "layer_decay": 0.5}
+    groups = parameter_groups(model, {**rates, "weight_decay": 0.5})
+    assert [group["pretrained"] for group in groups] == [False, False]
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    assert {id(parameter) for parameter in model.backbone.pyramid.parameters()} <= grouped
+    assert grouped.isdisjoint(id(parameter) for parameter in model.backbone.net.parameters())
 
 
 def test_a_preset_of_an_earlier_version_gets_the_names_of_today():

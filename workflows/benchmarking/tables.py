@@ -21,6 +21,7 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
         "rotation_tta": 0.0,
         "kinematics": False,
         "pose_prior": 0.0,
+        "map_norm": False,
     },
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),

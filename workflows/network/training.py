@@ -148,7 +148,7 @@ def make_recipe(
     if not located and not (frozen and pretrained):
         training["lr"] *= scale
         training["transformer_lr"] *= scale
-    training["backbone_lr"] *= training["lr"] * (located or not frozen)
+    training["backbone_lr"] *= training["lr"]
     per_epoch = max(1, math.ceil(crops / (training["batch_size"] * processes)))
     passes = 1  # between two saved states
     if least_steps is not None:

@@ -236,6 +236,7 @@ def train_network(
 
     from labelkit.models.checkpoint import network_header, save_checkpoint
     from labelkit.models.parts.pixels import pixels_of
+    from labelkit.models.presets import freeze_backbones
     from labelkit.workflows.network.precision import fastest_precision
     from labelkit.workflows.network.training import make_recipe, processes_of, train
 
@@ -254,6 +255,8 @@ def train_network(
     start = starting_weights(project, settings, progress)
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings, start)
+    if start and not located and preset["training"]["frozen_unlocated"]:
+        freeze_backbones(network)
     fit_reader(network, examples, skeleton, preset["training"]["mirror"])
     state = training_state(model)
     state.parent.mkdir(parents=True, exist_ok=True)

@@ -269,14 +269,13 @@ def test_without_locations_both_learning_rates_are_scaled_by_the_preset():
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-def test_only_a_backbone_that_knows_something_is_frozen_without_locations(pretrained):
+def test_without_locations_the_rest_learns_fast_beside_a_frozen_backbone(pretrained):
     preset = PRESETS["tiny"]
     some, none = (
         make_recipe(preset, 8, 1, seed=0, located=located, pretrained=pretrained)
         for located in (True, False)
     )
-    assert some.backbone_lr == some.lr == 3e-3
-    assert none.backbone_lr == 0
+    assert some.lr == 3e-3
     assert none.lr == (3e-3 if pretrained else 1e-3)
 
 

@@ -1,15 +1,18 @@
 """What a training starts from, and what a backbone that cannot be used is answered with."""
 
+import numpy as np
 import pytest
 import timm
-from builders import make_project
+from builders import make_instance, make_pose, make_project
 from safetensors.torch import save_file
 
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import MissingDependencyError, UsageError
 from labelkit.models.parts import pretrained
 from labelkit.progress import Silent
-from labelkit.workflows.rounds.networks import build_network, starting_weights
+from labelkit.workflows.network import training
+from labelkit.workflows.network.data import Example
+from labelkit.workflows.rounds.networks import build_network, starting_weights, train_network
 from labelkit.workflows.rounds.settings import TrainingOptions, resolve
 
 SKELETON = make_skeleton("s", ["head", "tail"], links=[(0, 1)])
@@ -62,6 +65,41 @@ def test_cached_weights_a_file_and_random_ones_need_no_words(tmp_path, monkeypat
     (project.root / "w.safetensors").unlink()
     with pytest.raises(UsageError, match=r"w\.safetensors"):
         starting_weights(project, chosen, told)
+
+
+@pytest.mark.parametrize(
+    ("located", "weights", "frozen"),
+    [(False, True, True), (False, False, False), (True, True, False)],
+)
+def test_only_a_backbone_that_knows_something_is_frozen_without_locations(
+    located, weights, frozen, tmp_path, monkeypatch
+):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "w.safetensors")
+    project = make_project(tmp_path)
+    presence = np.array([1, 0, 1, 1], dtype=np.int8)
+    example = Example(make_instance(), presence, make_pose() if located else None)
+    trained = []
+
+    def train(network, *_):
+        trained.append([part.requires_grad for part in network.backbone.net.parameters()])
+        return {}
+
+    monkeypatch.setattr(training, "train", train)
+    chosen = settings(pretrained=False)
+    if weights:
+        chosen = settings(weights=str(tmp_path / "w.safetensors"))
+    train_network(
+        "lofr",
+        project,
+        [example],
+        chosen,
+        0,
+        tmp_path / "model.safetensors",
+        Silent(),
+        "x",
+        1,
+    )
+    assert trained == [[not frozen] * len(trained[0])]
 
 
 def test_a_backbone_that_reads_one_size_of_images_is_wrong_usage():

@@ -207,6 +207,15 @@ AroundOption = Annotated[
     ),
 ]
 
+FromLabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-labels",
+        metavar="FILE",
+        help="Take the frames that this SLEAP project labels instead.",
+    ),
+]
+
 
 def frames(
     videos: VideoFiles,
@@ -214,6 +223,7 @@ def frames(
     count: CountOption = 200,
     choose: ChooseOption = "kmeans",
     around: AroundOption = False,
+    from_labels: FromLabelsOption = None,
     seed: SeedOption = None,
     project: ProjectOption = None,
     dry_run: DryRunOption = False,
@@ -229,6 +239,7 @@ def frames(
     Example:
       labelkit frames cage1.mp4 cage2.mp4 --count 200
       labelkit frames cage1.mp4 cage2.mp4 --around --count 20
+      labelkit frames cage1.mp4 --from-labels labels.slp
     """
     from labelkit.project.project import find_project, open_project
     from labelkit.workflows.loop.frames import frames as run
@@ -245,6 +256,7 @@ def frames(
         seed=seed or 0,
         dry_run=dry_run,
         around=found,
+        labelled=from_labels,
     )
     finish(report, as_json)
 

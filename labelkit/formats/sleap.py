@@ -33,7 +33,8 @@ class SleapLabels(NamedTuple):
         skeleton: of its instances, with the left/right pairs of its symmetries.
         annotations: one for each user instance, without a box. A point that is not visible is
             occluded where a person placed it. SLEAP puts the others anywhere: they are absent.
-        image_paths: images with user instances, and those marked as without any.
+        image_paths: images with user instances, and those marked as without any. A frame of a
+            video is called as `labelkit frames` does, without its seconds: v/v-f000012.
         notes: what was left out or read differently, a sentence each.
     """
 
@@ -44,14 +45,13 @@ class SleapLabels(NamedTuple):
 
 
 def read_sleap(path: Path) -> SleapLabels:
-    """Read the user instances of a SLEAP project that was labelled on images.
+    """Read the user instances of a SLEAP project of images or videos.
 
     Args:
-        path: of the file; its images need not be there.
+        path: of the file; its images and videos need not be there.
 
     Raises:
-        FormatError: if it is damaged, has no user instances, several skeletons, or labels frames
-            of a video.
+        FormatError: if it is damaged, has no user instances, or several skeletons.
         SkeletonError: if its nodes make no skeleton.
         MissingDependencyError: if sleap-io is not installed.
     """
@@ -64,7 +64,6 @@ def read_sleap(path: Path) -> SleapLabels:
             f"{counted(predicted, 'predicted one')}.",
             "Give the project in which they are corrected.",
         )
-    _refuse_videos(frames, path)
     skeleton, notes = _skeleton([item for frame in frames for item in frame.user_instances], path)
     annotations, unplaced = [], 0
     for frame in frames:
@@ -88,6 +87,20 @@ def read_sleap(path: Path) -> SleapLabels:
     empty = [frame for frame in labels.labeled_frames if frame.is_negative]
     paths = [item.image_path for item in annotations] + [_image_of(it, path) for it in empty]
     return SleapLabels(skeleton, annotations, tuple(dict.fromkeys(paths)), tuple(notes))
+
+
+def labelled_frames(path: Path) -> dict[str, set[int]]:
+    """Numbers of the frames that a SLEAP project labels, by the file name of their video.
+
+    Raises:
+        FormatError: if it is damaged.
+        MissingDependencyError: if sleap-io is not installed.
+    """
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for frame in _load(path).labeled_frames:
+        if frame.user_instances and isinstance(name := _source(frame).filename, str):
+            numbers[PurePosixPath(image_path_from(name)).name].add(int(frame.frame_idx))
+    return dict(numbers)
 
 
 def write_sleap(
@@ -199,26 +212,11 @@ def _source(frame: Any) -> Any:
     return video
 
 
-def _refuse_videos(frames: Sequence[Any], path: Path) -> None:
-    """Refuse labels of frames that are no pictures yet."""
-    files = Counter(
-        str(source.filename)
-        for source in map(_source, frames)
-        if not isinstance(source.filename, list)
-    )
-    if not files:
-        return
-    videos = [PurePosixPath(image_path_from(name)).name for name in files]
-    raise FormatError(
-        f"{path} labels {counted(files.total(), 'frame')} of {named(videos)}, and labelkit labels "
-        "pictures.",
-        f"Take pictures out of the video: labelkit frames {videos[0]}\nTheir labels can come along "
-        "only from a SLEAP project of images.",
-    )
-
-
 def _image_of(frame: Any, path: Path) -> str:
     files = _source(frame).filename
+    if isinstance(files, str):
+        video = PurePosixPath(image_path_from(files)).stem
+        return f"{video}/{video}-f{frame.frame_idx:06d}"
     if frame.frame_idx >= len(files):
         raise FormatError(
             f"{path} labels image number {frame.frame_idx} of {len(files)}.",

@@ -13,7 +13,7 @@ from builders import make_image, make_instance, make_pose, stick_skeleton
 from labelkit.domain.pose import Pose
 from labelkit.errors import FormatError, MissingDependencyError
 from labelkit.formats.hdf5 import kind_of_hdf5
-from labelkit.formats.sleap import read_sleap, write_sleap
+from labelkit.formats.sleap import labelled_frames, read_sleap, write_sleap
 from labelkit.workflows.intake.label_files import read_label_file
 
 NAN = float("nan")
@@ -97,13 +97,12 @@ def test_nodes_in_another_order_keep_their_names(tmp_path):
     assert read.pose.xy[:, 0].tolist() == [2, 4, 3, 1]
 
 
-def test_frames_of_a_video_name_the_command_that_takes_them_out(tmp_path):
+def test_frames_of_a_video_are_called_as_labelkit_frames_calls_them(tmp_path):
     video = sio.Video("D:\\films\\cage 1.mp4", open_backend=False)
     frame = sio.LabeledFrame(video, 7, [user(np.ones((3, 2)), fly())])
-    with pytest.raises(FormatError) as caught:
-        read_sleap(write(tmp_path / "a.slp", frame))
-    assert "cage 1.mp4" in caught.value.problem
-    assert "labelkit frames" in caught.value.next_step
+    path = write(tmp_path / "a.slp", frame)
+    assert read_sleap(path).image_paths == ("cage 1/cage 1-f000007",)
+    assert labelled_frames(path) == {"cage 1.mp4": {7}}
 
 
 def test_predictions_alone_are_no_labels(tmp_path):

@@ -16,6 +16,10 @@ from labelkit.errors import FormatError
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
+#: A frame of a video, as `labelkit frames` names it: label files may leave out the seconds.
+_FRAME = re.compile(r"(-f\d{6,})-\d+\.\d{3}s\.png$")
+
+
 class _Match(NamedTuple):
     """The path of an image or copy, and the folders that the label file writes before it."""
 
@@ -37,7 +41,7 @@ class ImageFinder:
         self._images = {path: by_path[kept] for path, kept in kept_paths.items()}
         self._by_ending: dict[str, dict[str, str]] = defaultdict(dict)  # -> kept path -> a path
         for path, kept in kept_paths.items():
-            for ending in _endings(path):
+            for ending in {*_endings(path), *_endings(_FRAME.sub(r"\1", path))}:
                 self._by_ending[ending].setdefault(kept, path)
         self._by_upload: dict[str, list[str]] | None = None  # made when first needed
 

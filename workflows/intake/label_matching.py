@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,6 +126,11 @@ def _beside(
     }
 
 
+def _is_frame(path: str) -> bool:
+    """Whether a label file names a frame of a video, and no picture."""
+    return re.search(r"-f\d{6,}$", path) is not None
+
+
 def refuse_missing(missing: Counter[str], path: Path, any_found: bool, handling: Handling) -> None:
     """Refuse a file that labels images which do not exist, unless the user leaves them out.
 
@@ -141,9 +147,11 @@ def refuse_missing(missing: Counter[str], path: Path, any_found: bool, handling:
         return
     first = next(iter(missing))
     if not any_found:
+        advice = "Give the folder that its paths start from with --images."
+        if _is_frame(first):
+            advice += f"\nFrames of a video: labelkit frames VIDEO --from-labels {path}"
         raise FormatError(
-            f"{path} labels {first}, but none of its images is in the images folder.",
-            "Give the folder that its paths start from with --images.",
+            f"{path} labels {first}, but none of its images is in the images folder.", advice
         )
     if not handling.skip_missing:
         raise FormatError(

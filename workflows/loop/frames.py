@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from labelkit.domain.text import counted
+from labelkit.domain.text import counted, named
 from labelkit.errors import InputError, UsageError
 from labelkit.files.atomic import atomic_path
 from labelkit.files.video import SmallFrame, frame_count, read_frames, small_frames
+from labelkit.formats.sleap import labelled_frames
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.project.video_frames import Row, frames_of_videos, read_table, write_table
@@ -105,6 +106,7 @@ def frames(
     seed: int,
     dry_run: bool,
     around: Project | None = None,
+    labelled: Path | None = None,
 ) -> FramesReport:
     """Take frames from videos, as many from each; those that the folders have already count.
 
@@ -122,15 +124,17 @@ def frames(
         dry_run: choose, and write nothing.
         around: a project of such frames: one frame is taken near each of those that hold what its
             newest round is least sure of, and `how` does not count.
+        labelled: a SLEAP project: the frames that it labels are taken, and neither `count` nor
+            `how` counts.
 
     Raises:
         UsageError: if there are fewer frames to take than videos, or a video comes twice; or if
-            the project has no predicted frame of the videos.
+            the project has no predicted frame of the videos, or the SLEAP project no labelled one.
         ProjectError: if no round of the project is complete.
         InputError: if a video cannot be read; then nothing was written.
         FormatError: if a folder holds frames of another video.
     """
-    if around is None and count < len(videos):
+    if around is None and labelled is None and count < len(videos):
         raise UsageError(
             f"--count {count} is less than one frame from each of {counted(len(videos), 'video')}.",
             f"Give --count {len(videos)} or more.",
@@ -140,16 +144,18 @@ def frames(
     taken = [read_table(*pair) for pair in zip(folders, videos, strict=True)]
     shares = even_groups(count, len(videos))
     unsure = None if around is None else _least_sure(around, folders, count)
+    asked = None if labelled is None else _asked(labelled, videos)
     done = []
     for number, (video, folder, length, rows) in enumerate(
         zip(videos, folders, lengths, taken, strict=True)
     ):
         groups, before = int((shares == number).sum()), {row[1] for row in rows}
-        if unsure is not None and not unsure[number]:
+        wanted = set() if asked is None else asked[number] - before
+        if (unsure is not None and not unsure[number]) or (asked is not None and not wanted):
             done.append(VideoFrames(video, folder, length, len(rows), (), 0, ""))
             continue
         with progress.bar(f"Reading {video.name}") as step:
-            found, read, broken = _candidates(video, length, before, step)
+            found, read, broken = _candidates(video, length, before | wanted, step)
         if unsure is not None:
             groups = len(rows) + len(unsure[number])
             found, labels = near(found, unsure[number], before)
@@ -157,13 +163,30 @@ def frames(
             labels = kmeans_groups(found, groups, seed)
         else:
             labels = even_groups(len(found), groups)
-        new, alike = choose(found, labels, before)
-        new = new[: max(0, groups - len(rows))]
+        if asked is None:
+            new, alike = choose(found, labels, before)
+            new = new[: max(0, groups - len(rows))]
+        else:
+            new, alike = [item for item in found if item.index in wanted], 0
+            if lost := len(wanted) - len(new):
+                broken = broken or f"{counted(lost, 'labelled frame')} beyond the end of {video}."
         files = tuple(f"{folder.name}-f{item.index:06d}-{item.seconds:.3f}s.png" for item in new)
         if not dry_run:
             _write(video, folder, rows, new, files, progress)
         done.append(VideoFrames(video, folder, read, len(rows), files, alike, broken))
     return FramesReport(output, tuple(done), dry_run)
+
+
+def _asked(labelled: Path, videos: Sequence[Path]) -> list[set[int]]:
+    """Numbers of the frames of each video that a SLEAP project labels."""
+    found = labelled_frames(labelled)
+    asked = [found.get(video.name, set()) for video in videos]
+    if not any(asked):
+        raise UsageError(
+            f"{labelled} labels no frame of these videos.",
+            f"It labels frames of: {named(sorted(found)) or 'none, but images'}.",
+        )
+    return asked
 
 
 def _least_sure(project: Project, folders: Sequence[Path], count: int) -> list[list[float]]:

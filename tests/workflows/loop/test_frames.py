@@ -3,7 +3,9 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+import sleap_io as sio
 from builders import stick_skeleton
 from command_line import labelkit
 from PIL import Image as Picture
@@ -189,3 +191,52 @@ def test_around_needs_a_round_that_predicts_frames_of_the_videos(tmp_path, predi
     empty = create_project(tmp_path / "empty", tmp_path / "frames", stick_skeleton())
     with pytest.raises(ProjectError):
         frames([video], tmp_path / "frames", Silent(), around=empty, **call)
+
+
+# Frames that a SLEAP project labels
+
+
+@pytest.fixture
+def slp(tmp_path):
+    """A SLEAP project that labels frames 3 and 20 of cage.mp4, which it has in another folder."""
+    skeleton = sio.Skeleton(list(stick_skeleton().keypoints))
+    film = sio.Video("/lab/films/cage.mp4", open_backend=False)
+    frames = [
+        sio.LabeledFrame(film, n, [sio.Instance.from_numpy(np.full((4, 2), n + 0.5), skeleton)])
+        for n in (3, 20)
+    ]
+    sio.save_slp(sio.Labels(frames), str(tmp_path / "labels.slp"), embed=False, verbose=False)
+    return tmp_path / "labels.slp"
+
+
+def test_the_frames_that_a_sleap_project_labels_come_out_and_get_their_labels(tmp_path, video, slp):
+    folder = tmp_path / "frames"
+    for _ in range(2):  # the second time changes nothing
+        done = labelkit("frames", video, "--from-labels", slp, "--folder", folder)
+        assert done.code == 0, done.err
+        assert [int(row["frame"]) for row in rows(folder / "cage")] == [3, 20]
+    project = create_project(tmp_path / "project", folder, stick_skeleton())
+    added = labelkit("labels", "add", slp, "--project", project.root)
+    assert added.code == 0, added.err
+    with open_store(project) as store:
+        poses = store.poses(stick_skeleton())
+        paths = {id_: store.instances()[id_].image.path for id_ in poses}
+    assert {paths[id_]: pose.xy[0, 0] for id_, pose in poses.items()} == {
+        "cage/cage-f000003-0.120s.png": 3.5,
+        "cage/cage-f000020-0.800s.png": 20.5,
+    }
+
+
+def test_labels_of_frames_that_were_not_taken_name_the_command(tmp_path, video, slp):
+    run([video], tmp_path / "frames", count=1)
+    project = create_project(tmp_path / "project", tmp_path / "frames", stick_skeleton())
+    refused = labelkit("labels", "add", slp, "--project", project.root)
+    assert refused.code == 1
+    assert f"labelkit frames VIDEO --from-labels {slp}" in refused.err
+
+
+def test_a_sleap_project_of_other_videos_is_refused_and_they_are_named(tmp_path, slp):
+    other = make_video(tmp_path / "field.mp4", range(0, 400, 40))
+    refused = labelkit("frames", other, "--from-labels", slp, "--folder", tmp_path / "frames")
+    assert refused.code == 2
+    assert "cage.mp4" in refused.err

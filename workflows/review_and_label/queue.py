@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,10 @@ class QueueReport(Report):
         if self.note:
             lines.append(f"note: {self.note}")
         return "\n".join([*lines, self.next_step])
+
+    def data(self) -> dict[str, Any]:
+        """For machines."""
+        return {**asdict(self), "right": self.right._asdict() if self.right else None}
 
 
 def queue(

@@ -22,22 +22,17 @@ def draw_curves(curves: Curves, level: float, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # comes with pycocotools
 
-    longest = max(one.minutes[-1] for ones in curves.values() for one in ones)
-    minutes = np.linspace(0, longest, 400)
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for colour, (arm, ones) in zip(COLOURS, curves.items(), strict=False):
+        minutes = np.linspace(0, max(one.minutes[-1] for one in ones), 400)
         values = np.array([[one.at(m) for m in minutes] for one in ones])
-        ends = max(one.minutes[-1] for one in ones)
-        on = minutes <= ends
-        axes.plot(minutes[on], values.mean(axis=0)[on], color=colour, label=arm)
-        axes.fill_between(
-            minutes[on], values.min(axis=0)[on], values.max(axis=0)[on], color=colour, alpha=0.2
-        )
+        axes.plot(minutes, values.mean(axis=0), color=colour, label=arm)
+        axes.fill_between(minutes, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     axes.axhline(level, color="black", linewidth=0.8, linestyle=":")
     axes.set_xlabel("human minutes")
     axes.set_ylabel("PCK@0.1 of the labels delivered")
-    axes.set_xlim(0, longest)
+    axes.set_xlim(left=0)
     axes.set_ylim(0, 1)
     axes.legend(fontsize="small")
     with atomic_path(path) as temporary:

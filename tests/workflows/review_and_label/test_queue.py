@@ -121,6 +121,7 @@ def test_the_labels_of_the_queue_tell_how_good_the_round_is_on_all(trained: Trai
     assert report.right_of_drawn is not None
     assert report.right.low <= report.right.mean <= report.right.high
     assert 0 <= report.right_of_drawn <= 1
+    assert report.data()["right"] == report.right._asdict()
     # The next round has its own draw, of which nothing is labelled.
     retrain(trained.project, trained.store, Silent(), percent=60, now=True, options=TINY)
     assert queue(trained.project, trained.store).right is None

@@ -226,9 +226,9 @@ def check(
 ) -> None:
     """Name labels that are probably wrong; change none.
 
-    Exchanged sides and misplaced keypoints, judged by the other labels and by predictions that did
-    not learn from them; keypoints outside their box, duplicates, copies, and keypoints that
-    contradict a visibility answer.
+    Exchanged sides, exchanged parts and misplaced keypoints, judged by the other labels and by
+    predictions that did not learn from them; keypoints outside their box, duplicates, copies, and
+    keypoints that contradict a visibility answer.
 
     \b
     Example:

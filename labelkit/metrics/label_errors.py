@@ -25,7 +25,7 @@ _FOLDS = 5
 #: Fewer labels do not tell what is usual.
 FEWEST = 30
 #: Labels into which errors are planted, at most.
-_PLANTED = 1000
+PLANTED = 1000
 #: Planted jumps, in lengths of the box's long side.
 _NEAR, _AFAR = 0.05, 0.5
 #: Degrees of freedom of a prediction's error, bins of its confidence, and from how many usual
@@ -88,7 +88,7 @@ class _Scores:
         return table.max(axis=1, initial=-np.inf)
 
 
-class _Predictor:
+class Predictor:
     """How far a predictor is usually off, and how often it exchanges sides."""
 
     def __init__(self, labels: Labels, number: int) -> None:
@@ -195,9 +195,9 @@ def score_labels(labels: Labels, seed: int) -> tuple[_Scores, dict[str, Floats]]
     """Scores of labels, and of some of them with an error of each kind."""
     xy, count = labels.xy, len(labels.xy)
     random = np.random.default_rng(seed)
-    predictors = [_Predictor(labels, number) for number in range(len(labels.predicted))]
+    predictors = [Predictor(labels, number) for number in range(len(labels.predicted))]
     fold = random.permutation(count) % _FOLDS
-    sample = random.permutation(count)[:_PLANTED]
+    sample = random.permutation(count)[:PLANTED]
     wrong = {kind: _plant(labels, kind, sample, random) for kind in KINDS}
     own = _Scores(
         np.full(count, -np.inf),
@@ -224,7 +224,7 @@ def _score(
     xy: Floats,
     rows: NDArray[np.int64],
     usual: PoseDensity,
-    predictors: Sequence[_Predictor],
+    predictors: Sequence[Predictor],
 ) -> _Scores:
     """Scores of (n, K, 2) places of the objects in some rows."""
     there = np.isfinite(xy[..., 0])

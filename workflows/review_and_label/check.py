@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
-from labelkit.domain.text import counted
+from labelkit.domain.text import counted, named
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_text
+from labelkit.metrics.exchanged_parts import find_exchanges
 from labelkit.metrics.label_contradictions import (
     against_answer,
     copies,
@@ -38,8 +40,9 @@ CONTRADICTION, OUTSIDE, DUPLICATE, COPY = EXACT = (
     "duplicate",
     "copy",
 )
+EXCHANGE = "exchanged parts"
 #: In the order of the table.
-KINDS = (WHOLE_SWAP, PAIR_SWAP, JUMP, *EXACT)
+KINDS = (WHOLE_SWAP, PAIR_SWAP, EXCHANGE, JUMP, *EXACT)
 
 #: Suspicions that the text lists; JSON lists all.
 _LISTED = 20
@@ -56,6 +59,8 @@ class Suspect:
         keypoints: names of those concerned; () where all are.
         probability: 0 ... 1 that it is wrong; 1 where labels contradict each other.
         text: in words.
+        other: id of the object with which parts are exchanged, or whose keypoints it has; "" if
+            there is none.
     """
 
     instance_id: str
@@ -64,6 +69,7 @@ class Suspect:
     keypoints: tuple[str, ...]
     probability: float
     text: str
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class CheckReport(Report):
     Attributes:
         checked: objects with human keypoints.
         predicted: those of them on which a prediction that did not learn from them was heard.
-        promise: 0 ... 1, the share of swaps and jumps that is to be right.
+        promise: 0 ... 1, the share of swaps, exchanged parts and jumps that is to be right.
         kinds: suspicions by kind.
         suspects: all, most certain first.
         objects: file of their ids, for `labelkit label --objects`.
@@ -129,9 +135,8 @@ def check(project: Project, store: LabelStore, *, promise: float = 0.8) -> Check
         suspects += _improbable(project, snapshot, ids, predicted, promise)
     suspects.sort(key=lambda item: -item.probability)
     objects = suspicious_file(project)
-    write_text(
-        objects, "".join(f"{id_}\n" for id_ in dict.fromkeys(s.instance_id for s in suspects))
-    )
+    named_ids = (id_ for item in suspects for id_ in (item.instance_id, item.other) if id_)
+    write_text(objects, "".join(f"{id_}\n" for id_ in dict.fromkeys(named_ids)))
     counts = Counter(item.kind for item in suspects)
     few = f"With fewer than {FEWEST} labelled objects, swaps and jumps are not checked."
     return CheckReport(
@@ -169,11 +174,23 @@ def _improbable(
     predicted: list[dict[str, Prediction]],
     promise: float,
 ) -> Iterator[Suspect]:
-    """Exchanged sides and misplaced keypoints."""
+    """Exchanged sides and parts, and misplaced keypoints."""
     instances, skeleton = [snapshot.instances[id_] for id_ in ids], project.skeleton
     poses = [snapshot.poses[id_] for id_ in ids]
     labels = labels_of(skeleton, instances, poses, predicted)
+    explained: set[tuple[int, tuple[int, ...]]] = set()
+    frames = frames_of(instances)
+    pairs = _neighbours(instances, frames)
+    for found in find_exchanges(labels, frames, pairs, promise, project.seed):
+        explained |= {(row, (k,)) for row in found.rows for k in found.keypoints}
+        names = tuple(skeleton.keypoints[k] for k in found.keypoints)
+        one, two = (instances[row] for row in found.rows)
+        text = f"{named(names)} of {_name(one)} and {_name(two)} are probably exchanged"
+        text += f" ({found.wrong:.0%})"
+        yield Suspect(one.id, one.image.path, EXCHANGE, names, found.wrong, text, two.id)
     for item in find_errors(labels, promise, project.seed):
+        if (item.row, item.keypoints) in explained:
+            continue
         names = tuple(skeleton.keypoints[k] for k in item.keypoints)
         where = _name(instances[item.row])
         if item.kind == WHOLE_SWAP:
@@ -201,8 +218,8 @@ def labels_of(
         poses: their labels.
         predicted: predictions by object, of each predictor.
     """
-    boxes = np.array([instance.box for instance in instances])
-    middle, side = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)
+    frames = frames_of(instances)
+    middle, side = frames[:, :2], frames[:, 2]
     shape = (len(predicted), len(poses), len(skeleton))
     xy, places, scores = (
         np.full((*shape[1:], 2), np.nan),
@@ -223,14 +240,34 @@ def labels_of(
     return Labels(framed(xy), framed(places), scores, skeleton.pairs)
 
 
+def frames_of(instances: list[Instance]) -> np.ndarray:
+    """(N, 3) middle of each box, x and y, and its long side, in pixels."""
+    boxes = np.array([instance.box for instance in instances])
+    return np.column_stack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)])
+
+
+def _neighbours(instances: list[Instance], frames: np.ndarray) -> np.ndarray:
+    """(E, 2) rows of objects of one image that are no farther apart than they are long."""
+    of_image: dict[str, list[int]] = defaultdict(list)
+    for row, instance in enumerate(instances):
+        of_image[instance.image.id].append(row)
+    near = (pair for rows in of_image.values() for pair in combinations(rows, 2))
+    pairs = np.array(list(near), dtype=int).reshape(-1, 2)
+    one, two = frames[pairs[:, 0]], frames[pairs[:, 1]]
+    apart = np.linalg.norm(one[:, :2] - two[:, :2], axis=1)
+    return pairs[apart <= one[:, 2] + two[:, 2]]
+
+
 def _contradictions(
     project: Project, store: LabelStore, snapshot: LabelSnapshot
 ) -> Iterator[Suspect]:
     """What cannot be right, whatever other labels look like."""
     names, instances, poses = project.skeleton.keypoints, snapshot.instances, snapshot.poses
 
-    def suspect(id_: str, kind: str, keypoints: tuple[str, ...], text: str) -> Suspect:
-        return Suspect(id_, instances[id_].image.path, kind, keypoints, 1.0, text)
+    def suspect(
+        id_: str, kind: str, keypoints: tuple[str, ...], text: str, other: str = ""
+    ) -> Suspect:
+        return Suspect(id_, instances[id_].image.path, kind, keypoints, 1.0, text, other)
 
     for answer in store.latest((VISIBILITY,)):
         if (id_ := answer.instance_id) not in poses:
@@ -250,10 +287,10 @@ def _contradictions(
                 yield suspect(id_, OUTSIDE, (names[k],), text)
     for id_, other in duplicates(poses, instances):
         text = f"{_name(instances[id_])} has nearly the keypoints of {_name(instances[other])}"
-        yield suspect(id_, DUPLICATE, (), text)
+        yield suspect(id_, DUPLICATE, (), text, other)
     for id_, other in copies(poses, instances):
         text = f"{_name(instances[id_])} has exactly the keypoints of {_name(instances[other])}"
-        yield suspect(id_, COPY, (), text)
+        yield suspect(id_, COPY, (), text, other)
 
 
 def _name(instance: Instance) -> str:

@@ -100,10 +100,34 @@ def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Label
     report = check(labelled.project, labelled.store)
     assert f"labelkit label --objects {report.objects}" in report.text()
     text = Path(report.objects).read_text()
-    assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20]]
+    assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20], labelled.ids[10]]
     items = gather(labelled.project, labelled.store, Silent()).items
     tagged = [id_ for id_, item in items.items() if "suspicious" in item.tags]
-    assert tagged == [labelled.ids[20]]
+    assert tagged == [labelled.ids[10], labelled.ids[20]]
+
+
+def test_parts_that_two_objects_exchanged_are_named(labelled: Labelled):
+    project, store = labelled.project, labelled.store
+    images = store.images()
+    box = Box(70, 70, 100, 100)
+    new = [[NewInstance(image, Box(50, 50, 100, 100), "given", 1e4)] for image in images]
+    for row, image in zip(new, images, strict=True):
+        row.append(NewInstance(image, box, "given", 1e4))
+    added = [store.add_instances(row)[1].id for row in new]
+    both = Labelled(project, store, [*labelled.ids, *added])
+    for number in range(COUNT, 2 * COUNT):
+        pose = both.pose(number)
+        both.label(number, human_pose(pose.xy + 20, pose.visibility))
+    assert check(project, store).suspects == ()
+    one, two = both.pose(8).xy.copy(), both.pose(COUNT + 8).xy + 20
+    one[2], two[2] = two[2].copy(), one[2].copy()
+    both.label(8, human_pose(one, [2] * 4))
+    both.label(COUNT + 8, human_pose(two, [2] * 4))
+    report = check(project, store)
+    (found,) = report.suspects
+    assert (found.kind, found.keypoints) == ("exchanged parts", ("right_paw",))
+    assert {found.instance_id, found.other} == {both.ids[8], both.ids[COUNT + 8]}
+    assert len(Path(report.objects).read_text().split()) == 2
 
 
 def test_fewer_than_30_labels_are_checked_for_contradictions_alone(labelled: Labelled):

@@ -130,7 +130,7 @@ class SingleStage(DetectorFree):
         where = torch.stack((alike, x, y, x.square() + y.square()), dim=1)  # (N, 4, h, w)
         attention = self.attend(where.clamp(-20, 20)).sigmoid()  # (N, 1, h, w)
         gains = self.gains(about).sigmoid()[..., None, None]  # (N, d, 1, 1)
-        return self.last(places * gains * attention)
+        return self.last(places * gains * attention).float()
 
     def loss(
         self, output: SingleStageOutput, truths: Sequence[Instances], counts: Tensor

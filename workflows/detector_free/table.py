@@ -99,13 +99,15 @@ def run_table(
         InputError: if no image has labels to train on.
         UsageError: on a canvas of a wrong size, or a backbone without all strides.
     """
+    images = _images(bench)
     lines = []
     count, total = 0, len(asked) * seeds
     for trial in trials():
         runs = []
         for seed in range(seeds):
             count += trial in asked
-            scores = _scored(bench, trial, seed, trial in asked, f"{count} of {total}", progress)
+            place = f"{count} of {total}"
+            scores = _scored(bench, trial, seed, images, trial in asked, place, progress)
             if scores is not None:
                 runs.append(scores)
         if len(runs) == seeds:
@@ -124,13 +126,18 @@ def _images(bench: Bench) -> dict[str, tuple[Image, list[str]]]:
 
 
 def _scored(
-    bench: Bench, trial: Trial, seed: int, may_train: bool, place: str, progress: Progress
+    bench: Bench,
+    trial: Trial,
+    seed: int,
+    images: Mapping[str, tuple[Image, list[str]]],
+    may_train: bool,
+    place: str,
+    progress: Progress,
 ) -> Mapping[str, Any] | None:
     """The scores of one training, which is done only once; None if it has not been."""
     from labelkit.models.detector_free.presets import DETECTOR_FREE as PRESETS
 
     labels, settings = bench.labels, bench.settings
-    images = _images(bench)
     labellable = [k for k, (_, ids) in images.items() if any(i in labels.poses for i in ids)]
     if not labellable:
         raise InputError(

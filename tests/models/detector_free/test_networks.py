@@ -81,6 +81,21 @@ def test_found_objects_are_sorted_scored_from_the_floor_and_have_a_place_for_eac
 
 
 @both_kinds
+def test_it_learns_and_finds_objects_in_half_precision_too(kind):
+    network = make(kind)
+    with torch.no_grad():
+        network.shared[-1].bias.fill_(1.0)
+    canvases = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(network.pixels(canvases))
+        loss = network.loss(output, [objects(2), objects(3)], torch.ones(2, 16, 16))
+        found = network.decode(output)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(one.xy.dtype == torch.float32 and len(one.xy) > 0 for one in found)
+
+
+@both_kinds
 def test_an_image_of_nothing_has_no_objects(kind):
     network = make(kind).eval()
     with torch.no_grad():

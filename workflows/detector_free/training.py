@@ -97,6 +97,8 @@ class DetectorFreeTraining(pl.LightningModule):
         self.strategy = strategy
         self.recipe = recipe
         self.flip = skeleton.flip_indices
+        # A keypoint without its partner has no name in a mirror image.
+        self.mirror = recipe.mirror and not skeleton.unpaired_sides
         self.objects_per_image = objects_per_image
         self.threshold = ScoreThreshold(objects_per_image)
         self.register_buffer("seen", torch.zeros(2))  # pseudo-labels, unlabelled images
@@ -126,7 +128,7 @@ class DetectorFreeTraining(pl.LightningModule):
                 batch.unlabelled,
                 self.threshold,
                 self.flip,
-                recipe.mirror,
+                self.mirror,
                 torch.Generator().manual_seed(1_000_003 * recipe.seed + step),
             )
             loss = loss + weight * other

@@ -185,6 +185,14 @@ TrainedAtOption = Annotated[
         help="Train at this percentage; may be repeated. Default: 10%, 25% and 50%.",
     ),
 ]
+ForeignOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="Predictions of another model, which two more arms begin with.",
+    ),
+]
 AcceptedOption = Annotated[
     float,
     typer.Option(
@@ -416,6 +424,7 @@ def simulate(
     labels: DataLabelsArgument,
     arm: ArmsOption = None,
     labeled: TrainedAtOption = None,
+    predictions: ForeignOption = None,
     seeds: SeedsOption = 1,
     tolerance: AcceptedOption = 0.05,
     noise: NoiseOption = 0.01,
@@ -443,6 +452,8 @@ def simulate(
       ours, random            visibility answers of all first, then at random
       ours, queued            the same by labelkit queue
       ours, queued, no ticks  the same without visibility answers
+      foreign start           another model's predictions, by labelkit queue
+      foreign start, then ours  the same, and then labelkit's network
 
     \b
     Example:
@@ -471,5 +482,6 @@ def simulate(
             weights=str(weights.resolve()) if weights else None,
             input_size=input_size,
         ),
+        predictions=predictions,
     )
     finish(report, as_json)

@@ -135,6 +135,7 @@ def simulate(
     seeds: int = 1,
     habits: Habits | None = None,
     options: TrainingOptions | None = None,
+    predictions: Path | None = None,
 ) -> SimulateReport:
     """Play a project in each way, and report what it cost until its labels were right.
 
@@ -151,16 +152,24 @@ def simulate(
         seeds: number of seeds, from 0.
         habits: of the annotator; None for the usual ones.
         options: how to train; its seed is ignored.
+        predictions: file of another model, see `labelkit predictions add`; None leaves out the arms
+            that begin with it.
 
     Raises:
-        UsageError: on an arm that does not exist, or without an object whose keypoints are known.
+        UsageError: on an arm that does not exist or lacks its predictions, or without an object
+            whose keypoints are known.
         LabelkitError: if images or labels cannot be used.
     """
     habits, options = habits or Habits(), options or TrainingOptions()
     check_options(options)
     if unknown := set(arms) - ARMS.keys():
         raise UsageError(f"There is no arm {min(unknown)!r}.", f"Arms: {'; '.join(ARMS)}.")
-    chosen = [arm for arm in ARMS.values() if arm is SCRATCH or not arms or arm.name in arms]
+    asked = [arm for arm in ARMS.values() if arm is SCRATCH or not arms or arm.name in arms]
+    chosen = [arm for arm in asked if predictions is not None or not arm.foreign]
+    if arms and len(chosen) < len(asked):
+        raise UsageError(
+            "A foreign start needs predictions.", "Name the file of a model: --predictions FILE"
+        )
     skeleton = read_label_files([labels], None)[0].skeleton
     project = project_with_own_store(root / "truth", images, skeleton)
     histories: dict[str, list] = {arm.name: [] for arm in chosen}
@@ -181,7 +190,7 @@ def simulate(
         data = Data(project, instances, truth)
         for seed in range(seeds):
             for arm in chosen:
-                one = Play(data, arm, seed, percents or PERCENTS, habits, options)
+                one = Play(data, arm, seed, percents or PERCENTS, habits, options, predictions)
                 progress.line(f"{arm.name}, seed {seed}")
                 played, own = play(one, root / "projects", progress)
                 with own:

@@ -29,6 +29,7 @@ from labelkit.store.objects import NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.choosing.strategies import MIXED, RANDOM
 from labelkit.workflows.labelling.work import Mode, Work
+from labelkit.workflows.loop.predictions import add_predictions
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -50,12 +51,14 @@ class Arm:
         strategy: of the queue.
         ticks: whether visibility answers about all objects come first.
         network: "lofr", "simple" for supervised-only training, or "" for none.
+        foreign: whether another model's predictions come first.
     """
 
     name: str
     strategy: str
     ticks: bool
     network: str
+    foreign: bool = False
 
 
 SCRATCH = Arm("from scratch", RANDOM, False, "")
@@ -63,7 +66,20 @@ SUPERVISED = Arm("supervised-only", RANDOM, False, "simple")
 OURS_RANDOM = Arm("ours, random", RANDOM, True, "lofr")
 OURS = Arm("ours, queued", MIXED, True, "lofr")
 WITHOUT_TICKS = Arm("ours, queued, no ticks", MIXED, False, "lofr")
-ARMS = {arm.name: arm for arm in (SCRATCH, SUPERVISED, OURS_RANDOM, OURS, WITHOUT_TICKS)}
+FOREIGN = Arm("foreign start", MIXED, False, "", True)
+FOREIGN_THEN_OURS = Arm("foreign start, then ours", MIXED, False, "lofr", True)
+ARMS = {
+    arm.name: arm
+    for arm in (
+        SCRATCH,
+        SUPERVISED,
+        OURS_RANDOM,
+        OURS,
+        WITHOUT_TICKS,
+        FOREIGN,
+        FOREIGN_THEN_OURS,
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,7 @@ class Play:
         percents: labelled percentages after which a network is trained.
         habits: of the annotator.
         options: how to train.
+        predictions: file of another model, for foreign arms.
     """
 
     data: Data
@@ -99,11 +116,14 @@ class Play:
     percents: Sequence[float]
     habits: Habits
     options: TrainingOptions
+    predictions: Path | None = None
 
     def folder(self, root: Path) -> Path:
         """Of the project that is played: another one for anything else that decides it."""
         what = [asdict(self.arm), self.seed, self.percents, asdict(self.habits)]
         poses = [(i, p.xy.tolist(), p.visibility.tolist()) for i, p in self.data.truth.items()]
+        if self.predictions is not None and self.arm.foreign:
+            what.append(hashlib.sha256(self.predictions.read_bytes()).hexdigest())
         boxes = [list(instance.box) for instance in self.data.instances.values()]
         text = json.dumps([what, asdict(self.options), poses, boxes], sort_keys=True)
         name = self.arm.name.replace(", ", "-").replace(" ", "-")
@@ -137,11 +157,14 @@ def play(one: Play, root: Path, progress: Progress) -> tuple[Project, LabelStore
         )
         assert [item.id for item in made] == [item.id for item in instances]
         settle_dev_set(project, store, None)
+    if one.arm.foreign and one.predictions is not None and not rounds(project):
+        add_predictions(project, store, one.predictions, name="foreign")
     if one.arm.ticks:
         _answer(one, project, store, "ticks")
     stages = [0.0, *one.percents] if one.arm.ticks else list(one.percents)
     for number, percent in enumerate(stages if one.arm.network else ()):
-        if sum(item.status == COMPLETE for item in rounds(project)) > number:
+        trained = [it for it in rounds(project) if it.status == COMPLETE and not it.plan.is_foreign]
+        if len(trained) > number:
             continue
         if percent:
             _label(one, project, store, percent)

@@ -13,7 +13,7 @@ from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
 from labelkit.workflows.measure.simulate import SimulateReport, simulate
 from labelkit.workflows.rounds.settings import TrainingOptions
-from labelkit.workflows.simulation.arms import OURS, SCRATCH, SUPERVISED
+from labelkit.workflows.simulation.arms import FOREIGN, OURS, SCRATCH, SUPERVISED
 from labelkit.workflows.synthetic.figures import generate
 
 TINY = TrainingOptions(preset="tiny", backbone="test_resnet", epochs=1, pretrained=False)
@@ -65,6 +65,18 @@ def test_arms_are_real_projects_and_end_with_the_same_labels(figures: Path):
     before = {path: path.stat().st_mtime_ns for p in projects for path in p.rglob("round.json")}
     assert run(figures).data() == report.data()
     assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_predictions_of_another_model_are_corrected_from_the_first_object_on(figures: Path):
+    options = {"root": figures / "foreign", "arms": [FOREIGN.name]}
+    inputs = figures / "images", figures / "keypoints.json", Silent()
+    with pytest.raises(UsageError) as caught:
+        simulate(*inputs, **options)
+    assert "--predictions FILE" in (caught.value.next_step or "")
+    report = simulate(*inputs, **options, predictions=figures / "keypoints.json")
+    # They are the truth: right before the first answer, and nothing is left to drag.
+    assert report.minutes[FOREIGN.name].value == 0
+    assert report.rounds[FOREIGN.name][0]["accuracy"] == 1
 
 
 def test_an_unknown_arm_is_refused(figures: Path):

@@ -273,6 +273,7 @@ def test_keypoints_of_visibility_answers_are_never_made_up(trained_once):
 def test_no_training_state_is_left_behind(trained_once):
     left = {path.name for path in (trained_once.project.rounds_root / "000").iterdir()}
     assert left == {
+        "features.parquet",
         "labelled.json",
         "maps",
         "metrics.json",

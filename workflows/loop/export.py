@@ -169,6 +169,7 @@ def export(
     if form == "sleap":  # people may have corrected it in SLEAP, also in the project's folder
         check_output(target, MARKS[form], project, overwrite=overwrite)
         predicted = poses.keys() - snapshot.poses.keys()
+        notes += _boxes(items, "SLEAP")
         if not dry_run:
             with atomic_path(target) as temporary:
                 sleap.write_sleap(
@@ -183,7 +184,7 @@ def export(
         if form == "yolo":
             val = {snapshot.instances[item].image.id for item in snapshot.dev}
             found = yolo.write_yolo(items, project.skeleton, val)
-            notes += _of_yolo(items, val)
+            notes += _of_yolo(items, val) + _individuals(items, "YOLO")
         elif form == "cvat":
             found = cvat.write_cvat(items, project.skeleton)
             notes.append(
@@ -195,6 +196,7 @@ def export(
                 items, project.skeleton, _scorer(store), project.images_root.name
             )
             notes += _categories([instance for instance, _ in items], "Lightning Pose")
+            notes += _boxes(items, "Lightning Pose") + _individuals(items, "Lightning Pose")
         else:
             config = target / "config.yaml"
             before = load_text(config) if config.is_file() else ""
@@ -331,6 +333,19 @@ def _categories(instances: Sequence[Instance], what: str) -> list[str]:
     return [f"Categories left out, which {what} does not know: {names}."]
 
 
+def _boxes(items: Sequence[tuple[Instance, Pose]], what: str) -> list[str]:
+    """At most one note, of the boxes that people gave and a format cannot hold."""
+    given = sum(instance.box_source in ("given", "human") for instance, _ in items)
+    note = f"Boxes of {counted(given, 'object')} left out, which {what} does not know."
+    return [note] if given else []
+
+
+def _individuals(items: Sequence[tuple[Instance, Pose]], what: str) -> list[str]:
+    """At most one note, of the individuals that a format cannot hold."""
+    names = sorted({instance.individual for instance, _ in items} - {""})
+    return [f"Names left out, which {what} does not know: {named(names)}."] if names else []
+
+
 def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list[str]:
     """What DeepLabCut's tables cannot hold, and how DeepLabCut takes them over."""
     notes = []
@@ -340,6 +355,7 @@ def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list
             "not tell them apart."
         )
     notes += _categories([instance for instance, _ in items], "DeepLabCut")
+    notes += _boxes(items, "DeepLabCut")
     command = f"deeplabcut.convertcsv2h5({str(config)!r}, userfeedback=False)"
     return [*notes, f"Before DeepLabCut trains on the tables, type in Python: {command}"]
 

@@ -339,3 +339,26 @@ def test_categories_that_a_format_cannot_hold_are_counted_and_named(desk, form):
             dry_run=True,
         )
     assert any("1 x b, 1 x a" in note for note in report.notes)
+
+
+def exported(desk: Desk, form: str) -> str:
+    """What an export in that format says."""
+    with LabelStore.open(desk.project.store_url) as store:
+        return export(
+            desk.project, store, Silent(), form=form, predictions=False, output=None, dry_run=True
+        ).text()
+
+
+@pytest.mark.parametrize(
+    ("form", "lost"), [("coco", False), ("cvat", False), ("dlc", True), ("sleap", True)]
+)
+def test_boxes_that_a_format_cannot_hold_are_counted(desk, form, lost):
+    desk.take(desk.write("a.json", coco(labelled(0, FIRST), labelled(1, SECOND))))
+    assert ("Boxes of 2 objects" in exported(desk, form)) == lost
+
+
+def test_individuals_that_a_format_cannot_hold_are_named(desk):
+    desk.take(desk.write("CollectedData_anna.csv", table(f"v/0.png,{at(10)},{at(60)}")))
+    assert "m1, m2" in exported(desk, "yolo")
+    for form in ("coco", "cvat", "dlc", "sleap"):
+        assert "m1, m2" not in exported(desk, form)

@@ -168,7 +168,7 @@ def register(
     known = store.instances()
     covered = {known[id_].image.id for id_ in known.keys() - open_to_boxes}
     bare = [image for image in images if image.id not in covered]
-    if boxes is not None and not bare:
+    if boxes is not None and not bare and handling.can_choose:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
     if boxes is None and (empty := store.empty_images() & {image.id for image in bare}):
         bare = [image for image in bare if image.id not in empty]

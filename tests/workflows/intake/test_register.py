@@ -115,6 +115,13 @@ def test_a_box_without_area_is_put_around_the_keypoints_and_counted(
     assert "1 object of 0.json" in note
 
 
+@pytest.mark.parametrize("has_option", [True, False])
+def test_boxes_that_change_nothing_are_noted_where_a_user_gave_them(place, has_option):
+    everywhere = coco(row(), row(1), row(2))
+    report = place.take(everywhere, boxes="whole-image", can_choose=has_option)
+    assert [("--boxes" in note) for note in report.notes] == [True] * has_option
+
+
 def test_objects_without_any_box_are_whole_images_or_around_their_keypoints(place):
     place.take(coco(without("bbox"), row(1, bbox=[]), row(1, bbox=None), row(2)))
     assert [source for _, _, source in place.instances()] == [

@@ -23,6 +23,8 @@ _SLOPE, _OFFSET = 0.3, 3.0
 #: The share is as low as data allow whose log likelihood is this much below the best: the lower
 #: end of an interval of 68 %.
 _BELOW = 0.5
+#: Shares of scores between which the tail of right labels is fitted: above are errors, too.
+_TAIL = (0.7, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,11 @@ class Mixture:
 
 
 def threshold(scores: ArrayLike, mixture: Mixture, precision: float) -> float:
-    """The lowest score from which on the expected share of errors is at least `precision`.
+    """The lowest score from which on two estimates of precision are at least what is promised.
 
-    Infinity if there is none.
+    One is that of the mixture. The other takes the scores of right labels as exponential beyond
+    `_TAIL`, which is fitted below the highest ones, and rejects as Benjamini and Hochberg do
+    (Journal of the Royal Statistical Society B 57, 1995). Infinity if there is none.
 
     Args:
         scores: (N,) of the project's labels.
@@ -90,6 +94,15 @@ def threshold(scores: ArrayLike, mixture: Mixture, precision: float) -> float:
         precision: 0 ... 1.
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))[::-1]
-    expected = np.cumsum(mixture.wrong(ordered)) / np.arange(1, len(ordered) + 1)
-    enough = np.flatnonzero(expected >= precision)
-    return float(ordered[enough[-1]]) if len(enough) else float("inf")
+    rank = np.arange(1, len(ordered) + 1)
+    low, high = np.quantile(ordered, _TAIL)
+    slope = np.log((1 - _TAIL[0]) / (1 - _TAIL[1])) / max(high - low, 1e-9)
+    chance = (1 - _TAIL[0]) * np.exp(-slope * np.clip(ordered - low, 0.0, None))
+    limits = []
+    for kept in (
+        np.cumsum(mixture.wrong(ordered)) / rank >= precision,
+        chance <= (1 - precision) * rank / len(ordered),
+    ):
+        enough = np.flatnonzero(kept)
+        limits.append(float(ordered[enough[-1]]) if len(enough) else float("inf"))
+    return max(limits)

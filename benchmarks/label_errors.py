@@ -1,0 +1,217 @@
+"""Which planted label errors `labelkit check` finds, and whether the promised precision holds.
+
+Into the labels of a set go 2 % swaps (every other one of the whole pose), 2 % jumps to a place in
+the box, and 2 % slips of 1 to 2 OKS sigmas, an error an object. Beside `check`: a Gaussian mixture
+over distances and angles, its threshold the best in hindsight; and Benjamini-Hochberg on p-values
+of an exponential tail. Errors that the sets had before count as false alarms. The data is not
+downloaded (see few_shots.py). Predictions that know nothing of the labels come from a file, image
+-> [points, confidences], and are adapted on the other folds.
+
+    python benchmarks/label_errors.py [--set faces] [--predictions lspet=blazepose.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from few_shots import DATA, SETS, registered
+from machine import machine
+
+from labelkit.domain.adapter import learn_adapter
+from labelkit.metrics.label_errors import KINDS, Labels, find_errors, score_labels
+from labelkit.metrics.table import markdown
+from labelkit.workflows.review_and_label.check import labels_of
+
+SHARE, FOLDS, SIGMA = 0.02, 5, 0.08
+ERRORS = ("whole swap", "pair swap", "jump", "slip")
+#: Of the 68 points of `faces`, which have no names.
+FACE_PAIRS = (
+    *((k, 16 - k) for k in range(8)),
+    *((17 + k, 26 - k) for k in range(5)),
+    *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46), (31, 35), (32, 34)),
+    *((48, 54), (49, 53), (50, 52), (59, 55), (58, 56), (60, 64), (61, 63), (67, 65)),
+)
+
+
+def read(name: str, folder: Path, file: Path | None, most: int) -> Labels:
+    """The labels of a set, at most so many; with predictions, those objects that have one."""
+    labels = registered(name, SETS[name], folder / name).labels
+    skeleton = registered(name, SETS[name], folder / name).project.skeleton
+    found = json.loads(file.read_text("utf-8")) if file else {}
+    ids = [
+        id_
+        for id_, pose in labels.poses.items()
+        if pose.present.any()
+        and (file is None or found.get(labels.instances[id_].image.path) is not None)
+    ][:most]
+    instances = [labels.instances[id_] for id_ in ids]
+    result = labels_of(skeleton, instances, [labels.poses[id_] for id_ in ids], [])
+    if name == "faces":
+        result = replace(result, pairs=FACE_PAIRS)
+    if file is None:
+        return result
+    rows = [found[instance.image.path] for instance in instances]
+    foreign = np.array([row[0] for row in rows])
+    boxes = np.array([instance.box for instance in instances])
+    middle, side = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)
+    foreign = (foreign - middle[:, None]) / side[:, None, None]
+    adapted, sure = np.full(result.xy.shape, np.nan), np.zeros(result.xy.shape[:2])
+    for out in range(FOLDS):
+        mine = np.arange(len(ids)) % FOLDS == out
+        adapter = learn_adapter(foreign[~mine], result.xy[~mine])
+        adapted[mine] = adapter(foreign[mine])
+        sure[mine] = np.array([row[1] for row in rows])[mine][:, np.maximum(adapter.start, 0)]
+    return replace(result, predicted=adapted[None], confidence=sure[None])
+
+
+def with_errors(labels: Labels, seed: int) -> tuple[Labels, np.ndarray]:
+    """Labels with errors, and (N,) the index of each object's in `ERRORS`; -1 without one."""
+    random = np.random.default_rng(seed)
+    xy, kinds = labels.xy.copy(), np.full(len(labels.xy), -1)
+    there = np.isfinite(xy[..., 0])
+    order = iter(random.permutation(len(xy)))
+    each = round(SHARE * len(xy))
+    plan = ["jump", "slip"] * each
+    if labels.pairs:
+        plan += ["whole swap", "pair swap"] * (each // 2)
+    for kind in plan:
+        possible: Sequence[tuple[int, int]] = ()
+        while True:
+            row = next(order)
+            possible = [pair for pair in labels.pairs if there[row, list(pair)].all()]
+            if possible or "swap" not in kind:
+                break
+        known = np.flatnonzero(there[row])
+        if kind == "whole swap":
+            flip = np.arange(xy.shape[1])
+            for left, right in labels.pairs:
+                flip[[left, right]] = right, left
+            xy[row] = xy[row, flip]
+        elif kind == "pair swap":
+            pair = list(possible[random.integers(len(possible))])
+            xy[row, pair] = xy[row, pair[::-1]]
+        else:
+            k = random.choice(known)
+            low, high = xy[row, known].min(axis=0), xy[row, known].max(axis=0)
+            area = np.prod(high - low)
+            angle, size = random.uniform(0, 2 * np.pi), random.uniform(1, 2) * SIGMA * area**0.5
+            step = size * np.array([np.cos(angle), np.sin(angle)])
+            xy[row, k] = random.uniform(low, high) if kind == "jump" else xy[row, k] + step
+        kinds[row] = ERRORS.index(kind)
+    return replace(labels, xy=xy), kinds
+
+
+def usual_features(labels: Labels) -> np.ndarray:
+    """(N, F) distances and directions of keypoints from the middle and from the one before."""
+    xy = labels.xy - np.nanmean(labels.xy, axis=1, keepdims=True)
+    steps = np.concatenate([xy, np.diff(xy, axis=1)], axis=1)
+    length = np.linalg.norm(steps, axis=2)
+    turned = steps / np.maximum(length, 1e-9)[..., None]
+    features = np.concatenate([length, turned.reshape(len(xy), -1)], axis=1)
+    mean, spread = np.nanmean(features, axis=0), np.nanstd(features, axis=0)
+    return np.nan_to_num((features - mean) / np.maximum(spread, 1e-9))
+
+
+def oddity(labels: Labels) -> np.ndarray:
+    """(N,) how unusual an object is under a Gaussian mixture of the other folds."""
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+
+    features = usual_features(labels)
+    odd = np.zeros(len(features))
+    for out in range(FOLDS):
+        mine = np.arange(len(features)) % FOLDS == out
+        parts = min(20, features.shape[1], (~mine).sum())
+        shrink = PCA(parts, random_state=0).fit(features[~mine])
+        mixture = GaussianMixture(3, reg_covar=1e-3, random_state=0)
+        mixture.fit(shrink.transform(features[~mine]))
+        left = features[mine] - shrink.inverse_transform(shrink.transform(features[mine]))
+        odd[mine] = -mixture.score_samples(shrink.transform(features[mine]))
+        odd[mine] += (left**2).sum(axis=1) / 2
+    return odd
+
+
+def best_in_hindsight(scores: np.ndarray, wrong: np.ndarray, precision: float) -> np.ndarray:
+    """(N,) what is flagged at the lowest threshold whose precision is what was asked for."""
+    order = np.argsort(-scores)
+    reached = np.flatnonzero(np.cumsum(wrong[order]) / np.arange(1, len(order) + 1) >= precision)
+    flagged = np.zeros(len(scores), dtype=bool)
+    flagged[order[: reached[-1] + 1 if len(reached) else 0]] = True
+    return flagged
+
+
+def benjamini_hochberg(scores: np.ndarray, precision: float) -> np.ndarray:
+    """(N,) what is flagged if right labels have an exponential tail beyond 70 %, up to 95 %."""
+    usable = np.isfinite(scores)
+    if usable.sum() < FOLDS:
+        return np.zeros(len(scores), dtype=bool)
+    low, high = np.quantile(scores[usable], (0.7, 0.95))
+    slope = np.log(0.3 / 0.05) / max(high - low, 1e-9)
+    p = np.where(usable, np.minimum(0.3 * np.exp(-slope * np.clip(scores - low, 0, None)), 1), 1)
+    order = np.argsort(p)
+    good = np.flatnonzero(p[order] <= (1 - precision) * np.arange(1, len(p) + 1) / len(p))
+    flagged = np.zeros(len(scores), dtype=bool)
+    flagged[order[: good[-1] + 1 if len(good) else 0]] = True
+    return flagged
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("scratch/few_shots"))
+    parser.add_argument("--set", action="append", choices=SETS, help="default: all")
+    parser.add_argument("--predictions", action="append", default=[], metavar="SET=FILE")
+    parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--precision", type=float, default=0.8)
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    print(f"{machine()}\n")
+    files = dict(text.split("=", 1) for text in given.predictions)
+    rows = []
+    for name in given.set or SETS:
+        if not (DATA / SETS[name].images).is_dir():
+            print(f"Left out: {name} is not in {DATA}. Set LABELKIT_DATA.")
+            continue
+        file = Path(files[name]) if name in files else None
+        clean = read(name, given.folder, file, given.objects)
+        title = f"{name}, {len(clean.xy)}" + (f", {file.stem}" if file else "")
+        counts: dict[str, np.ndarray] = {}
+        for seed in range(given.seeds):
+            labels, kinds = with_errors(clean, seed)
+            found = find_errors(labels, given.precision, seed)
+            flagged = {kind: np.zeros(len(kinds), dtype=bool) for kind in KINDS}
+            for item in found:
+                flagged[item.kind][item.row] = True
+            own, _ = score_labels(labels, seed)
+            tail = np.any([benjamini_hochberg(own.best(k), given.precision) for k in KINDS], axis=0)
+            mixture = best_in_hindsight(oddity(labels), kinds >= 0, given.precision)
+            ways = {"check": np.any(list(flagged.values()), axis=0)}
+            ways |= {f"check, {kind}": flagged[kind] for kind in KINDS}
+            ways |= {"exponential tail, BH": tail, "Gaussian mixture, hindsight": mixture}
+            promised = {f"check, {k}": [i.wrong for i in found if i.kind == k] for k in KINDS}
+            promised["check"] = [item.wrong for item in found]
+            for way, chosen in ways.items():
+                row = [chosen.sum(), (chosen & (kinds >= 0)).sum(), sum(promised.get(way, []))]
+                for error in range(len(ERRORS)):
+                    row += [(chosen & (kinds == error)).sum(), (kinds == error).sum()]
+                counts[way] = counts.get(way, 0) + np.array(row, dtype=float)
+        rows += [(title, way, *cells(row, way)) for way, row in counts.items()]
+    head = ("set, objects", "way", *ERRORS, "flagged", "precision", "promised")
+    print(markdown((head, *rows)))
+
+
+def cells(row: np.ndarray, way: str) -> tuple[str, ...]:
+    """Recall of each error, objects flagged, and precision, measured and promised."""
+    found = [
+        f"{hit:.0f}/{of:.0f}" if of else "-" for hit, of in zip(row[3::2], row[4::2], strict=True)
+    ]
+    share = [f"{part / row[0]:.2f}" if row[0] else "-" for part in row[1:3]]
+    return (*found, f"{row[0]:.0f}", share[0], share[1] if way.startswith("check") else "-")
+
+
+if __name__ == "__main__":
+    main()

@@ -181,6 +181,7 @@ def test_it_learns_two_scenes_of_touching_robots_by_heart(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute of processor time each, on a machine that may be busy
 @pytest.mark.skipif("LABELKIT_LONG" not in os.environ, reason="minutes: set LABELKIT_LONG=1")
 @both_kinds
 def test_it_learns_eight_crowded_scenes_by_heart(kind):

@@ -31,7 +31,8 @@ class PseudoLabels(pl.Callback):
     Nor with a teacher, whose poses are the pseudo-labels then.
 
     Args:
-        network: the one in training; once it has pseudo-labels, its heatmaps are read.
+        network: a LOFR in training; once it has pseudo-labels, its heatmaps are read instead of its
+            attention.
         crops: of the training; its pseudo-labels are replaced in place.
         at: fractions of the training after which they are made, 0 ... 1; empty for none.
         epochs: of the training.
@@ -97,7 +98,8 @@ class PseudoLabels(pl.Callback):
 
     def _keep(self, pseudo_labels: Tensor) -> None:
         self.crops.pseudo_labels.copy_(pseudo_labels)
-        if pseudo_labels.any():
+        # Class activation maps are read better than heatmaps that learned from them.
+        if pseudo_labels.any() and self.network.response == "attention":
             self.network.reader.read_from = "heatmaps"  # type: ignore[union-attr]
 
 

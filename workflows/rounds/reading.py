@@ -27,8 +27,8 @@ def choose_reading(
 ) -> bool:
     """Read other maps, or with another pose prior, if that is clearly better on the dev set.
 
-    Compared are heatmaps of pseudo-labels, and every kind of response map with every spread. The
-    preset's choice stays where the dev set is small, or nothing is clearly better (`gain_between`).
+    Compared are the preset's way and every kind of response map with every spread. The former stays
+    where the dev set is small, or nothing is clearly better (`gain_between`).
     What was chosen is kept with the weights, so it is made once.
 
     Args:

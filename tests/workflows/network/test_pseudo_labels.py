@@ -33,6 +33,7 @@ class Peaks(nn.Module):
         super().__init__()
         self.reader = PoseReader(4, (8, 8))
         self.pixels = Pixels()
+        self.response = "attention"
         self.presence_logit = 0.0
         self.attended = CELLS
 
@@ -127,6 +128,18 @@ def test_without_locations_pseudo_labels_from_attention_train_the_heatmaps(crops
     resumed.reader.read_from = "response"
     PseudoLabels(resumed, crops, (0.5,), 4, 1.0, flip_test=False).load_state_dict(kept)
     assert resumed.reader.read_from == "heatmaps"
+
+
+def test_class_activation_maps_are_read_on_when_they_have_taught_heatmaps(crops):
+    crops.examples = crops.examples[:10]
+    crops.pseudo_labels = crops.pseudo_labels[:10]
+    network = Peaks()
+    network.response = "cam"
+    network.reader.read_from, network.reader.pose_prior = "response", 1000.0
+    pseudo_labels = PseudoLabels(network, crops, (0.5,), 4, 1.0, flip_test=False)
+    pseudo_labels.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)
+    assert crops.pseudo_labels.any()
+    assert network.reader.read_from == "response"
 
 
 def test_a_kept_pseudo_label_is_a_target_and_others_are_ignored(crops):

@@ -285,5 +285,7 @@ def test_visibility_answers_alone_are_exported_as_such(trained, form):
 
 
 def test_an_unknown_format_names_the_known_ones(trained):
-    with pytest.raises(UsageError, match=r"'voc'(?s:.*)coco, yolo, dlc, cvat, visibility"):
+    with pytest.raises(
+        UsageError, match=r"'voc'(?s:.*)coco, yolo, dlc, lightning-pose, cvat, sleap, visibility"
+    ):
         run(trained, form="voc")

@@ -403,7 +403,7 @@ def test_only_what_departs_from_the_paper_is_taken_back():
     both = {"LOFR, lambda_mse as in the paper", "LOFR, cam_pool as in the paper"}
     assert both < located
     assert both < alone
-    only_alone = {"pose_prior", "lr_unlocated", "response"}
+    only_alone = {"pose_prior", "lr_unlocated", "response", "map_norm"}
     assert {f"LOFR, {name} as in the paper" for name in only_alone} | {"plain CAM"} == (
         alone - located
     )

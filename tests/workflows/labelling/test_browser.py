@@ -454,7 +454,7 @@ def test_the_page_is_small_names_its_controls_and_asks_no_other_machine(
 
 
 def test_an_open_page_follows_an_edit_of_the_skeleton(tmp_path: Path, open_page: Open):
-    bench = make_bench(tmp_path, pictures=5)
+    bench = make_bench(tmp_path, pictures=6)  # of which the edit queues one with pre-annotation
     page = open_page(bench)
     edit_skeleton(bench.project, bench.store, add=["navel"])
     page.press("Enter")

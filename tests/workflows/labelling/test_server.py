@@ -20,11 +20,13 @@ from lines import Lines
 from PIL import Image as Picture
 
 from labelkit.domain.instance import Box
+from labelkit.domain.selection import QueueItem
 from labelkit.errors import UsageError
 from labelkit.project.project import open_project
 from labelkit.store.journal import Entry
 from labelkit.workflows.labelling.keys import SECRET_FILE, Keys
 from labelkit.workflows.labelling.server import LARGEST_BODY
+from labelkit.workflows.rounds.queue_file import write_queue
 from labelkit.workflows.upkeep.images import RELOCATE, images
 from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
@@ -269,6 +271,7 @@ def test_an_edited_skeleton_is_served_without_a_restart_and_answers_of_open_page
     before, first = client.get("/api/start").json(), next_object(client)["object"]
     edit_skeleton(bench.project, bench.store, add=["navel"], rename={"tail": "rump"})
     edit_skeleton(open_project(bench.project.root), bench.store, remove=["left_paw"])
+    write_queue(bench.project, [QueueItem(bench.ids[0], "unsure", False)])
     assert client.post("/api/answer", json=an_answer(first)).status_code == 200
     (entry,) = bench.entries()
     assert list(entry.content) == ["nose", "left_paw", "right_paw", "rump"]

@@ -65,12 +65,13 @@ def test_samples_are_stored_with_the_id_of_their_dataset():
 
 
 def private_attributes(path: Path) -> list[str]:
-    """Attributes with a leading underscore of anything but `self` and `cls`."""
+    """Attributes with a leading underscore of anything but `self`, `cls` and named tuples."""
     found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             own: Any = node.value
-            if not (isinstance(own, ast.Name) and own.id in ("self", "cls")):
+            public = node.attr in ("_asdict", "_replace", "_fields")
+            if not public and not (isinstance(own, ast.Name) and own.id in ("self", "cls")):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.attr}")
     return [item for item in found if not item.endswith("__")]
 

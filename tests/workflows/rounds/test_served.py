@@ -126,7 +126,7 @@ def test_push_review_queue_serve_and_status_agree_on_what_a_round_serves(
 def test_serve_and_push_send_the_same_skeleton(trained: Trained, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_round, "better", lambda *_: SKELETON)
     monkeypatch.setattr(run_round, "skeleton_measures", lambda *_: {"pck@0.1": 1.0})
-    monkeypatch.setattr(run_round, "_measure", lambda *_: {"pck@0.1": 0.0})
+    monkeypatch.setattr(run_round, "measure", lambda *_: {"pck@0.1": 0.0})
     project, store = trained.project, trained.store
     options = TrainingOptions(seed=5)
     retrain(project, store, Silent(), percent=0.0, now=True, options=options)
@@ -160,7 +160,7 @@ def test_predictions_that_an_earlier_version_left_when_it_was_killed_are_replace
     assert (trained.project.rounds_root / "001" / "predictions.parquet").is_file()
     monkeypatch.setattr(run_round, "better", lambda *_: SKELETON)
     monkeypatch.setattr(run_round, "skeleton_measures", lambda *_: {"pck@0.1": 1.0})
-    monkeypatch.setattr(run_round, "_measure", lambda *_: {"pck@0.1": 0.0})
+    monkeypatch.setattr(run_round, "measure", lambda *_: {"pck@0.1": 0.0})
     run()
     newest, predictions = latest_predictions(trained.project)
     assert served(newest) == SKELETON

@@ -121,6 +121,7 @@ def live_once(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         point_home_at(folder / "home", patch)
         with studio_command(python, trained.project.root, folder, port) as (process, report):
+            patch.undo()  # other tests keep their home; see `live`
             yield Live(process, trained, folder, port, report, python)
     trained.store.close()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -36,6 +38,65 @@ def parquet_writer(
         pq.ParquetWriter(temporary, described, compression="zstd", use_dictionary=False) as writer,
     ):
         yield writer
+
+
+class RowWriter:
+    """Collect rows in one file, which appears when the `with` block succeeds.
+
+    Args:
+        path, schema, form, header: see `parquet_writer`.
+        rows_per_group: that are kept in memory, and later read together.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        form: str,
+        header: Mapping[str, Any],
+        rows_per_group: int,
+    ) -> None:
+        self._schema = schema
+        self._file = parquet_writer(path, schema, form, header)
+        self._rows_per_group = rows_per_group
+        self._rows: list[Mapping[str, Any]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._writer = self._stack.enter_context(self._file)
+        self._stack.push(self._finish)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Add a row: a value for each column."""
+        self._rows.append(row)
+        if len(self._rows) == self._rows_per_group:
+            self._flush()
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns = []
+        for field in self._schema:
+            values = [row[field.name] for row in self._rows]
+            if pa.types.is_fixed_size_list(field.type):
+                columns.append(fixed_lists(np.asarray(values), field.type))
+            else:
+                columns.append(pa.array(values, field.type))
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._rows = []
 
 
 def open_parquet(path: Path, *forms: str) -> tuple[pq.ParquetFile, dict[str, Any]]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from labelkit.files.parquet import open_parquet, parquet_writer, parts
+from labelkit.files.parquet import RowWriter, open_parquet, parts
 
 FORM = "labelkit-features-1"
 FEATURES_FILE = "features.parquet"
@@ -39,7 +37,7 @@ def projected(vectors: ArrayLike) -> NDArray[np.float16]:
     return (wide @ (directions / np.sqrt(LENGTH)).astype(np.float32)).astype(np.float16)
 
 
-class FeatureWriter:
+class FeatureWriter(RowWriter):
     """Collect features in one file, which appears when the `with` block succeeds.
 
     Args:
@@ -47,39 +45,12 @@ class FeatureWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._rows: list[tuple[str, bytes]] = []
-        self._stack = ExitStack()
-
-    def __enter__(self) -> FeatureWriter:
-        self._writer = self._stack.enter_context(parquet_writer(self._path, _SCHEMA, FORM, {}))
-        self._stack.push(self._finish)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
-
-    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
+        super().__init__(path, _SCHEMA, FORM, {}, _ROWS_PER_GROUP)
 
     def add(self, instance_id: str, feature: NDArray[np.float16]) -> None:
         """Add the (LENGTH,) feature of one instance."""
-        self._rows.append((instance_id, np.asarray(feature, dtype="<f2").tobytes()))
-        if len(self._rows) == _ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            ids, features = zip(*self._rows, strict=True)
-            columns = [pa.array(ids, pa.string()), pa.array(features, _SCHEMA.field(1).type)]
-            self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
-            self._rows = []
+        content = np.asarray(feature, dtype="<f2").tobytes()
+        self.add_row({"instance_id": instance_id, "feature": content})
 
 
 def read_features(path: Path, places: Mapping[str, int]) -> NDArray[np.float16]:

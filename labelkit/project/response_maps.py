@@ -7,11 +7,9 @@ error is 1/510 of the maximum, and the peak itself is exact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
-from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
+from labelkit.files.parquet import RowWriter, open_parquet, parts
 from labelkit.project.rounds import ROUND_FILE, read_from, read_round
 
 FORM = "labelkit-maps-2"
@@ -79,7 +77,7 @@ def take_maps(maps: Floats, columns: NDArray[np.int64]) -> Floats:
     return np.where((columns >= 0)[:, None, None], maps[columns], np.float32(0))
 
 
-class MapWriter:
+class MapWriter(RowWriter):
     """Collect response maps in one file, which appears when the `with` block succeeds.
 
     Args:
@@ -88,10 +86,8 @@ class MapWriter:
     """
 
     def __init__(self, path: Path, keypoints: Sequence[str]) -> None:
-        self._path = path
-        self._keypoints = list(keypoints)
-        count = len(self._keypoints)
-        self._schema = pa.schema(
+        count = self._count = len(keypoints)
+        schema = pa.schema(
             [
                 ("instance_id", pa.string()),
                 ("crop", pa.list_(pa.float64(), 6)),
@@ -106,27 +102,7 @@ class MapWriter:
                 ("cam_size", pa.list_(pa.int32(), 2)),
             ]
         )
-        self._rows: list[dict[str, Any]] = []
-        self._stack = ExitStack()
-
-    def __enter__(self) -> MapWriter:
-        self._writer = self._stack.enter_context(
-            parquet_writer(self._path, self._schema, FORM, {"keypoints": self._keypoints})
-        )
-        self._stack.push(self._finish)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
-
-    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
+        super().__init__(path, schema, FORM, {"keypoints": list(keypoints)}, _ROWS_PER_GROUP)
 
     def add(
         self,
@@ -147,7 +123,7 @@ class MapWriter:
         Raises:
             ValueError: if maps have the wrong shape, or NaN or infinite cells.
         """
-        count = len(self._keypoints)
+        count = self._count
         row: dict[str, Any] = {"instance_id": instance_id, "crop": [float(v) for v in crop]}
         for name, values in (("response", response), ("heatmap", heatmap), ("cam", cam)):
             maps = np.asarray(values, dtype=np.float32)
@@ -159,22 +135,7 @@ class MapWriter:
                 raise ValueError(f"{name} of {instance_id} has NaN or infinite cells.")
             row[name], row[f"{name}_scale"] = _squeeze(maps)
             row[f"{name}_size"] = maps.shape[1:]
-        self._rows.append(row)
-        if len(self._rows) == _ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = []
-        for field in self._schema:
-            values = [row[field.name] for row in self._rows]
-            if pa.types.is_fixed_size_list(field.type):
-                columns.append(fixed_lists(np.asarray(values), field.type))
-            else:
-                columns.append(pa.array(values, field.type))
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
-        self._rows = []
+        self.add_row(row)
 
 
 class MapReader:

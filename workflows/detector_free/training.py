@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +32,7 @@ from labelkit.workflows.detector_free.strategy import (
 )
 from labelkit.workflows.network.crops import Augmentation
 from labelkit.workflows.network.data import loader_workers
+from labelkit.workflows.network.elapsed import Elapsed
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.resume import SafetensorsIO
 
@@ -176,33 +176,16 @@ class _Stretches(pl.LightningDataModule):
         )
 
 
-class _StateAndLine(pl.Callback):
+class _StateAndLine(Elapsed):
     """A saved state and a line of progress after each stretch."""
 
     step: Step
 
     def __init__(self, progress: Progress, what: str, state: Path) -> None:
+        super().__init__()
         self.progress = progress
         self.what = what
         self.state = state
-        self.before = 0.0  # seconds of the run that this one resumes
-        self.started = time.monotonic()
-        self.first_step = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.before = state_dict["seconds"]
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the training so far, without work that a kill lost."""
-        return self.before + time.monotonic() - self.started
-
-    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        self.started = time.monotonic()
-        self.first_step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         self.step(trainer.global_step, module.recipe.steps)
@@ -210,7 +193,7 @@ class _StateAndLine(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         done, steps = trainer.global_step, module.recipe.steps
         trainer.save_checkpoint(self.state)
-        took = time.monotonic() - self.started
+        took = self.this_run
         left = took / max(done - self.first_step, 1) * (steps - done)
         loss = float(trainer.callback_metrics["loss"])
         self.progress.line(

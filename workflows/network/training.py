@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +39,7 @@ from labelkit.workflows.network.data import (
     loader,
     loader_workers,
 )
+from labelkit.workflows.network.elapsed import Elapsed
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
@@ -342,7 +342,7 @@ class _Batches(pl.LightningDataModule):
         return batches if workers else _Ahead(batches)
 
 
-class _EpochLine(pl.Callback):
+class _EpochLine(Elapsed):
     """One progress line per stretch, and a state on disk from which a killed run resumes.
 
     Attributes:
@@ -354,33 +354,16 @@ class _EpochLine(pl.Callback):
     def __init__(
         self, progress: Progress, what: str, state: Path, minutes: float, watch: Watch
     ) -> None:
+        super().__init__()
         self.progress = progress
         self.what = what
         self.state = state
         self.minutes = minutes
         self.watch = watch
-        self.started = time.monotonic()
-        self.before = 0.0  # seconds of the run that this one resumes
-        self.first_step = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.before = state_dict["seconds"]
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the training so far, without work that a kill lost."""
-        return self.before + time.monotonic() - self.started
 
     def time_gone(self) -> float:
         """Share of the minutes that the training may take, 0 ... 1 and above; 0 without a limit."""
         return self.seconds / (60 * self.minutes) if self.minutes else 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        self.started = time.monotonic()
-        self.first_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -405,7 +388,7 @@ class _EpochLine(pl.Callback):
             trainer.save_checkpoint(self.state)
         if not trainer.is_global_zero:
             return
-        took = time.monotonic() - self.started
+        took = self.this_run
         steps = done - self.first_step
         crops = steps * recipe.batch_size * trainer.world_size
         left = took / steps * (recipe.steps - done)

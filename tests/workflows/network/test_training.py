@@ -12,7 +12,7 @@ from labelkit.errors import CheckpointError
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
-from labelkit.workflows.network import pseudo_labels, training
+from labelkit.workflows.network import elapsed, pseudo_labels, training
 from labelkit.workflows.network.data import Example
 from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
 
@@ -134,7 +134,7 @@ def test_a_resumed_run_reports_its_total_duration(examples, tmp_path, monkeypatc
             clock["now"] += 600
             super().line(text)
 
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=monotonic))
     through = run(make_tiny(), examples, tmp_path, progress=Slow(99), name="through.safetensors")
     with pytest.raises(Killed):
         run(make_tiny(), examples, tmp_path, progress=Slow(2))
@@ -352,7 +352,7 @@ def test_a_training_ends_after_its_minutes_and_its_pseudo_labels_come_in_time(
 ):
     """The clock goes on by a minute with every look at it."""
     now = iter(range(0, 10**9, 60))
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=lambda: next(now)))
     plan = recipe(epochs=500, training={"pseudo_labels_at": (0.5,)})
     made = []
     monkeypatch.setattr(

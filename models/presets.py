@@ -44,6 +44,8 @@ _PAPER: dict[str, Any] = {
     "simple": {"channels": 256, "stride": 16},
     # Arguments of "lofr" that differ where nothing has a location.
     "unlocated": {},
+    # And further ones where its backbone is frozen there, see "frozen_unlocated".
+    "frozen": {},
     "loss": {
         "weights": (0.2, 0.2, 0.5, 0.1),  # CNN, encoder, final classifier, part diversity
         "lambda_mse": 1.0,
@@ -124,7 +126,8 @@ _TINY = _changed(
         "cam_input": "backbone",
     },
     # Decoders attend beside keypoints, and a CAM at stride 8 sees too little around them.
-    unlocated={"cam_stride": 16, "cam_pool": "lse", "response": "cam", "map_norm": True},
+    unlocated={"cam_stride": 16, "cam_pool": "lse", "response": "cam"},
+    frozen={"map_norm": True},
     detr={
         "dim": 64,
         "heads": 4,

@@ -198,7 +198,7 @@ def _departures(percent: float, preset: Mapping[str, Any]) -> tuple[Trial, ...]:
         departures: dict[str, dict[str, Any]] = {}
         ours = preset[table]
         if table == "lofr" and not percent:
-            ours = {**ours, **preset["unlocated"]}
+            ours = {**ours, **preset["unlocated"], **preset["frozen"]}
         for key, value in choices.items():
             if ours.get(key, value) != value:
                 departures.setdefault(rows_of.get(key, key), {})[key] = value

@@ -31,8 +31,8 @@ class PseudoLabels(pl.Callback):
     Nor with a teacher, whose poses are the pseudo-labels then.
 
     Args:
-        network: a LOFR in training; once it has pseudo-labels, its heatmaps are read instead of its
-            attention.
+        network: a LOFR in training; once it has pseudo-labels its heatmaps are read, unless its
+            maps are normalised.
         crops: of the training; its pseudo-labels are replaced in place.
         at: fractions of the training after which they are made, 0 ... 1; empty for none.
         epochs: of the training.
@@ -98,9 +98,9 @@ class PseudoLabels(pl.Callback):
 
     def _keep(self, pseudo_labels: Tensor) -> None:
         self.crops.pseudo_labels.copy_(pseudo_labels)
-        # Class activation maps are read better than heatmaps that learned from them.
-        if pseudo_labels.any() and self.network.response == "attention":
-            self.network.reader.read_from = "heatmaps"  # type: ignore[union-attr]
+        # Activation maps of a frozen backbone are read better than heatmaps that learned from them.
+        if pseudo_labels.any() and self.network.norms is None:
+            self.network.reader.read_from = "heatmaps"
 
 
 def make_pseudo_labels(

@@ -244,18 +244,21 @@ def train_network(
     examples = restricted(examples, project.skeleton, skeleton)
     dev = restricted(dev, project.skeleton, skeleton)
     located = any(example.located is not None for example in examples)
+    start = starting_weights(project, settings, progress)
+    frozen = False
     if not located:
+        frozen = bool(start) and preset_of(settings)["training"]["frozen_unlocated"]
         answers = np.concatenate([example.presence for example in examples])
-        settings = without_locations(settings, float((answers[answers > UNKNOWN] == ABSENT).mean()))
+        absent = float((answers[answers > UNKNOWN] == ABSENT).mean())
+        settings = without_locations(settings, absent, frozen)
     preset = preset_of(settings)
     if kind in ("simple", "twin"):
         preset["loss"]["weights"] = (0.0, 0.0, 0.0, 0.0)
         preset["training"]["pseudo_labels_at"] = ()
     preset["pixels"] = pixels_of(preset["backbone"])
-    start = starting_weights(project, settings, progress)
     torch.manual_seed(seed)
     network = build_network(kind, skeleton, settings, start)
-    if start and not located and preset["training"]["frozen_unlocated"]:
+    if frozen:
         freeze_backbones(network)
     fit_reader(network, examples, skeleton, preset["training"]["mirror"])
     state = training_state(model)

@@ -294,17 +294,23 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return preset
 
 
-def without_locations(settings: Mapping[str, Any], absent: float) -> dict[str, Any]:
-    """The settings of a training in which nothing has a location: see "unlocated" in `PRESETS`.
+def without_locations(
+    settings: Mapping[str, Any], absent: float, frozen: bool = False
+) -> dict[str, Any]:
+    """The settings of a training in which nothing has a location.
+
+    They are "unlocated" and "frozen" in `PRESETS`.
 
     Args:
         settings: see `resolve`.
         absent: 0 ... 1, share of keypoints that people answered are absent. The more there are, the
             fewer boxes hold whole objects, and the wider keypoints lie around the pose prior.
+        frozen: whether the backbone keeps its weights.
     """
     changes = settings.get("changes", {})
     preset = preset_of(settings)
-    lofr = {**preset["unlocated"], **changes.get("lofr", {})}
+    ours = {**preset["unlocated"], **(preset["frozen"] if frozen else {})}
+    lofr = {**ours, **changes.get("lofr", {})}
     if spread := preset["lofr"].get("pose_prior"):
         lofr["pose_prior"] = spread + SPREAD_BY_ABSENCE * absent
     return {**settings, "changes": {**changes, "lofr": lofr}}

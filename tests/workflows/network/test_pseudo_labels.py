@@ -33,7 +33,7 @@ class Peaks(nn.Module):
         super().__init__()
         self.reader = PoseReader(4, (8, 8))
         self.pixels = Pixels()
-        self.response = "attention"
+        self.norms = None
         self.presence_logit = 0.0
         self.attended = CELLS
 
@@ -130,11 +130,11 @@ def test_without_locations_pseudo_labels_from_attention_train_the_heatmaps(crops
     assert resumed.reader.read_from == "heatmaps"
 
 
-def test_class_activation_maps_are_read_on_when_they_have_taught_heatmaps(crops):
+def test_normalised_maps_are_read_on_when_they_have_taught_heatmaps(crops):
     crops.examples = crops.examples[:10]
     crops.pseudo_labels = crops.pseudo_labels[:10]
     network = Peaks()
-    network.response = "cam"
+    network.norms = nn.ModuleList()
     network.reader.read_from, network.reader.pose_prior = "response", 1000.0
     pseudo_labels = PseudoLabels(network, crops, (0.5,), 4, 1.0, flip_test=False)
     pseudo_labels.on_train_epoch_start(SimpleNamespace(current_epoch=2), None)

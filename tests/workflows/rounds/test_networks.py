@@ -82,6 +82,7 @@ def test_only_a_backbone_that_knows_something_is_frozen_without_locations(
 
     def train(network, *_):
         trained.append([part.requires_grad for part in network.backbone.net.parameters()])
+        assert (network.norms is not None) == frozen
         return {}
 
     monkeypatch.setattr(training, "train", train)

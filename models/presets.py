@@ -113,7 +113,7 @@ _PLUS = _changed(
 
 _TINY = _changed(
     _PLUS,
-    input_size=(96, 96),
+    input_size=(128, 128),
     backbone="tf_efficientnet_lite0",
     lofr={
         "dim": 64,

@@ -129,7 +129,7 @@ InputSizeOption = Annotated[
     typer.Option(
         "--input-size",
         metavar="N|WxH",
-        help="Pixels of a crop, such as 128 or 192x256. Default: the preset's, in the shape of the "
+        help="Pixels of a crop, such as 160 or 192x256. Default: the preset's, in the shape of the "
         "objects.",
     ),
 ]

@@ -131,8 +131,8 @@ def test_response_maps_are_read_when_they_are_asked_for(project, trained: Traine
     assert opened == []
     maps = first.maps
     assert maps.instance_id == first.instance.id
-    assert maps.response.shape == (14, 24, 24)  # crops of 96 pixels, cells of 4
-    assert maps.cam.shape == (14, 6, 6)  # cells of 16, where nothing has a location
+    assert maps.response.shape == (14, 32, 32)  # crops of 128 pixels, cells of 4
+    assert maps.cam.shape == (14, 8, 8)  # cells of 16, where nothing has a location
     assert second.maps.instance_id == second.instance.id
     assert opened == [trained.project.rounds_root / "000" / "maps" / "maps.parquet"]
     with MapReader(opened[0]) as reader:

@@ -106,7 +106,7 @@ def parse_size(text: str) -> tuple[int, int]:
     if min(columns, rows) < 2 * CELL or columns % CELL or rows % CELL:
         raise UsageError(
             f"Crops of {text!r} pixels cannot be read.",
-            f"Give multiples of {CELL} from {2 * CELL}, such as --input-size 128 or 192x256.",
+            f"Give multiples of {CELL} from {2 * CELL}, such as --input-size 160 or 192x256.",
         )
     return rows, columns
 

@@ -48,27 +48,27 @@ def test_crops_fit_elongated_objects_in_training_prediction_and_review(tmp_path:
     project = open_project(tmp_path / "p")
     newest = latest_complete(project)
     assert newest is not None
-    assert newest.plan.settings["input_size"] == [48, 192]
-    assert "192 x 48" in outcome.err
+    assert newest.plan.settings["input_size"] == [64, 256]
+    assert "256 x 64" in outcome.err
 
     with MapReader(newest.path / "maps" / "maps.parquet") as maps:
         shapes = {maps.get(id_).read.shape for id_ in maps}
-    assert shapes == {(2, 12, 48)}
+    assert shapes == {(2, 16, 64)}
     (item, *_) = sheet_items(project, newest, 1, {})
-    assert item.image.size == (480, 120)  # ten pixels a cell
+    assert item.image.size == (640, 160)  # ten pixels a cell
 
     with LabelStore.open(project.store_url) as store:
         instances = store.instances()
     network, _ = load_network(newest.path / "model.safetensors", project.skeleton)
     again = list(predict_instances(project, network, newest.plan.settings, instances, Silent()))
-    # A crop is 200 pixels wide, 48 cells: both ends of the object are in it.
+    # A crop is 200 pixels wide, 64 cells: both ends of the object are in it.
     ends = again[0].to_cells @ np.array([(0, 80, 160), (20, 20, 20), (1, 1, 1)])
-    assert ends[0] == pytest.approx([4.8, 24.0, 43.2])
-    assert ends[1] == pytest.approx([6.0] * 3)
+    assert ends[0] == pytest.approx([6.4, 32.0, 57.6])
+    assert ends[1] == pytest.approx([8.0] * 3)
 
     later = labelkit("retrain", "--project", tmp_path / "p", "--seed", "3", "--now")
     assert later.code == 0, later.err
     after = latest_complete(project)
     assert after is not None
-    assert (after.plan.number, after.plan.settings["input_size"]) == (1, [48, 192])
-    assert "192 x 48" not in later.err
+    assert (after.plan.number, after.plan.settings["input_size"]) == (1, [64, 256])
+    assert "256 x 64" not in later.err

@@ -85,16 +85,16 @@ FISH = [Box(0, 0, 480, 120)] * 3
 
 def test_the_first_training_fits_its_crops_to_elongated_boxes_and_later_ones_keep_them():
     first = resolve(TINY, {}, PAIRED, FISH)
-    assert (first["input_size"], first["rotation"]) == ([48, 192], 7.5)  # a quarter of 30 degrees
+    assert (first["input_size"], first["rotation"]) == ([64, 256], 7.5)  # a quarter of 30 degrees
     assert json.loads(json.dumps(first)) == first
     preset = preset_of(first)
-    assert (preset["input_size"], preset["training"]["rotation"]) == ((48, 192), 7.5)
+    assert (preset["input_size"], preset["training"]["rotation"]) == ((64, 256), 7.5)
     assert preset["lofr"]["rotation_tta"] == 5.0  # a quarter of 20 degrees
     assert PRESETS["tiny"]["lofr"]["rotation_tta"] == 20.0
     square = [Box(0, 0, 100, 100)] * 3
     assert resolve(TrainingOptions(), first, PAIRED, square) == first
     turned = resolve(TrainingOptions(preset="tiny", rotation=180.0), {}, PAIRED, FISH)
-    assert (turned["input_size"], turned["rotation"]) == ([48, 192], 180.0)
+    assert (turned["input_size"], turned["rotation"]) == ([64, 256], 180.0)
 
 
 def test_rounds_of_earlier_versions_and_square_objects_keep_the_presets_crop():
@@ -102,7 +102,7 @@ def test_rounds_of_earlier_versions_and_square_objects_keep_the_presets_crop():
     assert "input_size" not in before
     assert resolve(TrainingOptions(), before, PAIRED, FISH) == before
     assert resolve(TINY, {}, PAIRED, [Box(0, 0, 100, 110)]) == before
-    assert preset_of(before)["input_size"] == (96, 96)
+    assert preset_of(before)["input_size"] == (128, 128)
 
 
 def test_the_crop_of_the_paper_stays_as_it_is():
@@ -112,7 +112,7 @@ def test_the_crop_of_the_paper_stays_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("typed", "size_hw"), [("128", (128, 128)), ("192x256", (256, 192)), ("96X96", (96, 96))]
+    ("typed", "size_hw"), [("160", (160, 160)), ("192x256", (256, 192)), ("96X96", (96, 96))]
 )
 def test_the_size_of_crops_is_typed_columns_first(typed, size_hw):
     assert parse_size(typed) == size_hw
@@ -127,10 +127,10 @@ def test_a_size_that_networks_cannot_read_is_wrong_usage(typed):
 
 
 def test_later_rounds_keep_the_size_until_another_is_typed():
-    first = resolve(TrainingOptions(preset="tiny", input_size="128"), {}, PAIRED)
+    first = resolve(TrainingOptions(preset="tiny", input_size="160"), {}, PAIRED)
     assert resolve(TrainingOptions(), first, PAIRED, FISH) == first
     assert resolve(TrainingOptions(input_size="64x32"), first, PAIRED)["input_size"] == [32, 64]
-    assert "input_size" not in resolve(TrainingOptions(input_size="96"), first, PAIRED)
+    assert "input_size" not in resolve(TrainingOptions(input_size="128"), first, PAIRED)
 
 
 # What a training starts from

@@ -135,7 +135,8 @@ class FewShots:
             return dict(json.loads(file.read_text("utf-8")))
         labelled, labels, project = self.labelled(count, seed), self.labels, self.project
         boxes = [labels.instances[item].box for item in labelled]
-        settings = resolve(options, {}, project.skeleton, boxes)
+        poses = [labels.poses[item] for item in labelled]
+        settings = resolve(options, {}, project.skeleton, boxes, poses)
         examples = [e for e in examples_of(labels, labelled) if e.pose is not None]
         name = f"{self.folder.name}, {count} objects, seed {seed}"
         crops = None

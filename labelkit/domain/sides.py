@@ -1,4 +1,4 @@
-"""Left and right in keypoint names: which two are each other's mirror image."""
+"""Left and right: in keypoint names, which two are each other's mirror image; and in poses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Mirror images so many times farther from other poses than the poses themselves are unlike them.
+#: On 20 draws of ten labelled objects: faces 6 to 11, fish that swim one way 6 to 9, people at most
+#: 1.5, who turn their left and their right side.
+UNLIKE = 2.0
+#: Fewer poses do not tell, and more than so many take longer.
+_LEAST, _MOST = 3, 200
 
 #: A token of a name that says a side, and what it is called on the other side.
 _WORDS = {"left": "right", "right": "left", "lt": "rt", "rt": "lt", "lft": "rgt", "rgt": "lft"}
@@ -122,3 +132,50 @@ def _mirrored(token: str) -> Iterator[tuple[str, bool, int]]:
         yield _LETTERS[token[0]] + token[1:], token[0] == "l", 1
     if token[-1] in _LETTERS and (token[0] in _ENDS if legs else len(token) > _LETTERS_BESIDE):
         yield token[:-1] + _LETTERS[token[-1]], token[-1] == "l", 1
+
+
+def is_one_sided(xy: NDArray[np.float64], present: NDArray[np.bool_]) -> bool:
+    """Whether mirror images of poses are unlike all of them, if keypoints keep their names.
+
+    So are those of faces, and those of fish that all swim one way. Poses may be turned and scaled.
+
+    Args:
+        xy: (N, K, 2) pixels.
+        present: (N, K) which of them count.
+
+    Returns:
+        False where fewer than three poses have keypoints enough to tell.
+    """
+    step = -(-len(xy) // _MOST) or 1
+    there = present[::step]
+    points = np.where(there, xy[::step, :, 0] + 1j * xy[::step, :, 1], 0)
+    near = np.array(
+        [
+            (_nearest(points, there, row, pose), _nearest(points, there, row, pose.conj()))
+            for row, pose in enumerate(points)
+        ]
+    ).reshape(-1, 2)
+    near = near[np.isfinite(near).all(axis=1)]
+    if len(near) < _LEAST:
+        return False
+    of_pose, of_mirror_image = np.median(near, axis=0)
+    return bool(of_mirror_image > UNLIKE * of_pose)
+
+
+def _nearest(
+    points: NDArray[np.complex128], there: NDArray[np.bool_], row: int, pose: NDArray[np.complex128]
+) -> float:
+    """Procrustes distance 0 ... 1 from `pose`, in place of row `row`, to the nearest other row."""
+    common = there & there[row]
+    count = common.sum(axis=1)
+
+    def standard(values: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        mean = (values * common).sum(axis=1) / np.maximum(count, 1)
+        centred = (values - mean[:, None]) * common
+        length = np.linalg.norm(centred, axis=1, keepdims=True)
+        return np.asarray(centred / np.maximum(length, 1e-12))
+
+    both = standard(np.broadcast_to(pose, points.shape)).conj() * standard(points)
+    apart = np.sqrt(np.maximum(1 - np.abs(both.sum(axis=1)) ** 2, 0))
+    apart[(count < _LEAST) | (np.arange(len(points)) == row)] = np.inf
+    return float(apart.min())

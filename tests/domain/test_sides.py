@@ -1,10 +1,11 @@
-"""Left and right out of names as people write them."""
+"""Left and right out of names as people write them, and out of poses."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.domain.sides import find_sides
+from labelkit.domain.sides import find_sides, is_one_sided
 from labelkit.domain.skeleton import BUILTIN, load_skeleton
 
 
@@ -91,3 +92,36 @@ def test_every_keypoint_is_in_at_most_one_pair_and_pairs_are_mutual(names):
     paired = [index for pair in sides.pairs for index in pair]
     assert len(paired) == len(set(paired))
     assert not set(paired) & set(sides.unpaired)
+
+
+def triangles(count: int, mirrored: bool) -> np.ndarray:
+    """(count, 3, 2), turned and scaled at random; every other one mirrored, or none."""
+    rng = np.random.default_rng(1)
+    points = (
+        np.array([0, 4, 2j]) + rng.normal(0, 0.1, (count, 3)) + 1j * rng.normal(0, 0.1, (count, 3))
+    )
+    points = points * rng.uniform(1, 9, (count, 1)) * np.exp(1j * rng.uniform(0, 6, (count, 1)))
+    if mirrored:
+        points[::2] = points[::2].conj()
+    return np.stack([points.real, points.imag], axis=2)
+
+
+def test_poses_are_one_sided_if_no_mirror_image_looks_like_one():
+    there = np.ones((20, 3), bool)
+    assert is_one_sided(triangles(20, mirrored=False), there)
+    assert not is_one_sided(triangles(20, mirrored=True), there)
+
+
+def test_a_line_is_its_own_mirror_image():
+    xy = triangles(20, mirrored=False)
+    xy[:, 2] = (xy[:, 0] + xy[:, 1]) / 2
+    assert not is_one_sided(xy, np.ones((20, 3), bool))
+
+
+def test_absent_keypoints_and_few_poses_do_not_make_poses_one_sided():
+    xy, there = triangles(20, mirrored=False), np.ones((20, 3), bool)
+    assert not is_one_sided(xy[:2], there[:2])
+    assert not is_one_sided(xy[:0], there[:0])
+    there[:, 0] = False  # two keypoints are a line
+    xy[:, 0] = np.nan
+    assert not is_one_sided(xy, there)

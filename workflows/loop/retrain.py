@@ -205,7 +205,8 @@ def round_at(
     examples = examples_of(snapshot, labelled, lessons(project, teacher))
     taught = learned(project.skeleton, examples)
     boxes = [instance.box for instance in snapshot.instances.values()]
-    settings = resolve(options, settings_of(last) if last else {}, taught, boxes)
+    poses = [snapshot.poses[item] for item in labelled]
+    settings = resolve(options, settings_of(last) if last else {}, taught, boxes, poses)
     if last is None and (size := settings.get("input_size")):
         progress.line(f"Crops of {size[1]} x {size[0]} pixels, which fit these elongated objects.")
     plan = RoundPlan(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import MeanPose, skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.domain.selection import labelled_set
@@ -80,11 +81,11 @@ def benchmark(
     """
     if (test_images is None) != (test_labels is None):
         raise UsageError("A test set needs both --test-images DIR and --test-labels FILE.")
-    skeleton = _skeleton(root, images, labels)
+    skeleton, poses = _taught(root, images, labels)
     kept = _kept(root)
     if options.pretrained is None and options.weights is None and not kept:
         options = replace(options, pretrained=True)  # all rows start alike, or none does
-    settings = resolve(options, kept, skeleton)
+    settings = resolve(options, kept, skeleton, poses=poses)
     known = tables(preset_of(settings))
     names = (*known, DETECTOR_FREE)
     if table not in names:
@@ -136,14 +137,18 @@ def _kept(root: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def _skeleton(root: Path, images: Path | None, labels: Path | None) -> Skeleton:
+def _taught(
+    root: Path, images: Path | None, labels: Path | None
+) -> tuple[Skeleton, Sequence[Pose]]:
+    """The skeleton, and of a new benchmark the poses."""
     if (root / PROJECT_FILE).is_file():
-        return open_project(root).skeleton
+        return open_project(root).skeleton, ()
     if images is None or labels is None:
         raise UsageError(
             f"{root} is not a benchmark yet.", "Name what to learn from: --images DIR --labels FILE"
         )
-    return read_label_files([labels], None)[0].skeleton
+    (file, *_) = read_label_files([labels], None)
+    return file.skeleton, [item.pose for item in file.annotations if item.pose.present.any()]
 
 
 def _project(root: Path, images: Path | None, skeleton: Skeleton, progress: Progress) -> Project:

@@ -34,6 +34,7 @@ from labelkit.project.rounds import (
     rounds,
 )
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.gain import TOLERANCE
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.run_round import measure
 
@@ -44,9 +45,6 @@ MOST = 500
 
 #: It is learned again when it could learn from so many times as many objects.
 MORE = 1.1
-
-#: A keypoint within this share of the box's long side hardly needs a correction.
-TOLERANCE = 0.1
 
 
 class Adapted(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the last round gained on the dev set, at the finest accuracy that still moves."""
+"""What the last round gained: on the dev set, or of ticks against the skeleton in the box."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.prediction import Prediction
+from labelkit.domain.pose_priors import skeleton_in_box
+from labelkit.domain.prediction import Prediction, prior_predictions
+from labelkit.metrics.referee import mean_interval
 from labelkit.metrics.table import THRESHOLDS, reference_lengths
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
-from labelkit.project.rounds import COMPLETE, rounds
+from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.served import COMPARABLE
 
 #: A difference counts from so many standard errors on.
 CLEAR = 2.0
+
+#: A keypoint within this share of the box's long side hardly needs a correction.
+TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +96,14 @@ def _errors(
 
 
 def advice(project: Project, snapshot: LabelSnapshot) -> str:
-    """Whether more corrections pay, by the last two networks; "" where that cannot be measured."""
+    """Whether more corrections pay, by the last two networks; "" where that cannot be measured.
+
+    Of a single network that learned from ticks alone: whether those paid.
+    """
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     done = [item for item in complete if not item.plan.is_foreign][-2:]
+    if len(done) == 1 and not done[0].plan.labelled:
+        return _worth_of_ticks(project, snapshot, done[0])
     truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
     if len(done) < 2 or not truth:
         return ""
@@ -112,3 +122,27 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
     if gain.difference > 0:
         return f"The last round gained ({scored}): more corrections still pay."
     return f"The last round lost ({scored}): check its labels with labelkit review."
+
+
+def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) -> str:
+    """Keypoints that need no correction because of ticks; absent ones, which ticks name, apart."""
+    found = find_predictions(
+        ticked.path / "predictions.parquet", project.skeleton, snapshot.poses.keys()
+    )
+    ids = [item for item in found if snapshot.poses[item].present.any()]
+    if len(ids) < COMPARABLE:
+        return ""
+    instances = [snapshot.instances[item] for item in ids]
+    layout = skeleton_in_box([instance.box for instance in instances], project.skeleton)
+    everywhere = np.full(len(project.skeleton), np.nan)
+    tolerance = TOLERANCE * np.array([[instance.box.long_side] for instance in instances])
+    right, without = (
+        (_errors(predictions, snapshot.poses, ids) <= tolerance).sum(axis=1)
+        for predictions in (found, prior_predictions(ids, layout, everywhere))
+    )
+    saved = mean_interval(right - without, [item.image.path for item in instances], project.seed)
+    numbers = f"{saved.text()} corrections an object against the skeleton in the box"
+    scored = f"at {TOLERANCE:g} of the box, {len(ids)} objects"
+    if saved.low > 0:
+        return f"Ticks paid: they save {numbers} ({scored})."
+    return f"Ticks have not paid here: they save {numbers} ({scored}). Correct keypoints instead."

@@ -10,7 +10,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelkit.domain.instance import Box
+from labelkit.domain.pose import Pose
+from labelkit.domain.sides import is_one_sided
 from labelkit.domain.skeleton import Skeleton, skeleton_from_table
 from labelkit.domain.text import named
 from labelkit.errors import UsageError
@@ -170,11 +174,13 @@ def resolve(
     earlier: Mapping[str, Any],
     skeleton: Skeleton,
     boxes: Sequence[Box] = (),
+    poses: Sequence[Pose] = (),
 ) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
 
     Crops are mirrored as the preset says, but not where keypoints have a side and none has a
-    partner: a mirror image would teach them on the other side. The number format is the one that
+    partner, nor where there are no sides and mirror images are unlike all labelled poses: a mirror
+    image would teach keypoints on the other side. The number format is the one that
     is fastest here and now; later rounds keep it, whatever is fastest then. Crops fit elongated
     boxes if the project's first training sees them; they turn less by default, or ends would leave
     them.
@@ -184,6 +190,7 @@ def resolve(
         earlier: settings of the last round, kept where there is no option; may be empty.
         skeleton: of the keypoints that the training teaches.
         boxes: of the project's instances; none keeps the preset's crop.
+        poses: that the training learns from.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -207,14 +214,16 @@ def resolve(
         option = getattr(options, key)
         return earlier.get(key, default) if option is None else option
 
-    def mirrors(of: Skeleton | None) -> bool:
-        unclear = of is not None and bool(of.unpaired_sides) and not of.pairs
+    def mirrors(of: Skeleton | None, one_sided: bool) -> bool:
+        unclear = of is not None and not of.pairs and (one_sided or bool(of.unpaired_sides))
         return preset["training"]["mirror"] and not unclear
 
     table = earlier.get("skeleton")
     before = skeleton_from_table(table, "the last round") if table else None
-    if earlier.get("mirror") == mirrors(before):  # by default, not by choice
-        earlier = {**earlier, "mirror": mirrors(skeleton)}
+    one_sided = not skeleton.pairs and _are_one_sided(poses)
+    mirror = mirrors(skeleton, one_sided)
+    if earlier.get("mirror") in {mirrors(before, False), mirrors(before, one_sided)}:
+        earlier = {**earlier, "mirror": mirror}  # it was by default, not by choice
     size = tuple(preset["input_size"])
     if options.input_size is not None:
         size = parse_size(options.input_size)
@@ -234,7 +243,7 @@ def resolve(
         **({"minutes": minutes} if (minutes := chosen("minutes", 0.0)) else {}),
         "pretrained": chosen("pretrained", WHERE_POSSIBLE),
         "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
-        "mirror": chosen("mirror", mirrors(skeleton)),
+        "mirror": chosen("mirror", mirror),
         "precision": chosen("precision", "") or fastest_precision(),
         **({"input_size": earlier["input_size"]} if "input_size" in earlier else fitted),
     }
@@ -246,6 +255,14 @@ def resolve(
     return settings
 
 
+def _are_one_sided(poses: Sequence[Pose]) -> bool:
+    if not poses:
+        return False
+    return is_one_sided(
+        np.stack([pose.xy for pose in poses]), np.stack([pose.present for pose in poses])
+    )
+
+
 def _room_to_turn(settings: Mapping[str, Any]) -> float:
     """Short side over long side of a fitted crop: so much less turning moves its ends as far."""
     size = settings.get("input_size")
@@ -255,6 +272,12 @@ def _room_to_turn(settings: Mapping[str, Any]) -> float:
 def note_on_mirroring(settings: Mapping[str, Any], skeleton: Skeleton) -> str:
     """What mirrored training crops lack, or why there are none; "" where nothing is wrong."""
     alone = [skeleton.keypoints[index] for index in skeleton.unpaired_sides]
+    if not (alone or skeleton.pairs or settings["mirror"]):
+        return (
+            "training crops are not mirrored. If your objects have a left and a right, name the "
+            "pairs with labelkit skeleton edit --pairs LEFT:RIGHT,...; if their mirror images look "
+            "like your objects, add --mirror."
+        )
     if not alone:
         return ""
     why = (

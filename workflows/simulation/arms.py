@@ -226,8 +226,9 @@ def _train_supervised(
     last = latest_complete(project)
     taught = learned(project.skeleton, examples_of(snapshot, labelled))
     boxes = [instance.box for instance in snapshot.instances.values()]
+    poses = [snapshot.poses[item] for item in labelled]
     settings: dict[str, Any] = resolve(
-        _options(one, project, store), settings_of(last) if last else {}, taught, boxes
+        _options(one, project, store), settings_of(last) if last else {}, taught, boxes, poses
     )
     plan = RoundPlan(
         number=next_round_number(project),

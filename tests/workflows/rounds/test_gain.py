@@ -5,9 +5,10 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-from builders import make_image, make_instance, make_pose
-from labelling import make_bench
+from builders import make_image, make_instance, make_pose, stick_skeleton, write_picture
+from labelling import BOX, SIZE_WH, bench_of, make_bench
 
+from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round, latest_complete
 from labelkit.workflows.rounds.gain import advice, gain_between
@@ -77,3 +78,25 @@ def test_a_dev_set_too_small_to_compare_rounds_gives_no_advice(tmp_path):
         assert "10 dev objects" in advice(bench.project, snapshot)
         del poses[bench.ids[0]]
         assert advice(bench.project, snapshot) == ""
+
+
+def test_ticks_paid_if_their_network_is_nearer_than_the_skeleton_in_the_box(tmp_path):
+    for number in range(COMPARABLE):
+        write_picture(tmp_path / "frames" / f"{number}.png", SIZE_WH, seed=number)
+    skeleton = stick_skeleton()
+    (layout,) = skeleton_in_box([BOX], skeleton)
+    shifted_by_half = layout + np.array([BOX.w / 2, 0])
+    bench = bench_of(tmp_path, skeleton, places=shifted_by_half)
+    with bench.store as store:
+        snapshot = read_snapshot(bench.project, store)
+
+        def told(xy, count=COMPARABLE):
+            poses = {id_: make_pose(xy) for id_ in bench.ids[:count]}
+            return advice(bench.project, replace(snapshot, poses=poses))
+
+        paid, lost = told(shifted_by_half), told(layout)
+        assert paid.startswith("Ticks paid")
+        assert "4.00 [4.00, 4.00]" in paid  # all four keypoints
+        assert "not paid" in lost
+        assert "-4.00 [-4.00, -4.00]" in lost
+        assert told(layout, COMPARABLE - 1) == ""

@@ -4,12 +4,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from builders import make_project
+from builders import make_pose, make_project
 from safetensors.torch import save_file
 
 from labelkit.domain.instance import Box
+from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import UsageError
 from labelkit.models.presets import PRESETS
@@ -63,6 +65,41 @@ def test_what_the_user_types_about_mirroring_wins_and_stays(skeleton, mirror):
     first = trained(skeleton, mirror=mirror)
     assert first["mirror"] is mirror
     assert resolve(TrainingOptions(), first, skeleton)["mirror"] is mirror
+
+
+def faces(count: int, mirrored: bool) -> list[Pose]:
+    """Poses of three keypoints, each turned a little; every other one mirrored, or none."""
+    rng = np.random.default_rng(0)
+    points = np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 2.0)])
+    made = []
+    for number in range(count):
+        angle = rng.normal(0, 0.1)
+        turn = np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
+        xy = (points + rng.normal(0, 0.1, points.shape)) @ turn.T
+        made.append(make_pose(xy * (-1 if mirrored and number % 2 else 1, 1)))
+    return made
+
+
+def test_crops_are_not_mirrored_where_mirror_images_are_unlike_all_labelled_poses():
+    chin = make_skeleton("s", ["head", "tail", "chin"])
+    one_way, both_ways = faces(20, mirrored=False), faces(20, mirrored=True)
+    settings = resolve(TINY, {}, chin, poses=one_way)
+    assert settings["mirror"] is False
+    assert "--pairs" in note_on_mirroring(settings, chin)
+    assert resolve(TINY, {}, chin, poses=both_ways)["mirror"]
+    assert resolve(TINY, {}, chin, poses=one_way[:2])["mirror"]  # too few to tell
+    assert resolve(TINY, {}, PAIRED, poses=one_way)["mirror"]  # sides swap their names
+    assert resolve(TrainingOptions("tiny", mirror=True), {}, chin, poses=one_way)["mirror"]
+
+
+def test_the_first_labels_decide_about_mirroring_after_ticks():
+    chin = make_skeleton("s", ["head", "tail", "chin"])
+    table = {"keypoints": list(chin.keypoints)}
+    ticked = {**resolve(TINY, {}, chin), "skeleton": table}
+    assert ticked["mirror"]
+    located = {**resolve(TINY, ticked, chin, poses=faces(20, False)), "skeleton": table}
+    assert located["mirror"] is False
+    assert resolve(TINY, located, chin, poses=faces(40, False))["mirror"] is False
 
 
 def test_naming_the_pairs_turns_mirroring_on_and_an_unpaired_side_turns_it_off():

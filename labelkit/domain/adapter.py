@@ -43,11 +43,14 @@ class Adapter:
             share of the foreign pose's size (see `sizes`); NaN with fewer than two objects.
         unadapted: (K,) the same for a fixed place in the foreign pose's frame, which needs no
             foreign keypoint in particular.
+        left_out: (N, K, 2) in pixels, keypoints of each object by a fit that left it out; NaN
+            where nothing is known.
     """
 
     start: NDArray[np.int64]
     error: Floats
     unadapted: Floats
+    left_out: Floats
     _foreign: Floats
     _ours: Floats
     _fixed: NDArray[np.int64]
@@ -118,8 +121,9 @@ def learn_adapter(
         )
     place = {name: index for index, name in enumerate(foreign_names)}
     fixed = np.array([place.get(name, -1) for name in our_names] or [-1] * labels.shape[1])
-    error, unadapted = _left_out(theirs, labels, fixed)
-    return Adapter(_weights(theirs, labels, fixed)[1], error, unadapted, theirs, labels, fixed)
+    error, unadapted, left_out = _left_out(theirs, labels, fixed)
+    start = _weights(theirs, labels, fixed)[1]
+    return Adapter(start, error, unadapted, left_out, theirs, labels, fixed)
 
 
 def sizes(poses: ArrayLike) -> Floats:
@@ -203,9 +207,14 @@ def _ridge(used: Floats, labels: Floats) -> Floats:
     return added - added.mean(axis=1, keepdims=True)
 
 
-def _left_out(foreign: Floats, ours: Floats, fixed: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """(K,) median errors of the fit and of a fixed place, for objects left out of both."""
-    errors = np.full((2, *ours.shape[:2]), np.nan)
+def _left_out(
+    foreign: Floats, ours: Floats, fixed: NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats]:
+    """(K,) median errors of the fit and of a fixed place, for objects left out of both.
+
+    And the (N, K, 2) places of that fit.
+    """
+    errors, places = np.full((2, *ours.shape[:2]), np.nan), np.full(ours.shape, np.nan)
     centre, size = _frames(foreign)
     folds = min(_FOLDS, len(ours))
     for out in range(folds if folds > 1 else 0):
@@ -217,11 +226,12 @@ def _left_out(foreign: Floats, ours: Floats, fixed: NDArray[np.int64]) -> tuple[
         filled = np.where(np.isfinite(foreign[left]), foreign[left], centre[left])
         adapted = np.einsum("kf,nfx->nkx", weights, filled)
         adapted[:, start < 0] = np.nan
+        places[left] = adapted
         for row, found in enumerate((adapted, centre[left] + size[left] * place)):
             errors[row][left] = np.linalg.norm(found - ours[left], axis=2) / size[left, :, 0]
     medians = _lower_median(errors.swapaxes(0, 1).reshape(len(ours), -1))
     medians[np.isinf(medians)] = np.nan
-    return medians[: ours.shape[1]], medians[ours.shape[1] :]
+    return medians[: ours.shape[1]], medians[ours.shape[1] :], places
 
 
 def _lower_median(values: Floats) -> Floats:

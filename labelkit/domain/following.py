@@ -1,4 +1,4 @@
-"""Fix one keypoint, the rest follows: maps read again, given what a human placed.
+"""Fix one keypoint, the rest follows: maps read again, or errors conditioned.
 
 The exact sum-product of `labelkit.models.reading`, in numpy: the labelling page needs no torch.
 What a human placed is certain: it moves its neighbours in the tree, and nothing moves it.
@@ -14,6 +14,19 @@ from labelkit.domain.pose import ABSENT, Pose
 
 #: Exponent of the maps, and least height of a cell; those of the network's own reading.
 EVIDENCE, _LEAST = 2.0, 1e-4
+
+#: Degrees of freedom of the errors of a pose: poses that are wrong altogether count little.
+_FREEDOM = 3.0
+#: Shares of the errors' covariances that may be left out: what spares most drags is taken.
+_SHRINKAGES = (0.5, 0.8)
+#: Least deviation of an error, in long sides of the box.
+_LEAST_ERROR = 0.01
+#: Following has to spare actions of people who accept either of these errors, in long sides.
+TOLERANCES = (0.05, 0.1)
+#: Drags are spared if their mean is so many standard errors above 0.
+_CLEAR = 2.0
+#: Fewer objects do not tell whether following pays, and more than so many take longer.
+FEWEST_ERRORS, _MOST_ERRORS, _FOLDS = 20, 200, 5
 
 Floats = NDArray[np.float64]
 
@@ -163,3 +176,103 @@ def peaks(maps: Floats) -> Floats:
 def _peak_one(maps: Floats) -> Floats:
     peak_one: Floats = np.maximum(maps / maps.max(axis=(-2, -1), keepdims=True), 1e-9)
     return peak_one
+
+
+class ErrorFollower:
+    """Where keypoints of a shown pose are, given those that a human placed, by errors alone.
+
+    Errors of a model that is wrong about one keypoint go together. Those of the others are expected
+    where a Gaussian of errors, conditioned on those of the placed keypoints, has its mean.
+
+    Args:
+        covariance: (2 K, 2 K) of the errors of x and y of keypoint 0, then of keypoint 1, ..., in
+            long sides of the box.
+    """
+
+    def __init__(self, covariance: ArrayLike) -> None:
+        self._covariance = np.asarray(covariance, dtype=np.float64)
+
+    @classmethod
+    def learn(cls, errors: ArrayLike) -> ErrorFollower | None:
+        """Learn what errors go together; None where following spares no drags for certain.
+
+        That is decided on objects that were left out of learning: people drag the worst keypoint
+        until none is farther off than either of `TOLERANCES`.
+
+        Args:
+            errors: (N, K, 2) from the shown to the true place, in long sides of the box; NaN where
+                a keypoint is absent, unknown or not shown.
+        """
+        error = np.asarray(errors, dtype=np.float64)[:_MOST_ERRORS]
+        if len(error) < FEWEST_ERRORS or not _known(error).any(axis=0).all():
+            return None
+        fold = np.arange(len(error)) % _FOLDS
+        as_shown = drags_until_right(error, None)
+        spared = np.empty((len(_SHRINKAGES), len(error)))
+        for row, shrinkage in enumerate(_SHRINKAGES):
+            for out in range(_FOLDS):
+                one = cls(_covariance(error[fold != out], shrinkage))
+                spared[row, fold == out] = -drags_until_right(error[fold == out], one)
+        spared += as_shown
+        best = int(spared.mean(axis=1).argmax())
+        mean, deviation = spared[best].mean(), spared[best].std()
+        if mean <= _CLEAR * deviation / np.sqrt(len(error)):
+            return None
+        return cls(_covariance(error, _SHRINKAGES[best]))
+
+    def __call__(self, placed_errors: Floats) -> Floats:
+        """(K, 2) expected errors, in long sides, given (K, 2) of placed keypoints, else NaN."""
+        seen = np.repeat(_known(placed_errors), 2)
+        result = placed_errors.ravel().copy()
+        if seen.any():
+            within = self._covariance[np.ix_(seen, seen)]
+            across = self._covariance[np.ix_(~seen, seen)]
+            result[~seen] = across @ np.linalg.solve(within, result[seen])
+        else:
+            result[:] = 0.0
+        return result.reshape(-1, 2)
+
+
+def _known(points: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(points).all(axis=-1))
+
+
+def _covariance(errors: Floats, shrinkage: float) -> Floats:
+    """(2 K, 2 K) second moments around 0 of (N, K, 2) errors, weighted as of a t distribution."""
+    known = _known(errors)
+    length = np.where(known, np.linalg.norm(np.nan_to_num(errors), axis=2), np.nan)
+    typical = np.maximum(np.nanmedian(length, axis=0), _LEAST_ERROR)
+    squared = np.nansum((length / typical) ** 2, axis=1) / np.maximum(known.sum(axis=1), 1)
+    weight = (_FREEDOM + 1) / (_FREEDOM + squared)
+    flat, there = np.nan_to_num(errors).reshape(len(errors), -1), np.repeat(known, 2, axis=1)
+    count = np.einsum("n,ni,nj->ij", weight, there, there)
+    moments = np.einsum("n,ni,nj->ij", weight, flat, flat) / np.maximum(count, 1e-9)
+    moments += _LEAST_ERROR**2 * np.eye(len(moments))
+    shrunk = (1 - shrinkage) * moments + shrinkage * np.diag(np.diag(moments))
+    values, vectors = np.linalg.eigh(shrunk)  # with keypoints missing it may not be positive
+    return np.asarray((vectors * np.maximum(values, _LEAST_ERROR**2 / 10)) @ vectors.T)
+
+
+def drags_until_right(errors: Floats, follower: ErrorFollower | None) -> Floats:
+    """(N,) drags of the worst keypoint until a pose is right, on average over `TOLERANCES`.
+
+    Args:
+        errors: (N, K, 2) as in `ErrorFollower.learn`.
+        follower: moves the others after each; None if they stay.
+    """
+    counts = np.zeros((len(TOLERANCES), len(errors)))
+    for number, error in enumerate(errors):
+        known = _known(error)
+        for row, tolerance in enumerate(TOLERANCES):
+            placed, expected = np.full(error.shape, np.nan), np.zeros(error.shape)
+            for _ in range(len(error)):
+                off = np.linalg.norm(error - expected, axis=1)
+                off[~known | _known(placed)] = 0.0
+                worst = int(off.argmax())
+                if off[worst] <= tolerance:
+                    break
+                counts[row, number] += 1
+                placed[worst] = expected[worst] = error[worst]
+                if follower is not None:
+                    expected = follower(placed)
+    return np.asarray(counts.mean(axis=0))

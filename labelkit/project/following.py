@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelkit.domain.following import EVIDENCE, PoseFollower
+from labelkit.domain.following import EVIDENCE, ErrorFollower, PoseFollower
 from labelkit.domain.geometry import apply_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import GaussianPose, skeleton_in_box
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import CheckpointError
+from labelkit.project.predictions import find_predictions
 from labelkit.project.response_maps import ResponseMaps, take_maps
 from labelkit.project.rounds import read_from
+
+#: Predictions of a foreign round by adapters that had not learned from the object.
+LEFT_OUT = "left-out.parquet"
 
 #: Exponent of the densities in trained weights, see `labelkit.models.reading`, and the best one
 #: next to a keypoint that a human placed; `benchmarks/clicks_until_right.py` measures it.
@@ -107,6 +111,61 @@ class RoundFollower:
         squared = (a * across**2)[:, None] + (c * down**2)[..., None]
         squared += 2 * (b * down)[..., None] * across[:, None]
         return np.exp(-0.5 * squared).astype(np.float32)
+
+
+class ForeignFollower:
+    """Moves keypoints of another model's predictions after those that a human placed.
+
+    Args:
+        found: folder of the round.
+        skeleton: of the project today.
+        labelled: objects and their human keypoints, which say what errors go together.
+        learned_from: ids of those that the round's adapter learned from.
+    """
+
+    def __init__(
+        self,
+        found: Path,
+        skeleton: Skeleton,
+        labelled: Sequence[tuple[Instance, Pose]],
+        learned_from: Collection[str],
+    ) -> None:
+        self._predictions, self._skeleton = found / "predictions.parquet", skeleton
+        by_id = {instance.id: instance for instance, _ in labelled}
+        shown = self._poses(self._predictions, by_id.keys() - learned_from)
+        if learned_from and (found / LEFT_OUT).is_file():
+            shown |= self._poses(found / LEFT_OUT, by_id.keys() & learned_from)
+        errors = [
+            np.where((pose.present & shown[instance.id].present)[:, None], apart, np.nan)
+            for instance, pose in labelled
+            if instance.id in shown
+            for apart in [(pose.xy - shown[instance.id].xy) / instance.box.long_side]
+        ]
+        self._follower = ErrorFollower.learn(errors)
+
+    def follow(self, instance: Instance, placed: Pose) -> NDArray[np.float64] | None:
+        """Locations of all keypoints of one instance; None where none should follow.
+
+        Args:
+            instance: predicted in the round.
+            placed: by a human; unknown where nothing was placed.
+
+        Returns:
+            (K, 2) in image pixels: placed keypoints exactly where they are; NaN for absent ones
+            and for those that the model does not have.
+        """
+        shown = self._poses(self._predictions, {instance.id}).get(instance.id)
+        if self._follower is None or shown is None or not shown.present.any():
+            return None
+        both = placed.present & shown.present
+        apart = np.where(both[:, None], placed.xy - shown.xy, np.nan)
+        xy = shown.xy + instance.box.long_side * self._follower(apart / instance.box.long_side)
+        xy[~shown.present | placed.known] = np.nan
+        xy[placed.present] = placed.xy[placed.present]
+        return xy
+
+    def _poses(self, file: Path, ids: Collection[str]) -> dict[str, Pose]:
+        return {id_: it.pose for id_, it in find_predictions(file, self._skeleton, ids).items()}
 
 
 def _peak_one(maps: Floats) -> Floats:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from labelkit.domain.following import PoseFollower, peaks
+from labelkit.domain.following import (
+    FEWEST_ERRORS,
+    ErrorFollower,
+    PoseFollower,
+    drags_until_right,
+    peaks,
+)
 from labelkit.domain.pose import ABSENT, OCCLUDED, UNKNOWN, VISIBLE, human_pose
 from labelkit.models.reading import _PRIOR, KinematicTree
 from labelkit.workflows.network.decode import refine
@@ -178,3 +184,44 @@ def test_peaks_are_read_between_cells_as_the_network_reads_them():
     maps[0], maps[1] = 0.0, bump(2.2, 3.9, size_hw=(7, 5))
     assert peaks(maps) == pytest.approx(refine(torch.from_numpy(maps))[0].numpy())
     assert peaks(maps)[1] == pytest.approx([2.2, 3.9], abs=1e-6)
+
+
+def errors_of(count, keypoints, shared, seed=0):
+    """(count, keypoints, 2) errors of deviation .1; two groups move as one each, if shared."""
+    rng = np.random.default_rng(seed)
+    groups = 0.1 * rng.standard_normal((count, 2, 2))
+    own = 0.1 * rng.standard_normal((count, keypoints, 2))
+    together = np.repeat(groups, keypoints // 2, axis=1)
+    return together + 0.01 * own if shared else own
+
+
+def test_the_others_follow_as_far_as_their_errors_went_together():
+    follower = ErrorFollower.learn(errors_of(100, 6, shared=True))
+    assert follower is not None
+    placed = np.full((6, 2), np.nan)
+    placed[0] = 0.2, -0.1
+    expected = follower(placed)
+    assert expected[0].tolist() == [0.2, -0.1]
+    assert (expected[1:3, 0] > 0.05).all()  # half of their covariance is left out at least
+    assert (expected[1:3, 1] < -0.025).all()
+    assert np.abs(expected[3:]).max() < 0.03  # the other group
+    assert follower(np.full((6, 2), np.nan)).tolist() == np.zeros((6, 2)).tolist()
+
+
+def test_following_spares_drags_of_errors_that_go_together():
+    seen, new = errors_of(100, 6, shared=True), errors_of(50, 6, shared=True, seed=1)
+    follower = ErrorFollower.learn(seen)
+    assert drags_until_right(new, follower).sum() < 0.8 * drags_until_right(new, None).sum()
+
+
+def test_nothing_follows_where_errors_do_not_go_together_or_too_few_tell():
+    assert ErrorFollower.learn(errors_of(100, 6, shared=False)) is None
+    assert ErrorFollower.learn(errors_of(FEWEST_ERRORS - 1, 6, shared=True)) is None
+    unknown = errors_of(100, 6, shared=True)
+    unknown[:, 2] = np.nan
+    assert ErrorFollower.learn(unknown) is None
+
+
+def test_drags_are_counted_over_both_tolerances():
+    errors = np.array([[(0.3, 0.0), (0.0, 0.07), (0.01, 0.0), (np.nan, np.nan)]])
+    assert drags_until_right(errors, None).tolist() == [1.5]  # two at .05, one at .1

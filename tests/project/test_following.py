@@ -5,18 +5,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import make_instance, stick_skeleton
+from builders import make_image, make_instance, make_pose, stick_skeleton
 from torch import nn
 from trained import Trained
 
 from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, human_pose
+from labelkit.domain.pose_priors import skeleton_in_box
+from labelkit.domain.prediction import prior_predictions
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import CheckpointError
 from labelkit.models.checkpoint import save_checkpoint
 from labelkit.models.reading import _PRIOR, PoseReader
-from labelkit.project.following import FEWEST_POSES, TRAINED_PRIOR, RoundFollower
-from labelkit.project.predictions import iter_predictions
+from labelkit.project.following import (
+    FEWEST_POSES,
+    LEFT_OUT,
+    TRAINED_PRIOR,
+    ForeignFollower,
+    RoundFollower,
+)
+from labelkit.project.predictions import iter_predictions, write_predictions
 from labelkit.project.response_maps import MapReader, MapWriter
 from labelkit.workflows.network.crops import crop_affine
 from labelkit.workflows.network.data import prior_in_cells
@@ -162,3 +170,34 @@ def test_a_trained_round_is_read_as_it_was_predicted(trained: Trained):
             apart.append(np.linalg.norm(away, axis=1) / instance.box.long_side)
     # Stored maps are bytes: of two places that are equally likely, the other may win.
     assert np.quantile(apart, 0.95) < 0.01
+
+
+def test_keypoints_of_another_model_follow_by_errors_of_objects_it_did_not_learn_from(tmp_path):
+    rng = np.random.default_rng(0)
+    objects = [make_instance(make_image(f"{number}.png")) for number in range(60)]
+    ids, boxes = [it.id for it in objects], [it.box for it in objects]
+    shown = skeleton_in_box(boxes, SKELETON)
+    side = np.array([box.long_side for box in boxes])[:, None, None]
+    shifts = side * rng.normal(0, 0.2, (60, 1, 2)) + rng.normal(0, 0.1, shown.shape)
+    labelled = [
+        (it, make_pose(xy)) for it, xy in zip(objects[1:], (shown + shifts)[1:], strict=True)
+    ]
+    unknown = np.full(4, np.nan)
+    file = tmp_path / "predictions.parquet"
+    write_predictions(file, prior_predictions(ids, shown, unknown).values(), SKELETON)
+
+    follower = ForeignFollower(tmp_path, SKELETON, labelled, ())
+    moved = shown[0][0] + (0.2 * boxes[0].long_side, 0)
+    placed = human_pose([moved, *[(0, 0)] * 3], [VISIBLE, UNKNOWN, UNKNOWN, ABSENT])
+    found = follower.follow(objects[0], placed)
+    assert found[0].tolist() == moved.tolist()
+    assert np.isnan(found[3]).all()  # absent
+    assert ((found - shown[0])[1:3, 0] > 0.08 * boxes[0].long_side).all()
+
+    # Poses of an adapter that learned from all of these tell nothing, unless they were left out.
+    assert ForeignFollower(tmp_path, SKELETON, labelled, ids).follow(objects[0], placed) is None
+    write_predictions(
+        tmp_path / LEFT_OUT, prior_predictions(ids, shown, unknown).values(), SKELETON
+    )
+    again = ForeignFollower(tmp_path, SKELETON, labelled, ids).follow(objects[0], placed)
+    assert np.array_equal(again, found, equal_nan=True)

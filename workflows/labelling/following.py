@@ -1,21 +1,29 @@
-"""Fix one keypoint, the rest follows: the page's way to the maps of the newest round."""
+"""Fix one keypoint, the rest follows: the page's way to the files of the newest round."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import LabelkitError
-from labelkit.project.following import RoundFollower
+from labelkit.project.following import ForeignFollower, RoundFollower
 from labelkit.project.project import remember
 from labelkit.project.response_maps import MapReader
+from labelkit.project.rounds import read_round
 from labelkit.workflows.labelling.work import Work
 from labelkit.workflows.serving.requests import RequestError
+
+#: (K, 2) places of an object's keypoints, given those that a person placed; None for no answer.
+Follow = Callable[[Instance, Pose], NDArray[np.float64] | None]
 
 
 class Following:
@@ -28,7 +36,7 @@ class Following:
     def __init__(self, work: Work) -> None:
         self._work, self._lock = work, Lock()
         self._round: tuple[str, Skeleton | None] = "", None
-        self._opened: tuple[RoundFollower, MapReader] | None = None
+        self._opened: Follow | None = None
         self.is_on = bool(work.project.options.get("follow", True))
 
     def switch(self, on: bool) -> None:
@@ -47,29 +55,40 @@ class Following:
             K times [x, y] in image pixels, or null; None if the round cannot say.
         """
         with self._lock:
-            opened = self._open()
-            if opened is None or instance.id not in opened[1]:
-                return None
-            xy = opened[0].follow(instance, opened[1].get(instance.id), placed)
+            follow = self._open()
+            xy = follow(instance, placed) if follow is not None else None
+        if xy is None:
+            return None
         size_wh = instance.image.width, instance.image.height
         rows = np.clip(xy, 0, size_wh).round(2).tolist()
         return [row if np.isfinite(row).all() else None for row in rows]
 
-    def _open(self) -> tuple[RoundFollower, MapReader] | None:
-        """The newest round's tree and maps; None if it has none."""
+    def _open(self) -> Follow | None:
+        """What the newest round says of an object; None if it cannot say."""
         project, instances = self._work.project, self._work.instances
         if self._round != (self._work.round, project.skeleton):
             self._round, self._opened = (self._work.round, project.skeleton), None
             path = project.rounds_root / self._work.round.removeprefix("round-")
             poses = self._work.store.poses(project.skeleton)
             labelled = [(instances[id_], pose) for id_, pose in poses.items() if id_ in instances]
-            try:
-                follower = RoundFollower(path / "model.safetensors", project.skeleton, labelled)
-                maps = MapReader(path / "maps" / "maps.parquet", project.skeleton)
-            except LabelkitError:  # a network without a tree, or maps that were deleted
-                return None
-            self._opened = follower, maps
+            with suppress(LabelkitError):  # a network without a tree, or maps that were deleted
+                self._opened = _follow(path, project.skeleton, labelled)
         return self._opened
+
+
+def _follow(path: Path, skeleton: Skeleton, labelled: Sequence[tuple[Instance, Pose]]) -> Follow:
+    plan = read_round(path).plan
+    if plan.is_foreign:
+        return ForeignFollower(path, skeleton, labelled, frozenset(plan.labelled)).follow
+    follower = RoundFollower(path / "model.safetensors", skeleton, labelled)
+    maps = MapReader(path / "maps" / "maps.parquet", skeleton)
+
+    def follow(instance: Instance, placed: Pose) -> NDArray[np.float64] | None:
+        if instance.id not in maps:
+            return None
+        return follower.follow(instance, maps.get(instance.id), placed)
+
+    return follow
 
 
 def read_placed(rows: Any, skeleton: Skeleton) -> Pose:

@@ -21,6 +21,7 @@ from labelkit.domain.prediction import Prediction, nothing_found
 from labelkit.domain.selection import stable_order
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.files.atomic import write_json
+from labelkit.project.following import LEFT_OUT
 from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import (
@@ -58,11 +59,13 @@ class Adapted(NamedTuple):
             that it is learned from; "error", the median distance to the label of an object that was
             left out of learning, in long sides of the box; "reached", whether the foreign
             keypoints tell where it is. None where it is not known.
+        left_out: predictions of the objects learned from, by adapters that had not.
     """
 
     predictions: dict[str, Prediction]
     learned_from: tuple[str, ...]
     keypoints: dict[str, dict[str, Any]]
+    left_out: Mapping[str, Prediction]
 
 
 def foreign_round(
@@ -150,7 +153,7 @@ def adapt(
         names = [theirs.keypoints[at] if at >= 0 else None for at in columns]
         table = [{"start": name, "error": None, "reached": name is not None} for name in names]
         found = {id_: item.take(columns) for id_, item in raw.items()}
-        return Adapted(found, (), dict(zip(ours.keypoints, table, strict=True)))
+        return Adapted(found, (), dict(zip(ours.keypoints, table, strict=True)), {})
     labels = [snapshot.poses[id_] for id_ in teachers]
     adapter = learn_adapter(
         np.stack([raw[id_].xy for id_ in teachers]),
@@ -178,7 +181,12 @@ def adapt(
         }
         for start, miss, reached in zip(adapter.start, typical, adapter.reached, strict=True)
     ]
-    return Adapted(found, teachers, dict(zip(ours.keypoints, table, strict=True)))
+    certain = np.ones(len(ours))
+    left_out = {
+        id_: _prediction(raw[id_], xy, certain, adapter.start)
+        for id_, xy in zip(teachers, adapter.left_out, strict=True)
+    }
+    return Adapted(found, teachers, dict(zip(ours.keypoints, table, strict=True)), left_out)
 
 
 def _prediction(raw: Prediction, xy: np.ndarray, near: np.ndarray, start: np.ndarray) -> Prediction:
@@ -234,6 +242,8 @@ def _round(
     def fill(folder: Path) -> None:
         keep(folder / RAW)
         write_predictions(folder / "predictions.parquet", rows.values(), ours)
+        if adapted.left_out:
+            write_predictions(folder / LEFT_OUT, adapted.left_out.values(), ours)
         write_json(folder / "metrics.json", facts["dev"])
 
     return add_round(project, plan, facts, fill), True

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -37,6 +38,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 #: Those of them that browsers show.
 BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+
+#: Files that a thread reads before it reports: one at a time would cost memory for each.
+_TOGETHER = 16
 
 #: 200 megapixels: a small file can unpack to more than the memory of the machine.
 MAX_PIXELS = 200_000_000
@@ -257,7 +261,10 @@ def scan_images(
     dark: list[str] = []
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
         try:
-            results = pool.map(lambda path: _stamp(root / path, known.get(path)), candidates)
+            groups = [candidates[n : n + _TOGETHER] for n in range(0, len(candidates), _TOGETHER)]
+            results = chain.from_iterable(
+                pool.map(lambda paths: [_stamp(root / it, known.get(it)) for it in paths], groups)
+            )
             for done, (path, (result, is_dark)) in enumerate(
                 zip(candidates, results, strict=True), 1
             ):
@@ -318,6 +325,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
     pending = [root]
     while pending:
         folder = pending.pop()
+        inside = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -326,7 +334,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            path = (folder / entry.name).relative_to(root).as_posix()
+            path = inside + entry.name
             try:
                 path.encode()
             except UnicodeEncodeError:

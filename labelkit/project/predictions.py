@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ FORM = "labelkit-predictions-1"
 _ROWS_PER_GROUP = 1024
 
 
-def _schema(count: int) -> pa.Schema:
+def _schema(keypoints: int) -> pa.Schema:
     return pa.schema(
         [
             ("instance_id", pa.string()),
-            ("xy", pa.list_(pa.float64(), 2 * count)),
-            ("visibility", pa.list_(pa.int8(), count)),
-            ("keypoint_score", pa.list_(pa.float64(), count)),
-            ("presence", pa.list_(pa.float64(), count)),
+            ("xy", pa.list_(pa.float64(), 2 * keypoints)),
+            ("visibility", pa.list_(pa.int8(), keypoints)),
+            ("keypoint_score", pa.list_(pa.float64(), keypoints)),
+            ("presence", pa.list_(pa.float64(), keypoints)),
             ("score", pa.float64()),
         ]
     )
@@ -119,7 +119,7 @@ def iter_tables(path: Path, skeleton: Skeleton) -> Iterator[PredictionTable]:
         FormatError, SkeletonError: see `iter_predictions`.
     """
     for batch, columns in _batches(path, skeleton):
-        xy, visibility, keypoint_score, presence = _arrays(batch)
+        xy, visibility, keypoint_score, presence, score = _arrays(batch)
         index = np.array(columns)
         has_place = (visibility[:, index] > ABSENT) & (index >= 0)
         yield PredictionTable(
@@ -127,7 +127,7 @@ def iter_tables(path: Path, skeleton: Skeleton) -> Iterator[PredictionTable]:
             np.where(has_place[..., None], xy[:, index], np.nan),
             np.where(index >= 0, keypoint_score[:, index], 0.0),
             np.where(index >= 0, presence[:, index], np.nan),
-            np.array(batch["score"].to_pylist(), dtype=np.float64),
+            score,
         )
 
 
@@ -194,35 +194,68 @@ def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
 def _predictions(
     batch: pa.RecordBatch, rows: Iterable[int], columns: tuple[int, ...]
 ) -> Iterator[Prediction]:
-    same = columns == tuple(range(batch.schema.field("presence").type.list_size))
-    ids, scores = batch["instance_id"].to_pylist(), batch["score"].to_pylist()
-    xy, visibility, keypoint_score, presence = _arrays(batch)
+    ids, arrays = batch["instance_id"].to_pylist(), _arrays(batch)
     for row in rows:
-        pose = Pose(xy[row], visibility[row], keypoint_score[row])
-        prediction = Prediction(ids[row], pose, presence[row], scores[row])
-        yield prediction if same else prediction.take(columns)
+        yield _prediction(ids[row], arrays, row, columns)
+
+
+def _prediction(
+    id_: str, arrays: tuple[NDArray[Any], ...], row: int, columns: tuple[int, ...]
+) -> Prediction:
+    xy, visibility, keypoint_score, presence, score = (array[row] for array in arrays)
+    pose = Pose(xy, visibility, keypoint_score)
+    prediction = Prediction(id_, pose, presence, float(score))
+    same = columns == tuple(range(len(pose)))
+    return prediction if same else prediction.take(columns)
 
 
 def _arrays(batch: pa.RecordBatch) -> tuple[NDArray[Any], ...]:
-    """Locations, visibilities, scores and presences of B predictions."""
-    count = batch.schema.field("presence").type.list_size
+    """Locations, visibilities, scores and presences of B predictions, and their own scores."""
+    keypoints = batch.schema.field("presence").type.list_size
 
     def array(column: str, *shape: int) -> NDArray[Any]:
         # As above: Arrow's own to_numpy imports pandas.
         return np.from_dlpack(batch[column].flatten()).reshape(len(batch), *shape)
 
     return (
-        array("xy", count, 2),
-        array("visibility", count),
-        array("keypoint_score", count),
-        array("presence", count),
+        array("xy", keypoints, 2),
+        array("visibility", keypoints),
+        array("keypoint_score", keypoints),
+        array("presence", keypoints),
+        np.array(batch["score"].to_pylist(), dtype=np.float64),
     )
 
 
-def read_predictions(path: Path, skeleton: Skeleton) -> dict[str, Prediction]:
+class _Predictions(Mapping[str, Prediction]):
+    """Predictions by instance id, kept as columns: each is made when it is asked for."""
+
+    def __init__(self, batches: Iterable[_Batch]) -> None:
+        self._groups: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []
+        self._places: dict[str, int] = {}
+        for batch, columns in batches:
+            first = len(self._groups) * _ROWS_PER_GROUP
+            self._places.update(zip(batch["instance_id"].to_pylist(), count(first)))
+            self._groups.append((_arrays(batch), columns))
+
+    def __getitem__(self, instance_id: str) -> Prediction:
+        group, row = divmod(self._places[instance_id], _ROWS_PER_GROUP)
+        arrays, columns = self._groups[group]
+        return _prediction(instance_id, arrays, row, columns)
+
+    def __contains__(self, instance_id: object) -> bool:
+        return instance_id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def read_predictions(path: Path, skeleton: Skeleton) -> Mapping[str, Prediction]:
     """All predictions of a file by instance id.
 
     Raises:
         FormatError, SkeletonError: see `iter_predictions`.
     """
-    return {row.instance_id: row for row in iter_predictions(path, skeleton)}
+    return _Predictions(_batches(path, skeleton))

@@ -151,7 +151,8 @@ class LabelStore:
             StoreError: if the file of a labelled image now holds a different image.
         """
         with self.database.writing() as connection:
-            paths = {row.id: row.path for row in connection.execute(select(image))}
+            query = select(image.c.id, image.c.path)
+            paths = {row.id: row.path for row in connection.execute(query)}
             known = dict(paths)
             new: dict[str, Image] = {}
             for item in images:
@@ -224,17 +225,17 @@ class LabelStore:
     def stamps(self) -> dict[str, FileStamp]:
         """The stamps of the last scan, by path."""
         with self.database.reading() as connection:
-            rows = connection.execute(select(file_stamp))
-            return {
-                row.path: FileStamp(row.size, row.mtime_ns, row.sha256, row.width, row.height)
-                for row in rows
-            }
+            return _stamps(connection)
 
     def keep_stamps(self, stamps: Mapping[str, FileStamp]) -> None:
-        """Replace the stamps by those of a new scan."""
+        """Replace the stamps by those of a new scan; only what differs is written."""
         with self.database.writing() as connection:
-            connection.execute(delete(file_stamp))
-            for chunk in _chunks(stamps.items()):
+            known = _stamps(connection)
+            gone = (path for path, stamp in known.items() if stamps.get(path) != stamp)
+            for paths in _chunks(gone):
+                connection.execute(delete(file_stamp).where(file_stamp.c.path.in_(paths)))
+            new = ((path, it) for path, it in stamps.items() if known.get(path) != it)
+            for chunk in _chunks(new):
                 rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
 
@@ -465,6 +466,11 @@ class LabelStore:
                 rows = connection.execute(query.order_by(journal.c.seq)).all()
             for row in rows:
                 yield Recorded(row.seq, row.recorded_at, entry_of_row(row, self.renamed))
+
+
+def _stamps(connection: Connection) -> dict[str, FileStamp]:
+    rows = connection.execute(select(file_stamp).execution_options(yield_per=_CHUNK))
+    return {path: FileStamp(*rest) for path, *rest in rows}
 
 
 def _fact(connection: Connection, key: str) -> Any:

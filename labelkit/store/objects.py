@@ -48,10 +48,11 @@ class NewInstance(NamedTuple):
 
 def read_instances(connection: Connection) -> list[Instance]:
     """Every instance, ordered by image path and ordinal."""
-    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
-    rows = connection.execute(select(instance))
-    found = [instance_of_row(row, images[row.image_id]) for row in rows]
-    return sorted(found, key=lambda item: (item.image.path, item.ordinal))
+    images = {row[0]: image_of_row(row) for row in connection.execute(select(image))}
+    rows = connection.execute(select(instance).execution_options(yield_per=_CHUNK))
+    found = [instance_of_row(row, images[row[1]]) for row in rows]
+    found.sort(key=lambda item: (item.image.path, item.ordinal))
+    return found
 
 
 def register_objects(connection: Connection, found: Sequence[NewInstance]) -> list[Instance]:

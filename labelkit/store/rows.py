@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Row
@@ -25,7 +26,8 @@ def row_of_image(item: Image) -> dict[str, Any]:
 
 def image_of_row(row: Row[Any]) -> Image:
     """An image from its row."""
-    return Image(row.path, row.sha256, row.width, row.height)
+    _, sha256, path, width, height = tuple(row)  # by place: by name is slow
+    return Image(path, sha256, width, height)
 
 
 def row_of_instance(item: Instance) -> dict[str, Any]:
@@ -44,8 +46,10 @@ def row_of_instance(item: Instance) -> dict[str, Any]:
 
 def instance_of_row(row: Row[Any], image: Image) -> Instance:
     """An instance from its row and its image."""
-    box = Box(row.x, row.y, row.w, row.h)
-    return Instance(image, row.ordinal, box, row.box_source, row.area, row.category, row.individual)
+    _, _, ordinal, x, y, w, h, source, area, category, individual = tuple(row)
+    # Few different texts stand in very many rows.
+    source, category, individual = map(intern, (source, category, individual))
+    return Instance(image, ordinal, Box(x, y, w, h), source, area, category, individual)
 
 
 def row_of_entry(entry: Entry, recorded_at: str) -> dict[str, Any]:

@@ -198,7 +198,8 @@ class Work:
             self._answered.clear()  # they may lack a keypoint now
         snapshot = read_snapshot(self.project, self.store)
         self._find_images()
-        self.round, self._predictions = "", dict[str, Prediction]()
+        self.round = ""
+        self._predictions: Mapping[str, Prediction] = {}
         if latest_complete(self.project) is not None:
             newest, self._predictions = latest_predictions(self.project)
             self.round = f"round-{newest.plan.number:03d}"

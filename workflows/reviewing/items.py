@@ -99,7 +99,7 @@ def gather(
             names = ", ".join(str(item.plan.number) for item in complete) or "none yet"
             raise UsageError(f"Round {number} is not complete.", f"Complete rounds: {names}.")
         complete = [item for item in complete if item.plan.number <= number]
-    predictions: dict[str, dict[str, Prediction]] = {
+    predictions: dict[str, Mapping[str, Prediction]] = {
         round_field(item.plan.number): read_predictions(
             item.path / "predictions.parquet", project.skeleton
         )

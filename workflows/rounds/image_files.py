@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,11 +39,11 @@ def lost_images(project: Project, store: LabelStore) -> LostImages:
     stamps = store.stamps()
     gone, changed = [], []
     for image in store.images():
-        path = project.images_root / image.path
+        path = os.path.join(project.images_root, image.path)
         try:
-            status, stamp = path.stat(), stamps.get(image.path)
+            status, stamp = os.stat(path), stamps.get(image.path)
             if stamp and (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
-                with path.open("rb") as stream:
+                with open(path, "rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 if digest != image.sha256:
                     changed.append(image)

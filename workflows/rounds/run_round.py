@@ -278,7 +278,7 @@ def mean_error(prediction: Prediction, truth: Pose, instance: Instance) -> float
     return float(distance.mean()) / instance.box.long_side
 
 
-def latest_predictions(project: Project) -> tuple[Round, dict[str, Prediction]]:
+def latest_predictions(project: Project) -> tuple[Round, Mapping[str, Prediction]]:
     """The newest complete round and its predictions by instance id.
 
     Raises:

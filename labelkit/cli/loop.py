@@ -159,6 +159,14 @@ PredictWithOption = Annotated[
     Literal["mediapipe-pose", "mediapipe-face", "mediapipe-hands"] | None,
     typer.Option("--with", help="A public network for people, faces or hands, not a round's."),
 ]
+PredictShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Predict the I-th of N shares; N machines with one folder write one file.",
+    ),
+]
 PredictFormatOption = Annotated[
     Literal["coco", "csv", "dlc"] | None,
     typer.Option(
@@ -512,6 +520,7 @@ def predict(
     boxes: PredictBoxesOption = None,
     round_number: RoundOption = None,
     form: PredictFormatOption = None,
+    shard: PredictShardOption = None,
     overwrite: OverwriteOption = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
@@ -530,15 +539,19 @@ def predict(
     Example:
       labelkit predict --images new --output new.json
       labelkit predict --images new --boxes boxes.json --output new.csv
+      labelkit predict --images new --output new.json --shard 2/4
       labelkit predict --with mediapipe-pose
     """
     from labelkit.errors import UsageError
     from labelkit.workflows.loop.predict import predict as run
     from labelkit.workflows.loop.predict import predict_with
+    from labelkit.workflows.network.shards import parse_shard
 
     if network is not None:
-        if form is not None or round_number is not None:
-            raise UsageError("--with goes with neither --format nor --round.", "Leave them out.")
+        if any(option is not None for option in (form, round_number, shard)):
+            raise UsageError(
+                "--with goes with none of --format, --round and --shard.", "Leave them out."
+            )
         found, store = (None, None) if images else open_both(project)
         with store or nullcontext():
             poses = predict_with(
@@ -569,6 +582,7 @@ def predict(
             output=output,
             form=form,
             overwrite=overwrite,
+            shard=None if shard is None else parse_shard(shard),
         )
     finish(report, as_json)
 

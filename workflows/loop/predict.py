@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
 from labelkit.workflows.loop.predictions import PredictionsReport, add_predictions
 from labelkit.workflows.network.mediapipe import find_poses
+from labelkit.workflows.network.shards import Parts, Shard
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.served import as_served, note_on_serving, served
 from labelkit.workflows.rounds.settings import settings_of
@@ -61,10 +62,12 @@ class PredictReport(Report):
 
     Attributes:
         round: whose network it was.
-        images, instances: pictures that were read, and objects in them.
-        file: the file, and `format` its format; None and "" if none was asked for.
+        images, instances: pictures that were read, and objects that were predicted in them.
+        file: the file, and `format` its format; None and "" if none was asked for. A shard writes
+            none while others have not finished.
         notes: what was left out, and what to know of the round, a sentence each.
         predictions: each object with its prediction.
+        missing: objects that other shards have yet to predict.
     """
 
     round: int
@@ -74,10 +77,15 @@ class PredictReport(Report):
     format: str
     notes: tuple[str, ...]
     predictions: Items = field(repr=False)
+    missing: int = 0
     exit_code: int = 0
 
     def text(self) -> str:
         """For people."""
+        if self.missing:
+            what = counted(self.missing, "object")
+            rest = f"{what} left to other shards; the last to finish writes the file."
+            return "\n".join([f"Round {self.round:03d} predicted {self.instances} more.", rest])
         where = f" to {self.file}" if self.file else ""
         return "\n".join(
             [
@@ -89,7 +97,7 @@ class PredictReport(Report):
 
     def data(self) -> Mapping[str, Any]:
         """For machines; the predictions themselves are in the file."""
-        names = ("round", "images", "instances", "file", "format", "notes")
+        names = ("round", "images", "instances", "file", "format", "notes", "missing")
         return {name: getattr(self, name) for name in names}
 
 
@@ -104,6 +112,7 @@ def predict(
     output: Path | None = None,
     form: str | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> PredictReport:
     """Predict the pictures of a folder; the project does not change.
 
@@ -118,6 +127,8 @@ def predict(
         form: "coco", "csv" (a row for each keypoint) or "dlc" (DeepLabCut's columns); None goes by
             the ending of `output`.
         overwrite: also replace a file that this command did not write.
+        shard: which part of the objects this machine predicts, for `output`; what it has is kept
+            in files beside it, see `Parts`. None predicts all of them.
 
     Raises:
         ProjectError: if no round is complete.
@@ -135,17 +146,26 @@ def predict(
         if output:
             for only_read in (project, aside):
                 check_output(output, MARKS[form], only_read, overwrite=overwrite)
-        network, _ = load_network(found.path / "model.safetensors", project.skeleton)
+        model = found.path / "model.safetensors"
+        network, _ = load_network(model, project.skeleton)
         with LabelStore.open(f"sqlite:///{folder}/labels.db") as objects:
             registered = _register_aside(aside, objects, progress, choice)
             instances = objects.instances()
-        rows = predict_instances(aside, network, settings_of(found), instances, progress)
-        serves = served(found)
-        items = [
-            (instance, as_served(row.prediction, instance, project.skeleton, serves))
-            for row in rows
-            for instance in [instances[row.prediction.instance_id]]
-        ]
+        serves, settings = served(found), settings_of(found)
+
+        def predicted(some: Mapping[str, Instance]) -> Iterator[Prediction]:
+            for row in predict_instances(aside, network, settings, some, progress):
+                instance = instances[row.prediction.instance_id]
+                yield as_served(row.prediction, instance, project.skeleton, serves)
+
+        rows: Iterable[Prediction] = predicted(instances)
+        if output and shard:
+            rows = parts = Parts(output, model, instances, project.skeleton)
+            done = parts.predict(shard, predicted)
+            if missing := parts.missing:
+                counts = (registered.images, done, None, form)
+                return PredictReport(found.plan.number, *counts, registered.notes, (), missing)
+        items = [(instances[row.instance_id], row) for row in rows]
     if output:
         write_text(output, WRITERS[form](items, project.skeleton, found.plan.number))
     notes = list(registered.notes)

@@ -4,6 +4,7 @@ The model's predictions of train/ and val/ are COCO files with scores, as `label
 mediapipe-face --images train/images --output train.json` writes them; one object an image. An
 adapter is learned from some objects of train/, without names, and scored on val/, where an object
 that the model did not find counts as missed. Three draws of objects each; the means are printed.
+Drags are counted on the objects that were found, as they are shown and if others follow.
 
     python benchmarks/adapter.py --set faces --train train.json --val val.json
 """
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from sets import DATA
 
 from labelkit.domain.adapter import learn_adapter
+from labelkit.domain.following import ErrorFollower, drags_until_right
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
 from labelkit.metrics.table import markdown
@@ -45,14 +47,19 @@ def main() -> None:
     new = np.stack([predicted.get(name, nothing) for name in truth])
     known = np.stack(list(truth.values()))
     side = np.array([length[name] for name in truth])
+    taught = _long_sides(labels)
     rows = [["labelled", *(f"pck@{share}" for share in SHARES), "median", "reached", "seconds"]]
+    rows[0] += ["drags", "drags, following"]
     both = [name for name in ours if name in foreign]
     for count in COUNTS:
         if count <= len(both):
-            found = [_scores(foreign, ours, new, known, side, both, count, s) for s in range(SEEDS)]
+            found = [
+                _scores(foreign, ours, taught, new, known, side, both, count, seed)
+                for seed in range(SEEDS)
+            ]
             values = np.mean(found, axis=0)
             cells = [f"{value:.3f}" for value in values[:4]]
-            rows.append([str(count), *cells, f"{values[4]:.0f}", f"{values[5]:.2f}"])
+            rows.append([str(count), *cells, f"{values[4]:.0f}", *(f"{v:.2f}" for v in values[5:])])
             print(" ".join(rows[-1]), flush=True)
     print(f"\n{len(predicted)} of {len(truth)} found. {machine()}\n\n{markdown(rows)}")
 
@@ -60,6 +67,7 @@ def main() -> None:
 def _scores(
     foreign: Poses,
     ours: Poses,
+    taught: dict[str, float],
     new: NDArray[np.float64],
     known: NDArray[np.float64],
     side: NDArray[np.float64],
@@ -73,10 +81,16 @@ def _scores(
         np.stack([foreign[it] for it in chosen]), np.stack([ours[it] for it in chosen])
     )
     seconds = time.process_time() - begun
-    error = np.linalg.norm(adapter(new) - known, axis=2) / side[:, None]
+    length = np.array([taught[it] for it in chosen])[:, None, None]
+    labels = np.stack([ours[it] for it in chosen])
+    follower = ErrorFollower.learn((labels - adapter.left_out) / length)
+    apart = (known - adapter(new)) / side[:, None, None]
+    posed = apart[np.isfinite(apart).all(axis=2).any(axis=1)]
+    drags = [float(drags_until_right(posed, each).mean()) for each in (None, follower)]
+    error = np.linalg.norm(apart, axis=2)
     error = np.where(np.isnan(error), np.inf, error)[np.isfinite(known).all(axis=2)]
     hits = [float((error < share).mean()) for share in SHARES]
-    return [*hits, float(np.median(error)), float(adapter.reached.sum()), seconds]
+    return [*hits, float(np.median(error)), float(adapter.reached.sum()), seconds, *drags]
 
 
 def _poses(file: Path) -> Poses:

@@ -45,7 +45,9 @@ class ImageFinder:
                 self._by_ending[ending].setdefault(kept, path)
         self._by_upload: dict[str, list[str]] | None = None  # made when first needed
 
-    def find(self, paths: Iterable[str], origin: str, also: Iterable[str] = ()) -> dict[str, Image]:
+    def find(
+        self, paths: Iterable[str], origin: str, also: Iterable[str] = (), beside: str = ""
+    ) -> dict[str, Image]:
         """The image of each path of one file. Paths without an image are left out.
 
         A path may lack the first folders of an image's path. It may also have more folders before
@@ -56,11 +58,15 @@ class ImageFinder:
             paths: as the file writes them.
             origin: the file, for messages.
             also: further paths of the file, left out where they do not fit the others.
+            beside: folder of the file below the images folder, if it lies there; of several images
+                that a path fits, the one below it is meant.
 
         Raises:
             FormatError: if a path fits several images, or several paths fit one image.
         """
-        matches = {path: found for path in dict.fromkeys(paths) if (found := self._match(path))}
+        matches = {
+            path: found for path in dict.fromkeys(paths) if (found := self._match(path, beside))
+        }
         before = {found.before: path for path, found in matches.items()}
         root = min(before, key=len, default=())
         for other, path in before.items():
@@ -85,18 +91,21 @@ class ImageFinder:
         for path in also:
             if path not in matches:
                 with contextlib.suppress(FormatError):  # without labels, it need not be clear
-                    found_too = self._match(path)
+                    found_too = self._match(path, beside)
                     if found_too and found_too.before == root:
                         result[path] = self._images[found_too.path]
         return result
 
-    def _match(self, path: str) -> _Match | None:
+    def _match(self, path: str, beside: str) -> _Match | None:
         """What a path alone can mean: an image's path, the end of one, or more than one."""
         parts = PurePosixPath(path).parts
         whole = "/".join(parts)
         if whole in self._images:
             return _Match(whole, ())
         fitting = self._by_ending.get(whole, {})
+        if len(fitting) > 1 and beside:
+            near = {kept: it for kept, it in fitting.items() if it.startswith(f"{beside}/")}
+            fitting = near or fitting
         if len(fitting) > 1:
             first, second, *_ = fitting
             raise FormatError(

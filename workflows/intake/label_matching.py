@@ -75,7 +75,9 @@ def match_labels(
     """
     notes = []
     paths = [item.image_path for item in annotations]
-    images = finder.find(paths, str(path), also=listed)
+    folder, root = path.resolve().parent, images_root.resolve()
+    beside = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""
+    images = finder.find(paths, str(path), also=listed, beside=beside)
     if not images and (images := _beside([*paths, *listed], path, finder, images_root)):
         notes.append(
             f"{path} names another folder, as in {paths[0]}: its images are taken from its own."

@@ -10,6 +10,7 @@ import pytest
 from builders import stick_skeleton, write_picture
 
 from labelkit.domain.instance import Box
+from labelkit.errors import FormatError
 from labelkit.progress import Silent
 from labelkit.project.project import create_project
 from labelkit.store.conflicts import find_conflicts
@@ -239,6 +240,22 @@ def test_files_of_the_same_name_are_told_apart(desk):
     assert len(desk.instances()) == 2
     with LabelStore.open(desk.project.store_url) as store:
         assert store.sources() == {"file:train/labels.json", "file:valid/labels.json"}
+
+
+def test_of_several_pictures_of_a_name_the_one_below_the_label_files_folder_is_meant(desk):
+    files = []
+    for part, seed, keypoints in (("train", 7, FIRST), ("val", 8, SECOND)):
+        write_picture(desk.frames / part / "images" / "same.png", SIZE, seed=seed)
+        document = coco(labelled(0, keypoints), images=[0])
+        document["images"][0]["file_name"] = "same.png"
+        files.append(desk.write(f"frames/{part}/keypoints.json", document))
+    desk.take(*files)
+    boxes = {it.image.path: tuple(it.box) for it in desk.instances().values()}
+    assert boxes["train/images/same.png"] == tuple(extent(FIRST))
+    assert boxes["val/images/same.png"] == tuple(extent(SECOND))
+    elsewhere = desk.write("keypoints.json", document)
+    with pytest.raises(FormatError, match="could mean"):
+        desk.take(elsewhere)
 
 
 # DeepLabCut

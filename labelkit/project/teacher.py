@@ -84,5 +84,6 @@ def evidence(
     for row, instance in enumerate(instances):
         if instance.id in found:
             sigma = np.maximum(spread, USUAL / 2) * instance.box.long_side
-            result[row] = np.column_stack([found[instance.id].xy, sigma])
+            there = found[instance.id].pose.present
+            result[row, there] = np.column_stack([found[instance.id].xy, sigma])[there]
     return result

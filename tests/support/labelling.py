@@ -290,9 +290,15 @@ class Page:
 
 
 def photographs(
-    folder: Path, name: str, count: int, *, control: Sequence[int] = (), away: float = 0.0
+    folder: Path,
+    name: str,
+    count: int,
+    *,
+    control: Sequence[int] = (),
+    away: float = 0.0,
+    predicted: bool = True,
 ) -> tuple[Bench, list[Pose]]:
-    """A bench of photographs, predicted where people placed the keypoints; without them, skip.
+    """A bench of photographs, perhaps predicted where people placed the keypoints; else skip.
 
     Args:
         folder: gets frames/ and project/.
@@ -300,6 +306,7 @@ def photographs(
         count: of photographs, the first ones.
         control: numbers of those that are asked about without a prediction.
         away: pixels by which each prediction is too far to the right.
+        predicted: whether there is a round.
 
     Returns:
         the bench, and what people say of each of its objects.
@@ -321,7 +328,13 @@ def photographs(
     places = {path: pose.xy + np.array([away, 0.0]) for path, pose in poses.items()}
     confidence = np.linspace(0.9, 0.5, len(skeleton))
     bench = bench_of(
-        folder, skeleton, control=control, box=boxes, places=places, confidence=confidence
+        folder,
+        skeleton,
+        predicted=predicted,
+        control=control,
+        box=boxes,
+        places=places,
+        confidence=confidence,
     )
     instances = bench.store.instances()
     return bench, [poses[instances[id_].image.path] for id_ in bench.ids]

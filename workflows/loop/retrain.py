@@ -207,7 +207,8 @@ def round_at(
     boxes = [instance.box for instance in snapshot.instances.values()]
     poses = [snapshot.poses[item] for item in labelled]
     settings = resolve(options, settings_of(last) if last else {}, taught, boxes, poses)
-    if last is None and (size := settings.get("input_size")):
+    size = settings.get("input_size", (1, 1))
+    if last is None and size[0] != size[1]:
         progress.line(f"Crops of {size[1]} x {size[0]} pixels, which fit these elongated objects.")
     plan = RoundPlan(
         number=next_round_number(project),

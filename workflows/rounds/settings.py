@@ -224,13 +224,15 @@ def resolve(
     mirror = mirrors(skeleton, one_sided)
     if earlier.get("mirror") in {mirrors(before, False), mirrors(before, one_sided)}:
         earlier = {**earlier, "mirror": mirror}  # it was by default, not by choice
-    size = tuple(preset["input_size"])
+    unwritten = _unwritten_size(name)
     if options.input_size is not None:
         size = parse_size(options.input_size)
-        earlier = {key: value for key, value in earlier.items() if key != "input_size"}
-    elif not earlier and name != "paper":
-        size = fitted_size(boxes, size)
-    fitted = {"input_size": list(size)} if size != tuple(preset["input_size"]) else {}
+    elif earlier:
+        size = tuple(earlier.get("input_size", unwritten))
+    else:
+        size = tuple(preset["input_size"])
+        size = size if name == "paper" else fitted_size(boxes, size)
+    crops = {} if size == unwritten else {"input_size": list(size)}
     backbone = chosen("backbone", preset["backbone"])
     epochs = chosen("epochs", preset["training"]["epochs"])
     # Former rounds tell what the user chose only by its difference from the preset.
@@ -242,10 +244,10 @@ def resolve(
         "least_steps": 0 if epochs_are_chosen else preset["training"]["least_steps"],
         **({"minutes": minutes} if (minutes := chosen("minutes", 0.0)) else {}),
         "pretrained": chosen("pretrained", WHERE_POSSIBLE),
-        "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(fitted)),
+        "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(crops)),
         "mirror": chosen("mirror", mirror),
         "precision": chosen("precision", "") or fastest_precision(),
-        **({"input_size": earlier["input_size"]} if "input_size" in earlier else fitted),
+        **crops,
     }
     weights = options.weights
     if weights is None and options.pretrained is None and earlier.get("backbone") == backbone:
@@ -261,6 +263,13 @@ def _are_one_sided(poses: Sequence[Pose]) -> bool:
     return is_one_sided(
         np.stack([pose.xy for pose in poses]), np.stack([pose.present for pose in poses])
     )
+
+
+def _unwritten_size(name: str) -> tuple[int, ...]:
+    """Rows and columns of crops of a preset where settings give none."""
+    from labelkit.models.presets import PRESETS
+
+    return (96, 96) if name == "tiny" else tuple(PRESETS[name]["input_size"])  # until 2026-11-30
 
 
 def _room_to_turn(settings: Mapping[str, Any]) -> float:
@@ -307,6 +316,7 @@ def preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     preset = deepcopy(PRESETS[settings["preset"]])
     preset["backbone"] = settings["backbone"]
+    preset["input_size"] = _unwritten_size(settings["preset"])
     if "input_size" in settings:
         preset["input_size"] = tuple(settings["input_size"])
         preset["lofr"]["rotation_tta"] *= _room_to_turn(settings)

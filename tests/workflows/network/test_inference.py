@@ -225,7 +225,7 @@ def test_predictions_do_not_depend_on_the_batch_size(trained_once):
                 some,
                 trained_once.images,
                 skeleton,
-                (96, 96),
+                (128, 128),
                 batch_size=size,
             )
         ]

@@ -134,12 +134,14 @@ def test_the_first_training_fits_its_crops_to_elongated_boxes_and_later_ones_kee
     assert (turned["input_size"], turned["rotation"]) == ([64, 256], 180.0)
 
 
-def test_rounds_of_earlier_versions_and_square_objects_keep_the_presets_crop():
-    before = resolve(TINY, {}, PAIRED)
-    assert "input_size" not in before
+def test_square_objects_keep_the_presets_crop_and_rounds_of_earlier_versions_theirs():
+    square = resolve(TINY, {}, PAIRED)
+    assert preset_of(square)["input_size"] == (128, 128)
+    assert resolve(TINY, {}, PAIRED, [Box(0, 0, 100, 110)]) == square
+    assert resolve(TrainingOptions(), square, PAIRED, FISH) == square
+    before = {key: value for key, value in square.items() if key != "input_size"}
+    assert preset_of(before)["input_size"] == (96, 96)
     assert resolve(TrainingOptions(), before, PAIRED, FISH) == before
-    assert resolve(TINY, {}, PAIRED, [Box(0, 0, 100, 110)]) == before
-    assert preset_of(before)["input_size"] == (128, 128)
 
 
 def test_the_crop_of_the_paper_stays_as_it_is():
@@ -167,7 +169,7 @@ def test_later_rounds_keep_the_size_until_another_is_typed():
     first = resolve(TrainingOptions(preset="tiny", input_size="160"), {}, PAIRED)
     assert resolve(TrainingOptions(), first, PAIRED, FISH) == first
     assert resolve(TrainingOptions(input_size="64x32"), first, PAIRED)["input_size"] == [32, 64]
-    assert "input_size" not in resolve(TrainingOptions(input_size="128"), first, PAIRED)
+    assert "input_size" not in resolve(TrainingOptions(input_size="96"), first, PAIRED)
 
 
 # What a training starts from

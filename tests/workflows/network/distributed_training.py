@@ -20,6 +20,8 @@ from labelkit.project.images import scan_images
 from labelkit.workflows.network import training
 from labelkit.workflows.network.data import Example
 
+SIZE_HW = (96, 96)
+
 
 class Lines(Silent):
     """Progress that prints its lines."""
@@ -40,7 +42,7 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         for number, item in enumerate(coco.annotations)
     ]
     torch.manual_seed(0)
-    preset = {**PRESETS["tiny"], "backbone": "test_resnet"}
+    preset = {**PRESETS["tiny"], "backbone": "test_resnet", "input_size": SIZE_HW}
     network = build_model("lofr", 14, coco.skeleton.links, preset, pretrained=False)
     # Batch statistics depend on the batch size; without them two halves equal one whole.
     for module in network.modules():
@@ -57,7 +59,7 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         examples,
         coco.skeleton,
         folder / "images",
-        (96, 96),
+        SIZE_HW,
         recipe,
         state,
         Lines(),

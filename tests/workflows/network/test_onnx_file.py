@@ -40,12 +40,12 @@ def test_onnxruntime_reads_what_torch_reads_from_pixels_to_keypoints(
     network, _ = load_network(path, trained.project.skeleton)
     instances = list(trained.store.instances().values())[:3]
     images = [open_upright(trained.images / item.image.path) for item in instances]
-    affines = [crop_affine(item.box, (96, 96)) for item in instances]
-    crops = np.stack([cut(*both, (96, 96)) for both in zip(images, affines, strict=True)])
+    affines = [crop_affine(item.box, (128, 128)) for item in instances]
+    crops = np.stack([cut(*both, (128, 128)) for both in zip(images, affines, strict=True)])
     crops = crops.transpose(0, 3, 1, 2)
     session = onnxruntime.InferenceSession(report.file)
     with torch.inference_mode():
-        expected = CropReader(network, (96, 96)).eval()(torch.from_numpy(crops))
+        expected = CropReader(network, (128, 128)).eval()(torch.from_numpy(crops))
     for some in (slice(1), slice(3)):  # any number of crops
         found = session.run(None, {"crops": crops[some]})
         differences = (abs(a - b[some].numpy()) for a, b in zip(found, expected, strict=True))

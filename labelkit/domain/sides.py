@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelkit.domain.pose import Pose
+
 #: Mirror images so many times farther from other poses than the poses themselves are unlike them.
 #: On 20 draws of ten labelled objects: faces 6 to 11, fish that swim one way 6 to 9, people at most
 #: 1.5, who turn their left and their right side.
@@ -134,27 +136,29 @@ def _mirrored(token: str) -> Iterator[tuple[str, bool, int]]:
         yield token[:-1] + _LETTERS[token[-1]], token[-1] == "l", 1
 
 
-def is_one_sided(xy: NDArray[np.float64], present: NDArray[np.bool_]) -> bool:
+def are_one_sided(poses: Sequence[Pose]) -> bool:
     """Whether mirror images of poses are unlike all of them, if keypoints keep their names.
 
     So are those of faces, and those of fish that all swim one way. Poses may be turned and scaled.
 
     Args:
-        xy: (N, K, 2) pixels.
-        present: (N, K) which of them count.
+        poses: with the same keypoints.
 
     Returns:
         False where fewer than three poses have keypoints enough to tell.
     """
-    step = -(-len(xy) // _MOST) or 1
-    there = present[::step]
-    points = np.where(there, xy[::step, :, 0] + 1j * xy[::step, :, 1], 0)
+    poses = poses[:: -(-len(poses) // _MOST) or 1]
+    if len(poses) < _LEAST:
+        return False
+    there = np.stack([pose.present for pose in poses])
+    xy = np.stack([pose.xy for pose in poses])
+    points = np.where(there, xy[..., 0] + 1j * xy[..., 1], 0)
     near = np.array(
         [
             (_nearest(points, there, row, pose), _nearest(points, there, row, pose.conj()))
             for row, pose in enumerate(points)
         ]
-    ).reshape(-1, 2)
+    )
     near = near[np.isfinite(near).all(axis=1)]
     if len(near) < _LEAST:
         return False

@@ -14,6 +14,7 @@ import yaml
 from labelkit.domain.annotation import Annotation
 from labelkit.domain.instance import Box, Instance, category_names
 from labelkit.domain.pose import ABSENT, OCCLUDED, VISIBLE, Pose, human_pose
+from labelkit.domain.sides import are_one_sided
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.domain.text import counted
 from labelkit.errors import FormatError, SkeletonError
@@ -35,8 +36,9 @@ def write_yolo(
     (0..1) of the image's width and height, with all their digits. Locations outside the image,
     which Ultralytics refuses with the whole image, move to its border. `train.txt` and `val.txt`
     list the images, because paths in them start from the folder; without images for one of them,
-    it is the other. `flip_idx` is left out where the skeleton does not tell left from right, so
-    that no mirrored image is trained on.
+    it is the other. `flip_idx` is left out where the skeleton does not tell left from right, or has
+    no sides and no object looks like the mirror image of another, so that no mirrored image is
+    trained on.
 
     Args:
         items: instances with their poses, in image pixels.
@@ -76,7 +78,8 @@ def write_yolo(
         "names": dict(enumerate(classes)),
         "kpt_names": {number: list(skeleton.keypoints) for number in range(len(classes))},
     }
-    if not skeleton.unpaired_sides:
+    one_sided = not skeleton.pairs and are_one_sided([pose for _, pose in items])
+    if not (skeleton.unpaired_sides or one_sided):
         data["flip_idx"] = list(skeleton.flip_indices)
     settings = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     return FolderExport({SETTINGS: f"{HEADING}\n{settings}", **texts}, pictures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +128,12 @@ class ForeignFollower:
         found: Path,
         skeleton: Skeleton,
         labelled: Sequence[tuple[Instance, Pose]],
-        learned_from: Collection[str],
+        learned_from: Set[str],
     ) -> None:
-        self._predictions, self._skeleton = found / "predictions.parquet", skeleton
-        by_id = {instance.id: instance for instance, _ in labelled}
-        shown = self._poses(self._predictions, by_id.keys() - learned_from)
-        if learned_from and (found / LEFT_OUT).is_file():
-            shown |= self._poses(found / LEFT_OUT, by_id.keys() & learned_from)
+        ids = {instance.id for instance, _ in labelled}
+        shown = _poses(found / "predictions.parquet", skeleton, ids - learned_from)
+        if (found / LEFT_OUT).is_file():
+            shown |= _poses(found / LEFT_OUT, skeleton, ids & learned_from)
         errors = [
             np.where((pose.present & shown[instance.id].present)[:, None], apart, np.nan)
             for instance, pose in labelled
@@ -143,19 +142,19 @@ class ForeignFollower:
         ]
         self._follower = ErrorFollower.learn(errors)
 
-    def follow(self, instance: Instance, placed: Pose) -> NDArray[np.float64] | None:
+    def follow(self, instance: Instance, shown: Pose, placed: Pose) -> NDArray[np.float64] | None:
         """Locations of all keypoints of one instance; None where none should follow.
 
         Args:
             instance: predicted in the round.
+            shown: what the round has of it.
             placed: by a human; unknown where nothing was placed.
 
         Returns:
             (K, 2) in image pixels: placed keypoints exactly where they are; NaN for absent ones
             and for those that the model does not have.
         """
-        shown = self._poses(self._predictions, {instance.id}).get(instance.id)
-        if self._follower is None or shown is None or not shown.present.any():
+        if self._follower is None:
             return None
         both = placed.present & shown.present
         apart = np.where(both[:, None], placed.xy - shown.xy, np.nan)
@@ -164,8 +163,9 @@ class ForeignFollower:
         xy[placed.present] = placed.xy[placed.present]
         return xy
 
-    def _poses(self, file: Path, ids: Collection[str]) -> dict[str, Pose]:
-        return {id_: it.pose for id_, it in find_predictions(file, self._skeleton, ids).items()}
+
+def _poses(file: Path, skeleton: Skeleton, ids: Set[str]) -> dict[str, Pose]:
+    return {id_: found.pose for id_, found in find_predictions(file, skeleton, ids).items()}
 
 
 def _peak_one(maps: Floats) -> Floats:

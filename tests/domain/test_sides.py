@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from builders import make_pose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.domain.sides import find_sides, is_one_sided
+from labelkit.domain.sides import are_one_sided, find_sides
 from labelkit.domain.skeleton import BUILTIN, load_skeleton
 
 
@@ -94,34 +95,30 @@ def test_every_keypoint_is_in_at_most_one_pair_and_pairs_are_mutual(names):
     assert not set(paired) & set(sides.unpaired)
 
 
-def triangles(count: int, mirrored: bool) -> np.ndarray:
-    """(count, 3, 2), turned and scaled at random; every other one mirrored, or none."""
+def triangles(count: int, mirrored: bool) -> list[np.ndarray]:
+    """`count` times (3, 2), turned and scaled at random; every other one mirrored, or none."""
     rng = np.random.default_rng(1)
-    points = (
-        np.array([0, 4, 2j]) + rng.normal(0, 0.1, (count, 3)) + 1j * rng.normal(0, 0.1, (count, 3))
-    )
+    noise = rng.normal(0, 0.1, (2, count, 3))
+    points = np.array([0, 4, 2j]) + noise[0] + 1j * noise[1]
     points = points * rng.uniform(1, 9, (count, 1)) * np.exp(1j * rng.uniform(0, 6, (count, 1)))
     if mirrored:
         points[::2] = points[::2].conj()
-    return np.stack([points.real, points.imag], axis=2)
+    return list(np.stack([points.real, points.imag], axis=2))
 
 
 def test_poses_are_one_sided_if_no_mirror_image_looks_like_one():
-    there = np.ones((20, 3), bool)
-    assert is_one_sided(triangles(20, mirrored=False), there)
-    assert not is_one_sided(triangles(20, mirrored=True), there)
+    assert are_one_sided([make_pose(xy) for xy in triangles(20, mirrored=False)])
+    assert not are_one_sided([make_pose(xy) for xy in triangles(20, mirrored=True)])
 
 
 def test_a_line_is_its_own_mirror_image():
-    xy = triangles(20, mirrored=False)
-    xy[:, 2] = (xy[:, 0] + xy[:, 1]) / 2
-    assert not is_one_sided(xy, np.ones((20, 3), bool))
+    lines = [[xy[0], xy[1], (xy[0] + xy[1]) / 2] for xy in triangles(20, mirrored=False)]
+    assert not are_one_sided([make_pose(xy) for xy in lines])
 
 
 def test_absent_keypoints_and_few_poses_do_not_make_poses_one_sided():
-    xy, there = triangles(20, mirrored=False), np.ones((20, 3), bool)
-    assert not is_one_sided(xy[:2], there[:2])
-    assert not is_one_sided(xy[:0], there[:0])
-    there[:, 0] = False  # two keypoints are a line
-    xy[:, 0] = np.nan
-    assert not is_one_sided(xy, there)
+    poses = [make_pose(xy) for xy in triangles(20, mirrored=False)]
+    assert not are_one_sided(poses[:2])
+    assert not are_one_sided([])
+    two_keypoints = [make_pose(xy, [0, 2, 2]) for xy in triangles(20, mirrored=False)]
+    assert not are_one_sided(two_keypoints)

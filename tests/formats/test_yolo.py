@@ -49,6 +49,21 @@ def test_no_mirror_image_is_trained_on_where_a_side_has_no_partner():
     assert settings([], make_skeleton("fish", ["eye", "tail"]))["flip_idx"] == [0, 1]
 
 
+def test_nor_where_no_name_has_a_side_and_no_object_looks_like_the_mirror_image_of_another():
+    numbered = make_skeleton("face", ["p0", "p1", "p2"])
+    right_angle = np.array([(60.0, 40.0), (80.0, 40.0), (60.0, 30.0)])
+    one_way = [
+        item(f"{n}.jpg", 0, Box(50, 20, 90, 60), right_angle + n, [2, 2, 2]) for n in range(4)
+    ]
+    assert "flip_idx" not in settings(one_way, numbered)
+    assert settings(one_way, EARS)["flip_idx"] == [0, 2, 1]  # sides swap their names
+    mirrored = right_angle * (-1, 1) + np.array([140.0, 0.0])
+    other_way = [
+        item(f"m{n}.jpg", 0, Box(50, 20, 90, 60), mirrored + n, [2, 2, 2]) for n in range(4)
+    ]
+    assert settings([*one_way, *other_way], numbered)["flip_idx"] == [0, 1, 2]
+
+
 def test_each_category_is_a_class_and_an_object_without_one_belongs_to_the_only_one():
     items = [point("1.png", "jaguar"), point("2.png", "antelope"), point("3.png", "jaguar")]
     found = write_yolo(items, EARS)

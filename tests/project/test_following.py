@@ -186,18 +186,20 @@ def test_keypoints_of_another_model_follow_by_errors_of_objects_it_did_not_learn
     file = tmp_path / "predictions.parquet"
     write_predictions(file, prior_predictions(ids, shown, unknown).values(), SKELETON)
 
-    follower = ForeignFollower(tmp_path, SKELETON, labelled, ())
+    follower = ForeignFollower(tmp_path, SKELETON, labelled, set())
+    pose = make_pose(shown[0])
     moved = shown[0][0] + (0.2 * boxes[0].long_side, 0)
     placed = human_pose([moved, *[(0, 0)] * 3], [VISIBLE, UNKNOWN, UNKNOWN, ABSENT])
-    found = follower.follow(objects[0], placed)
+    found = follower.follow(objects[0], pose, placed)
     assert found[0].tolist() == moved.tolist()
     assert np.isnan(found[3]).all()  # absent
     assert ((found - shown[0])[1:3, 0] > 0.08 * boxes[0].long_side).all()
 
     # Poses of an adapter that learned from all of these tell nothing, unless they were left out.
-    assert ForeignFollower(tmp_path, SKELETON, labelled, ids).follow(objects[0], placed) is None
+    of_all = ForeignFollower(tmp_path, SKELETON, labelled, set(ids))
+    assert of_all.follow(objects[0], pose, placed) is None
     write_predictions(
         tmp_path / LEFT_OUT, prior_predictions(ids, shown, unknown).values(), SKELETON
     )
-    again = ForeignFollower(tmp_path, SKELETON, labelled, ids).follow(objects[0], placed)
-    assert np.array_equal(again, found, equal_nan=True)
+    again = ForeignFollower(tmp_path, SKELETON, labelled, set(ids))
+    assert np.array_equal(again.follow(objects[0], pose, placed), found, equal_nan=True)

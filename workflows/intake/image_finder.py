@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from labelkit.domain.instance import Image
@@ -33,9 +33,11 @@ class ImageFinder:
     Args:
         images: of the project.
         copies: path of a dropped copy -> path of the image that was kept.
+        root: the folder that image paths are below.
     """
 
-    def __init__(self, images: Iterable[Image], copies: Mapping[str, str]) -> None:
+    def __init__(self, images: Iterable[Image], copies: Mapping[str, str], root: Path) -> None:
+        self._root = root.resolve()
         by_path = {image.path: image for image in images}
         kept_paths = {**{path: path for path in by_path}, **copies}
         self._images = {path: by_path[kept] for path, kept in kept_paths.items()}
@@ -45,25 +47,24 @@ class ImageFinder:
                 self._by_ending[ending].setdefault(kept, path)
         self._by_upload: dict[str, list[str]] | None = None  # made when first needed
 
-    def find(
-        self, paths: Iterable[str], origin: str, also: Iterable[str] = (), beside: str = ""
-    ) -> dict[str, Image]:
+    def find(self, paths: Iterable[str], file: Path, also: Iterable[str] = ()) -> dict[str, Image]:
         """The image of each path of one file. Paths without an image are left out.
 
         A path may lack the first folders of an image's path. It may also have more folders before
         it, if all paths of the file have the same ones: other folders mean other images, even
-        where the file names agree.
+        where the file names agree. Of several images that a path fits, the one below the folder
+        of the label file is meant, if that lies in the images folder.
 
         Args:
             paths: as the file writes them.
-            origin: the file, for messages.
+            file: that writes them.
             also: further paths of the file, left out where they do not fit the others.
-            beside: folder of the file below the images folder, if it lies there; of several images
-                that a path fits, the one below it is meant.
 
         Raises:
             FormatError: if a path fits several images, or several paths fit one image.
         """
+        inside = self.folder_of(file)
+        beside = "" if inside is None else f"{inside}/"
         matches = {
             path: found for path in dict.fromkeys(paths) if (found := self._match(path, beside))
         }
@@ -72,7 +73,7 @@ class ImageFinder:
         for other, path in before.items():
             if other[: len(root)] != root:
                 raise FormatError(
-                    f"{origin} labels {before[root]} and {path}, but the images folder "
+                    f"{file} labels {before[root]} and {path}, but the images folder "
                     f"does not tell {PurePosixPath(*root)} and {PurePosixPath(*other)} apart.",
                     "Give the folder that its paths start from with --images.",
                 )
@@ -84,7 +85,7 @@ class ImageFinder:
             same = written.setdefault(found.path, path)
             if PurePosixPath(same) != PurePosixPath(path):
                 raise FormatError(
-                    f"{origin} labels {same} and {path}, which would both be {found.path}.",
+                    f"{file} labels {same} and {path}, which would both be {found.path}.",
                     "Write the path below the images folder into the label file.",
                 )
             result[path] = self._images[found.path]
@@ -96,6 +97,13 @@ class ImageFinder:
                         result[path] = self._images[found_too.path]
         return result
 
+    def folder_of(self, file: Path) -> PurePosixPath | None:
+        """The folder of a label file below the images folder; None if it does not lie there."""
+        folder = file.resolve().parent
+        if not folder.is_relative_to(self._root):
+            return None
+        return PurePosixPath(folder.relative_to(self._root).as_posix())
+
     def _match(self, path: str, beside: str) -> _Match | None:
         """What a path alone can mean: an image's path, the end of one, or more than one."""
         parts = PurePosixPath(path).parts
@@ -104,7 +112,7 @@ class ImageFinder:
             return _Match(whole, ())
         fitting = self._by_ending.get(whole, {})
         if len(fitting) > 1 and beside:
-            near = {kept: it for kept, it in fitting.items() if it.startswith(f"{beside}/")}
+            near = {kept: it for kept, it in fitting.items() if it.startswith(beside)}
             fitting = near or fitting
         if len(fitting) > 1:
             first, second, *_ = fitting

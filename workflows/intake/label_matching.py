@@ -75,10 +75,8 @@ def match_labels(
     """
     notes = []
     paths = [item.image_path for item in annotations]
-    folder, root = path.resolve().parent, images_root.resolve()
-    beside = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""
-    images = finder.find(paths, str(path), also=listed, beside=beside)
-    if not images and (images := _beside([*paths, *listed], path, finder, images_root)):
+    images = finder.find(paths, path, also=listed)
+    if not images and (images := _beside([*paths, *listed], path, finder)):
         notes.append(
             f"{path} names another folder, as in {paths[0]}: its images are taken from its own."
         )
@@ -111,16 +109,13 @@ def match_labels(
     )
 
 
-def _beside(
-    paths: Sequence[str], file: Path, finder: ImageFinder, images_root: Path
-) -> dict[str, Image]:
+def _beside(paths: Sequence[str], file: Path, finder: ImageFinder) -> dict[str, Image]:
     """Images of these names in the folder of their label file, which may have been renamed."""
-    folder = file.resolve().parent
+    inside = finder.folder_of(file)
     names = {path: PurePosixPath(path).name for path in paths}
-    if not folder.is_relative_to(images_root.resolve()) or len(set(names.values())) < len(names):
+    if inside is None or len(set(names.values())) < len(names):
         return {}
-    inside = PurePosixPath(folder.relative_to(images_root.resolve()).as_posix())
-    found = finder.find((str(inside / name) for name in names.values()), str(file))
+    found = finder.find((str(inside / name) for name in names.values()), file)
     return {
         path: found[str(inside / name)]
         for path, name in names.items()

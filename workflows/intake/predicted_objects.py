@@ -89,7 +89,7 @@ def read_predicted(
         (),
         sizes._replace(are_shares=True) if found.are_shares else sizes,
         path,
-        ImageFinder(store.images(), {}),
+        ImageFinder(store.images(), {}, project.images_root),
         project.images_root,
         Handling(skip_missing=True, can_choose=False),
     )

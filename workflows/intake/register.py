@@ -129,7 +129,8 @@ def register(
     new_images = store.add_images(images)
     store.keep_stamps(scan.stamps)
     store.keep_left_out_files([*skipped, *(path for path, _ in scan.duplicates)])
-    finder = ImageFinder([*removed.values(), *scan.images], dict(scan.duplicates))
+    copies, root = dict(scan.duplicates), project.images_root
+    finder = ImageFinder([*removed.values(), *scan.images], copies, root)
     notes = [
         *_left_alone(scan.ignored),
         *_copies(scan.duplicates),
@@ -431,7 +432,7 @@ def _match_answers(
         of_image[instance.image.id].append(instance)
     missing: Counter[str] = Counter()
     entries = []
-    images = finder.find((answer.image_path for answer in labels.answers), str(labels.path))
+    images = finder.find((answer.image_path for answer in labels.answers), labels.path)
     for answer in labels.answers:
         image = images.get(answer.image_path)
         if image is None:

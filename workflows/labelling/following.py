@@ -72,14 +72,23 @@ class Following:
             poses = self._work.store.poses(project.skeleton)
             labelled = [(instances[id_], pose) for id_, pose in poses.items() if id_ in instances]
             with suppress(LabelkitError):  # a network without a tree, or maps that were deleted
-                self._opened = _follow(path, project.skeleton, labelled)
+                plan = read_round(path).plan
+                if plan.is_foreign:
+                    found = ForeignFollower(path, project.skeleton, labelled, set(plan.labelled))
+                    self._opened = self._foreign(found)
+                else:
+                    self._opened = _network(path, project.skeleton, labelled)
         return self._opened
 
+    def _foreign(self, follower: ForeignFollower) -> Follow:
+        def follow(instance: Instance, placed: Pose) -> NDArray[np.float64] | None:
+            shown = self._work.prediction(instance.id)
+            return None if shown is None else follower.follow(instance, shown.pose, placed)
 
-def _follow(path: Path, skeleton: Skeleton, labelled: Sequence[tuple[Instance, Pose]]) -> Follow:
-    plan = read_round(path).plan
-    if plan.is_foreign:
-        return ForeignFollower(path, skeleton, labelled, frozenset(plan.labelled)).follow
+        return follow
+
+
+def _network(path: Path, skeleton: Skeleton, labelled: Sequence[tuple[Instance, Pose]]) -> Follow:
     follower = RoundFollower(path / "model.safetensors", skeleton, labelled)
     maps = MapReader(path / "maps" / "maps.parquet", skeleton)
 

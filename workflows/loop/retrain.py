@@ -205,7 +205,7 @@ def round_at(
     examples = examples_of(snapshot, labelled, lessons(project, teacher))
     taught = learned(project.skeleton, examples)
     boxes = [instance.box for instance in snapshot.instances.values()]
-    poses = [snapshot.poses[item] for item in labelled]
+    poses = [it.located for it in examples if it.located is not None]
     settings = resolve(options, settings_of(last) if last else {}, taught, boxes, poses)
     size = settings.get("input_size", (1, 1))
     if last is None and size[0] != size[1]:

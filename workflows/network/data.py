@@ -344,7 +344,7 @@ def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
             waiting.append(pool.submit(next, source, end))
             yield cast(T, item)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # a Ctrl-C while it waits would be lost
 
 
 def loader(

@@ -10,11 +10,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import Pose
-from labelkit.domain.sides import is_one_sided
+from labelkit.domain.sides import are_one_sided
 from labelkit.domain.skeleton import Skeleton, skeleton_from_table
 from labelkit.domain.text import named
 from labelkit.errors import UsageError
@@ -190,7 +188,7 @@ def resolve(
         earlier: settings of the last round, kept where there is no option; may be empty.
         skeleton: of the keypoints that the training teaches.
         boxes: of the project's instances; none keeps the preset's crop.
-        poses: that the training learns from.
+        poses: that the training learns from, as they are labelled or a teacher has them.
 
     Raises:
         UsageError: on an unknown preset or backbone, or no epochs.
@@ -220,7 +218,7 @@ def resolve(
 
     table = earlier.get("skeleton")
     before = skeleton_from_table(table, "the last round") if table else None
-    one_sided = not skeleton.pairs and _are_one_sided(poses)
+    one_sided = not skeleton.pairs and are_one_sided(poses)
     mirror = mirrors(skeleton, one_sided)
     if earlier.get("mirror") in {mirrors(before, False), mirrors(before, one_sided)}:
         earlier = {**earlier, "mirror": mirror}  # it was by default, not by choice
@@ -255,14 +253,6 @@ def resolve(
     if weights is not None:
         settings |= {"pretrained": True, "weights": weights}
     return settings
-
-
-def _are_one_sided(poses: Sequence[Pose]) -> bool:
-    if not poses:
-        return False
-    return is_one_sided(
-        np.stack([pose.xy for pose in poses]), np.stack([pose.present for pose in poses])
-    )
 
 
 def _unwritten_size(name: str) -> tuple[int, ...]:

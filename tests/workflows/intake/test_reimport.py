@@ -253,6 +253,11 @@ def test_of_several_pictures_of_a_name_the_one_below_the_label_files_folder_is_m
     boxes = {it.image.path: tuple(it.box) for it in desk.instances().values()}
     assert boxes["train/images/same.png"] == tuple(extent(FIRST))
     assert boxes["val/images/same.png"] == tuple(extent(SECOND))
+    ticks = "image,nose,left_paw,right_paw,tail\nsame.png,1,1,1,0\n"
+    desk.take(desk.write("frames/val/ticks.csv", ticks))
+    with LabelStore.open(desk.project.store_url) as store:
+        *_, answer = store.entries()
+    assert desk.instances()[answer.entry.instance_id].image.path == "val/images/same.png"
     elsewhere = desk.write("keypoints.json", document)
     with pytest.raises(FormatError, match="could mean"):
         desk.take(elsewhere)

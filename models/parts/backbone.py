@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from labelkit.models.parts.pretrained import (
     PretrainedUnavailable,
     UnusableBackbone,
-    cached,
     check_fit,
     fetch,
     published,
@@ -158,7 +157,7 @@ def _create(name: str, pretrained: bool | Path, options: dict[str, Any]) -> nn.M
         return _with_weights(name, pretrained, options)
     if not pretrained:
         return _made(name, options)
-    path = cached(name) or fetch(name)
+    path = fetch(name)
     try:
         return _with_weights(name, path, options)
     except (UnusableBackbone, RuntimeError) as error:

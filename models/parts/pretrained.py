@@ -90,12 +90,16 @@ def on_this_machine() -> tuple[str, ...]:
     return tuple(names)
 
 
-def cached(name: str) -> Path | None:
-    """The file of weights that were fetched before; None without."""
+def cached(name: str, cache: Path | None = None) -> Path | None:
+    """The file of weights that were fetched before; None without.
+
+    Args:
+        name, cache: see `fetch`.
+    """
     repository = published(name).hf_hub_id
     if not repository:
         return None
-    found = try_to_load_from_cache(repository, _FILE)
+    found = try_to_load_from_cache(repository, _FILE, cache)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -112,6 +116,8 @@ def fetch(name: str, cache: Path | None = None) -> Path:
     repository = published(name).hf_hub_id
     if not repository:
         raise PretrainedUnavailable(name, "timm publishes none")
+    if there := cached(name, cache):
+        return there
     if constants.HF_HUB_OFFLINE:
         raise PretrainedUnavailable(name, "HF_HUB_OFFLINE is set")
     if not _reachable(constants.ENDPOINT):  # the hub itself would retry for half a minute

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from labelkit.models.parts import backbone as backbone_module
+from labelkit.models.parts import pretrained
 from labelkit.models.parts.backbone import Backbone
 from labelkit.models.parts.pretrained import PretrainedUnavailable, UnusableBackbone, cached
 
@@ -138,7 +138,7 @@ def test_no_pickle_is_read(tmp_path):
 
 
 def test_weights_that_are_nowhere_are_an_error_of_their_own(monkeypatch):
-    monkeypatch.setattr(backbone_module, "cached", lambda name: None)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: None)
     with pytest.raises(PretrainedUnavailable, match="HF_HUB_OFFLINE") as caught:
         Backbone("resnet18", STRIDES, pretrained=True)
     assert caught.value.name == "resnet18"
@@ -147,7 +147,7 @@ def test_weights_that_are_nowhere_are_an_error_of_their_own(monkeypatch):
 def test_a_broken_download_is_the_same_error(monkeypatch, tmp_path):
     broken = tmp_path / "model.safetensors"
     broken.write_bytes(b"half a page of an error message")
-    monkeypatch.setattr(backbone_module, "cached", lambda name: broken)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: broken)
     with pytest.raises(PretrainedUnavailable, match="resnet18"):
         Backbone("resnet18", STRIDES, pretrained=True)
 

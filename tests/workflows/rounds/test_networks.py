@@ -34,7 +34,7 @@ def settings(**options) -> dict:
 
 @pytest.fixture
 def nothing_cached(monkeypatch):
-    monkeypatch.setattr(pretrained, "cached", lambda name: None)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: None)
 
 
 @pytest.mark.usefixtures("nothing_cached")
@@ -54,7 +54,7 @@ def test_weights_that_were_asked_for_are_not_replaced_by_random_ones(tmp_path):
 
 
 def test_cached_weights_a_file_and_random_ones_need_no_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "cached", lambda name: tmp_path)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: tmp_path)
     project, told = make_project(tmp_path), Told()
     assert starting_weights(project, settings(), told) is True
     assert starting_weights(project, settings(pretrained=False), told) is False

@@ -79,6 +79,8 @@ def test_weights_go_into_a_folder_for_another_machine_which_finds_them_without_i
     found = {item["name"]: item for item in run("list", environment=offline)["weights"]}
     assert found["test_resnet.r160_in1k"]["file"] == fetched["file"]
     assert found["resnet50"]["file"] is None
+    (again,) = run("fetch", NAME, environment=offline)["weights"]  # it is there
+    assert again["file"] == fetched["file"]
     pretrained.check_fit(NAME, Path(fetched["file"]))
 
 

@@ -228,8 +228,8 @@ def _export_network(project: Project, target: Path, dry_run: bool) -> ExportRepo
         },
     }
     notes = [
-        "It reads the peaks of one pass over a crop. labelkit itself also averages over mirror "
-        "images and rotations, and asks which peaks belong to one pose."
+        "It reads the peaks of one pass over a crop. labelkit itself also averages over rotations, "
+        "over mirror images if it trains on them, and asks which peaks belong to one pose."
     ]
     if serving := note_on_serving(found):
         notes.append(f"note: {serving}")

@@ -9,7 +9,8 @@ import numpy as np
 from labelkit.files.atomic import atomic_path
 from labelkit.workflows.simulation.findings import Curves
 
-COLOURS = ("#888888", "#e45756", "#54a24b", "#4c78a8", "#b279a2", "#f58518")
+#: One for each arm.
+COLOURS = ("#888888", "#e45756", "#54a24b", "#4c78a8", "#b279a2", "#f58518", "#72b7b2")
 
 
 def draw_curves(curves: Curves, level: float, path: Path) -> None:
@@ -24,10 +25,11 @@ def draw_curves(curves: Curves, level: float, path: Path) -> None:
 
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for colour, (arm, ones) in zip(COLOURS, curves.items(), strict=False):
+    for number, (arm, ones) in enumerate(curves.items()):
+        colour, width = COLOURS[number], 4.5 - number / 2  # arms that are alike show beside it
         minutes = np.linspace(0, max(one.minutes[-1] for one in ones), 400)
         values = np.array([[one.at(m) for m in minutes] for one in ones])
-        axes.plot(minutes, values.mean(axis=0), color=colour, label=arm)
+        axes.plot(minutes, values.mean(axis=0), color=colour, linewidth=width, label=arm)
         axes.fill_between(minutes, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     axes.axhline(level, color="black", linewidth=0.8, linestyle=":")
     axes.set_xlabel("human minutes")

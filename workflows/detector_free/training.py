@@ -33,6 +33,7 @@ from labelkit.workflows.detector_free.strategy import (
 from labelkit.workflows.network.crops import Augmentation
 from labelkit.workflows.network.data import loader_workers
 from labelkit.workflows.network.elapsed import Elapsed
+from labelkit.workflows.network.interrupt import LastingInterrupt
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.resume import SafetensorsIO
 
@@ -254,7 +255,7 @@ def train(
     )
     objects = sum(len(item.poses) for item in with_labels) / len(with_labels)
     module = DetectorFreeTraining(network, strategy, recipe, skeleton, objects)
-    line = _StateAndLine(progress, what, state)
+    line, interrupt = _StateAndLine(progress, what, state), LastingInterrupt()
     gpu = torch.cuda.is_available()
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
@@ -262,7 +263,7 @@ def train(
         precision=LIGHTNING[recipe.precision],
         max_steps=recipe.steps,
         max_epochs=-1,
-        callbacks=[line],
+        callbacks=[line, interrupt],
         plugins=[SafetensorsIO()],
         logger=False,
         enable_checkpointing=False,
@@ -272,7 +273,7 @@ def train(
         gradient_clip_val=5.0,
         default_root_dir=state.parent,
     )
-    with warnings.catch_warnings(), progress.bar(what) as line.step:
+    with warnings.catch_warnings(), progress.bar(what) as line.step, interrupt.listening():
         # Lightning advises more loader workers than small machines have cores, wonders at the
         # teacher's evaluation mode, and uses what PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +39,7 @@ from labelkit.workflows.network.data import (
     loader_workers,
 )
 from labelkit.workflows.network.elapsed import Elapsed
+from labelkit.workflows.network.interrupt import LastingInterrupt
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
 from labelkit.workflows.network.resume import SafetensorsIO
@@ -465,7 +465,8 @@ def train(
         recipe.precision,
         line.time_gone,
     )
-    callbacks: list[pl.Callback] = [watch, line, pseudo_labels]
+    interrupt = LastingInterrupt()
+    callbacks: list[pl.Callback] = [watch, line, pseudo_labels, interrupt]
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices or ("auto" if gpu else 1),
@@ -500,7 +501,7 @@ def train(
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         shown = progress if trainer.is_global_zero else Silent()
         try:
-            with shown.bar(what) as line.step:
+            with shown.bar(what) as line.step, interrupt.listening():
                 trainer.fit(
                     PoseTraining(network, recipe, line.time_gone),
                     datamodule=_Batches(crops, recipe.batch_size, sampler, pseudo_labels),
@@ -509,8 +510,6 @@ def train(
         except SystemExit:
             if not trainer.interrupted:  # Lightning turns Ctrl-C into SystemExit
                 raise
-            # ... and ignores any further one.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             if not (watch.curve and trainer.world_size == 1 and progress.confirm(FINISH)):
                 raise KeyboardInterrupt from None
     watch.give_back()

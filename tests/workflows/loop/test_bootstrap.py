@@ -296,7 +296,7 @@ def test_the_queue_leads_to_ten_percent_and_begins_with_the_dev_set(trained_once
 def test_weights_that_cannot_be_downloaded_leave_no_round_behind(
     frames, trained, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pretrained, "cached", lambda name: None)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: None)
     project = tmp_path / "another-project"
     answers = trained.folder / "visibility.csv"
     with pytest.raises(MissingDependencyError, match="--no-pretrained"):

@@ -317,7 +317,7 @@ def test_a_changed_option_is_checked_before_a_half_trained_round_is_given_up(
     )
     with pytest.raises(UsageError, match="resnet9000"):
         run(corrected, options=TrainingOptions(backbone="resnet9000"))
-    monkeypatch.setattr(pretrained, "cached", lambda name: None)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: None)
     with pytest.raises(MissingDependencyError, match="--no-pretrained"):
         run(corrected, options=TrainingOptions(pretrained=True))
     gone = corrected.images / next(iter(corrected.store.images())).path

@@ -106,7 +106,7 @@ def test_names_that_do_not_fit_the_action_are_wrong_usage(action, names, named):
 
 
 def test_the_list_shows_licences_and_what_is_not_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(pretrained, "cached", lambda name: None)
+    monkeypatch.setattr(pretrained, "cached", lambda *_: None)
     monkeypatch.setattr(pretrained.constants, "HF_HUB_CACHE", str(tmp_path))
     report = weights(Silent(), "list")
     assert [item.name for item in report.weights] == list(pretrained.RECOMMENDED)

@@ -182,6 +182,7 @@ class Project:
         precision: str | None = None,
         seed: int | None = None,
         teacher: str | None = None,
+        model: str | None = None,
     ) -> RoundReport:
         """Train at a labelled percentage, pre-annotate everything, queue what to correct next.
 
@@ -198,6 +199,7 @@ class Project:
             rotation, mirror, precision, seed: the same.
             teacher: name of a model whose predictions were added: its poses teach where nothing is
                 labelled, and are evidence for the reading.
+            model: see `bootstrap`.
 
         Raises:
             WaitingForLabels: if labels are missing. The instances to label are queued then, for
@@ -225,7 +227,7 @@ class Project:
                 self._progress,
                 percent=percent,
                 now=now,
-                options=replace(options, teacher=teacher),
+                options=replace(options, teacher=teacher, model=model),
                 dev_percent=None if dev is None else parse_percent(str(dev)),
             )
         if report.round is None:
@@ -672,6 +674,7 @@ def bootstrap(
     project: AnyPath | None = None,
     skip_unreadable: bool = False,
     skip_missing: bool = False,
+    model: str | None = None,
     preset: str | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
@@ -696,7 +699,8 @@ def bootstrap(
             COCO file; None takes the project's, the label file's, or coco17.
         pairs: left/right pairs, such as "wingL:wingR,antL:antR", or "none"; None takes those of the
             skeleton, or finds them by name.
-        boxes: a file, "whole-image" or "detect"; None takes the labels', or detects people.
+        boxes: a file, "whole-image" or "detect", or "none" for a model that finds the objects; None
+            takes the labels', or detects people.
         labels: a file of labels (COCO, YOLO, Label Studio, DeepLabCut keypoints, or a visibility
             CSV), a folder of such files, or several of these.
         label_pixels: whose pixels labels count where a label file gives another size than the
@@ -713,6 +717,8 @@ def bootstrap(
         project: folder of the project; None finds it, or makes it beside the images.
         skip_unreadable: leave out unreadable images.
         skip_missing: leave out labels whose images are missing.
+        model: "lofr", which predicts objects in boxes, or "single-stage" or "bottom-up", which find
+            the objects of whole images; None takes what was given before, at first lofr.
         preset: "paper", "plus" or "tiny"; None takes plus with a GPU, else tiny.
         backbone: a timm model instead of the preset's.
         epochs: passes over the project; None for the preset's, and as many more as a small project
@@ -749,18 +755,21 @@ def bootstrap(
             "unreadable": skip_unreadable,
             "missing": skip_missing,
         },
-        options=_options(
-            preset,
-            backbone,
-            epochs,
-            pretrained,
-            rotation,
-            mirror,
-            precision,
-            seed,
-            weights,
-            input_size,
-            minutes,
+        options=replace(
+            _options(
+                preset,
+                backbone,
+                epochs,
+                pretrained,
+                rotation,
+                mirror,
+                precision,
+                seed,
+                weights,
+                input_size,
+                minutes,
+            ),
+            model=model,
         ),
         label_pixels=label_pixels,
         group=group,

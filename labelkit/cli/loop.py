@@ -20,6 +20,7 @@ from labelkit.cli.options import (
     LabelPixelsOption,
     MinutesOption,
     MirrorOption,
+    ModelOption,
     OutputOption,
     OverwriteOption,
     PairsOption,
@@ -52,10 +53,10 @@ BoxesOption = Annotated[
     str | None,
     typer.Option(
         "--boxes",
-        metavar="FILE|whole-image|detect",
-        help="Source of the boxes. Default: the labels; without boxes there, detect for built-in "
-        "skeletons, else whole-image.",
-        autocompletion=lambda: ["whole-image", "detect"],
+        metavar="FILE|whole-image|detect|none",
+        help="Source of the boxes; none for a --model that finds the objects. Default: the labels; "
+        "without boxes there, detect for built-in skeletons, else whole-image.",
+        autocompletion=lambda: ["whole-image", "detect", "none"],
     ),
 ]
 SkeletonOption = Annotated[
@@ -139,9 +140,9 @@ PredictBoxesOption = Annotated[
     str | None,
     typer.Option(
         "--boxes",
-        metavar="FILE|whole-image|detect",
+        metavar="FILE|whole-image|detect|none",
         help="Source of the boxes. Default: as the project got its own; for --with, whole-image.",
-        autocompletion=lambda: ["whole-image", "detect"],
+        autocompletion=lambda: ["whole-image", "detect", "none"],
     ),
 ]
 RoundOption = Annotated[
@@ -314,6 +315,7 @@ def bootstrap(
     skip_duplicates: SkipDuplicatesOption = False,
     skip_missing: SkipMissingOption = False,
     project: BootstrapProjectOption = None,
+    model: ModelOption = None,
     preset: PresetOption = None,
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
@@ -337,6 +339,7 @@ def bootstrap(
     Example:
       labelkit bootstrap --images frames --skeleton lsp14 --boxes whole-image
       labelkit bootstrap --images frames --labels keypoints.json --labeled 0%
+      labelkit bootstrap --images frames --model single-stage --boxes none
     """
     from labelkit.domain.selection import parse_percent
     from labelkit.workflows.loop.bootstrap import bootstrap as run
@@ -355,6 +358,7 @@ def bootstrap(
         weights=str(weights.resolve()) if weights else None,
         input_size=input_size,
         minutes=minutes,
+        model=model,
     )
     report = run(
         images,
@@ -440,6 +444,7 @@ def retrain(
     now: NowOption = False,
     teacher: TeacherOption = None,
     project: ProjectOption = None,
+    model: ModelOption = None,
     preset: PresetOption = None,
     backbone: BackboneOption = None,
     epochs: EpochsOption = None,
@@ -483,6 +488,7 @@ def retrain(
         input_size=input_size,
         minutes=minutes,
         teacher=teacher,
+        model=model,
     )
     found, store = open_both(project)
     with lock_project(found), store:

@@ -89,6 +89,14 @@ PresetOption = Annotated[
         help="Network and training. Default: as before; at first plus with a GPU, else tiny.",
     ),
 ]
+ModelOption = Annotated[
+    Literal["lofr", "single-stage", "bottom-up"] | None,
+    typer.Option(
+        "--model",
+        help="lofr predicts objects in boxes; the others find the objects of whole images. "
+        "Default: as before; at first lofr.",
+    ),
+]
 BackboneOption = Annotated[
     str | None,
     typer.Option("--backbone", metavar="NAME", help="timm model instead of the preset's."),

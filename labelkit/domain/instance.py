@@ -103,7 +103,8 @@ class Instance:
         image: the image it is in.
         ordinal: 0, 1, ... in the order in which the image's boxes were registered.
         box: in upright image pixels.
-        box_source: "given", "keypoints" (around them), "whole-image", "detected" or "human".
+        box_source: "given", "keypoints" (around them), "whole-image", "detected", "human", or
+            "found" by a network that reads whole images ("lost" if it was an earlier one).
         area: of the object's segment in square pixels, the scale of OKS; the box's where no
             segment is known.
         category: its name; "" where no label file gave one.

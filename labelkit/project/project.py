@@ -29,6 +29,7 @@ PROJECT_FORMAT = 1
 REMEMBERED: Mapping[str, type] = {
     "start": str,
     "boxes": str,
+    "model": str,
     "labeled": float,
     "skip": list,
     "preset": str,

@@ -18,7 +18,9 @@ from labelkit.project.project import Project
 
 #: The kind of a round without a network: its predictions came from another model.
 FOREIGN = "foreign"
-KINDS = ("location-free", "semi-weak", FOREIGN)
+#: The kind of a round whose network reads whole images, and finds the objects in them.
+DETECTOR_FREE = "detector-free"
+KINDS = ("location-free", "semi-weak", FOREIGN, DETECTOR_FREE)
 TRAINING, COMPLETE, ABANDONED = "training", "complete", "abandoned"
 
 #: Files of a round's folder that this module writes; workflows write the others.
@@ -31,14 +33,14 @@ class RoundPlan:
 
     Attributes:
         number: 0, 1, ... in the order in which rounds began.
-        kind: "location-free", "semi-weak" or "foreign".
+        kind: "location-free", "semi-weak", "foreign" or "detector-free".
         labelled: ids of the instances whose locations are trained on, in nested order: a smaller
             set is a prefix. Of a foreign round, those that its adapter was learned from.
         labelled_share: of the project's instances, 0 ... 1.
         journal_head: number of the newest journal entry that is used; later ones wait for the
             next round.
         settings: preset, backbone, steps, ...; JSON values. Of a foreign round: "name", "file" and
-            "keypoints", the names in the file.
+            "keypoints", the names in the file. Of a detector-free one also "model".
         seed: of the training.
     """
 
@@ -58,6 +60,16 @@ class RoundPlan:
     def is_foreign(self) -> bool:
         """Whether its predictions came from another model: it has no network and no maps."""
         return self.kind == FOREIGN
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether its network reads whole images: it has no response maps."""
+        return self.kind == DETECTOR_FREE
+
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether it has a network that predicts objects in given boxes, and response maps."""
+        return not (self.is_foreign or self.finds_objects)
 
     @property
     def labelled_hash(self) -> str:
@@ -226,7 +238,10 @@ def trained_round(project: Project, number: int | None) -> Round:
 
 def in_words(found: Round) -> str:
     """How a round is called: "Round 003", and whose predictions it holds."""
-    source = f" (predictions of {found.plan.settings['name']})" if found.plan.is_foreign else ""
+    settings = found.plan.settings
+    source = f" (predictions of {settings['name']})" if found.plan.is_foreign else ""
+    if found.plan.finds_objects:
+        source = f" ({settings['model']})"
     return f"Round {found.plan.number:03d}{source}"
 
 

@@ -38,9 +38,11 @@ from labelkit.store.journal import (
 from labelkit.store.objects import (
     NewInstance,
     forget_objects,
+    lost_objects,
     move_box,
     read_instances,
     register_objects,
+    replace_found,
     stand_ins,
 )
 from labelkit.store.rows import (
@@ -301,6 +303,26 @@ class LabelStore:
             ids = stand_ins(connection, [item.id for item in images])
             forget_objects(connection, sorted(ids))
 
+    def replace_found(
+        self, images: Iterable[Image], again: Mapping[str, Box], new: Sequence[NewInstance]
+    ) -> list[Instance]:
+        """Register what a network found in some images, in place of what another one found there.
+
+        Found objects without answers that are not found again are left out of the project, but
+        keep their ids: an answer, or a later round that finds them, takes them back.
+
+        Args:
+            images: that were read.
+            again: boxes of known objects that were found again, by id; those of objects with
+                answers stay as they are.
+            new: further objects, of the source "found", and whole images that stand in for one.
+
+        Returns:
+            the instance of each of `new`, in their order.
+        """
+        with self.database.writing() as connection:
+            return replace_found(connection, [item.id for item in images], again, new)
+
     def described_by(self, source: str) -> set[str]:
         """Ids of the instances that a label file describes, such as "file:boxes.json"."""
         query = select(origin.c.instance_id).where(origin.c.source == source)
@@ -311,12 +333,16 @@ class LabelStore:
         """Every instance by id, ordered by image path and ordinal.
 
         Args:
-            with_removed: also those of images that were taken out of the project.
+            with_removed: also those of images that were taken out of the project, and those that
+                only an earlier round found.
         """
         with self.database.reading() as connection:
             found = read_instances(connection)
             removed = set() if with_removed else set(connection.scalars(_removed()))
-        return {item.id: item for item in found if item.image.id not in removed}
+            lost = set() if with_removed else set(connection.scalars(lost_objects()))
+        return {
+            item.id: item for item in found if item.image.id not in removed and item.id not in lost
+        }
 
     # The journal
 
@@ -438,7 +464,9 @@ class LabelStore:
                 connection.scalar(query) or 0
                 for query in (
                     select(func.count()).where(image.c.id.not_in(_removed())),
-                    select(func.count()).where(instance.c.image_id.not_in(_removed())),
+                    select(func.count()).where(
+                        instance.c.image_id.not_in(_removed()), instance.c.id.not_in(lost_objects())
+                    ),
                     select(func.count()).select_from(journal),
                 )
             )

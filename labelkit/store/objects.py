@@ -10,7 +10,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from labelkit.domain.identity import Candidate, same_objects
 from labelkit.domain.instance import Box, Image, Instance
@@ -19,8 +19,11 @@ from labelkit.store.journal import KEYPOINTS, WITHDRAWN
 from labelkit.store.rows import image_of_row, instance_of_row, row_of_instance
 from labelkit.store.schema import image, instance, journal, origin
 
+#: A network found the object in the whole image; a later one did not find it again.
+FOUND, LOST = "found", "lost"
+
 #: Where boxes come from; one takes the place of another if it stands in the same place or later.
-SOURCES = ("whole-image", "keypoints", "detected", "given", "human")
+SOURCES = ("whole-image", LOST, FOUND, "keypoints", "detected", "given", "human")
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
@@ -115,6 +118,34 @@ def move_box(connection: Connection, id_: str, box: Box) -> None:
     area = box.w * box.h if abs(row.area - of_box) <= 1e-6 * of_box else row.area
     changed = {**box._asdict(), "box_source": "human", "area": area}
     connection.execute(update(instance).where(instance.c.id == id_).values(changed))
+
+
+def replace_found(
+    connection: Connection,
+    image_ids: Sequence[str],
+    again: Mapping[str, Box],
+    new: Sequence[NewInstance],
+) -> list[Instance]:
+    """See `LabelStore.replace_found`; in the caller's transaction."""
+    unanswered = update(instance).where(instance.c.id.not_in(select(journal.c.instance_id)))
+    for chunk in _chunks(image_ids):
+        found = unanswered.where(instance.c.image_id.in_(chunk), instance.c.box_source == FOUND)
+        connection.execute(found.values(box_source=LOST))
+    back = unanswered.where(instance.c.box_source == LOST, instance.c.id == bindparam("known"))
+    for chunk in _chunks([*again.items()]):
+        rows = [
+            {"known": id_, **box._asdict(), "box_source": FOUND, "area": box.w * box.h}
+            for id_, box in chunk
+        ]
+        connection.execute(back, rows)
+    return register_objects(connection, new)
+
+
+def lost_objects() -> Select[tuple[str]]:
+    """Ids of the objects that only an earlier round found, and of which no one has answered."""
+    return select(instance.c.id).where(
+        instance.c.box_source == LOST, instance.c.id.not_in(select(journal.c.instance_id))
+    )
 
 
 def forget_objects(connection: Connection, ids: Sequence[str]) -> None:

@@ -59,6 +59,23 @@ def labelled(xy: Tensor, presence: Tensor) -> Instances:
     return Instances(xy, presence, (presence > 0).float(), torch.ones(len(xy), device=xy.device))
 
 
+def alikeness(one: Instances, other: Instances, sigmas: Sequence[float], least: float) -> Tensor:
+    """(N, M) OKS between the objects of two lists, 0 apart ... 1 equal, at their mean area.
+
+    Args:
+        one, other: N and M objects; every keypoint has a location.
+        sigmas: K numbers, the OKS falloff of each keypoint.
+        least: in pixels, of a box's side; objects of one keypoint have none of their own.
+    """
+    areas = [
+        (it.boxes[:, 2:] - it.boxes[:, :2]).clamp(min=least).prod(dim=1) for it in (one, other)
+    ]
+    spread = (2 * one.xy.new_tensor(sigmas)) ** 2  # (K,)
+    apart = (one.xy[:, None] - other.xy).square().sum(dim=3)  # (N, M, K)
+    scale = spread * (areas[0][:, None] + areas[1])[..., None]  # twice the mean area
+    return (-apart / scale).exp().mean(dim=2)
+
+
 def without_duplicates(found: Instances, sigmas: Sequence[float], least_side: float) -> Instances:
     """OKS-NMS: the best object stays, those with an OKS above .9 to it go, and so on.
 
@@ -71,12 +88,7 @@ def without_duplicates(found: Instances, sigmas: Sequence[float], least_side: fl
         The objects that stay, best first.
     """
     found = found.take(found.score.argsort(descending=True, stable=True))
-    sides = (found.boxes[:, 2:] - found.boxes[:, :2]).clamp(min=least_side)
-    area = sides.prod(dim=1)  # (N,)
-    spread = (2 * found.xy.new_tensor(sigmas)) ** 2  # (K,)
-    apart = (found.xy[:, None] - found.xy).square().sum(dim=3)  # (N, N, K)
-    scale = spread * (area[:, None] + area)[..., None]  # twice the mean area
-    alike = ((-apart / scale).exp().mean(dim=2) > OKS_ABOVE).tolist()
+    alike = (alikeness(found, found, sigmas, least_side) > OKS_ABOVE).tolist()
     kept: list[int] = []
     for index, row in enumerate(alike):
         if not any(row[better] for better in kept):

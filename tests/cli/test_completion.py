@@ -8,6 +8,7 @@ from labelkit.models.presets import PRESETS
 from labelkit.store.conflicts import OURS, THEIRS
 from labelkit.workflows.benchmarking.tables import tables
 from labelkit.workflows.detector_free.table import DETECTOR_FREE
+from labelkit.workflows.intake.register import BOX_CHOICES
 from labelkit.workflows.loop.export import FORMATS
 from labelkit.workflows.measure.score import METRICS
 
@@ -30,7 +31,7 @@ def completed(monkeypatch):
     [
         ("labelkit retrain --preset ", PRESETS),
         ("labelkit bootstrap --preset ", PRESETS),
-        ("labelkit bootstrap --boxes ", ["whole-image", "detect"]),
+        ("labelkit bootstrap --boxes ", BOX_CHOICES),
         ("labelkit bootstrap --skeleton ", BUILTIN),
         ("labelkit pull --take ", [THEIRS, OURS]),
         ("labelkit export --format ", FORMATS),

@@ -23,7 +23,7 @@ from labelkit.project.rounds import rounds
 pytestmark = pytest.mark.slow
 
 #: Pages that begin with images alone; the others begin where the README ends.
-BEGINNINGS = ("README.md", "docs/quickstart.md", "docs/skeletons.md")
+BEGINNINGS = ("README.md", "docs/quickstart.md", "docs/skeletons.md", "docs/without-boxes.md")
 
 WAITING = 3
 

@@ -26,6 +26,11 @@ from labelkit.workflows.network.crops import Augmentation, cut
 
 #: Range of random magnifications, and of shifts as a share of the canvas, either way.
 SCALES, SHIFT = (0.75, 1.3), 0.1
+#: A tile is so many times as long as the median labelled object. Images that are less than so many
+#: times as long as a tile are read as a whole only.
+OBJECTS_ACROSS, TILED_FROM = 6.0, 1.5
+#: Share of the training views of a tiled image that are tiles of the smallest size.
+SMALLEST_TILES = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,18 +78,92 @@ class Batch(NamedTuple):
     unlabelled: Tensor
 
 
-def fit_affine(size_wh: tuple[int, int], size_hw: tuple[int, int]) -> Affine:
-    """(2, 3) map that fits an image in the middle of a canvas, its shape unchanged."""
+def whole(image: Image) -> Box:
+    """All of an image, as the part of it that a canvas shows."""
+    return Box(0.0, 0.0, float(image.width), float(image.height))
+
+
+def tile_sides(image: Image, tile: float, size_hw: tuple[int, int]) -> list[tuple[float, float]]:
+    """Widths and heights of an image's tiles, the smallest first; each size doubles the one before.
+
+    An object that is too large for a tile fits one of the next size, or the whole image.
+
+    Args:
+        image: to be read.
+        tile: long side of the smallest tiles in image pixels; 0 for no tiles.
+        size_hw: rows and columns of a canvas, whose shape tiles have.
+
+    Returns:
+        None for an image that is hardly larger than a tile.
+    """
+    height, width = (side / max(size_hw) for side in size_hw)
+    sides: list[tuple[float, float]] = []
+    while tile and max(image.width / width, image.height / height) >= TILED_FROM * tile:
+        sides.append((tile * width, tile * height))
+        tile *= 2
+    return sides
+
+
+def windows(image: Image, tile: float, size_hw: tuple[int, int]) -> list[Box]:
+    """The parts of an image that are read: all of it, and its tiles, which overlap by half.
+
+    Args:
+        image, tile, size_hw: see `tile_sides`.
+    """
+    found = [whole(image)]
+    for w, h in tile_sides(image, tile, size_hw):
+        xs, ys = _starts(image.width, w), _starts(image.height, h)
+        found += [Box(float(x), float(y), w, h) for y in ys for x in xs]
+    return found
+
+
+def _starts(length: int, side: float) -> NDArray[np.float64]:
+    """Where tiles begin that cover a length and overlap by at least half."""
+    if length <= side:
+        return np.array([(length - side) / 2])
+    count = math.ceil((length - side) / (side / 2)) + 1
+    return np.linspace(0.0, length - side, count, dtype=np.float64)
+
+
+def random_window(
+    rng: Generator, item: LabelledImage, tile: float, size_hw: tuple[int, int]
+) -> Box:
+    """A part of an image to train on: around one of its objects, if there is any.
+
+    Args:
+        rng: source of randomness.
+        item: the image and its objects.
+        tile, size_hw: see `tile_sides`.
+    """
+    sides = tile_sides(item.image, tile, size_hw)
+    if not sides:
+        return whole(item.image)
+    choice = 0 if rng.random() < SMALLEST_TILES else int(rng.integers(len(sides) + 1))
+    if choice >= len(sides):
+        return whole(item.image)
+    side, size = np.array(sides[choice]), np.array([item.image.width, item.image.height])
+    poses = [pose for pose in item.poses if pose.present.any()]
+    middle = rng.random(2) * size
+    if poses:
+        pose = poses[int(rng.integers(len(poses)))]
+        middle = pose.xy[pose.present].mean(axis=0) + (rng.random(2) - 0.5) * side / 2
+    room = np.maximum(size - side, 0)
+    corner = np.where(size > side, np.clip(middle - side / 2, 0, room), (size - side) / 2)
+    return Box(*map(float, corner), *map(float, side))
+
+
+def fit_affine(window: Box, size_hw: tuple[int, int]) -> Affine:
+    """(2, 3) map that fits a part of an image in the middle of a canvas, its shape unchanged."""
     height, width = size_hw
-    scale = min(width / size_wh[0], height / size_wh[1])
-    shift = (np.array([width, height]) - scale * np.array(size_wh)) / 2
-    return np.column_stack([scale * np.eye(2), shift])
+    scale = min(width / window.w, height / window.h)
+    middle = np.array([window.x + window.w / 2, window.y + window.h / 2])
+    return np.column_stack([scale * np.eye(2), np.array([width, height]) / 2 - scale * middle])
 
 
 def random_affine(
-    rng: Generator, size_wh: tuple[int, int], size_hw: tuple[int, int], augmentation: Augmentation
+    rng: Generator, window: Box, size_hw: tuple[int, int], augmentation: Augmentation
 ) -> tuple[Affine, bool]:
-    """A random view of an image: turned, magnified, shifted and perhaps mirrored.
+    """A random view of a part of an image: turned, magnified, shifted and perhaps mirrored.
 
     Returns:
         (2, 3) map from image pixels to the canvas, and whether it mirrors.
@@ -96,7 +175,7 @@ def random_affine(
     linear = np.array([[cos, -sin], [sin, cos]])
     if mirrored:
         linear[0] *= -1.0
-    fitted = fit_affine(size_wh, size_hw)
+    fitted = fit_affine(window, size_hw)
     middle = np.array([width, height]) / 2
     shift = rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
     return np.column_stack(
@@ -166,6 +245,7 @@ class Batches(Dataset[Batch]):
         ratio: unlabelled images for each labelled one, 1 to 4.
         seed: of the training.
         interpolation: see `cut`.
+        tile: see `tile_sides`.
     """
 
     def __init__(
@@ -180,6 +260,7 @@ class Batches(Dataset[Batch]):
         ratio: int,
         seed: int,
         interpolation: str = "bilinear",
+        tile: float = 0.0,
     ) -> None:
         self.root = root
         self.with_labels = with_labels
@@ -191,6 +272,7 @@ class Batches(Dataset[Batch]):
         self.ratio = ratio
         self.seed = seed
         self.interpolation = interpolation
+        self.tile = tile
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of one step."""
@@ -210,8 +292,8 @@ class Batches(Dataset[Batch]):
         )
 
     def _canvas(self, rng: Generator, item: LabelledImage) -> Canvas:
-        size_wh = (item.image.width, item.image.height)
-        affine, mirrored = random_affine(rng, size_wh, self.size_hw, self.augmentation)
+        window = random_window(rng, item, self.tile, self.size_hw)
+        affine, mirrored = random_affine(rng, window, self.size_hw, self.augmentation)
         return make_canvas(
             self.root, item, self.skeleton, self.size_hw, affine, mirrored, self.interpolation
         )

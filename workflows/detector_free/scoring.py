@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.skeleton import Skeleton
@@ -19,10 +18,7 @@ from labelkit.metrics.official.oks_curves import LARGEST_AREA, oks_curves
 from labelkit.metrics.official.people import People, Results
 from labelkit.models.detector_free.interface import DetectorFree
 from labelkit.progress import Progress
-from labelkit.workflows.detector_free.canvases import LabelledImage, fit_affine, make_canvas
-
-#: Canvases that are read at a time.
-AT_A_TIME = 8
+from labelkit.workflows.detector_free.finding import find
 
 
 def people_of(objects: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> People:
@@ -78,36 +74,13 @@ def find_objects(
         In pixels of the images, which are in the order of `people_of`.
     """
     images = list({item.image.path: item.image for item, _ in objects}.values())
-    device = next(network.parameters()).device
     image, keypoints, score, area = [], [], [], []
-    starts = range(0, len(images), AT_A_TIME)
-    for start in progress.track(starts, "Finding objects", len(starts)):
-        some = images[start : start + AT_A_TIME]
-        affines = [fit_affine((one.width, one.height), size_hw) for one in some]
-        interpolation = network.pixels.interpolation
-        canvases = torch.stack(
-            [
-                make_canvas(
-                    root,
-                    LabelledImage(one, ()),
-                    skeleton,
-                    size_hw,
-                    affine,
-                    interpolation=interpolation,
-                ).pixels
-                for one, affine in zip(some, affines, strict=True)
-            ]
-        )
-        with torch.inference_mode():
-            found = network.find(canvases.to(device))
-        for offset, (one, affine) in enumerate(zip(found, affines, strict=True)):
-            xy = apply_affine(invert_affine(affine), one.xy.double().cpu().numpy())
-            confidence = one.confidence.double().cpu().numpy()
-            image += [start + offset] * len(xy)
-            keypoints += list(np.concatenate([xy, confidence[..., None]], axis=2))
-            score += one.score.tolist()
-            sides = (one.boxes[:, 2:] - one.boxes[:, :2]).prod(dim=1) / affine[0, 0] ** 2
-            area += sides.tolist()
+    found = find(network, images, root, size_hw)
+    for index, (_, one) in enumerate(progress.track(found, "Finding objects", len(images))):
+        image += [index] * len(one.score)
+        keypoints += list(torch.cat([one.xy, one.confidence[..., None]], dim=2).numpy())
+        score += one.score.tolist()
+        area += (one.boxes[:, 2:] - one.boxes[:, :2]).prod(dim=1).tolist()
     return Results(
         np.array(image, np.int64),
         np.zeros(len(image), np.int64),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +12,18 @@ from typing import Any
 
 from labelkit.domain.instance import Image
 from labelkit.domain.selection import format_percent, labelled_set
-from labelkit.errors import InputError, UsageError
+from labelkit.errors import InputError
 from labelkit.files.atomic import write_json, write_text
 from labelkit.metrics.table import json_measures, markdown
 from labelkit.progress import Progress
 from labelkit.workflows.benchmarking.report import BenchmarkReport
 from labelkit.workflows.benchmarking.runs import Bench
-from labelkit.workflows.rounds.networks import starting_weights
-from labelkit.workflows.rounds.settings import preset_of
 
 #: The name of the table, as people type it.
 DETECTOR_FREE = "detector-free"
 TITLE = "Without a detector, from few labelled images"
 #: Shares of the images whose labels are used.
 PERCENT = (1.0, 5.0, 10.0, 25.0, 100.0)
-#: Unlabelled images in a step for each labelled one.
-RATIO = 1
 #: Columns of the report, by the names of their measures.
 COLUMNS = {
     "AP": "AP",
@@ -135,7 +130,7 @@ def _scored(
     progress: Progress,
 ) -> Mapping[str, Any] | None:
     """The scores of one training, which is done only once; None if it has not been."""
-    from labelkit.models.detector_free.presets import DETECTOR_FREE as PRESETS
+    from labelkit.workflows.detector_free.networks import canvas_preset
 
     labels, settings = bench.labels, bench.settings
     labellable = [k for k, (_, ids) in images.items() if any(i in labels.poses for i in ids)]
@@ -144,12 +139,7 @@ def _scored(
             "No image has labels to train on.", "Give more labelled images: --labels FILE"
         )
     chosen = labelled_set(labellable, len(labellable), trial.percent, (), seed)
-    preset = {**PRESETS[settings["preset"]], "ratio": RATIO}
-    preset["input_size"] = list(settings.get("input_size", preset["input_size"]))
-    preset["steps"] = max(
-        settings["epochs"] * math.ceil(len(labellable) / preset["batch_size"]),
-        settings["least_steps"],
-    )
+    preset = canvas_preset(settings, len(labellable))
     record = {
         "kind": trial.kind,
         "strategy": trial.strategy,
@@ -186,75 +176,33 @@ def _train_and_score(
     what: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    import torch
-
-    from labelkit.models.checkpoint import load_checkpoint, save_checkpoint
-    from labelkit.models.detector_free.interface import CANVAS_CELL
-    from labelkit.models.detector_free.presets import build_detector_free
-    from labelkit.models.parts.pretrained import UnusableBackbone
     from labelkit.workflows.detector_free.canvases import LabelledImage
+    from labelkit.workflows.detector_free.networks import trained_network
     from labelkit.workflows.detector_free.scoring import find_objects, people_of, scene_scores
     from labelkit.workflows.detector_free.strategy import STRATEGIES
-    from labelkit.workflows.detector_free.training import Recipe, train
 
-    project, labels, settings = bench.project, bench.labels, bench.settings
-    skeleton, size_hw = project.skeleton, tuple(preset["input_size"])
-    if any(side % CANVAS_CELL for side in size_hw):
-        raise UsageError(
-            f"Canvases of {size_hw[1]}x{size_hw[0]} pixels cannot be read.",
-            f"Give multiples of {CANVAS_CELL}, such as --input-size 192 or 256x192.",
-        )
-    start = starting_weights(project, settings, progress)
-    torch.manual_seed(seed)
-    try:
-        network = build_detector_free(
-            trial.kind,
-            settings["backbone"],
-            len(skeleton),
-            skeleton.sigmas,
-            preset["dim"],
-            start,
-        )
-    except UnusableBackbone as error:
-        raise UsageError(str(error), "Give another --backbone.") from error
-    model, state = folder / "model.safetensors", folder / "training.safetensors"
-    if model.is_file():
-        weights, header = load_checkpoint(model)
-        network.load_state_dict(weights)
-        trained, facts = network.eval(), header["training"]
-    else:
-        trained, facts = train(
-            network,
-            STRATEGIES[trial.strategy],
-            Recipe(
-                steps=preset["steps"],
-                batch_size=preset["batch_size"],
-                ratio=preset["ratio"],
-                lr=preset["lr"],
-                weight_decay=preset_of(settings)["training"]["weight_decay"],
-                rotation=settings["rotation"],
-                mirror=settings["mirror"],
-                precision=settings["precision"],
-                seed=seed,
-            ),
-            project.images_root,
-            [
-                LabelledImage(
-                    image,
-                    tuple(labels.poses[i] for i in ids if i in labels.poses),
-                    tuple(labels.instances[i].box for i in ids if i not in labels.poses),
-                )
-                for image, ids in (images[id_] for id_ in chosen)
-            ],
-            [image for id_, (image, _) in images.items() if id_ not in set(chosen)],
-            skeleton,
-            size_hw,
-            state,
-            progress,
-            what,
-        )
-        save_checkpoint(model, trained, {"training": facts})
-        state.unlink(missing_ok=True)
+    project, labels, skeleton = bench.project, bench.labels, bench.project.skeleton
+    trained, facts = trained_network(
+        trial.kind,
+        STRATEGIES[trial.strategy],
+        project,
+        bench.settings,
+        preset,
+        [
+            LabelledImage(
+                image,
+                tuple(labels.poses[i] for i in ids if i in labels.poses),
+                tuple(labels.instances[i].box for i in ids if i not in labels.poses),
+            )
+            for image, ids in (images[id_] for id_ in chosen)
+        ],
+        [image for id_, (image, _) in images.items() if id_ not in set(chosen)],
+        seed,
+        folder / "model.safetensors",
+        progress,
+        what,
+    )
+    size_hw = tuple(preset["input_size"])
     objects = sorted(
         ((bench.test.instances[item], pose) for item, pose in bench.test.truth.items()),
         key=lambda pair: pair[0].image.path,

@@ -215,6 +215,7 @@ def train(
     state: Path,
     progress: Progress,
     what: str,
+    tile: float = 0.0,
 ) -> tuple[DetectorFree, dict[str, Any]]:
     """Train a network; resume from `state` if a run was interrupted.
 
@@ -230,6 +231,7 @@ def train(
         state: file for the state of an unfinished run; removed by the caller.
         progress: shows a bar of all steps, and a line now and then.
         what: the name of the run in these.
+        tile: see `tile_sides`.
 
     Returns:
         The teacher, and a record: recipe, seconds, device, images of each kind, pseudo-labels for
@@ -252,6 +254,7 @@ def train(
         recipe.ratio,
         recipe.seed,
         network.pixels.interpolation,
+        tile,
     )
     objects = sum(len(item.poses) for item in with_labels) / len(with_labels)
     module = DetectorFreeTraining(network, strategy, recipe, skeleton, objects)

@@ -48,8 +48,10 @@ KEYPOINT_MARGIN = 0.15
 #: Objects of which the picture shows less than this share of the box are noted.
 IN_PICTURE = 0.9
 
-#: Values of `--boxes` that are no files.
-BOX_CHOICES = ("whole-image", "detect")
+#: Values of `--boxes` that are no files. Without boxes a network finds the objects; until then each
+#: image stands in for those in it.
+NO_BOXES = "none"
+BOX_CHOICES = ("whole-image", "detect", NO_BOXES)
 
 #: Width and height of such a box are at least this share of the image's long side.
 LEAST_SIDE = 0.1
@@ -114,8 +116,9 @@ def register(
         store: its label store.
         progress: shows a bar while images are read.
         labels: read from `--labels`: one import, in which the last file counts.
-        boxes: "whole-image", "detect" or a COCO file; None takes those of the labels, then what was
-            given before, else people are detected for human skeletons and others get whole images.
+        boxes: "whole-image", "detect", "none" or a COCO file; None takes those of the labels, then
+            what was given before, else people are detected for human skeletons and others get whole
+            images.
         skip_unreadable: leave such images out instead of stopping.
         handling: of labels that need a decision.
 
@@ -164,14 +167,14 @@ def register(
         entries += _keypoint_entries(instances, candidates)
     notes += _labelled_twice(entries)
     open_to_boxes: set[str] = set()  # objects whose images get the boxes that are asked for
-    if boxes not in (None, "whole-image"):
+    if boxes not in (None, "whole-image", NO_BOXES):
         open_to_boxes = store.stand_ins() | store.described_by(_source(Path(boxes)))
     known = store.instances()
     covered = {known[id_].image.id for id_ in known.keys() - open_to_boxes}
     bare = [image for image in images if image.id not in covered]
-    if boxes is not None and not bare and handling.can_choose:
+    if boxes not in (None, NO_BOXES) and not bare and handling.can_choose:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
-    if boxes is None and (empty := store.empty_images() & {image.id for image in bare}):
+    if boxes in (None, NO_BOXES) and (empty := store.empty_images() & {image.id for image in bare}):
         bare = [image for image in bare if image.id not in empty]
         notes.append(
             f"{counted(len(empty), 'image')} without an object, as label files list them. If there "
@@ -473,7 +476,7 @@ def _boxes(
     choice = boxes or project.options.get("boxes", usual)
     if boxes is None and choice not in BOX_CHOICES:
         choice = str(project.root / choice)
-    if choice == "whole-image":
+    if choice in ("whole-image", NO_BOXES):
         boxes_of = ((image, _whole(image)) for image in images)
         rows = [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes_of]
         return rows, []

@@ -17,7 +17,7 @@ from labelkit.errors import InputError
 from labelkit.project.project import lock_project
 from labelkit.store.conflicts import HELD, beside_what_is_known
 from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, Recorded
-from labelkit.store.objects import NewInstance
+from labelkit.store.objects import LOST, NewInstance
 from labelkit.workflows.labelling.work import Work
 from labelkit.workflows.serving.requests import RequestError
 
@@ -139,6 +139,9 @@ class Recording:
         instance = self._work.instance(answer.instance or self._drawn.get(answer.drawn, ""))
         if instance is not None:
             return instance
+        known = self._work.store.instances(with_removed=True).get(answer.instance)
+        if known is not None and known.box_source == LOST:
+            return known  # the newest round does not find it: this answer takes it back
         beside = self._work.of_image.get(answer.image)
         if answer.instance or not beside:
             raise RequestError("The project no longer has this object.", 404)

@@ -38,13 +38,18 @@ from labelkit.workflows.intake.into_place import PixelsOf
 from labelkit.workflows.intake.label_files import LabelFile, read_skeleton
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.label_sets import read_label_files
-from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
+from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
 from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import head_start
-from labelkit.workflows.rounds.settings import TrainingOptions, check_options, with_remembered
+from labelkit.workflows.rounds.settings import (
+    FINDERS,
+    TrainingOptions,
+    check_options,
+    with_remembered,
+)
 from labelkit.workflows.rounds.start import (
     KEYPOINTS,
     TICKS,
@@ -54,6 +59,12 @@ from labelkit.workflows.rounds.start import (
 )
 from labelkit.workflows.sync.push_files import write_files
 from labelkit.workflows.sync.questions import next_questions
+
+#: What people need to know who label for a network that finds objects in whole images.
+NO_DETECTOR = (
+    "The network learns from images in which every object is labelled: what is not marked there is "
+    "background. Place the keypoints of one object, and draw the others."
+)
 
 #: Skeleton of people, the default.
 DEFAULT_SKELETON = "coco17"
@@ -175,7 +186,21 @@ def bootstrap(
     check_options(options)
     if start not in (None, TICKS, KEYPOINTS):
         raise UsageError(f"--start {start}: expected {TICKS} or {KEYPOINTS}.")
-    is_new = _existing(images, project_root) is None
+    if options.finds_objects and start == TICKS:
+        raise UsageError(
+            f"Ticks teach a {options.model} network nothing: it needs keypoints.",
+            "Leave out --start.",
+        )
+    existing = _existing(images, project_root)
+    is_new, known = existing is None, existing.options if existing else {}
+    finds = (options.model or known.get("model")) in FINDERS
+    if boxes == NO_BOXES and not finds:
+        raise UsageError(
+            f"--boxes {NO_BOXES} is for networks that find the objects themselves.",
+            f"Add: --model {FINDERS[0]}, or give boxes: --boxes whole-image, detect or FILE",
+        )
+    if finds and boxes is None and "boxes" not in known:
+        boxes = NO_BOXES
     project, label_files = _project(
         images, project_root, skeleton, pairs, labels, options.seed, progress, group
     )
@@ -205,10 +230,11 @@ def bootstrap(
             registered = replace(registered, notes=(*registered.notes, size))
         project = remember(
             project,
-            start=start,
+            start=KEYPOINTS if finds else start,
             boxes=_kept_path(project, boxes),
             labeled=percent,
             skip=sorted(left_out) or None,
+            per_instance=False if finds and "per_instance" not in project.options else None,
         )
         project, options = with_remembered(project, options)
         snapshot = read_snapshot(project, store)
@@ -222,16 +248,18 @@ def bootstrap(
                 if lost:
                     note = f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
                     registered = replace(registered, notes=(*registered.notes, note))
-                first = head_start(project)
+                if finds:
+                    registered = replace(registered, notes=(*registered.notes, NO_DETECTOR))
+                first = "" if finds else head_start(project)
                 return BootstrapReport(project.root, registered, None, files, begin, first)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.
-            report = report_round(project, snapshot, newest, False, progress)
+            report = report_round(project, store, snapshot, newest, False, progress)
             return BootstrapReport(project.root, registered, report, None)
         if percent is None:
             percent = project.options.get("labeled", snapshot.trainable_percent)
         found, is_new = round_at(project, store, snapshot, progress, percent, options)
-        report = report_round(project, snapshot, found, is_new, progress)
+        report = report_round(project, store, snapshot, found, is_new, progress)
         return BootstrapReport(project.root, registered, report, None)
 
 

@@ -29,7 +29,7 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
-from labelkit.project.rounds import trained_round
+from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import FILL, PADDING
@@ -37,7 +37,7 @@ from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapsho
 from labelkit.workflows.rounds.networks import load_network
 from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.rounds.served import note_on_serving
-from labelkit.workflows.rounds.settings import preset_of, settings_of
+from labelkit.workflows.rounds.settings import LOFR, preset_of, settings_of
 
 #: Format -> its file or folder in exports/.
 FORMATS = {
@@ -213,6 +213,11 @@ def export(
 def _export_network(project: Project, target: Path, dry_run: bool) -> ExportReport:
     """Write the network of the newest round, with what a program needs to feed it."""
     found = trained_round(project, None)
+    if found.plan.finds_objects:
+        raise UsageError(
+            f"{in_words(found)} reads whole images; ONNX is written of networks that read boxes.",
+            f"Train one: labelkit retrain --model {LOFR}",
+        )
     network, _ = load_network(found.path / "model.safetensors", project.skeleton)
     size_hw = preset_of(settings_of(found))["input_size"]
     facts = {

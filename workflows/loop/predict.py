@@ -28,11 +28,12 @@ from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project, create_project, lock_project
-from labelkit.project.rounds import trained_round
+from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.store.objects import FOUND
 from labelkit.workflows.intake.label_matching import Handling
-from labelkit.workflows.intake.register import BOX_CHOICES, Registered, register
+from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
 from labelkit.workflows.loop.predictions import PredictionsReport, add_predictions
 from labelkit.workflows.network.mediapipe import find_poses
 from labelkit.workflows.network.shards import Parts, Shard
@@ -140,16 +141,32 @@ def predict(
     """
     form = _format(form, output)
     found = trained_round(project, number)
-    choice = boxes or _usual_boxes(project, store)
+    finds = found.plan.finds_objects
+    if finds and (boxes not in (None, NO_BOXES) or shard):
+        raise UsageError(
+            f"{in_words(found)} finds the objects itself, in one go.",
+            "Leave out --boxes and --shard.",
+        )
+    if boxes == NO_BOXES and not finds:
+        raise UsageError(
+            f"{in_words(found)} predicts objects in boxes.",
+            "Give the boxes: --boxes FILE (COCO), whole-image or detect.",
+        )
+    choice = NO_BOXES if finds else boxes or _usual_boxes(project, store)
     with TemporaryDirectory() as folder:
         aside = replace(project, root=Path(folder), images_root=images.resolve())
         if output:
             for only_read in (project, aside):
                 check_output(output, MARKS[form], only_read, overwrite=overwrite)
         model = found.path / "model.safetensors"
-        network, _ = load_network(model, project.skeleton)
+        network = None if finds else load_network(model, project.skeleton)[0]
         with LabelStore.open(f"sqlite:///{folder}/labels.db") as objects:
             registered = _register_aside(aside, objects, progress, choice)
+            known: Mapping[str, Prediction] = {}
+            if finds:
+                from labelkit.workflows.detector_free.rounds import found_in
+
+                known = found_in(aside, objects, found, objects.images(), progress)
             instances = objects.instances()
         serves, settings = served(found), settings_of(found)
 
@@ -158,7 +175,8 @@ def predict(
                 instance = instances[row.prediction.instance_id]
                 yield as_served(row.prediction, instance, project.skeleton, serves)
 
-        rows: Iterable[Prediction] = predicted(instances)
+        there = (row for id_, row in known.items() if instances[id_].box_source == FOUND)
+        rows: Iterable[Prediction] = there if finds else predicted(instances)
         if output and shard:
             rows = parts = Parts(output, model, instances, project.skeleton)
             done = parts.predict(shard, predicted)

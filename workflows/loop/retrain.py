@@ -57,7 +57,7 @@ class RoundReport(Report):
 
     Attributes:
         round: its number; None if labels are missing and nothing was trained.
-        kind: "location-free" or "semi-weak".
+        kind: "location-free", "semi-weak" or "detector-free".
         labelled, instances: instances whose locations were trained on, and all of the project.
         missing: instances without keypoints that the labelled percentage needs.
         queued: instances in the queue now.
@@ -141,7 +141,7 @@ def retrain(
     if dev_percent is not None and (note := settle_dev_set(project, store, dev_percent)):
         progress.line(note)
     snapshot = read_snapshot(project, store)
-    if not snapshot.presences:
+    if not snapshot.presences and not options.finds_objects:
         raise WaitingForLabels(
             "No visibility answers yet.",
             "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
@@ -177,7 +177,7 @@ def retrain(
             f"labelkit retrain --labeled {format_percent(percent)} --now",
         )
     found, is_new = round_at(project, store, snapshot, progress, percent, options)
-    return report_round(project, snapshot, found, is_new, progress)
+    return report_round(project, store, snapshot, found, is_new, progress)
 
 
 def round_at(
@@ -193,8 +193,14 @@ def round_at(
     Returns:
         the round, and whether anything was trained or predicted for it.
     """
+    if options.finds_objects:
+        from labelkit.workflows.detector_free.rounds import detector_free_round
+
+        return detector_free_round(project, store, snapshot, progress, percent, options)
     begun = unfinished(project)
     last = begun or latest_trained(project)
+    if last is not None and last.plan.finds_objects:
+        last = None
     seed = options.seed
     if seed is None:
         seed = begun.plan.seed if begun else project.seed
@@ -305,7 +311,12 @@ def percent_after(found: Round) -> float:
 
 
 def report_round(
-    project: Project, snapshot: LabelSnapshot, found: Round, is_new: bool, progress: Progress
+    project: Project,
+    store: LabelStore,
+    snapshot: LabelSnapshot,
+    found: Round,
+    is_new: bool,
+    progress: Progress,
 ) -> RoundReport:
     """Predict what came after a round, queue up to twice its percentage, and report what is next.
 
@@ -319,7 +330,13 @@ def report_round(
     predicted = 0
     if is_main_process():
         for item in {found.plan.number: found, newest.plan.number: newest}.values():
-            predicted = predict_later(project, item, snapshot.instances, progress)
+            if item.plan.finds_objects:
+                from labelkit.workflows.detector_free.rounds import find_later
+
+                predicted = find_later(project, store, item, progress)
+                snapshot = read_snapshot(project, store)
+            else:
+                predicted = predict_later(project, item, snapshot.instances, progress)
     dev = found.facts.get("dev", {})
     percent = percent_after(found)
     note = "\n".join(filter(None, (_note_on_stopping(found), note_on_serving(found))))

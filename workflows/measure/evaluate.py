@@ -137,7 +137,7 @@ def evaluate(
         note += anchored(scored, data.project, data.truth)
     elif foreign:
         names = named([in_words(found) for found in foreign])
-        note += f"Note: {names}: left out, because its file predicts images of the project only.\n"
+        note += f"Note: {names}: left out, because it predicts images of the project only.\n"
     return EvaluateReport(table, len(data.truth), data.keypoints, data.source, file, note)
 
 
@@ -167,15 +167,20 @@ def anchored(scored: Sequence[Round], project: Project, truth: Mapping[str, Pose
 def _one_per_percentage(project: Project) -> list[Round]:
     """The newest network of each number of labelled instances, fewest first."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
-    newest = {len(item.plan.labelled): item for item in complete if not item.plan.is_foreign}
+    newest = {len(item.plan.labelled): item for item in complete if item.plan.reads_boxes}
     return [newest[count] for count in sorted(newest)]
 
 
 def _one_per_model(project: Project) -> list[Round]:
-    """The newest round of each other model's predictions."""
+    """The newest round of each other model's predictions, and of those that find objects."""
     complete = [item for item in rounds(project) if item.status == COMPLETE]
-    foreign = [item for item in complete if item.plan.is_foreign]
-    return list({item.plan.settings["name"]: item for item in foreign}.values())
+    foreign = [item for item in complete if not item.plan.reads_boxes]
+    return list({_name(item): item for item in foreign}.values())
+
+
+def _name(found: Round) -> str:
+    settings = found.plan.settings
+    return str(settings["model"] if found.plan.finds_objects else settings["name"])
 
 
 def _foreign_row(found: Round, data: EvaluationSet) -> ResultRow:
@@ -185,8 +190,7 @@ def _foreign_row(found: Round, data: EvaluationSet) -> ResultRow:
     predictions = {id_: nothing_found(id_, len(skeleton)) for id_ in data.truth}
     predictions |= find_predictions(file, skeleton, data.truth.keys())
     percent = format_percent(round(100 * plan.labelled_share, 1)) if plan.labelled else None
-    name = str(plan.settings["name"])
-    return evaluate_row(name, percent, predictions, data.truth, data.instances, skeleton)
+    return evaluate_row(_name(found), percent, predictions, data.truth, data.instances, skeleton)
 
 
 def _prior_rows(

@@ -56,9 +56,9 @@ def map_file(found: Round) -> Path:
 
 def note_on_maps(found: Round | None) -> str:
     """That a round has no maps to show, and why; "" where it can have them."""
-    if found is None or not found.plan.is_foreign:
+    if found is None or found.plan.reads_boxes:
         return ""
-    return f"{in_words(found)} has no response maps: they come from a network of labelkit retrain."
+    return f"{in_words(found)} has no response maps: they come from a network that reads boxes."
 
 
 def suspicious_file(project: Project) -> Path:

@@ -93,10 +93,28 @@ def fill_queue(
     control = control_arm(reasons, seed, CONTROL_SHARE if complete else 0.0)
     queued = [QueueItem(item, reason, item in control) for item, reason in reasons.items()]
     again = _incomplete(project, snapshot, percent)
+    if complete and complete[-1].plan.finds_objects:
+        queued = _of_whole_images(queued, waiting, snapshot)
     items = arrange(project, (*again, *queued), snapshot, choices)
     add_record(project, record)
     write_queue(project, items, percent)
     return items
+
+
+def _of_whole_images(
+    items: Iterable[QueueItem], waiting: Iterable[str], snapshot: LabelSnapshot
+) -> list[QueueItem]:
+    """Each item followed by the others that wait in its image: an image teaches as a whole."""
+    of_image: dict[str, dict[str, None]] = {}
+    for id_ in waiting:
+        of_image.setdefault(snapshot.instances[id_].image.id, {})[id_] = None
+    own = {item.instance_id: item for item in items}
+    result: dict[str, QueueItem] = {}
+    for item in own.values():
+        image = snapshot.instances[item.instance_id].image.id
+        for id_ in (item.instance_id, *of_image.get(image, ())):
+            result.setdefault(id_, own.get(id_, replace(item, instance_id=id_)))
+    return list(result.values())
 
 
 def _draw(

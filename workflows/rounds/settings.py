@@ -20,6 +20,9 @@ from labelkit.project.project import REMEMBERED, Project, remember
 from labelkit.project.rounds import Round
 from labelkit.workflows.network.crops import CELL, fitted_size
 
+#: Networks by their names: one that needs boxes, and those that find objects in whole images.
+LOFR, FINDERS = "lofr", ("single-stage", "bottom-up")
+
 #: Start from pretrained weights, or from random ones where there are no others.
 WHERE_POSSIBLE = "where possible"
 
@@ -47,6 +50,8 @@ class TrainingOptions:
         input_size: of a crop: "128", or "192x256", columns first.
         minutes: that a training may take; 0 for no limit.
         teacher: name of a model whose predictions are pseudo-labels, and evidence beside the maps.
+        model: "lofr", which predicts objects in boxes; "single-stage" or "bottom-up", which find
+            the objects of whole images.
     """
 
     preset: str | None = None
@@ -62,6 +67,12 @@ class TrainingOptions:
     input_size: str | None = None
     minutes: float | None = None
     teacher: str | None = None
+    model: str | None = None
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether the network reads whole images."""
+        return self.model in FINDERS
 
     @property
     def changes_training(self) -> bool:
@@ -90,6 +101,20 @@ def check_options(options: TrainingOptions) -> None:
         _check_precision(options.precision)
     if options.input_size is not None:
         parse_size(options.input_size)
+    if options.model not in (None, LOFR, *FINDERS):
+        names = ", ".join((LOFR, *FINDERS))
+        raise UsageError(f"There is no model {options.model!r}.", f"Models: {names}.")
+    if options.finds_objects and options.minutes:
+        raise UsageError(
+            f"The training of a {options.model} network has no limit in minutes.",
+            "Give --minutes 0, and fewer --epochs if it takes too long.",
+        )
+    if options.finds_objects and options.teacher:
+        raise UsageError(
+            f"--teacher is for {LOFR}: a {options.model} network does not learn from another "
+            "model's predictions.",
+            "Leave one out.",
+        )
     if options.weights is not None and options.pretrained is False:
         raise UsageError("--weights and --no-pretrained contradict each other.", "Leave one out.")
 

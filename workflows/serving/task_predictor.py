@@ -218,7 +218,7 @@ class TaskPredictor:
     def _predictions(self, instances: Sequence[Instance]) -> dict[str, Prediction]:
         assert self._round is not None
         by_id = {instance.id: instance for instance in instances}
-        if self._round.plan.is_foreign:
+        if not self._round.plan.reads_boxes:
             file = self._round.path / "predictions.parquet"
             return find_predictions(file, self.project.skeleton, by_id.keys())
         settings = settings_of(self._round)
@@ -301,7 +301,7 @@ class TaskPredictor:
                 )
             is_new = self._round is None or newest.plan.number != self._round.plan.number
             if is_new or project.skeleton != self.project.skeleton:
-                if not newest.plan.is_foreign:
+                if newest.plan.reads_boxes:
                     path = newest.path / "model.safetensors"
                     self._network, _ = load_network(path, project.skeleton)
                 self._round, self.project, self._content = newest, project, StoreContent()

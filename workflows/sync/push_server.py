@@ -35,6 +35,7 @@ from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.project import Project, remember
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.store.objects import FOUND
 from labelkit.store.task_ledger import FORMER, LedgerProject, LedgerTask, TaskLedger
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -236,6 +237,7 @@ class Push:
         tasks = self._follow(target, tasks, started, send_again=True)
         tasks = self._without_former(target, tasks, started)
         tasks = self._without_answered(target, tasks, started)
+        tasks = self._without_changed(target, tasks, started)
         asked = self._asked_in(tasks.values())
         groups = self.questions.groups(id_ for id_ in ids if id_ not in asked)
         old = [
@@ -354,6 +356,32 @@ class Push:
             )
         self._withdraw(target, answered)
         return {id_: task for id_, task in tasks.items() if id_ not in set(answered)}
+
+    def _without_changed(
+        self, target: LedgerProject, tasks: dict[int, LedgerTask], started: set[int]
+    ) -> dict[int, LedgerTask]:
+        """Delete untouched tasks of whole images in which a newer round found other objects.
+
+        They are sent again.
+        """
+        if self.questions.one_object:
+            return tasks
+        asked = {_image(ids): set(ids) for ids in self.questions.groups(self.questions.ids)}
+        former = []
+        for id_, task in tasks.items():
+            mine = set(task.instances)
+            now = asked.get(_image(task.instances), mine if self._knows(task.instances) else set())
+            if id_ not in started and now != mine and any(map(self._is_found, mine)):
+                former.append(id_)
+        if former:
+            self._note(f"{counted(len(former), 'untouched task')} about other objects: sent again.")
+        self._withdraw(target, former)
+        return {id_: task for id_, task in tasks.items() if id_ not in set(former)}
+
+    def _is_found(self, id_: str) -> bool:
+        """Whether a network that reads whole images found an object, perhaps an earlier one."""
+        instance = self.questions.snapshot.instances.get(id_)
+        return instance is None or instance.box_source == FOUND
 
     def _withdraw(self, target: LedgerProject, untouched: Sequence[int]) -> None:
         """Delete tasks that are still untouched when the server deletes them."""
@@ -633,3 +661,8 @@ class Push:
 
     def _note(self, text: str) -> None:
         self.report.notes.append(text)
+
+
+def _image(ids: Sequence[str]) -> str:
+    """Id of the image of some instances of it."""
+    return ids[0].rpartition("-")[0] if ids else ""

@@ -15,6 +15,7 @@ from labelkit.errors import ProjectError
 from labelkit.project.project import lock_project
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.journal import Entry
+from labelkit.store.objects import FOUND, NewInstance
 from labelkit.workflows.labelling.recording import Receipt, Recording, read_answer
 from labelkit.workflows.labelling.work import Work
 from labelkit.workflows.serving.requests import RequestError
@@ -152,6 +153,19 @@ def test_a_drawn_object_is_one_object_however_often_it_is_answered(
     assert len(bench.store.instances()) == 4
     instance = bench.store.instances()[made.instance]
     assert (instance.box, instance.image.id) == (Box(20.0, 10.0, 300.0, 280.0), image)
+
+
+def test_an_answer_takes_back_an_object_that_a_new_round_did_not_find_again(
+    bench: Bench, recording: Recording
+):
+    image = bench.store.instances()[bench.ids[0]].image
+    (found,) = bench.store.replace_found([image], {}, [NewInstance(image, BOX, FOUND, 3e4)])
+    moved = Box(120.0, 80.0, 200.0, 150.0)
+    (found,) = bench.store.replace_found([image], {}, [NewInstance(image, moved, FOUND, 3e4)])
+    bench.store.replace_found([image], {}, [])
+    assert found.id not in bench.store.instances()
+    assert record(recording, document(found.id)).instance == found.id
+    assert found.id in bench.store.instances()
 
 
 def test_while_another_command_records_answers_nothing_is_written(

@@ -164,7 +164,7 @@ def test_where_presence_alone_taught_little_few_are_queued(
     dev = {"presence_map": presence_map, "presence_map_chance": 0.6}
     found = replace(newest, facts={**newest.facts, "dev": dev})
     snapshot = read_snapshot(trained.project, trained.store)
-    report = report_round(trained.project, snapshot, found, True, Silent())
+    report = report_round(trained.project, trained.store, snapshot, found, True, Silent())
     needed = labelled_count(FIGURES, float(percent.rstrip("%")))
     assert report.queued == len(snapshot.dev) + needed
     assert report.next_step.endswith(f"labelkit retrain --labeled {percent}")

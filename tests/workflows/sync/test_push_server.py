@@ -15,11 +15,13 @@ from trained import TINY
 
 from labelkit.bridges.label_studio import api as studio_api
 from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.domain.instance import Box
 from labelkit.domain.selection import QueueItem
 from labelkit.errors import ServiceError, UsageError
 from labelkit.formats.label_studio.project import lacks
 from labelkit.progress import Silent
 from labelkit.store.journal import KEYPOINTS, SKIP, Entry, keypoints_content
+from labelkit.store.objects import FOUND, NewInstance
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.rounds.queue_file import read_queue, write_queue
 from labelkit.workflows.rounds.run_round import latest_predictions
@@ -369,3 +371,22 @@ def test_after_a_timeout_the_next_push_finds_what_arrived(queued, monkeypatch):
 def test_a_personal_access_token_works_too(queued):
     with StudioApi(queued.live.url, queued.live.personal_token) as api:
         assert queued.push(api).sent == 12
+
+
+def test_an_untouched_task_of_an_image_follows_what_a_newer_round_found_in_it(queued):
+    """Objects of a network that reads whole images come and go from round to round."""
+    store, project = queued.trained.store, queued.trained.project
+    first = next(iter(store.instances().values()))
+
+    def find(x: float) -> str:
+        box = Box(x, 2.0, 20.0, 20.0)
+        new = NewInstance(first.image, box, FOUND, 400.0)
+        (made,) = store.replace_found([first.image], {}, [new])
+        write_queue(project, [QueueItem(id_, "unsure", False) for id_ in (first.id, made.id)])
+        return made.id
+
+    before, sent = find(2.0), queued.push()
+    assert (sent.sent, asked(queued)) == (1, [(first.id, before)])
+    now, sent = find(40.0), queued.push()
+    assert (sent.sent, asked(queued)) == (1, [(first.id, now)])
+    assert queued.push().sent == 0

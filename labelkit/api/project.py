@@ -40,6 +40,8 @@ from labelkit.workflows.measure.evaluate import EvaluateReport
 from labelkit.workflows.measure.evaluate import evaluate as run_evaluate
 from labelkit.workflows.measure.referee import RefereeReport
 from labelkit.workflows.measure.referee import referee as run_referee
+from labelkit.workflows.measure.report import LedgerReport
+from labelkit.workflows.measure.report import report as run_report
 from labelkit.workflows.review_and_label.check import CheckReport
 from labelkit.workflows.review_and_label.check import check as run_check
 from labelkit.workflows.review_and_label.queue import QueueReport
@@ -290,6 +292,29 @@ class Project:
         """
         with self._opened() as (folder, store):
             return run_referee(folder, store, numbers=rounds, tolerance=tolerance)
+
+    def report(
+        self,
+        *,
+        output: AnyPath | None = None,
+        hourly_rate: float | None = None,
+        overwrite: bool = False,
+    ) -> LedgerReport:
+        """Tell what pre-annotation saves, what labels cost and brought, and whether to go on.
+
+        Args:
+            output: HTML page to write; None writes none.
+            hourly_rate: what an hour of labelling costs, in any currency; None leaves money out.
+            overwrite: also over a file that is not such a page.
+
+        Raises:
+            UsageError: if the rate is negative, or `output` is another file.
+        """
+        file = None if output is None else Path(output)
+        with self._opened() as (folder, store):
+            return run_report(
+                folder, store, output=file, hourly_rate=hourly_rate, overwrite=overwrite
+            )
 
     def status(self) -> StatusReport:
         """Count images, answers, labels and rounds, and name the next step; changes nothing."""

@@ -26,7 +26,15 @@ from labelkit.cli.loop import (
     retrain,
     status,
 )
-from labelkit.cli.measure import benchmark, evaluate, referee, refuse_score_options, score, simulate
+from labelkit.cli.measure import (
+    benchmark,
+    evaluate,
+    referee,
+    refuse_score_options,
+    report,
+    score,
+    simulate,
+)
 from labelkit.cli.report import fail
 from labelkit.cli.review_and_label import check, label, queue, review
 from labelkit.cli.servers import serve, studio
@@ -51,7 +59,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Review and label": (label, review, queue, check),
     "Servers": (studio, serve),
-    "Measure": (evaluate, referee, score, benchmark, simulate),
+    "Measure": (report, evaluate, referee, score, benchmark, simulate),
     "Upkeep": (images, labels, skeleton, weights),
     "Help": (demo, doctor),
 }

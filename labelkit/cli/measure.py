@@ -160,6 +160,13 @@ SeedsOption = Annotated[
     int, typer.Option("--seeds", metavar="N", min=1, help="Number of seeds: 0 to N - 1.")
 ]
 
+HourlyRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hourly-rate", metavar="PRICE", help="What an hour of labelling costs, in any currency."
+    ),
+]
+
 DataImagesArgument = Annotated[
     Path, typer.Argument(metavar="IMAGES", help="Folder of the images.", show_default=False)
 ]
@@ -340,6 +347,31 @@ def referee(
     with store:
         report = run(found, store, numbers=round_numbers or (), tolerance=tolerance)
     finish(report, as_json)
+
+
+def report(
+    output: OutputOption = None,
+    hourly_rate: HourlyRateOption = None,
+    overwrite: OverwriteOption = False,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what pre-annotation saves, and whether to go on.
+
+    Savings are measured on the objects that chance serves without pre-annotation. With --output,
+    it is also an HTML page, in one file.
+
+    \b
+    Example:
+      labelkit report
+      labelkit report --output report.html --hourly-rate 30
+    """
+    from labelkit.workflows.measure.report import report as run
+
+    found, store = open_both(project)
+    with store:
+        made = run(found, store, output=output, hourly_rate=hourly_rate, overwrite=overwrite)
+    finish(made, as_json)
 
 
 def benchmark(

@@ -1,15 +1,28 @@
-"""What labels cost their annotators: actions and seconds, by question and by what was shown."""
+"""What labels cost their annotators, by what was shown to them, and what became of it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from labelkit.store.journal import KEYPOINTS, VISIBILITY, Entry
+from labelkit.domain.skeleton import Skeleton
+from labelkit.store.journal import KEYPOINTS, VISIBILITY, WITHDRAWN, Entry, Recorded
 
 #: What the journal counts; an action is one of the first three.
 COUNTS = ("clicks", "drags", "keys", "undos", "attention_s")
+
+SHOWN, BLANK = "prediction", "control"
+
+#: What became of a keypoint, as the journal and as the report call it.
+FATES = {
+    "untouched": "untouched",
+    "changed": "moved",
+    "followed": "followed",
+    "new": "added",
+    "removed": "removed",
+}
 
 
 def effort(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -39,3 +52,101 @@ def effort(entries: Iterable[Entry]) -> list[dict[str, Any]]:
             {"kind": kind, "arm": arm, "objects": len(efforts), "actions": actions, **means}
         )
     return rows
+
+
+@dataclass(slots=True)
+class Costs:
+    """What objects took in each arm, `SHOWN` and `BLANK`.
+
+    Attributes:
+        seconds, actions: of each object; Label Studio counts no actions.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {SHOWN: [], BLANK: []})
+    actions: dict[str, list[float]] = field(default_factory=lambda: {SHOWN: [], BLANK: []})
+
+
+def arm_of(entry: Entry, control: Collection[str]) -> str:
+    """`SHOWN`, `BLANK`, or "" for an answer that belongs to neither arm.
+
+    Args:
+        entry: of keypoints.
+        control: ids of the objects that are served without pre-annotation. Label Studio's answers
+            do not say so themselves.
+    """
+    if "arm" in entry.shown:
+        return str(entry.shown["arm"]) if entry.shown["arm"] in (SHOWN, BLANK) else ""
+    if not str(entry.shown.get("model_version", "")).startswith("round-"):
+        return ""
+    return BLANK if entry.instance_id in control else SHOWN
+
+
+def costs(
+    entries: Iterable[Entry], control: Collection[str], dev: Collection[str]
+) -> dict[str, Costs]:
+    """Costs by annotator: of the first answer with keypoints about each object.
+
+    The dev set is left out, because it is drawn in another way than what is served with
+    pre-annotation; so are annotations of several objects, whose time is not divided.
+
+    Args:
+        entries: of the journal, in order.
+        control, dev: ids.
+    """
+    answers = [entry for entry in entries if entry.kind == KEYPOINTS]
+    objects: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in answers:
+        objects[entry.source, entry.reference].add(entry.instance_id)
+    found: dict[str, Costs] = defaultdict(Costs)
+    seen = set(dev)
+    for entry in answers:
+        if entry.instance_id in seen:
+            continue
+        seen.add(entry.instance_id)
+        arm = arm_of(entry, control)
+        if not arm or not entry.lead_time_s or len(objects[entry.source, entry.reference]) > 1:
+            continue
+        found[entry.annotator].seconds[arm].append(entry.lead_time_s)
+        if counts := entry.shown.get("effort"):
+            actions = counts["clicks"] + counts["drags"] + counts["keys"]
+            found[entry.annotator].actions[arm].append(float(actions))
+    return dict(found)
+
+
+def fates(
+    entries: Iterable[Entry], control: Collection[str], skeleton: Skeleton
+) -> dict[tuple[str, str], Counter[str]]:
+    """How often what became of each keypoint, by round and keypoint; see `FATES`.
+
+    Args:
+        entries: of the journal.
+        control: ids.
+        skeleton: of the project; keypoints that it no longer has are left out.
+    """
+    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        if entry.kind == KEYPOINTS and arm_of(entry, control) == SHOWN:
+            for name, what in entry.shown.get("origins", {}).items():
+                now = skeleton.present_name(name)
+                if what in FATES and now in skeleton.keypoints:
+                    found[str(entry.shown["model_version"]), now][FATES[what]] += 1
+    return dict(found)
+
+
+def seconds_until(entries: Iterable[Recorded], head: int) -> float:
+    """All time that was measured up to an entry of the journal.
+
+    An edit in Label Studio has the time of all that it edits; answers of the labelling page have
+    their own.
+
+    Args:
+        entries: of the journal, in order.
+        head: number of the last entry that counts.
+    """
+    times: dict[tuple[str, str, str], float] = {}
+    for recorded in entries:
+        entry = recorded.entry
+        if recorded.seq <= head and entry.lead_time_s and entry.kind != WITHDRAWN:
+            own = entry.version if "effort" in entry.shown else ""
+            times[entry.source, entry.reference, own] = entry.lead_time_s
+    return sum(times.values())

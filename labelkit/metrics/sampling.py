@@ -77,13 +77,17 @@ def _estimate(mean: float, parts: Floats, drawn: Floats) -> Estimate:
         return Estimate(mean, mean, mean)
     if freedom < 1:
         return Estimate(mean, np.nan, np.nan)
-    error = _student(float(freedom)) * float(np.sqrt((parts**2).sum())) / len(parts)
+    error = float(student(freedom)) * float(np.sqrt((parts**2).sum())) / len(parts)
     return Estimate(mean, mean - error, mean + error)
 
 
-def _student(freedom: float) -> float:
-    """The t distribution's 97.5 % point (Abramowitz and Stegun, 26.7.5, two terms)."""
-    z = _NORMAL
+def student(freedom: ArrayLike) -> Floats:
+    """The t distribution's 97.5 % point (Abramowitz and Stegun, 26.7.5, two terms).
+
+    Args:
+        freedom: (...) degrees of freedom, at least 1.
+    """
+    z, degrees = _NORMAL, np.asarray(freedom, dtype=np.float64)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / freedom + second / freedom**2
+    return np.asarray(z + first / degrees + second / degrees**2)

@@ -51,7 +51,7 @@ def test_every_command_and_option_of_a_page_exists(page: str):
 def test_an_option_named_alone_is_one_of_some_command(page: str):
     loop = ("frames", "bootstrap", "retrain", "push", "pull", "predict", "export", "weights")
     label = ("review", "label", "check", "skeleton", "studio", "serve")
-    measure = ("evaluate", "score", "simulate")
+    measure = ("evaluate", "report", "score", "simulate")
     known = set().union(*map(options_of, (*loop, *label, *measure)))
     alone = [code for code in inline_code(PAGES[page]) if code.startswith("--")]
     assert {word for code in alone for word in options_in(code.split())} <= known

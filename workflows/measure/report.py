@@ -1,0 +1,487 @@
+"""`labelkit report`: what pre-annotation saves, what labels bought, and whether to go on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from labelkit.domain.pose import Pose
+from labelkit.domain.selection import control_arm
+from labelkit.domain.text import counted, duration
+from labelkit.errors import UsageError
+from labelkit.files.atomic import write_text
+from labelkit.metrics.effort import BLANK, FATES, SHOWN, arm_of, costs, fates, seconds_until
+from labelkit.metrics.referee import Interval, mean_interval
+from labelkit.metrics.savings import ENOUGH, Saving, anchoring, saving
+from labelkit.metrics.table import markdown, reference_lengths
+from labelkit.project.outputs import check_output
+from labelkit.project.predictions import find_predictions
+from labelkit.project.project import Project
+from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.report import Report
+from labelkit.store.journal import KEYPOINTS, Entry, Recorded, pose_of
+from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.queue_file import CONTROL_SHARE
+from labelkit.workflows.rounds.served import COMPARABLE
+
+#: By this line `check_output` recognises a page that may be replaced.
+MARK = '<meta name="generator" content="labelkit report">'
+
+#: A keypoint is right within this share of the reference length, usually the box's long side.
+RIGHT_WITHIN = 0.1
+
+#: Where the next 1 % surely brings less accuracy, labelling stops: a keypoint in a thousand.
+WORTH = 0.001
+
+#: A keypoint is named whose labels surely keep more of its prediction's error.
+PULLED = 0.1
+
+GO_ON, STOP, UNKNOWN = "go on", "stop", "not known"
+
+
+class Spent(NamedTuple):
+    """Costs in both arms, of all annotators ("") or of one."""
+
+    annotator: str
+    unit: str
+    saving: Saving | None
+    blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerReport(Report):
+    """What a project's labels cost and brought.
+
+    Attributes:
+        name: of the project.
+        savings: "annotator" ("" is all), "unit" (seconds or actions), "objects" and "means" (with
+            and without pre-annotation), "once" and "always" (saved: mean, low, high); the last four
+            are None where an arm has fewer than two objects.
+        keypoints: by "round" and "keypoint": "answers", and the share of each of `FATES`.
+        anchoring: by "keypoint" ("" is all): "points", "share" (mean, low, high; None if unknown).
+        rounds: "round", "percent", "hours", "cost", "objects", "right" (mean, low, high).
+        next_percent: "right" (gain: mean, low, high), "objects", "hours", "cost"; None if unknown.
+        decision: "go on", "stop" or "not known".
+        findings: what all this says, in sentences.
+        file: the page; None if none was asked for.
+    """
+
+    name: str
+    savings: tuple[Mapping[str, Any], ...]
+    keypoints: tuple[Mapping[str, Any], ...]
+    anchoring: tuple[Mapping[str, Any], ...]
+    rounds: tuple[Mapping[str, Any], ...]
+    next_percent: Mapping[str, Any] | None
+    decision: str
+    findings: tuple[str, ...]
+    file: Path | None
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """For people."""
+        tables = [markdown(cells) for _, _, cells in tables_of(self)]
+        written = [f"Wrote {self.file}."] if self.file else []
+        return "\n\n".join(["\n".join(self.findings), *tables, *written])
+
+
+def report(
+    project: Project,
+    store: LabelStore,
+    *,
+    output: Path | None = None,
+    hourly_rate: float | None = None,
+    overwrite: bool = False,
+) -> LedgerReport:
+    """Read the journal and the rounds, and write the page if one is asked for.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+        output: of the page; None writes none.
+        hourly_rate: what an hour of labelling costs, in any currency; None leaves money out.
+        overwrite: replace a file that is not such a page, too.
+
+    Raises:
+        UsageError: if the rate is negative, or `output` is another file.
+    """
+    if hourly_rate is not None and not 0 <= hourly_rate < float("inf"):
+        raise UsageError(f"--hourly-rate {hourly_rate} is not a price.", "Type for example 30")
+    if output is not None:
+        check_output(output, MARK, project, overwrite=overwrite)
+    recorded, snapshot = list(store.entries()), read_snapshot(project, store)
+    entries = [it.entry for it in recorded]
+    control = control_arm(snapshot.instances, project.seed, CONTROL_SHARE)
+    done = [item for item in rounds(project) if item.status == COMPLETE]
+    spent = _spent(entries, control, snapshot.dev)
+    pulls = _anchoring(project, snapshot, entries, control, done)
+    curve = _curve(project, snapshot, recorded, done, hourly_rate)
+    ahead = _next_percent(project, snapshot, done, spent, hourly_rate)
+    decision = _decide(ahead)
+    made = LedgerReport(
+        project.name,
+        tuple(_saving_row(it) for it in spent),
+        tuple(
+            {
+                "round": version,
+                "keypoint": name,
+                "answers": counts.total(),
+                **{fate: counts[fate] / counts.total() for fate in FATES.values()},
+            }
+            for (version, name), counts in sorted(fates(entries, control, project.skeleton).items())
+        ),
+        tuple(pulls),
+        tuple(curve),
+        ahead,
+        decision,
+        (*_on_savings(spent), *_on_anchoring(pulls), _on_next(ahead, decision)),
+        output,
+    )
+    if output is not None:
+        write_text(output, page(made))
+    return made
+
+
+def _spent(entries: Sequence[Entry], control: Collection[str], dev: Collection[str]) -> list[Spent]:
+    by_annotator = costs(entries, control, dev)
+    rows = []
+    for annotator in ["", *sorted(name for name in by_annotator if name and len(by_annotator) > 1)]:
+        chosen = [it for name, it in by_annotator.items() if annotator in ("", name)]
+        for unit in ("seconds", "actions"):
+            arms = [
+                [value for it in chosen for value in getattr(it, unit)[arm]]
+                for arm in (SHOWN, BLANK)
+            ]
+            if annotator == "" or any(arms):
+                rows.append(Spent(annotator, unit, saving(*arms), len(arms[1])))
+    return rows
+
+
+def _saving_row(spent: Spent) -> dict[str, Any]:
+    found = spent.saving
+    return {
+        "annotator": spent.annotator,
+        "unit": spent.unit,
+        "objects": found and found.objects,
+        "means": found and found.means,
+        "once": found and found.once,
+        "always": found and found.always,
+    }
+
+
+def _on_savings(spent: Sequence[Spent]) -> list[str]:
+    first, actions = spent[0], spent[1]
+    more = ENOUGH - first.blank
+    if first.saving is None or more > 0:
+        return [
+            f"{counted(first.blank, 'object')} without pre-annotation: too few to say what "
+            f"pre-annotation saves; label {more} more of them (about "
+            f"{counted(round(more / CONTROL_SHARE), 'object')} of the queue)."
+            if more > 0
+            else "No time was measured with pre-annotation yet."
+        ]
+    found = []
+    for row in (first, actions):
+        if row.saving is not None and row.blank >= ENOUGH:
+            shown, blank = row.saving.means
+            clear = row.saving.always
+            verb = "saves" if clear.low > 0 else "costs" if clear.high < 0 else "may save"
+            amount = Interval(*(-value for value in clear)) if verb == "costs" else clear
+            low, high = sorted(amount[1:])
+            found.append(
+                f"Pre-annotation {verb} {amount.mean:.1f} {row.unit} an object, between {low:.1f} "
+                f"and {high:.1f}: {shown:.1f} with it, {blank:.1f} without "
+                f"({row.saving.objects[0]} and {row.saving.objects[1]} objects)."
+            )
+    return found
+
+
+def _anchoring(
+    project: Project,
+    snapshot: LabelSnapshot,
+    entries: Sequence[Entry],
+    control: Collection[str],
+    done: Sequence[Round],
+) -> list[dict[str, Any]]:
+    """Pull of predictions on keypoints that a second person, or a file, labelled without them."""
+    shown: dict[str, Entry] = {}
+    blank: dict[str, Entry] = {}
+    for entry in (it for it in entries if it.kind == KEYPOINTS):
+        arm = arm_of(entry, control)
+        is_blank = arm == BLANK or entry.source.startswith("file:")
+        kept = shown if arm == SHOWN else blank if is_blank else None
+        if kept is not None and entry.instance_id in snapshot.instances:
+            kept.setdefault(entry.instance_id, entry)
+    both = [
+        id_
+        for id_ in shown.keys() & blank.keys()
+        if not blank[id_].annotator or shown[id_].annotator != blank[id_].annotator
+    ]
+    versions = {f"round-{item.plan.number:03d}": item for item in done}
+    by_round: dict[str, list[str]] = defaultdict(list)
+    for id_ in sorted(both):
+        by_round[str(shown[id_].shown["model_version"])].append(id_)
+    points: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+    for version in by_round.keys() & versions.keys():
+        path, ids = versions[version].path / "predictions.parquet", by_round[version]
+        for id_, prediction in find_predictions(path, project.skeleton, ids).items():
+            with_it, without = (pose_of([it[id_]], project.skeleton) for it in (shown, blank))
+            length = snapshot.instances[id_].box.long_side
+            for k in np.flatnonzero(with_it.present & without.present & prediction.pose.known):
+                three = tuple(pose.xy[k] / length for pose in (with_it, without, prediction.pose))
+                points[project.skeleton.keypoints[k]].append(three)
+    if not points:
+        return []
+    points[""] = [three for threes in points.values() for three in threes]
+    rows = []
+    for name in ("", *project.skeleton.keypoints):
+        if threes := points.get(name):
+            label, empty, predicted = map(np.array, zip(*threes, strict=True))
+            share = anchoring(label, empty, predicted, project.seed)
+            known = None if np.isnan(share).any() else share
+            rows.append({"keypoint": name, "points": len(threes), "share": known})
+    return rows
+
+
+def _on_anchoring(pulls: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not pulls or pulls[0]["points"] < ENOUGH or pulls[0]["share"] is None:
+        count = pulls[0]["points"] if pulls else 0
+        return [
+            f"{counted(count, 'keypoint')} labelled both with and without pre-annotation: too few "
+            f"to say whether it misleads; {ENOUGH} are needed."
+        ]
+    mean, low, high = pulls[0]["share"]
+    found = [
+        f"Labels keep {mean:.0%} of the error of predictions, between {low:.0%} and {high:.0%}."
+    ]
+    worse = [
+        row["keypoint"]
+        for row in pulls[1:]
+        if row["points"] >= ENOUGH and row["share"] and row["share"].low > PULLED
+    ]
+    if worse:
+        found.append(f"Pre-annotation makes labels worse of: {', '.join(worse)}.")
+    return found
+
+
+def _truth(snapshot: LabelSnapshot) -> dict[str, Pose]:
+    return {
+        id_: snapshot.poses[id_]
+        for id_ in sorted(snapshot.dev & snapshot.poses.keys())
+        if snapshot.poses[id_].present.any()
+    }
+
+
+def _right(project: Project, snapshot: LabelSnapshot, found: Round) -> np.ndarray:
+    """(N,) share of keypoints that a round has right, of each labelled object of the dev set."""
+    truth = _truth(snapshot)
+    rows = find_predictions(found.path / "predictions.parquet", project.skeleton, truth.keys())
+    length, _ = reference_lengths(list(truth.values()), [snapshot.instances[id_] for id_ in truth])
+    shares = []
+    for (id_, pose), unit in zip(truth.items(), length.tolist(), strict=True):
+        if id_ not in rows:
+            shares.append(0.0)
+            continue
+        off = np.linalg.norm(rows[id_].pose.xy - pose.xy, axis=1)[pose.present]
+        shares.append(float((off <= RIGHT_WITHIN * unit).mean()))
+    return np.array(shares)
+
+
+def _images(snapshot: LabelSnapshot) -> list[str]:
+    return [snapshot.instances[id_].image.id for id_ in _truth(snapshot)]
+
+
+def _curve(
+    project: Project,
+    snapshot: LabelSnapshot,
+    recorded: Sequence[Recorded],
+    done: Sequence[Round],
+    rate: float | None,
+) -> list[dict[str, Any]]:
+    images = _images(snapshot)
+    rows = []
+    for found in done if images else ():
+        hours = seconds_until(recorded, found.plan.journal_head) / 3600
+        right = mean_interval(_right(project, snapshot, found), images, project.seed)
+        rows.append(
+            {
+                "round": found.plan.number,
+                "percent": 100 * found.plan.labelled_share,
+                "hours": hours,
+                "cost": None if rate is None else hours * rate,
+                "objects": len(images),
+                "right": Interval(right.mean, max(right.low, 0.0), min(right.high, 1.0)),
+            }
+        )
+    return rows
+
+
+def _next_percent(
+    project: Project,
+    snapshot: LabelSnapshot,
+    done: Sequence[Round],
+    spent: Sequence[Spent],
+    rate: float | None,
+) -> dict[str, Any] | None:
+    """What 1 % brought on average between the last two networks that learned from more and more."""
+    images = _images(snapshot)
+    networks = [item for item in done if not item.plan.is_foreign]
+    steps = [(a, b) for a, b in pairwise(networks) if b.plan.labelled_share > a.plan.labelled_share]
+    if not steps or len(images) < COMPARABLE:
+        return None
+    before, after = steps[-1]
+    percent = 100 * (after.plan.labelled_share - before.plan.labelled_share)
+    gain = _right(project, snapshot, after) - _right(project, snapshot, before)
+    objects, timed = len(snapshot.instances) / 100, spent[0].saving
+    hours = None if timed is None else objects * timed.means[0] / 3600
+    return {
+        "right": mean_interval(gain / percent, images, project.seed),
+        "objects": objects,
+        "hours": hours,
+        "cost": None if hours is None or rate is None else hours * rate,
+    }
+
+
+def _decide(ahead: Mapping[str, Any] | None) -> str:
+    if ahead is None:
+        return UNKNOWN
+    if ahead["right"].low > WORTH:
+        return GO_ON
+    return STOP if ahead["right"].high < WORTH else UNKNOWN
+
+
+def _on_next(ahead: Mapping[str, Any] | None, decision: str) -> str:
+    if ahead is None:
+        return (
+            "What the next 1 % brings is not known: it takes two rounds of different percentages, "
+            f"and {COMPARABLE} labelled objects of the dev set."
+        )
+    mean, low, high = (100 * value for value in ahead["right"])
+    text = f"The last 1 % of labels brought {mean:+.2f} points of PCK, between {low:+.2f} and "
+    text += f"{high:+.2f}; the next brings hardly more"
+    if ahead["hours"] is not None:
+        text += f", and takes {duration(3600 * ahead['hours'])}"
+    if ahead["cost"] is not None:
+        text += f" ({ahead['cost']:.2f})"
+    last = {
+        GO_ON: "Go on.",
+        STOP: f"Stop: it is less than {100 * WORTH:g} points.",
+        UNKNOWN: "Whether to go on is not known yet: label more of the dev set.",
+    }
+    return f"{text}. {last[decision]}"
+
+
+def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
+    """(heading, explanation, cells) of each table that has rows; the first row is the heading."""
+
+    def interval(found: Interval | None, factor: float = 1.0) -> str:
+        return "-" if found is None else Interval(*(factor * value for value in found)).text()
+
+    money = any(row["cost"] is not None for row in made.rounds)
+    tables = [
+        (
+            "With pre-annotation and without",
+            "An object, of those that chance served without pre-annotation and the others. The "
+            "first 95 % interval holds for one look, the second however often you look.",
+            [["", "objects", "with", "without", "saved", "saved, any time"]]
+            + [
+                [
+                    f"{row['unit']} {row['annotator']}".strip(),
+                    "{} + {}".format(*row["objects"]),
+                    *(f"{value:.1f}" for value in row["means"]),
+                    interval(row["once"]),
+                    interval(row["always"]),
+                ]
+                for row in made.savings
+                if row["objects"]
+            ],
+        ),
+        (
+            "What became of predicted keypoints",
+            "Percent of the answers to objects with pre-annotation.",
+            [["keypoint", "round", "answers", *FATES.values()]]
+            + [
+                [
+                    row["keypoint"],
+                    row["round"].removeprefix("round-"),
+                    str(row["answers"]),
+                    *(f"{100 * row[fate]:.0f}" for fate in FATES.values()),
+                ]
+                for row in made.keypoints
+            ],
+        ),
+        (
+            "Does pre-annotation mislead?",
+            "Percent of a prediction's error that stays in the label, against labels that were "
+            "given without it.",
+            [["keypoint", "points", "percent that stays"]]
+            + [
+                [row["keypoint"] or "all", str(row["points"]), interval(row["share"], 100)]
+                for row in made.anchoring
+            ],
+        ),
+        (
+            "What the rounds reached",
+            "PCK@0.1 on the dev set, in percent: the mean over objects.",
+            [["round", "percent", "hours", *(["cost"] if money else []), "objects", "PCK@0.1"]]
+            + [
+                [
+                    f"{row['round']:03d}",
+                    f"{row['percent']:.1f}",
+                    f"{row['hours']:.2f}",
+                    *([f"{row['cost']:.2f}"] if money else []),
+                    str(row["objects"]),
+                    interval(row["right"], 100),
+                ]
+                for row in made.rounds
+            ],
+        ),
+    ]
+    return [table for table in tables if len(table[2]) > 1]
+
+
+class Chart(NamedTuple):
+    """A learning curve in a drawing of 100 by 60: SVG points, and what stands at the right end."""
+
+    unit: str
+    most: str
+    line: str
+    band: str
+
+
+def page(made: LedgerReport) -> str:
+    """The whole document; its policy makes browsers fetch nothing."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    charts = [_chart(made.rounds, unit) for unit in ("percent", "hours")]
+    return templates.get_template("report.html").render(
+        mark=MARK,
+        name=made.name,
+        findings=made.findings,
+        tables=tables_of(made),
+        charts=[chart for chart in charts if chart is not None],
+    )
+
+
+def _chart(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart | None:
+    """None where there is no curve: fewer than two rounds, or nothing that differs."""
+    most = max((row[unit] for row in rows), default=0.0)
+    if len(rows) < 2 or not most:
+        return None
+    ordered = sorted(rows, key=lambda row: row[unit])
+
+    def points(end: int) -> list[str]:
+        return [
+            f"{100 * row[unit] / most:.2f},{60 - 60 * row['right'][end]:.2f}" for row in ordered
+        ]
+
+    band = [*points(1), *reversed(points(2))]
+    return Chart(unit, f"{most:.2f}", " ".join(points(0)), " ".join(band))

@@ -25,7 +25,7 @@ from machine import machine
 from labelkit.domain.adapter import learn_adapter
 from labelkit.metrics.label_errors import KINDS, Labels, find_errors, score_labels
 from labelkit.metrics.table import markdown
-from labelkit.workflows.review_and_label.check import labels_of
+from labelkit.workflows.reviewing.suspects import labels_of
 
 SHARE, FOLDS, SIGMA = 0.02, 5, 0.08
 ERRORS = ("whole swap", "pair swap", "jump", "slip")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 from labelkit.bridges.label_studio.api import connect
-from labelkit.errors import ProjectError, UsageError
+from labelkit.errors import LabelkitError, ProjectError, UsageError
 from labelkit.progress import Progress
 from labelkit.project.project import Project, lock_project
 from labelkit.store.conflicts import OURS, THEIRS, settle
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.loop.predictions import learn_adapter_again
 from labelkit.workflows.loop.status import status
+from labelkit.workflows.reviewing.suspects import find_new_suspects
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.pull_server import pull_server
@@ -29,7 +31,8 @@ def pull(
 ) -> PullReport:
     """Record what people did since the last pull. Each answer is recorded once, none replaced.
 
-    Where another model's predictions are corrected, their adapter is learned again from it.
+    Where another model's predictions are corrected, their adapter is learned again from it. Says
+    how many of the labels that came in are probably wrong, see `find_new_suspects`.
 
     Args:
         project: see `open_project`.
@@ -51,6 +54,7 @@ def pull(
             "See both: labelkit status",
         )
     with lock_project(project, "sync"):
+        before = store.head()
         if file is not None:
             report = pull_file(project, store, file)
         elif take is None or os.environ.get("LABEL_STUDIO_URL"):
@@ -64,5 +68,9 @@ def pull(
             with suppress(ProjectError), lock_project(project):  # a training may be at work
                 if learned := learn_adapter_again(project, store):
                     report.notes.append(learned)
+        if report.added:
+            with suppress(LabelkitError):  # the labels are recorded, whatever else is wrong
+                suspects = find_new_suspects(project, store, before).suspects
+                report.suspicions = Counter(item.kind for item in suspects)
         report.next_step = status(project, store).next_step
     return report

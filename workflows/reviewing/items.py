@@ -62,13 +62,14 @@ def note_on_maps(found: Round | None) -> str:
 
 
 def suspicious_file(project: Project) -> Path:
-    """Where `labelkit check` keeps the ids of objects whose labels are probably wrong."""
+    """Where `check` and `pull` keep the ids of objects whose labels are probably wrong."""
     return project.root / "reports" / "suspicious.txt"
 
 
-def _suspicious(project: Project) -> set[str]:
+def read_suspicious(project: Project) -> list[str]:
+    """These ids, as far as they were found until now."""
     file = suspicious_file(project)
-    return set(file.read_text("utf-8").split()) if file.is_file() else set()
+    return file.read_text("utf-8").split() if file.is_file() else []
 
 
 def gather(
@@ -108,7 +109,7 @@ def gather(
     labels = read_snapshot(project, store)
     work = work_on(store.entries())
     queued = {item.instance_id for item in read_queue(project)}
-    suspicious = _suspicious(project)
+    suspicious = set(read_suspicious(project))
     drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
     items: dict[str, ReviewItem] = {}
     base = round_field(chosen.plan.number) if chosen else ""

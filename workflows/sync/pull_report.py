@@ -34,6 +34,7 @@ class PullReport(Report):
         settled: conflicts that this pull settled.
         origins: keypoints by what happened to them: untouched, changed, new, removed.
         moves: (pixels, share of the box's long side) by which each changed keypoint moved.
+        suspicions: labels that are probably wrong among those that came in, by kind.
         lead_time_s: seconds of work that Label Studio reports.
         problems: annotations that cannot be used until they are corrected in Label Studio.
         notes: what else was found.
@@ -54,6 +55,7 @@ class PullReport(Report):
     settled: int = 0
     origins: Counter[str] = field(default_factory=Counter)
     moves: list[tuple[float, float]] = field(default_factory=list)
+    suspicions: Counter[str] = field(default_factory=Counter)
     lead_time_s: float = 0.0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -135,6 +137,9 @@ class PullReport(Report):
             if len(self.problems) > LISTED:
                 lines.append(f"  ... and {len(self.problems) - LISTED} more.")
             lines.append("Correct them in Label Studio (Update), then pull again.")
+        if self.suspicions:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in self.suspicions.items())
+            lines.append(f"Probably wrong among them: {kinds}. Name them: labelkit check")
         if self.lead_time_s:
             lines.append(f"Working time: {self.lead_time_s / 60:.1f} min.")
         return "\n".join([*lines, self.next_step or "Next: labelkit status"])

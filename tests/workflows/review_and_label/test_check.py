@@ -19,12 +19,13 @@ from labelkit.progress import Silent
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
-from labelkit.store.journal import KEYPOINTS, VISIBILITY, Entry, keypoints_content
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.labelling.work import read_chosen
 from labelkit.workflows.review_and_label.check import check
 from labelkit.workflows.reviewing.items import gather
+from labelkit.workflows.reviewing.suspects import find_new_suspects
 
 COUNT = 60
 #: Nose, left and right paw, tail in a box of 100 x 100 pixels at (50, 50).
@@ -68,6 +69,11 @@ def kinds(labelled: Labelled) -> dict[str, tuple[str, tuple[str, ...]]]:
     return {item.instance_id: (item.kind, item.keypoints) for item in suspects}
 
 
+def new_kinds(labelled: Labelled, since: int) -> list[str]:
+    found = find_new_suspects(labelled.project, labelled.store, since)
+    return [item.kind for item in found.suspects]
+
+
 def test_right_labels_are_not_suspicious(labelled: Labelled):
     report = check(labelled.project, labelled.store)
     assert (report.checked, report.predicted, report.suspects) == (COUNT, 0, ())
@@ -104,6 +110,31 @@ def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Label
     items = gather(labelled.project, labelled.store, Silent()).items
     tagged = [id_ for id_, item in items.items() if "suspicious" in item.tags]
     assert tagged == [labelled.ids[10], labelled.ids[20]]
+
+
+def test_what_came_in_is_compared_with_the_rest_and_its_ids_join_the_others(labelled: Labelled):
+    project, store, ids = labelled.project, labelled.store, labelled.ids
+    labelled.label(20, labelled.pose(10))
+    objects = Path(check(project, store).objects)
+    before = store.head()
+    labelled.label(5, human_pose([*labelled.pose(5).xy[:3], (60.0, 70.0)], [2] * 4))
+    labelled.label(6, labelled.pose(6))
+    assert new_kinds(labelled, before) == ["jump"]
+    assert objects.read_text().split() == [ids[5], ids[20], ids[10]]
+    before = store.head()
+    labelled.label(5, labelled.pose(5))
+    assert new_kinds(labelled, before) == []
+    assert objects.read_text().split() == [ids[20], ids[10]]
+    assert new_kinds(labelled, store.head()) == []
+
+
+def test_an_answer_that_came_in_may_contradict_keypoints_of_before(labelled: Labelled):
+    before = labelled.store.head()
+    answer = Entry(labelled.ids[30], VISIBILITY, {"nose": False}, "test", "t", "1")
+    labelled.store.record([answer])
+    labelled.store.record([Entry(labelled.ids[31], SKIP, {}, "test", "t", "1")])
+    labelled.label(30, labelled.pose(30))
+    assert new_kinds(labelled, before) == ["contradiction"]
 
 
 def test_parts_that_two_objects_exchanged_are_named(labelled: Labelled):

@@ -8,8 +8,10 @@ from time import perf_counter
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn.functional import conv2d
+from torch import nn
+
+from labelkit.models.parts.backbone import Backbone
+from labelkit.models.parts.pretrained import UnusableBackbone
 
 #: "full" computes with 32 bits, "bf16" mostly with 16; weights have 32 in both.
 PRECISIONS = ("full", "bf16")
@@ -17,24 +19,30 @@ PRECISIONS = ("full", "bf16")
 #: Lightning's names, which a round records too.
 LIGHTNING: dict[str, Literal["32-true", "bf16-mixed"]] = {"full": "32-true", "bf16": "bf16-mixed"}
 
-#: Timed convolutions in each format; the best counts.
-TURNS = 5
+#: Crops of a timed pass, their side in pixels, and passes in each format, of which the best counts.
+CROPS, SIDE, TURNS = 4, 96, 3
 
 
-def fastest_precision() -> str:
-    """The number format that is faster on this machine, "bf16" or "full".
+def fastest_precision(backbone: str, devices: int = 1) -> str:
+    """The number format in which a backbone trains faster on this machine, "bf16" or "full".
 
-    A CPU that supports the format may still take twice as long in it (Intel Xeons whose AMX is
-    hidden by a virtual machine), so on CPUs a convolution is timed. The formats give different
-    weights and timings vary: whoever asks keeps the answer. The processes of a distributed
-    training have to agree, so with several of them nothing is timed.
+    A CPU that supports bfloat16 may still take longer in it: Intel Xeons whose AMX is hidden by a
+    virtual machine do, and an AMD EPYC where gradients go back through depthwise convolutions. So
+    on CPUs the backbone is timed, with random weights. The formats give different weights and
+    timings vary: whoever asks keeps the answer. The processes of a distributed training have to
+    agree, so with several of them nothing is timed.
+
+    Args:
+        backbone: name of a timm network.
+        devices: on which this process lets others train with it.
     """
     if not supports_bf16():
         return "full"
     if torch.cuda.is_available():
         return "bf16"
-    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    return "bf16" if not several and _convolves_faster_in_bf16() else "full"
+    of_environment = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+    several = max(devices, *of_environment) > 1
+    return "bf16" if not several and _trains_faster_in_bf16(backbone) else "full"
 
 
 def supports_bf16() -> bool:
@@ -45,19 +53,25 @@ def supports_bf16() -> bool:
 
 
 @cache
-def _convolves_faster_in_bf16() -> bool:
-    full = [
-        torch.ones(shape).to(memory_format=torch.channels_last)
-        for shape in ((16, 128, 12, 12), (128, 128, 3, 3))
-    ]
-    half = [tensor.bfloat16() for tensor in full]
-    times = [(_seconds(*full), _seconds(*half)) for _ in range(1 + TURNS)][1:]  # one to warm up
-    in_full, in_half = map(min, zip(*times, strict=True))
-    return in_half < in_full
+def _trains_faster_in_bf16(backbone: str) -> bool:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = Backbone(backbone, (16,))
+    except UnusableBackbone:  # who builds it for a training says why
+        return False
+    seconds = {
+        half: [_seconds(network, half) for _ in range(1 + TURNS)][1:]  # one to warm up
+        for half in (False, True)
+    }
+    return min(seconds[True]) < min(seconds[False])
 
 
-@torch.no_grad()
-def _seconds(crops: Tensor, weight: Tensor) -> float:
+def _seconds(network: nn.Module, half: bool) -> float:
+    """Of a pass forward and back, in bfloat16 or with 32 bits."""
+    crops = torch.ones(CROPS, 3, SIDE, SIDE)
     start = perf_counter()
-    conv2d(crops, weight, padding=1)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            maps = network(crops)
+        sum(level.float().sum() for level in maps).backward()
     return perf_counter() - start

@@ -269,7 +269,7 @@ def resolve(
         "pretrained": chosen("pretrained", WHERE_POSSIBLE),
         "rotation": chosen("rotation", preset["training"]["rotation"] * _room_to_turn(crops)),
         "mirror": chosen("mirror", mirror),
-        "precision": chosen("precision", "") or fastest_precision(),
+        "precision": chosen("precision", "") or fastest_precision(backbone, options.devices or 1),
         **crops,
     }
     weights = options.weights

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from builders import write_picture
-from torch import Tensor
 
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import human_pose
@@ -37,19 +36,18 @@ CPU_ONLY = [torch.cuda, "is_available", lambda: False]
 @pytest.fixture(autouse=True)
 def _measured_anew(monkeypatch):
     monkeypatch.setattr(*CPU_ONLY)
-    precision._convolves_faster_in_bf16.cache_clear()
+    precision._trains_faster_in_bf16.cache_clear()
     yield
-    precision._convolves_faster_in_bf16.cache_clear()
+    precision._trains_faster_in_bf16.cache_clear()
 
 
-def takes(monkeypatch, half: float) -> list[torch.dtype]:
-    """A CPU with bf16, whose convolutions take 1 second in full precision and `half` in bf16."""
+def takes(monkeypatch, half: float) -> list[bool]:
+    """A CPU with bf16, on which networks take 1 second in full precision and `half` in bf16."""
     timed = []
 
-    def seconds(crops: Tensor, weight: Tensor) -> float:
-        assert crops.dtype == weight.dtype
-        timed.append(crops.dtype)
-        return half if crops.dtype == torch.bfloat16 else 1.0
+    def seconds(network: Backbone, in_half: bool) -> float:
+        timed.append(in_half)
+        return half if in_half else 1.0
 
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(precision, "_seconds", seconds)
@@ -59,26 +57,26 @@ def takes(monkeypatch, half: float) -> list[torch.dtype]:
 @pytest.mark.parametrize(("half", "expected"), [(1.8, "full"), (0.6, "bf16")])
 def test_a_cpu_with_bf16_uses_it_where_it_is_faster(monkeypatch, half, expected):
     timed = takes(monkeypatch, half)
-    assert precision.fastest_precision() == expected
+    assert precision.fastest_precision("test_resnet") == expected
     assert len(timed) == 2 * (1 + precision.TURNS)
-    assert precision.fastest_precision() == expected
+    assert precision.fastest_precision("test_resnet") == expected
     assert len(timed) == 2 * (1 + precision.TURNS)  # once in a process
 
 
 def test_a_cpu_without_bf16_times_nothing(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.delattr(precision, "_seconds")
-    assert precision.fastest_precision() == "full"
+    assert precision.fastest_precision("test_resnet") == "full"
 
 
 @pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_NTASKS"])
 def test_processes_that_train_together_time_nothing_and_so_agree(monkeypatch, variable):
     timed = takes(monkeypatch, half=0.1)
     monkeypatch.setenv(variable, "2")
-    assert precision.fastest_precision() == "full"
+    assert precision.fastest_precision("test_resnet") == "full"
     assert timed == []
     monkeypatch.setenv(variable, "1")
-    assert precision.fastest_precision() == "bf16"
+    assert precision.fastest_precision("test_resnet") == "bf16"
 
 
 SKELETON = make_skeleton("s", ["head", "tail"])
@@ -88,7 +86,7 @@ def test_a_project_keeps_the_first_choice_whatever_is_fastest_later(monkeypatch)
     takes(monkeypatch, half=0.6)
     first = resolve(TrainingOptions(preset="tiny"), {}, SKELETON)
     assert first["precision"] == "bf16"
-    precision._convolves_faster_in_bf16.cache_clear()
+    precision._trains_faster_in_bf16.cache_clear()
     takes(monkeypatch, half=1.8)
     assert resolve(TrainingOptions(), first, SKELETON) == first
     asked = resolve(TrainingOptions(precision="full"), first, SKELETON)

@@ -275,7 +275,7 @@ def train_network(
             settings["epochs"],
             seed,
             located,
-            settings.get("precision") or fastest_precision(),
+            settings.get("precision") or fastest_precision(preset["backbone"], devices or 1),
             settings.get("least_steps"),
             settings.get("minutes", 0.0),
             bool(start),

@@ -228,7 +228,8 @@ def check(
 
     Exchanged sides, exchanged parts and misplaced keypoints, judged by the other labels and by
     predictions that did not learn from them; keypoints outside their box, duplicates, copies, and
-    keypoints that contradict a visibility answer.
+    keypoints that contradict a visibility answer. Where two annotators labelled an object, also how
+    far apart they are, and who is systematically off.
 
     \b
     Example:

@@ -14,6 +14,7 @@ from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.items import suspicious_file
+from labelkit.workflows.reviewing.overlaps import Agreement, agreement
 from labelkit.workflows.reviewing.suspects import KINDS, PROMISE, Suspect, find_suspects
 
 #: Suspicions that the text lists; JSON lists all.
@@ -31,6 +32,7 @@ class CheckReport(Report):
         kinds: suspicions by kind.
         suspects: all, most certain first.
         objects: file of their ids, for `labelkit label --objects`.
+        agreement: of annotators, on objects that two of them labelled.
         note: what was not checked.
     """
 
@@ -40,6 +42,7 @@ class CheckReport(Report):
     kinds: Mapping[str, int]
     suspects: tuple[Suspect, ...]
     objects: str
+    agreement: Agreement
     note: str
     exit_code: int = 0
 
@@ -48,6 +51,7 @@ class CheckReport(Report):
         lines = [f"{counted(self.checked, 'labelled object')} checked."]
         if self.note:
             lines.append(f"note: {self.note}")
+        lines += self.agreement.lines()
         if not self.suspects:
             return "\n".join([*lines, "Nothing looks wrong."])
         rows = [(kind, str(count)) for kind, count in self.kinds.items() if count]
@@ -85,5 +89,6 @@ def check(project: Project, store: LabelStore, *, promise: float = PROMISE) -> C
         kinds={kind: counts[kind] for kind in KINDS},
         suspects=found.suspects,
         objects=str(suspicious_file(project)),
+        agreement=agreement(project, store),
         note=few if found.checked < FEWEST else "",
     )

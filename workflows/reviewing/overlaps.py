@@ -1,0 +1,97 @@
+"""What objects that two annotators labelled tell: how well people agree, and who is off."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelkit.domain.text import counted
+from labelkit.metrics.agreement import Bias, Spread, biases, spreads
+from labelkit.project.project import Project
+from labelkit.store.journal import KEYPOINTS, Entry, pose_of
+from labelkit.store.label_store import LabelStore
+
+#: Keypoints and biases that the text names; JSON has all.
+_NAMED, _LISTED = 3, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far annotators are apart on objects that two of them labelled, none seeing the other's.
+
+    Attributes:
+        annotators: who labelled some.
+        whole: of an object's keypoints in the median.
+        keypoints: of each, by name.
+        biases: who places what elsewhere than the others, see `Bias`.
+    """
+
+    annotators: tuple[str, ...]
+    whole: Spread
+    keypoints: Mapping[str, Spread]
+    biases: tuple[Bias, ...]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if not self.whole.objects:
+            return []
+        line = (
+            f"Two annotators labelled {counted(self.whole.objects, 'object')}. Median distance, in "
+        )
+        line += f"percent of the box's long side: {_share(self.whole)}"
+        known = {name: item for name, item in self.keypoints.items() if item.objects}
+        worst = sorted(known, key=lambda name: -known[name].apart)[:_NAMED]
+        most = ", ".join(f"{name} {known[name].apart:.1%}" for name in worst)
+        close = f"PCK@0.1 of one against the other: {self.whole.close:.3f}"
+        lines = [f"{line}; most: {most}. {close}."]
+        lines += [_in_words(item) for item in self.biases[:_LISTED]]
+        if len(self.biases) > _LISTED:
+            lines.append(f"... and {len(self.biases) - _LISTED} more: labelkit check --json")
+        return lines
+
+
+def agreement(project: Project, store: LabelStore) -> Agreement:
+    """Compare what two annotators answered to the same Label Studio task.
+
+    Args:
+        project: see `open_project`.
+        store: its label store.
+    """
+    answers: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
+    for recorded in store.entries():
+        entry = recorded.entry
+        if entry.kind == KEYPOINTS and entry.annotator and "task" in entry.shown:
+            answers[entry.instance_id, entry.shown["task"]][entry.annotator] = entry
+    both = {id_: found for (id_, _), found in answers.items() if len(found) > 1}
+    people = sorted({name for found in both.values() for name in found})
+    names, instances = project.skeleton.keypoints, store.instances()
+    xy = np.full((len(people), len(both), len(names), 2), np.nan)
+    for column, (id_, found) in enumerate(both.items()):
+        if (instance := instances.get(id_)) is None:
+            continue
+        for name, entry in found.items():
+            pose = pose_of([entry], project.skeleton)
+            places = np.where(pose.present[:, None], pose.xy, np.nan) / instance.box.long_side
+            xy[people.index(name), column] = places
+    whole, each = spreads(xy)
+    found_off = biases(xy, people, names)
+    return Agreement(tuple(people), whole, dict(zip(names, each, strict=True)), tuple(found_off))
+
+
+def _share(spread: Spread) -> str:
+    """A median in percent, with its interval if it has one."""
+    interval = " to ".join(f"{end:.1%}" for end in spread.interval)
+    return f"{spread.apart:.1%}" + (f" ({interval})" if interval else "")
+
+
+def _in_words(bias: Bias) -> str:
+    low, high = sorted((abs(bias.low), abs(bias.high)))
+    where = (("left", "right"), ("up", "down"))[bias.axis][bias.offset > 0]
+    what = bias.keypoint or "all keypoints"
+    return (
+        f"{bias.annotator} places {what} {abs(bias.offset):.1%} ({low:.1%} to {high:.1%}) "
+        f"farther {where} than the others do ({counted(bias.objects, 'object')})"
+    )

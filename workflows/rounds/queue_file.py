@@ -90,7 +90,7 @@ def fill_queue(
     for drawn in record.draws:
         for item, at_random in zip(drawn.ids, drawn.at_random, strict=True):
             reasons[item] = NEW if item in new else AT_RANDOM if at_random else UNSURE
-    control = control_arm(reasons, seed, CONTROL_SHARE if complete else 0.0)
+    control = unshown(project, snapshot, reasons) if complete else frozenset()
     queued = [QueueItem(item, reason, item in control) for item, reason in reasons.items()]
     again = _incomplete(project, snapshot, percent)
     if complete and complete[-1].plan.finds_objects:
@@ -99,6 +99,15 @@ def fill_queue(
     add_record(project, record)
     write_queue(project, items, percent)
     return items
+
+
+def unshown(project: Project, snapshot: LabelSnapshot, ids: Iterable[str]) -> frozenset[str]:
+    """Those of some instances that are served without pre-annotation.
+
+    They are the control arm, by which savings are measured, and the dev set: labels made from
+    predictions would favour the round that made these.
+    """
+    return control_arm(ids, project.seed, CONTROL_SHARE) | snapshot.dev
 
 
 def _of_whole_images(
@@ -160,7 +169,7 @@ def strategy_of(project: Project) -> str:
 def _incomplete(project: Project, snapshot: LabelSnapshot, percent: float) -> list[QueueItem]:
     """Labels to complete: all of the dev set, then others in random order up to a percentage.
 
-    They show what was labelled, so none is in the control arm.
+    They show what was labelled; those of the dev set show no more than that.
     """
     complete = sum(snapshot.is_labelled(item) for item in snapshot.trainable)
     missing = labelled_count(len(snapshot.instances), percent) - complete
@@ -171,7 +180,7 @@ def _incomplete(project: Project, snapshot: LabelSnapshot, percent: float) -> li
     ]
     dev = [item for item in ids if item in snapshot.dev]
     others = [item for item in ids if item not in snapshot.dev][: max(missing, 0)]
-    return [QueueItem(item, INCOMPLETE, False) for item in (*dev, *others)]
+    return [QueueItem(item, INCOMPLETE, item in snapshot.dev) for item in (*dev, *others)]
 
 
 def arrange(
@@ -191,7 +200,7 @@ def arrange(
         for item in dict.fromkeys(choices.first)
         if item in snapshot.instances and item not in snapshot.poses and item not in excluded
     ]
-    control = control_arm(first, project.seed, CONTROL_SHARE)
+    control = unshown(project, snapshot, first)
     chosen = [QueueItem(item, CHOSEN, item in control) for item in first]
     gone = excluded.union(first)
     rest = [

@@ -71,8 +71,8 @@ def arm_of(entry: Entry, control: Collection[str]) -> str:
 
     Args:
         entry: of keypoints.
-        control: ids of the objects that are served without pre-annotation. Label Studio's answers
-            do not say so themselves.
+        control: ids of the control arm. Label Studio's answers say whether an object was in it
+            only of tasks that this version made.
     """
     if "arm" in entry.shown:
         return str(entry.shown["arm"]) if entry.shown["arm"] in (SHOWN, BLANK) else ""

@@ -19,7 +19,7 @@ from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.image_files import lost_images
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
-from labelkit.workflows.rounds.queue_file import QUEUE_FILE, waiting
+from labelkit.workflows.rounds.queue_file import QUEUE_FILE, unshown, waiting
 from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.rounds.start import TICKS, start_of
 
@@ -208,7 +208,8 @@ class Work:
 
     def _items(self, snapshot: LabelSnapshot) -> Sequence[QueueItem]:
         if self._chosen is not None:
-            return [QueueItem(id_, "chosen", False) for id_ in self._chosen]
+            blank = unshown(self.project, snapshot, self._chosen)
+            return [QueueItem(id_, "chosen", id_ in blank) for id_ in self._chosen]
         if self.mode == "ticks":
             start = start_of(self.project, snapshot)
             ids = start.ids if start.asks == TICKS and not self.round else snapshot.instances
@@ -228,7 +229,7 @@ class Work:
 
 
 def read_chosen(text: str, instances: Mapping[str, Instance], where: str) -> list[str]:
-    """Ids of the objects that a file names, one object id or image path a line.
+    """Ids of the objects that a file names, one object id or image path a line, up to a tab.
 
     Raises:
         UsageError: if it names what the project does not have, or nothing.
@@ -237,7 +238,8 @@ def read_chosen(text: str, instances: Mapping[str, Instance], where: str) -> lis
     for id_, instance in instances.items():
         of_path.setdefault(instance.image.path, []).append(id_)
     found: dict[str, None] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
+    lines = (line.partition("\t")[0].strip() for line in text.splitlines())
+    for line in filter(None, lines):
         ids = [line] if line in instances else of_path.get(line, [])
         if not ids:
             raise UsageError(

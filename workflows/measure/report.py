@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from labelkit.domain.pose import Pose
 from labelkit.domain.selection import control_arm
+from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted, duration
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_text
@@ -44,6 +45,9 @@ WORTH = 0.001
 #: A keypoint is named whose labels surely keep more of its prediction's error.
 PULLED = 0.1
 
+#: What costs and errors of objects are measured in, and how the table calls it.
+UNITS = {"seconds": "seconds", "actions": "actions", "error": "error, % of the box"}
+
 GO_ON, STOP, UNKNOWN = "go on", "stop", "not known"
 
 
@@ -62,10 +66,11 @@ class LedgerReport(Report):
 
     Attributes:
         name: of the project.
-        savings: "annotator" ("" is all), "unit" (seconds or actions), "objects" and "means" (with
-            and without pre-annotation), "once" and "always" (saved: mean, low, high); the last four
-            are None where an arm has fewer than two objects.
-        keypoints: by "round" and "keypoint": "answers", and the share of each of `FATES`.
+        savings: "annotator" ("" is all), "unit" (see `UNITS`), "objects" and "means" (with and
+            without pre-annotation), "once" and "always" (saved: mean, low, high); the last four are
+            None where an arm has fewer than two objects.
+        keypoints: by "round" and "keypoint" ("" is all): "answers", and the share of each of
+            `FATES`.
         anchoring: by "keypoint" ("" is all): "points", "share" (mean, low, high; None if unknown).
         rounds: "round", "percent", "hours", "cost", "objects", "right" (mean, low, high).
         next_percent: "right" (gain: mean, low, high), "objects", "hours", "cost"; None if unknown.
@@ -87,7 +92,7 @@ class LedgerReport(Report):
 
     def text(self) -> str:
         """For people."""
-        tables = [markdown(cells) for _, _, cells in tables_of(self)]
+        tables = [f"{heading}\n\n{markdown(cells)}" for heading, _, cells in tables_of(self)]
         written = [f"Wrote {self.file}."] if self.file else []
         return "\n\n".join(["\n".join(self.findings), *tables, *written])
 
@@ -120,23 +125,16 @@ def report(
     entries = [it.entry for it in recorded]
     control = control_arm(snapshot.instances, project.seed, CONTROL_SHARE)
     done = [item for item in rounds(project) if item.status == COMPLETE]
-    spent = _spent(entries, control, snapshot.dev)
-    pulls = _anchoring(project, snapshot, entries, control, done)
+    twice = _labelled_twice(project, snapshot, entries, control)
+    spent = [*_spent(entries, control, snapshot.dev), *_errors(twice, snapshot)]
+    pulls = _anchoring(project, snapshot, twice, done)
     curve = _curve(project, snapshot, recorded, done, hourly_rate)
     ahead = _next_percent(project, snapshot, done, spent, hourly_rate)
     decision = _decide(ahead)
     made = LedgerReport(
         project.name,
         tuple(_saving_row(it) for it in spent),
-        tuple(
-            {
-                "round": version,
-                "keypoint": name,
-                "answers": counts.total(),
-                **{fate: counts[fate] / counts.total() for fate in FATES.values()},
-            }
-            for (version, name), counts in sorted(fates(entries, control, project.skeleton).items())
-        ),
+        tuple(_keypoints(fates(entries, control, project.skeleton), project.skeleton)),
         tuple(pulls),
         tuple(curve),
         ahead,
@@ -176,66 +174,131 @@ def _saving_row(spent: Spent) -> dict[str, Any]:
     }
 
 
+def _keypoints(
+    found: Mapping[tuple[str, str], Counter[str]], skeleton: Skeleton
+) -> Iterator[dict[str, Any]]:
+    for version in sorted({version for version, _ in found}):
+        counted_ones = {name: found.get((version, name), Counter()) for name in skeleton.keypoints}
+        everything = sum(counted_ones.values(), Counter[str]())
+        for name, counts in {"": everything, **counted_ones}.items():
+            if answers := counts.total():
+                shares = {fate: counts[fate] / answers for fate in FATES.values()}
+                yield {"round": version, "keypoint": name, "answers": answers, **shares}
+
+
 def _on_savings(spent: Sequence[Spent]) -> list[str]:
-    first, actions = spent[0], spent[1]
+    first, found = spent[0], []
     more = ENOUGH - first.blank
-    if first.saving is None or more > 0:
-        return [
+    if more > 0:
+        found.append(
             f"{counted(first.blank, 'object')} without pre-annotation: too few to say what "
             f"pre-annotation saves; label {more} more of them (about "
             f"{counted(round(more / CONTROL_SHARE), 'object')} of the queue)."
-            if more > 0
-            else "No time was measured with pre-annotation yet."
-        ]
-    found = []
-    for row in (first, actions):
-        if row.saving is not None and row.blank >= ENOUGH:
-            shown, blank = row.saving.means
-            clear = row.saving.always
-            verb = "saves" if clear.low > 0 else "costs" if clear.high < 0 else "may save"
-            amount = Interval(*(-value for value in clear)) if verb == "costs" else clear
-            low, high = sorted(amount[1:])
-            found.append(
-                f"Pre-annotation {verb} {amount.mean:.1f} {row.unit} an object, between {low:.1f} "
-                f"and {high:.1f}: {shown:.1f} with it, {blank:.1f} without "
-                f"({row.saving.objects[0]} and {row.saving.objects[1]} objects)."
-            )
+        )
+    for row in spent:
+        enough = row.saving is not None and min(row.saving.objects) >= ENOUGH
+        if row.annotator == "" and row.saving is not None and enough:
+            found.append(_in_words(row.unit, row.saving))
     return found
 
 
+def _in_words(unit: str, found: Saving) -> str:
+    """What one comparison of both arms says, by the interval that holds for all looks."""
+    (shown, blank), (mean, low, high) = found.means, found.always
+    both = "({} and {} objects)".format(*found.objects)
+    if unit == "error":
+        verdict = "more" if high < 0 else "less" if low > 0 else "no clear difference"
+        return (
+            f"Labels made from predictions lie {shown:.1f} % of the box's long side from a second "
+            f"label, labels made without them {blank:.1f} % {both}: {verdict}."
+        )
+    if not found.always.is_clear:
+        return (
+            f"Whether pre-annotation saves {unit} is not known yet: {shown:.1f} an object with it, "
+            f"{blank:.1f} without {both}; the saving is between {low:.1f} and {high:.1f}."
+        )
+    low, high = sorted((abs(low), abs(high)))
+    return (
+        f"Pre-annotation {'saves' if mean > 0 else 'costs'} {abs(mean):.1f} {unit} an object, "
+        f"between {low:.1f} and {high:.1f}: {shown:.1f} with it, {blank:.1f} without {both}."
+    )
+
+
+class Twice(NamedTuple):
+    """An object that two people labelled, one of them without pre-annotation.
+
+    Attributes:
+        id: of the object.
+        label: first one; made in one of the arms.
+        arm: `SHOWN` or `BLANK`.
+        pose, reference: (K, 2) of both, in pixels.
+    """
+
+    id: str
+    label: Entry
+    arm: str
+    pose: Pose
+    reference: Pose
+
+
+def _labelled_twice(
+    project: Project, snapshot: LabelSnapshot, entries: Sequence[Entry], control: Collection[str]
+) -> list[Twice]:
+    """Objects with a second label, of another person or of a file, made without pre-annotation."""
+    given: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.kind == KEYPOINTS and entry.instance_id in snapshot.instances:
+            given[entry.instance_id].append(entry)
+    found = []
+    for id_, theirs in given.items():
+        arms = [arm_of(entry, control) for entry in theirs]
+        is_file = [entry.source.startswith("file:") for entry in theirs]
+        pairs = (
+            (label, arm, other)
+            for label, arm in zip(theirs, arms, strict=True)
+            for other, its_arm, from_file in zip(theirs, arms, is_file, strict=True)
+            if arm and other is not label and (from_file or its_arm == BLANK)
+            if from_file or other.annotator != label.annotator
+        )
+        if pair := next(pairs, None):
+            label, arm, other = pair
+            poses = (pose_of([entry], project.skeleton) for entry in (label, other))
+            found.append(Twice(id_, label, arm, *poses))
+    return found
+
+
+def _errors(twice: Sequence[Twice], snapshot: LabelSnapshot) -> list[Spent]:
+    """How far labels of both arms lie from the second label, in percent of the box's long side."""
+    errors: dict[str, list[float]] = {SHOWN: [], BLANK: []}
+    for it in twice:
+        both = it.pose.present & it.reference.present
+        if both.any():
+            apart = np.linalg.norm(it.pose.xy - it.reference.xy, axis=1)[both]
+            errors[it.arm].append(100 * apart.mean() / snapshot.instances[it.id].box.long_side)
+    if not twice:
+        return []
+    return [Spent("", "error", saving(errors[SHOWN], errors[BLANK]), len(errors[BLANK]))]
+
+
 def _anchoring(
-    project: Project,
-    snapshot: LabelSnapshot,
-    entries: Sequence[Entry],
-    control: Collection[str],
-    done: Sequence[Round],
+    project: Project, snapshot: LabelSnapshot, twice: Sequence[Twice], done: Sequence[Round]
 ) -> list[dict[str, Any]]:
-    """Pull of predictions on keypoints that a second person, or a file, labelled without them."""
-    shown: dict[str, Entry] = {}
-    blank: dict[str, Entry] = {}
-    for entry in (it for it in entries if it.kind == KEYPOINTS):
-        arm = arm_of(entry, control)
-        is_blank = arm == BLANK or entry.source.startswith("file:")
-        kept = shown if arm == SHOWN else blank if is_blank else None
-        if kept is not None and entry.instance_id in snapshot.instances:
-            kept.setdefault(entry.instance_id, entry)
-    both = [
-        id_
-        for id_ in shown.keys() & blank.keys()
-        if not blank[id_].annotator or shown[id_].annotator != blank[id_].annotator
-    ]
+    """Pull of predictions on the keypoints of labels that were made from them."""
     versions = {f"round-{item.plan.number:03d}": item for item in done}
-    by_round: dict[str, list[str]] = defaultdict(list)
-    for id_ in sorted(both):
-        by_round[str(shown[id_].shown["model_version"])].append(id_)
+    by_round: dict[str, list[Twice]] = defaultdict(list)
+    for it in twice:
+        if it.arm == SHOWN:
+            by_round[str(it.label.shown["model_version"])].append(it)
     points: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
     for version in by_round.keys() & versions.keys():
-        path, ids = versions[version].path / "predictions.parquet", by_round[version]
-        for id_, prediction in find_predictions(path, project.skeleton, ids).items():
-            with_it, without = (pose_of([it[id_]], project.skeleton) for it in (shown, blank))
-            length = snapshot.instances[id_].box.long_side
-            for k in np.flatnonzero(with_it.present & without.present & prediction.pose.known):
-                three = tuple(pose.xy[k] / length for pose in (with_it, without, prediction.pose))
+        path = versions[version].path / "predictions.parquet"
+        predictions = find_predictions(path, project.skeleton, [it.id for it in by_round[version]])
+        for it in by_round[version]:
+            if it.id not in predictions:
+                continue
+            shown, length = predictions[it.id].pose, snapshot.instances[it.id].box.long_side
+            for k in np.flatnonzero(it.pose.present & it.reference.present & shown.known):
+                three = tuple(pose.xy[k] / length for pose in (it.pose, it.reference, shown))
                 points[project.skeleton.keypoints[k]].append(three)
     if not points:
         return []
@@ -259,7 +322,8 @@ def _on_anchoring(pulls: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
     mean, low, high = pulls[0]["share"]
     found = [
-        f"Labels keep {mean:.0%} of the error of predictions, between {low:.0%} and {high:.0%}."
+        f"Labels keep {100 * mean:.0f} % of the error of predictions, between {100 * low:.0f} and "
+        f"{100 * high:.0f} %."
     ]
     worse = [
         row["keypoint"]
@@ -267,7 +331,7 @@ def _on_anchoring(pulls: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["points"] >= ENOUGH and row["share"] and row["share"].low > PULLED
     ]
     if worse:
-        found.append(f"Pre-annotation makes labels worse of: {', '.join(worse)}.")
+        found.append(f"Pre-annotation makes labels of these keypoints worse: {', '.join(worse)}.")
     return found
 
 
@@ -364,12 +428,15 @@ def _on_next(ahead: Mapping[str, Any] | None, decision: str) -> str:
             f"and {COMPARABLE} labelled objects of the dev set."
         )
     mean, low, high = (100 * value for value in ahead["right"])
-    text = f"The last 1 % of labels brought {mean:+.2f} points of PCK, between {low:+.2f} and "
-    text += f"{high:+.2f}; the next brings hardly more"
+    price = [counted(round(ahead["objects"]), "object")]
     if ahead["hours"] is not None:
-        text += f", and takes {duration(3600 * ahead['hours'])}"
+        price.append(duration(3600 * ahead["hours"]))
     if ahead["cost"] is not None:
-        text += f" ({ahead['cost']:.2f})"
+        price.append(f"{ahead['cost']:.2f}")
+    text = (
+        f"The next 1 % of labels ({', '.join(price)}) may bring {mean:+.2f} points of PCK@0.1, "
+        f"between {low:+.2f} and {high:+.2f}: what 1 % brought between the last two rounds"
+    )
     last = {
         GO_ON: "Go on.",
         STOP: f"Stop: it is less than {100 * WORTH:g} points.",
@@ -393,7 +460,7 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
             [["", "objects", "with", "without", "saved", "saved, any time"]]
             + [
                 [
-                    f"{row['unit']} {row['annotator']}".strip(),
+                    f"{UNITS[row['unit']]} {row['annotator']}".strip(),
                     "{} + {}".format(*row["objects"]),
                     *(f"{value:.1f}" for value in row["means"]),
                     interval(row["once"]),
@@ -405,16 +472,18 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
         ),
         (
             "What became of predicted keypoints",
-            "Percent of the answers to objects with pre-annotation.",
+            "Percent of the answers to objects with pre-annotation: of each round, and of each "
+            "keypoint in the newest.",
             [["keypoint", "round", "answers", *FATES.values()]]
             + [
                 [
-                    row["keypoint"],
+                    row["keypoint"] or "all",
                     row["round"].removeprefix("round-"),
                     str(row["answers"]),
                     *(f"{100 * row[fate]:.0f}" for fate in FATES.values()),
                 ]
-                for row in made.keypoints
+                for row in sorted(made.keypoints, key=lambda row: row["keypoint"] != "")
+                if row["keypoint"] == "" or row["round"] == made.keypoints[-1]["round"]
             ],
         ),
         (
@@ -465,10 +534,26 @@ def page(made: LedgerReport) -> str:
     return templates.get_template("report.html").render(
         mark=MARK,
         name=made.name,
+        decision=made.decision,
         findings=made.findings,
         tables=tables_of(made),
         charts=[chart for chart in charts if chart is not None],
+        fates=("untouched", "followed", "moved", "added", "removed"),
+        bars=_bars(made.keypoints),
     )
+
+
+def _bars(
+    rows: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, dict[str, Mapping[str, Any] | None]]]:
+    """(keypoint, its row of each round or None); nothing where one round says it all."""
+    versions = sorted({row["round"] for row in rows})
+    found = {(row["keypoint"], row["round"]): row for row in rows}
+    names = dict.fromkeys(row["keypoint"] for row in rows) if len(versions) > 1 else {}
+    return [
+        (name or "all", {version: found.get((name, version)) for version in versions})
+        for name in names
+    ]
 
 
 def _chart(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart | None:
@@ -484,4 +569,4 @@ def _chart(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart | None:
         ]
 
     band = [*points(1), *reversed(points(2))]
-    return Chart(unit, f"{most:.2f}", " ".join(points(0)), " ".join(band))
+    return Chart(unit, f"{most:.3g}", " ".join(points(0)), " ".join(band))

@@ -309,7 +309,7 @@ def _why(project: Project, store: LabelStore, id_: str) -> tuple[str, ...]:
         lines = [f"{id_} in {image} is number {place + 1} of {len(items)} in the queue."]
         lines.append(IN_WORDS[items[place].reason])
         if items[place].control:
-            lines.append("It is in the control arm: it comes without pre-annotation.")
+            lines.append("It comes without pre-annotation.")
     else:
         lines = [f"{id_} in {image} is not queued: {_missing(project, snapshot, id_)}."]
     record = newest_record(project)

@@ -120,7 +120,7 @@ class Questions:
 
         Args:
             ids: of the instances.
-            control: those that show no pre-annotation.
+            control: those that show no pre-annotation, only what people labelled.
             url: of what is shown (see `url`).
             crop: the part of the image that is shown (see `crop`); None for all of it.
         """
@@ -139,7 +139,7 @@ class Questions:
             )
         task = correction_task(
             image,
-            [(item, None if item.id in control else self._shown(item)) for item in instances],
+            [(item, self._shown(item, is_predicted=item.id not in control)) for item in instances],
             skeleton,
             image_url=url,
             model_version=self.model_version,
@@ -149,10 +149,12 @@ class Questions:
         labelled = {
             id_: content_version(keypoints_content(skeleton, self.snapshot.poses[id_]))
             for id_ in ids
-            if id_ in self.snapshot.poses and id_ not in control
+            if id_ in self.snapshot.poses
         }
         if labelled:
             task["data"]["labelkit"]["labelled"] = labelled
+        if blank := [id_ for id_ in ids if id_ in control and id_ not in labelled]:
+            task["data"]["labelkit"]["control"] = blank
         return task
 
     def url(self, id_: str, base: str = "", crop: Box | None = None) -> str:
@@ -196,10 +198,10 @@ class Questions:
         names = self.project.skeleton.keypoints
         return [] if presence is None else [names[k] for k in np.flatnonzero(presence > 0)]
 
-    def _shown(self, instance: Instance) -> Pose | None:
-        """Human keypoints, and what is predicted of those that they leave unknown."""
+    def _shown(self, instance: Instance, *, is_predicted: bool = True) -> Pose | None:
+        """Human keypoints, and perhaps what is predicted of those that they leave unknown."""
         human = self.snapshot.poses.get(instance.id)
-        if instance.id not in self.predictions:
+        if not is_predicted or instance.id not in self.predictions:
             return human
         answer = self.snapshot.presences.get(instance.id)
         predicted = pre_annotation(self.predictions[instance.id], answer, instance.image)

@@ -11,6 +11,7 @@ from typing import Any
 from labelkit.domain.instance import Image, Instance
 from labelkit.errors import FormatError
 from labelkit.formats.label_studio.export import LISTED, StudioAnnotation, StudioInstance
+from labelkit.metrics.effort import BLANK
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, rounds
@@ -272,6 +273,8 @@ def _entry(
             kind, content = KEYPOINTS, keypoints_content(annotation.skeleton, answer.pose)
             names = zip(annotation.skeleton.keypoints, answer.origins, strict=True)
             shown["origins"] = {name: what for name, what in names if what}
+            if instance_id in annotation.control:
+                shown["arm"] = BLANK
     return Entry(
         instance_id=instance_id,
         kind=kind,

@@ -88,6 +88,7 @@ class StudioAnnotation:
         model_version: of that prediction; "" if none.
         asked: ids of the instances in our task; empty if the task is not ours.
         labelled: which labels the task showed: their version (see `content_version`) by instance.
+        control: ids of the instances that the task showed without pre-annotation.
         skeleton: of the poses: the project's, and after its keypoints those that it has lost since
             the task was made.
         instances: in the order of their boxes.
@@ -107,6 +108,7 @@ class StudioAnnotation:
     model_version: str
     asked: tuple[str, ...]
     labelled: Mapping[str, str]
+    control: tuple[str, ...]
     skeleton: Skeleton
     instances: tuple[StudioInstance, ...]
 
@@ -281,6 +283,7 @@ def _annotation(
         model_version=str(version),
         asked=tuple(map(str, ours.get("instances") or ())),
         labelled=dict(ours.get("labelled") or {}),
+        control=tuple(map(str, ours.get("control") or ())),
         skeleton=asked.skeleton,
         instances=instances,
     )

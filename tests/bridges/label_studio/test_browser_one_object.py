@@ -199,6 +199,8 @@ def test_thirty_keypoints_are_placed_with_their_keys_in_colours_that_differ(make
     desk.submit()
     report = grids.synced.pull()
     assert (report.problems, report.poses, report.origins) == ([], 1, {"new": 30})
+    (entry,) = (recorded.entry for recorded in grids.synced.trained.store.entries())
+    assert entry.shown["arm"] == "control"
     pose = grids.poses()[task["data"]["labelkit"]["instances"][0]]
     assert np.abs(pose.xy - XY).max() < 2
 

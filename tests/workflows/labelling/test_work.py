@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from labelling import Bench, make_bench
 
-from labelkit.domain.selection import QueueItem
+from labelkit.domain.selection import DevDraw, QueueItem
 from labelkit.errors import UsageError
 from labelkit.progress import Silent
 from labelkit.store.journal import Entry
@@ -35,6 +35,13 @@ def test_objects_come_in_the_order_of_the_queue_and_control_ones_are_marked(tmp_
     second = work.next(ANNA, bench.ids[:1])
     assert ids_of(first, second) == bench.ids[:2]
     assert (first.control, second.control) == (False, True)
+
+
+def test_a_chosen_object_of_the_dev_set_comes_without_pre_annotation(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    bench.store.keep_dev_draw(DevDraw(0.0, frozenset([bench.ids[0].rpartition("-")[0]])))
+    work = Work(bench.project, bench.store, "keypoints", bench.ids)
+    assert [work.next(ANNA, bench.ids[:n]).control for n in range(2)] == [True, False]
 
 
 def test_an_object_is_lent_to_one_tab_for_ten_minutes_after_its_last_use(tmp_path: Path):

@@ -97,6 +97,8 @@ def test_both_arms_are_compared_without_the_dev_set(played):
 
 def test_shares_of_what_became_of_keypoints_are_by_round(played):
     rows = {row["keypoint"]: row for row in run(played).keypoints}
+    assert list(rows) == ["", *played.project.skeleton.keypoints]
+    assert (rows[""]["answers"], rows[""]["moved"]) == (800, 0.25)
     assert (rows["nose"]["round"], rows["nose"]["answers"]) == ("round-000", 200)
     fates = ("untouched", "moved", "followed", "added", "removed")
     assert [rows["left_paw"][fate] for fate in fates] == [0, 1, 0, 0, 0]
@@ -115,16 +117,22 @@ def test_with_too_few_objects_without_pre_annotation_nothing_is_concluded(tmp_pa
     assert "label 28 more" in found.findings[0]
 
 
-def test_a_copy_labelled_without_pre_annotation_shows_how_it_pulls(tmp_path: Path):
-    # Three quarters of the way from the prediction to the truth, so a quarter of the error stays.
+def test_a_second_label_shows_what_pre_annotation_does_to_accuracy(tmp_path: Path):
+    # Three quarters of the way from the prediction to the truth, so a quarter of the error stays:
+    # 5 pixels of a box of 200. Four objects were labelled without prediction, and rightly.
     bench = make_objects(tmp_path, images=1)
     known = {"content": at(bench, 20), "source": "file:true.json", "annotator": "", "shown": {}}
     with bench.store:
-        bench.store.record([answer(bench, n, False, content=at(bench, 15)) for n in range(10)])
+        bench.store.record(
+            [answer(bench, n, n < 4, content=at(bench, 20 if n < 4 else 15)) for n in range(10)]
+        )
         bench.store.record([answer(bench, n, False, **known) for n in range(10)])
-        rows = run(bench).anchoring
+        found = run(bench)
+    error, rows = found.savings[-1], found.anchoring
+    assert (error["unit"], error["objects"], error["means"]) == ("error", (6, 4), (2.5, 0.0))
+    assert error["always"] == (-2.5, -2.5, -2.5)
     names = bench.project.skeleton.keypoints
-    points = [("", 40), *((name, 10) for name in names)]
+    points = [("", 24), *((name, 6) for name in names)]
     assert [(row["keypoint"], row["points"]) for row in rows] == points
     assert rows[0]["share"] == pytest.approx((0.25, 0.25, 0.25))
 

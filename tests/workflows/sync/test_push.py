@@ -12,9 +12,10 @@ from labelkit.domain.selection import QueueItem
 from labelkit.formats.label_studio.config import visibility_config
 from labelkit.project.images import scan_images
 from labelkit.project.project import Project, open_project
-from labelkit.store.journal import SKIP, Entry
+from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore, NewInstance
-from labelkit.workflows.rounds.queue_file import read_queue, write_queue
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.queue_file import fill_queue, read_queue, write_queue
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.sync.questions import image_url
@@ -92,6 +93,22 @@ def test_the_control_arm_gets_no_keypoints(trained):
         if task["data"]["labelkit"]["instances"] == [queue["items"][0]["instance"]]
     )
     assert task["predictions"][0]["result"] == []
+
+
+def test_the_dev_set_shows_what_people_labelled_and_nothing_else(trained):
+    snapshot, names = read_snapshot(trained.project, trained.store), trained.project.skeleton
+    blank, half = sorted(snapshot.dev)[:2]
+    content = {names.keypoints[0]: [5.0, 6.0, 2]}
+    trained.store.record([Entry(half, KEYPOINTS, content, "label", half, "1")])
+    fill_queue(trained.project, read_snapshot(trained.project, trained.store), 10.0)
+    tasks = tasks_of(push_files(trained.project, trained.store, dry_run=False))
+    sent = {it["instances"][0]: it for it in (task["data"]["labelkit"] for task in tasks)}
+    assert (sent[blank]["served"], sent[blank]["control"]) == ({}, [blank])
+    assert sent[half]["served"] == {half: [names.keypoints[0]]}
+    assert "control" not in sent[half]
+    pull_file(trained.project, trained.store, trained.corrections())
+    arms = {it.entry.instance_id: it.entry.shown.get("arm") for it in trained.store.entries()}
+    assert (arms[blank], arms[half]) == ("control", None)
 
 
 def test_an_instance_that_came_after_the_round_is_sent_without_keypoints(trained):

@@ -369,8 +369,8 @@ class Desk {
       return;
     }
     const { item, now } = object;
-    const arm = { control: "control arm: no prediction is shown", nothing: "no prediction", prediction: item.round, label: "labelled before" }[item.arm];
-    byId("where").textContent = [item.image.path, item.individual || item.category, item.drawn ? "new object" : "", arm].filter(Boolean).join(" · ");
+    const arm = { control: "no prediction is shown, on purpose", nothing: "no prediction", prediction: item.round, label: "labelled before" }[item.arm];
+    byId("where").textContent = [item.image.path, item.individual || item.category, item.drawn ? "new object" : "", arm, item.note].filter(Boolean).join(" · ");
     this.rows.forEach((row, k) => {
       const point = now.points[k], is = { selected: mode === "keypoints" && now.selected === k };
       if (mode === "ticks") Object.assign(is, { ticked: now.ticks[k] === true });

@@ -52,6 +52,7 @@ class ReviewItem:
         shown: the pre-annotation of each prediction, by the same names.
         finding: see `Finding`.
         tags: labelled, queued, dev, control, suspicious.
+        suspicions: what is probably wrong with the human keypoints, in words.
     """
 
     instance: Instance
@@ -61,6 +62,7 @@ class ReviewItem:
     shown: Mapping[str, Pose]
     finding: Finding
     tags: tuple[str, ...] = ()
+    suspicions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

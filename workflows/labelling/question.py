@@ -12,6 +12,7 @@ from labelkit.project.preannotation import pre_annotation
 from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, pose_of, presence_of
 from labelkit.workflows.labelling.pictures import close_up
 from labelkit.workflows.labelling.work import Work
+from labelkit.workflows.reviewing.items import read_suspicious
 
 #: What annotators are shown, as the journal names it: nothing because the object is in the control
 #: arm, nothing because there is no prediction, a prediction, or the label that counts, with
@@ -28,7 +29,8 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
 
     Returns:
         `points`: K times [x, y, v, confidence 0 ... 1], or null without a location; `ticks`: K
-        times whether it is present, or null; `seen`: number of the newest journal entry about it.
+        times whether it is present, or null; `seen`: number of the newest journal entry about it;
+        `note`: what is probably wrong with the label, "" if nothing is.
     """
     instance = work.instances[item.instance_id]
     skeleton, image = work.project.skeleton, instance.image
@@ -57,6 +59,7 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
         "individual": instance.individual,
         "others": [list(other.box) for other in others],
         "reason": item.reason,
+        "note": "; ".join(read_suspicious(work.project).get(instance.id, ())),
         "arm": arm,
         "round": "" if predicted is None or label.known.all() else work.round,
         "points": [None] * len(skeleton) if pose is None else _points(pose),

@@ -62,14 +62,18 @@ def note_on_maps(found: Round | None) -> str:
 
 
 def suspicious_file(project: Project) -> Path:
-    """Where `check` and `pull` keep the ids of objects whose labels are probably wrong."""
+    """Where `check` and `pull` keep what is probably wrong: an object's id, a tab, why."""
     return project.root / "reports" / "suspicious.txt"
 
 
-def read_suspicious(project: Project) -> list[str]:
-    """These ids, as far as they were found until now."""
+def read_suspicious(project: Project) -> dict[str, list[str]]:
+    """What is probably wrong with labels, in words, by id of the object."""
     file = suspicious_file(project)
-    return file.read_text("utf-8").split() if file.is_file() else []
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+    found: dict[str, list[str]] = {}
+    for id_, _, text in (line.partition("\t") for line in lines):
+        found.setdefault(id_, []).extend([text] if text else [])
+    return found
 
 
 def gather(
@@ -109,7 +113,7 @@ def gather(
     labels = read_snapshot(project, store)
     work = work_on(store.entries())
     queued = {item.instance_id for item in read_queue(project)}
-    suspicious = set(read_suspicious(project))
+    suspicious = read_suspicious(project)
     drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
     items: dict[str, ReviewItem] = {}
     base = round_field(chosen.plan.number) if chosen else ""
@@ -146,5 +150,6 @@ def gather(
                 "suspicious": id_ in suspicious,
             }
             tags = tuple(name for name, holds in states.items() if holds)
-            items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags)
+            why = tuple(suspicious.get(id_, ()))
+            items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags, why)
     return Review(items, chosen, tuple(predictions), labels)

@@ -251,6 +251,7 @@ def _caption(item: ReviewItem) -> list[str]:
     notes = [
         f"{label}: {', '.join(names)}"
         for label, names in (
+            ("probably wrong", item.suspicions),
             ("swapped?", finding.swaps),
             ("map disagrees", finding.map_disagrees),
             ("present but not found", finding.not_found),

@@ -166,10 +166,16 @@ def _find(
 
 
 def _keep(project: Project, found: Suspects, unchecked: Collection[str]) -> None:
-    """Keep the ids of suspects, and of unchecked former ones, for the page and the review."""
-    lines = [id_ for item in found.suspects for id_ in (item.instance_id, item.other) if id_]
-    lines += [id_ for id_ in read_suspicious(project) if id_ in unchecked]
-    write_text(suspicious_file(project), "".join(f"{id_}\n" for id_ in dict.fromkeys(lines)))
+    """Keep suspicions, and former ones about unchecked objects, for the page and the review."""
+    lines = [
+        (id_, " ".join(item.text.split()))  # a name may hold a line break
+        for item in found.suspects
+        for id_ in (item.instance_id, item.other)
+        if id_
+    ]
+    former = read_suspicious(project).items()
+    lines += [(id_, text) for id_, texts in former if id_ in unchecked for text in texts]
+    write_text(suspicious_file(project), "".join(f"{id_}\t{text}\n" for id_, text in lines))
 
 
 def _independent(project: Project, ids: list[str]) -> list[dict[str, Prediction]]:

@@ -27,7 +27,7 @@ _CHUNK = 500
 #: The samples that carry the tags: where instances have crops, their whole images do not.
 _BEARERS = {"labelkit_id": {"$not": {"$regex": ":image$"}}}
 _NUMBERS = ("uncertainty", "error", "oks", "correction")
-_NAMES = ("swaps", "map_disagrees", "not_found", "answered_absent", "annotators")
+_NAMES = ("suspicions", "swaps", "map_disagrees", "not_found", "answered_absent", "annotators")
 #: A field of datasets made until 2026-11-28; "answered_absent" has its place.
 _FORMER_NAME = "said_absent"
 

@@ -167,6 +167,7 @@ def _document(
         "map_disagrees": every("map_disagrees"),
         "not_found": every("not_found"),
         "answered_absent": every("answered_absent"),
+        "suspicions": list(dict.fromkeys(text for item in items for text in item.suspicions)),
         "annotators": list(
             dict.fromkeys(who for finding in findings for who in finding.work.annotators)
         ),

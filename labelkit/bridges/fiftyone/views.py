@@ -120,7 +120,7 @@ def dress(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps: bo
     _colour_maps(config.color_scheme, ChainMap(*of_maps))
     _colour_fields(config.color_scheme, schema, rounds)
     facts = ["uncertainty", "error", "oks", "correction", "instances", "annotators"]
-    facts += ["swaps", "map_disagrees", "not_found", "answered_absent"]
+    facts += ["suspicions", "swaps", "map_disagrees", "not_found", "answered_absent"]
     newest = list(rounds[-1:])
     groups = [
         ("tags", ["tags"], True),

@@ -71,6 +71,12 @@ def test_an_image_shows_the_worst_score_of_its_instances_and_all_findings():
     ]
 
 
+def test_an_image_tells_what_is_probably_wrong_with_labels():
+    assert document(make_item(0))["suspicions"] == []
+    item = replace(make_item(0), suspicions=("tail of a.png#0 is probably in the wrong place",))
+    assert document(item)["suspicions"] == list(item.suspicions)
+
+
 def test_ids_are_the_same_in_every_run_and_differ_between_fields():
     first, second = document(), document()
     assert str(first) == str(second)

@@ -26,6 +26,7 @@ from labelkit.project.project import open_project
 from labelkit.store.journal import Entry
 from labelkit.workflows.labelling.keys import SECRET_FILE, Keys
 from labelkit.workflows.labelling.server import LARGEST_BODY
+from labelkit.workflows.reviewing.items import suspicious_file
 from labelkit.workflows.rounds.queue_file import write_queue
 from labelkit.workflows.upkeep.images import RELOCATE, images
 from labelkit.workflows.upkeep.skeleton import edit_skeleton
@@ -171,6 +172,15 @@ def test_the_question_shows_the_prediction_and_what_the_journal_knew(client: htt
     assert shown["points"][1] == [150.0, 150.0, 2.0, 0.3]
     assert (shown["arm"], shown["round"], shown["seen"]) == ("prediction", "round-000", 0)
     assert (shown["box"], shown["ticks"]) == (list(BOX), [True] * 4)
+
+
+def test_an_object_that_check_named_comes_with_why(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    file = suspicious_file(bench.project)
+    file.parent.mkdir()
+    file.write_text(f"{bench.ids[0]}\ttail is wrong\n{bench.ids[0]}\tpaw is wrong\n", "utf-8")
+    with labelling(bench) as page, client_of(page.url) as client:
+        assert next_object(client)["object"]["note"] == "tail is wrong; paw is wrong"
 
 
 def test_the_control_arm_shows_no_prediction(tmp_path: Path):

@@ -27,10 +27,10 @@ def test_a_label_that_cannot_be_right_is_named_and_is_first_in_the_list(trained_
     report = pull(project, store, Silent(), file=file)
     assert report.suspicions == {"outside the box": 1}
     assert "labelkit check" in report.text()
-    assert read_suspicious(project) == [id_]
+    assert list(read_suspicious(project)) == [id_]
     again = pull(project, store, Silent(), file=file)
     assert (again.added, again.suspicions) == (0, {})
-    assert read_suspicious(project) == [id_]
+    assert list(read_suspicious(project)) == [id_]
 
 
 def test_a_pull_succeeds_where_labels_cannot_be_checked(trained_anywhere):

@@ -24,7 +24,7 @@ from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.labelling.work import read_chosen
 from labelkit.workflows.review_and_label.check import check
-from labelkit.workflows.reviewing.items import gather
+from labelkit.workflows.reviewing.items import gather, read_suspicious
 from labelkit.workflows.reviewing.suspects import find_new_suspects
 
 COUNT = 60
@@ -108,23 +108,24 @@ def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Label
     text = Path(report.objects).read_text()
     assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20], labelled.ids[10]]
     items = gather(labelled.project, labelled.store, Silent()).items
-    tagged = [id_ for id_, item in items.items() if "suspicious" in item.tags]
-    assert tagged == [labelled.ids[10], labelled.ids[20]]
+    tagged = {id_: item.suspicions for id_, item in items.items() if "suspicious" in item.tags}
+    assert list(tagged) == [labelled.ids[10], labelled.ids[20]]
+    assert set(tagged.values()) == {(report.suspects[0].text,)}
 
 
 def test_what_came_in_is_compared_with_the_rest_and_its_ids_join_the_others(labelled: Labelled):
     project, store, ids = labelled.project, labelled.store, labelled.ids
     labelled.label(20, labelled.pose(10))
-    objects = Path(check(project, store).objects)
+    check(project, store)
     before = store.head()
     labelled.label(5, human_pose([*labelled.pose(5).xy[:3], (60.0, 70.0)], [2] * 4))
     labelled.label(6, labelled.pose(6))
     assert new_kinds(labelled, before) == ["jump"]
-    assert objects.read_text().split() == [ids[5], ids[20], ids[10]]
+    assert list(read_suspicious(project)) == [ids[5], ids[20], ids[10]]
     before = store.head()
     labelled.label(5, labelled.pose(5))
     assert new_kinds(labelled, before) == []
-    assert objects.read_text().split() == [ids[20], ids[10]]
+    assert list(read_suspicious(project)) == [ids[20], ids[10]]
     assert new_kinds(labelled, store.head()) == []
 
 
@@ -158,7 +159,7 @@ def test_parts_that_two_objects_exchanged_are_named(labelled: Labelled):
     (found,) = report.suspects
     assert (found.kind, found.keypoints) == ("exchanged parts", ("right_paw",))
     assert {found.instance_id, found.other} == {both.ids[8], both.ids[COUNT + 8]}
-    assert len(Path(report.objects).read_text().split()) == 2
+    assert read_suspicious(project).keys() == {both.ids[8], both.ids[COUNT + 8]}
 
 
 def test_fewer_than_30_labels_are_checked_for_contradictions_alone(labelled: Labelled):

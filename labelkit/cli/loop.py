@@ -35,7 +35,7 @@ from labelkit.cli.options import (
     WeightsOption,
 )
 from labelkit.cli.report import finish, open_both
-from labelkit.progress import Console
+from labelkit.progress import Console, Progress, Silent
 
 ImagesOption = Annotated[
     Path, typer.Option("--images", metavar="DIR", help="Folder of images; only read.")
@@ -299,6 +299,13 @@ TheirSkeletonOption = Annotated[
 ]
 
 
+def _console() -> Progress:
+    """Where a training tells how far it is: its further processes are silent."""
+    from labelkit.project.project import is_main_process
+
+    return Console() if is_main_process() else Silent()
+
+
 def bootstrap(
     images: ImagesOption,
     labels: LabelsOption = None,
@@ -362,7 +369,7 @@ def bootstrap(
     )
     report = run(
         images,
-        Console(),
+        _console(),
         project_root=project,
         skeleton=skeleton,
         labels=labels or (),
@@ -495,7 +502,7 @@ def retrain(
         report = run(
             found,
             store,
-            Console(),
+            _console(),
             percent=percent,
             now=now,
             options=options,

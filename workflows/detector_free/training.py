@@ -32,10 +32,9 @@ from labelkit.workflows.detector_free.strategy import (
 )
 from labelkit.workflows.network.crops import Augmentation
 from labelkit.workflows.network.data import loader_workers
-from labelkit.workflows.network.elapsed import Elapsed
 from labelkit.workflows.network.interrupt import LastingInterrupt
 from labelkit.workflows.network.precision import LIGHTNING
-from labelkit.workflows.network.resume import SafetensorsIO
+from labelkit.workflows.network.resume import Elapsed, SafetensorsIO
 
 #: Up to so many steps lie between two saved states.
 STRETCH_STEPS = 50

@@ -320,15 +320,19 @@ def report_round(
 ) -> RoundReport:
     """Predict what came after a round, queue up to twice its percentage, and report what is next.
 
-    At least 10 % are queued.
+    At least 10 % are queued. Processes that only helped to train and predict end here.
 
     After a location-free round that has hardly learned, only `FEW` are queued: enough for a next
     round worth correcting. Where `FEW` is more than 10 % of the project, its dev set is too small
     to tell.
     """
+    from labelkit.workflows.network.sharing import together
+
     newest = latest_complete(project) or found
-    predicted = 0
-    if is_main_process():
+
+    def predict_what_came() -> int:
+        nonlocal snapshot
+        predicted = 0
         for item in {found.plan.number: found, newest.plan.number: newest}.values():
             if item.plan.finds_objects:
                 from labelkit.workflows.detector_free.rounds import find_later
@@ -337,6 +341,11 @@ def report_round(
                 snapshot = read_snapshot(project, store)
             else:
                 predicted = predict_later(project, item, snapshot.instances, progress)
+        return predicted
+
+    predicted = together(predict_what_came)
+    if not is_main_process():
+        raise SystemExit(0)  # it only helped
     dev = found.facts.get("dev", {})
     percent = percent_after(found)
     note = "\n".join(filter(None, (_note_on_stopping(found), note_on_serving(found))))

@@ -8,20 +8,19 @@ They teach where a keypoint is, never whether it is visible: people have answere
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from labelkit.domain.pose import ABSENT, UNKNOWN
 from labelkit.domain.prediction import Prediction
 from labelkit.project.preannotation import PRESENT
 from labelkit.workflows.network.data import Example, TrainingCrops
-from labelkit.workflows.network.inference import predict
+from labelkit.workflows.network.sharing import predict_shared, together
 
 
 class PseudoLabels(pl.Callback):
@@ -81,8 +80,10 @@ class PseudoLabels(pl.Callback):
             return
         modes = [(part, part.training) for part in self.network.modules()]
         self._keep(
-            make_pseudo_labels(
-                self.network, self.crops, self.keep_fraction, self.flip_test, self.precision
+            together(
+                lambda: make_pseudo_labels(
+                    self.network, self.crops, self.keep_fraction, self.flip_test, self.precision
+                )
             )
         )
         for part, training in modes:
@@ -112,8 +113,7 @@ def make_pseudo_labels(
 ) -> Tensor:
     """Predicted locations of the keypoints that people answered are present.
 
-    Without an answer, the network itself must predict that a keypoint is present. The processes of
-    a training share the work, and all have the result.
+    Without an answer, the network itself must predict that a keypoint is present.
 
     Args:
         network: see `predict`; left in evaluation mode.
@@ -130,17 +130,16 @@ def make_pseudo_labels(
     result = torch.zeros_like(crops.pseudo_labels)
     if not unlocated:
         return result
-    rank, processes = _place()
-    found = predict(
+    found = predict_shared(
         network,
-        [examples[n].instance for n in unlocated[rank::processes]],
+        [examples[n].instance for n in unlocated],
         crops.images_root,
         crops.skeleton,
         crops.size_hw,
         flip_test=flip_test,
         precision=precision,
     )
-    predictions = _of_all([item.prediction for item in found], processes)
+    predictions = [item.prediction for item in found]
     xy = np.stack([prediction.pose.xy for prediction in predictions])  # (M, K, 2)
     score = np.stack([prediction.pose.score for prediction in predictions])  # (M, K)
     # A confident keypoint in a pose of low confidence is less reliable.
@@ -153,23 +152,6 @@ def make_pseudo_labels(
         kept[:, keypoint] &= column >= np.quantile(column[present[:, keypoint]], 1 - keep_fraction)
     result[unlocated] = torch.from_numpy(np.dstack((xy, kept))).to(result.dtype)
     return result
-
-
-def _place() -> tuple[int, int]:
-    """Index of this process among those of a training, and their number."""
-    if not distributed.is_initialized():
-        return 0, 1
-    return distributed.get_rank(), distributed.get_world_size()
-
-
-def _of_all(ours: Sequence[Prediction], processes: int) -> list[Prediction]:
-    """The predictions of all processes, of which each made every so-many-th."""
-    if processes == 1:
-        return list(ours)
-    parts: list[Sequence[Prediction]] = [()] * processes
-    distributed.all_gather_object(parts, ours)
-    rounds = zip_longest(*parts)
-    return [item for each in rounds for item in each if item is not None]
 
 
 def _present(example: Example, prediction: Prediction) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import duration
-from labelkit.errors import CheckpointError
+from labelkit.errors import CheckpointError, UsageError
 from labelkit.models.baselines.twin import TwinBaseline
 from labelkit.models.losses import heatmap_mse, render_heatmaps, response_loss, weak_loss
 from labelkit.models.parts.output import PoseOutput
@@ -38,11 +38,10 @@ from labelkit.workflows.network.data import (
     loader,
     loader_workers,
 )
-from labelkit.workflows.network.elapsed import Elapsed
 from labelkit.workflows.network.interrupt import LastingInterrupt
 from labelkit.workflows.network.precision import LIGHTNING
 from labelkit.workflows.network.pseudo_labels import PseudoLabels
-from labelkit.workflows.network.resume import SafetensorsIO
+from labelkit.workflows.network.resume import Elapsed, SafetensorsIO
 from labelkit.workflows.network.watch import Watch
 
 #: The question after Ctrl-C.
@@ -176,8 +175,33 @@ def processes_of(devices: int | None) -> int:
 
     Args:
         devices: see `train`.
+
+    Raises:
+        UsageError: see `train`.
     """
-    return (devices or torch.cuda.device_count() or 1) * _nodes()
+    return _processes_here(devices) * _nodes()
+
+
+def processes_asked_for(devices: int | None) -> int:
+    """The same for networks that use one device, unless torchrun, Slurm or `devices` say more."""
+    return _processes_here(devices or _started() or 1) * _nodes()
+
+
+def _processes_here(devices: int | None) -> int:
+    """Number of processes on this machine."""
+    started = _started()
+    if started and devices not in (None, started):
+        raise UsageError(
+            f"{started} processes were started on this machine, for a training in {devices}.",
+            "Leave out --devices, or torchrun and srun.",
+        )
+    return started or devices or torch.cuda.device_count() or 1
+
+
+def _started() -> int:
+    """Number of processes that torchrun or Slurm started on this machine; 0 if neither did."""
+    names = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
 
 def _nodes() -> int:
@@ -360,10 +384,19 @@ class _EpochLine(Elapsed):
         self.state = state
         self.minutes = minutes
         self.watch = watch
+        self._gone = 0.0
 
     def time_gone(self) -> float:
-        """Share of the minutes that the training may take, 0 ... 1 and above; 0 without a limit."""
-        return self.seconds / (60 * self.minutes) if self.minutes else 0.0
+        """Share of the minutes that the training may take, 0 ... 1 and above; 0 without a limit.
+
+        It is that of the last step, and the same in all processes, whose clocks differ.
+        """
+        return self._gone
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if self.minutes:
+            self._gone = self.before / (60 * self.minutes)
 
     def on_train_batch_end(
         self,
@@ -376,8 +409,8 @@ class _EpochLine(Elapsed):
         assert isinstance(pl_module, PoseTraining)
         recipe = pl_module.recipe
         if self.minutes:
-            over = trainer.strategy.reduce_boolean_decision(self.time_gone() >= 1, all=False)
-            trainer.should_stop |= over
+            self._gone = trainer.strategy.broadcast(self.seconds / (60 * self.minutes))
+            trainer.should_stop |= self._gone >= 1
         self.step(trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1, recipe.steps)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -426,7 +459,8 @@ def train(
         state: file for the state of an unfinished run; removed by the caller.
         progress: shows a bar of all steps, and a line now and then.
         what: the name of the run in these.
-        devices: number of GPUs or processes per node; None for all GPUs or one process.
+        devices: number of GPUs or processes per node; None for as many as torchrun or Slurm
+            started, or else all GPUs or one process.
         dev: objects with locations that are not trained on; see `Watch`.
 
     Returns:
@@ -436,10 +470,12 @@ def train(
 
     Raises:
         CheckpointError: if `state` is damaged or of a different network.
+        UsageError: if torchrun or Slurm started another number of processes than `devices`.
         KeyboardInterrupt: on Ctrl-C, if the user does not finish with what there is.
     """
     # Lightning's hints (devices, loggers, checkpoints) are about choices made here on purpose.
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     pl.seed_everything(recipe.seed, workers=False, verbose=False)
     located = [i for i, e in enumerate(examples) if e.pose is not None]
     others = [i for i, e in enumerate(examples) if e.pose is None]
@@ -469,7 +505,7 @@ def train(
     callbacks: list[pl.Callback] = [watch, line, pseudo_labels, interrupt]
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
-        devices=devices or ("auto" if gpu else 1),
+        devices=_processes_here(devices),
         num_nodes=_nodes(),
         precision=LIGHTNING[recipe.precision],
         max_epochs=recipe.epochs,
@@ -499,6 +535,8 @@ def train(
         # PyTorch deprecates.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        # Gradients of 1 x 1 convolutions in channels-last order: they are copied once more.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         shown = progress if trainer.is_global_zero else Silent()
         try:
             with shown.bar(what) as line.step, interrupt.listening():

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from labelkit.domain.skeleton import Skeleton
 from labelkit.metrics.table import evaluate_row, format_measure, json_measures
 from labelkit.workflows.network.data import Example
-from labelkit.workflows.network.inference import predict
+from labelkit.workflows.network.sharing import predict_shared, together
 
 #: A dev set of so many located objects chooses the weights that are kept; with fewer, chance would.
 ENOUGH = 50
@@ -115,13 +115,11 @@ class Watch(pl.Callback):
         self.average.update_parameters(self.network)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        loss = float(trainer.callback_metrics["loss"])  # every process takes part in the mean
-        if not trainer.is_global_zero:
-            return
+        loss = float(trainer.callback_metrics["loss"])
         done, before = trainer.global_step, self.curve[-1]["step"] if self.curve else 0
         point = {"step": done, "loss": loss}
         if self.dev and done * LOOKS // self.steps > before * LOOKS // self.steps:
-            point |= self._look()
+            point |= together(self._look)
         self.curve.append(point)
         score = point.get(DECISIVE)
         if len(self.dev) >= ENOUGH and score is not None and score >= self._best.get("score", 0.0):
@@ -136,7 +134,7 @@ class Watch(pl.Callback):
         network = self.average.module
         network.reader.read_from = self.network.reader.read_from  # type: ignore[union-attr]
         instances = {id_: example.instance for id_, example in self.dev.items()}
-        found = predict(
+        found = predict_shared(
             network,
             list(instances.values()),
             self.images_root,

@@ -391,7 +391,7 @@ def predict_instances(
         instances: by id.
         progress: shows a bar.
     """
-    from labelkit.workflows.network.inference import predict
+    from labelkit.workflows.network.sharing import predict_shared
 
     columns = np.array(project.skeleton.columns_in(network.skeleton.keypoints))
     beside = evidence(project, settings, list(instances.values()))
@@ -399,7 +399,7 @@ def predict_instances(
         of_network = np.full((len(beside), len(network.skeleton), 3), np.nan)
         of_network[:, columns[columns >= 0]] = beside[:, columns >= 0]
         beside = of_network
-    predictions: Iterator[PredictionWithMaps] = predict(
+    predictions: Iterator[PredictionWithMaps] = predict_shared(
         network,
         list(instances.values()),
         project.images_root,

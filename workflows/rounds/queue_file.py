@@ -14,7 +14,7 @@ from labelkit.domain.selection import QueueItem, control_arm, labelled_count, st
 from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.predictions import later_ids
-from labelkit.project.project import Project
+from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
 from labelkit.workflows.choosing.signals import read_signals
@@ -96,8 +96,9 @@ def fill_queue(
     if complete and complete[-1].plan.finds_objects:
         queued = _of_whole_images(queued, waiting, snapshot)
     items = arrange(project, (*again, *queued), snapshot, choices)
-    add_record(project, record)
-    write_queue(project, items, percent)
+    if is_main_process():  # the others only help to train
+        add_record(project, record)
+        write_queue(project, items, percent)
     return items
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def run_round(
 ) -> Round:
     """Carry out a plan, or the rest of it after an interruption.
 
-    With several devices, the processes that only help to train end here.
+    Of several processes the first one writes; the others help to train and to predict.
 
     Raises:
         WaitingForLabels: if there are no answers to learn from.
@@ -84,6 +85,8 @@ def run_round(
         MissingDependencyError: if pretrained weights that were asked for cannot be downloaded.
         UsageError: if the backbone cannot be used, or weights do not fit it.
     """
+    from labelkit.workflows.network.sharing import together
+
     snapshot = read_snapshot(project, store, plan.journal_head)
     examples = _examples(project, store, snapshot, plan)
     path = begin_round(project, plan)
@@ -113,8 +116,26 @@ def run_round(
             if is_main_process() and not training_state(model).is_file():
                 take_back_round(path)
             raise
-    if not is_main_process():
-        raise SystemExit(0)  # it only helped to train
+    return together(partial(_after_training, project, plan, snapshot, path, training, progress))
+
+
+def _after_training(
+    project: Project,
+    plan: RoundPlan,
+    snapshot: LabelSnapshot,
+    path: Path,
+    training: dict[str, Any],
+    progress: Progress,
+) -> Round:
+    """Measure the network of a round on the dev set, and pre-annotate every instance.
+
+    Args:
+        project, plan, progress: see `run_round`.
+        snapshot: the labels of the plan.
+        path: folder of the round.
+        training: the record of the training; empty if it was complete before.
+    """
+    model = path / "model.safetensors"
     training_state(model).unlink(missing_ok=True)  # left by a kill right before its removal
     network, header = load_network(model, project.skeleton)
     if choose_reading(project, network, header, plan.settings, snapshot, model):

@@ -85,7 +85,7 @@ def check_options(options: TrainingOptions) -> None:
 
     Raises:
         UsageError: on an unknown preset, backbone, precision or size, no epochs, weights that do
-            not exist, or none that shall be used.
+            not exist, or none that shall be used, or several processes for a network of one.
     """
     if options.epochs is not None and options.epochs < 1:
         raise UsageError(f"{options.epochs} epochs train nothing.", "Give --epochs 1 or more.")
@@ -109,6 +109,8 @@ def check_options(options: TrainingOptions) -> None:
             f"The training of a {options.model} network has no limit in minutes.",
             "Give --minutes 0, and fewer --epochs if it takes too long.",
         )
+    if options.finds_objects:
+        _check_one_process(options)
     if options.finds_objects and options.teacher:
         raise UsageError(
             f"--teacher is for {LOFR}: a {options.model} network does not learn from another "
@@ -136,6 +138,16 @@ def parse_size(text: str) -> tuple[int, int]:
             f"Give multiples of {CELL} from {2 * CELL}, such as --input-size 160 or 192x256.",
         )
     return rows, columns
+
+
+def _check_one_process(options: TrainingOptions) -> None:
+    from labelkit.workflows.network.training import processes_asked_for
+
+    if (processes := processes_asked_for(options.devices)) > 1:
+        raise UsageError(
+            f"A {options.model} network is trained in one process; {processes} were asked for.",
+            "Leave out --devices, torchrun and srun.",
+        )
 
 
 def _check_preset(name: str) -> None:

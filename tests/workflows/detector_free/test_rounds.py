@@ -159,11 +159,21 @@ def test_other_pictures_are_predicted_without_boxes(team):
     assert team.objects().keys() == PICTURES.keys() - {"c.png"}
 
 
-def test_a_network_of_whole_images_is_no_onnx_file_and_needs_no_minutes(team):
+def test_a_network_of_whole_images_is_no_onnx_file_and_needs_no_minutes_nor_devices(
+    team, monkeypatch
+):
     team.bootstrap("--labels", team.labels, "--model", "single-stage", *TRAINED)
     refused = labelkit("export", "--format", "onnx", "--project", team.root)
     assert refused.code == 2
     assert "--model lofr" in refused.err
+    refused = team.retrain("--devices", "2")
+    assert refused.code == 2
+    assert "--devices" in refused.err
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # as torchrun has it
+    refused = team.retrain()
+    assert refused.code == 2
+    assert "--devices" in refused.err
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
     assert team.retrain("--minutes", "5").code == 2
 
 

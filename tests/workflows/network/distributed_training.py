@@ -1,6 +1,6 @@
-"""Train under torchrun, or alone, and print the loss of each epoch (rank 0 only).
+"""Train under torchrun, or alone, and print the loss of each stretch (rank 0 only).
 
-python distributed_training.py FOLDER BATCH_SIZE DEVICES
+python distributed_training.py FOLDER
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ class Lines(Silent):
         print(text, flush=True)
 
 
-def main(folder: Path, batch_size: int, devices: int) -> None:
+#: Crops of a step, however many processes share them.
+TOTAL = 16
+
+
+def main(folder: Path) -> None:
     coco = read_coco(load_json(folder / "keypoints.json"), "")
     images = {image.path: image for image in scan_images(folder / "images").images}
     examples = [
@@ -49,11 +53,14 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     # In full precision: half precision would round other batches differently.
-    recipe = training.make_recipe(preset, len(examples), 1, seed=0, located=True)
+    processes = training.processes_of(None)
+    preset["training"] = {**preset["training"], "batch_size": TOTAL // processes}
+    recipe = training.make_recipe(
+        preset, len(examples), 8, seed=0, located=True, processes=processes
+    )
     # Keep every pseudo-label: which half is more confident would depend on the last bit.
-    recipe = replace(recipe, keep_fraction=1.0)
-    recipe = replace(recipe, batch_size=batch_size, steps=16, steps_per_epoch=4)
-    state = folder / f"state-{devices}.safetensors"
+    recipe = replace(recipe, keep_fraction=1.0, steps_per_epoch=4)
+    state = folder / f"state-{processes}.safetensors"
     training.train(
         network,
         examples,
@@ -64,9 +71,8 @@ def main(folder: Path, batch_size: int, devices: int) -> None:
         state,
         Lines(),
         "run",
-        devices,
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]))

@@ -1,20 +1,36 @@
-"""The same training on one process and on two, as `torchrun` starts them."""
+"""Trainings on one process and on several, as `torchrun` starts them."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from command_line import TINY
+from trained import Trained
 
+from labelkit.progress import Silent
+from labelkit.project.predictions import read_predictions
+from labelkit.project.project import open_project
+from labelkit.project.response_maps import MapReader
+from labelkit.project.rounds import COMPLETE, latest_trained
+from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.synthetic.figures import generate
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = str(Path(__file__).with_name("distributed_training.py"))
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+TRAINING, COMMAND = (
+    str(Path(__file__).with_name(f"distributed_{name}.py")) for name in ("training", "command")
+)
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+#: LABELKIT_LONG=1 tries four too.
+NUMBERS = (2, 4) if os.environ.get("LABELKIT_LONG") else (2,)
 
 
 def losses(*command: str) -> list[float]:
@@ -23,11 +39,52 @@ def losses(*command: str) -> list[float]:
     return [float(number) for number in re.findall(r"step \d+/16  loss (\S+)", done.stdout)]
 
 
-def test_two_processes_train_like_one_with_twice_the_batch(tmp_path, monkeypatch):
+def test_several_processes_train_like_one_with_as_many_times_the_batch(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     generate(tmp_path, 32, seed=0, size=96)
-    alone = losses(SCRIPT, str(tmp_path), "16", "1")
-    together = losses(*TORCHRUN, SCRIPT, str(tmp_path), "8", "2")
-    assert len(together) == 4
+    alone = losses(TRAINING, str(tmp_path))
+    assert len(alone) == 4
     assert alone[3] < 0.9 * alone[0]
-    assert together == pytest.approx(alone, rel=2e-3)
+    for processes in NUMBERS:
+        shared = losses(*TORCHRUN, str(processes), TRAINING, str(tmp_path))
+        assert shared == pytest.approx(alone, rel=2e-3)
+
+
+def test_a_round_whose_second_process_is_killed_continues_and_all_of_it_is_predicted(
+    trained_once: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shutil.copytree(trained_once.folder, tmp_path, dirs_exist_ok=True)
+    training = (*TINY[:-1], "3", "--now", "--labeled", "10%", "--seed", "1")
+    command = [sys.executable, *TORCHRUN, "2", COMMAND, "retrain", *training]
+    command += ["--project", str(tmp_path / "project")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        text = ""
+        while "step 1/3" not in text:
+            line = running.stderr.readline()
+            assert line, text
+            text += line
+        (second,) = re.findall(r"process 1 is (\d+)", text)
+        os.kill(int(second), signal.SIGKILL)
+        running.communicate(timeout=120)
+    assert running.returncode
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    steps = re.findall(r"step (\d)/3", done.stderr)
+    assert steps == ["2", "3"]
+
+    project = open_project(tmp_path / "project")
+    newest = latest_trained(project)
+    assert newest is not None
+    assert newest.status == COMPLETE
+    predictions = read_predictions(newest.path / "predictions.parquet", project.skeleton)
+    with MapReader(newest.path / "maps" / "maps.parquet") as maps:
+        assert list(maps) == list(predictions)
+    network, _ = load_network(newest.path / "model.safetensors", project.skeleton)
+    instances = trained_once.store.instances()
+    rows = predict_instances(project, network, newest.plan.settings, instances, Silent())
+    for row in rows:
+        found = predictions[row.prediction.instance_id]
+        np.testing.assert_allclose(found.xy, row.prediction.xy, atol=0.05)
+    assert len(predictions) == len(instances)

@@ -8,13 +8,19 @@ from builders import stick_skeleton, write_picture
 
 from labelkit.domain.instance import Box, Instance
 from labelkit.domain.pose import human_pose
-from labelkit.errors import CheckpointError
+from labelkit.errors import CheckpointError, UsageError
 from labelkit.models.presets import PRESETS, build_model
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
-from labelkit.workflows.network import elapsed, pseudo_labels, training
-from labelkit.workflows.network.data import Example
-from labelkit.workflows.network.training import PoseTraining, Recipe, make_recipe, train
+from labelkit.workflows.network import pseudo_labels, resume, training
+from labelkit.workflows.network.data import Example, MixedSampler
+from labelkit.workflows.network.training import (
+    PoseTraining,
+    Recipe,
+    make_recipe,
+    processes_of,
+    train,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +140,7 @@ def test_a_resumed_run_reports_its_total_duration(examples, tmp_path, monkeypatc
             clock["now"] += 600
             super().line(text)
 
-    monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(resume, "time", SimpleNamespace(monotonic=monotonic))
     through = run(make_tiny(), examples, tmp_path, progress=Slow(99), name="through.safetensors")
     with pytest.raises(Killed):
         run(make_tiny(), examples, tmp_path, progress=Slow(2))
@@ -234,6 +240,29 @@ def test_processes_share_an_epoch():
 
     assert [steps(processes) for processes in (1, 2, 4)] == [189, 96, 48]  # 63, 32, 16 an epoch
     assert steps(4, least_steps=1500) >= 1500
+
+
+@pytest.mark.parametrize("name", ["LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE"])
+def test_there_are_as_many_processes_as_were_started(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert (processes_of(None), processes_of(2)) == (1, 2)
+    monkeypatch.setenv(name, "4")
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "3")  # nodes
+    assert (processes_of(None), processes_of(4)) == (12, 12)
+    with pytest.raises(UsageError, match="--devices"):
+        processes_of(2)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_an_epoch_has_the_same_examples_on_any_number_of_processes(processes):
+    training = {**PRESETS["tiny"]["training"], "batch_size": 8}
+    preset = {**PRESETS["tiny"], "training": training}
+    plan = make_recipe(preset, 64, 1, seed=0, located=True, processes=processes)
+    drawn = [
+        MixedSampler(range(64), [], 8, plan.steps_per_epoch, 0.5, 1.0, 0, rank, processes)
+        for rank in range(processes)
+    ]
+    assert sorted(number for part in drawn for number, _ in part) == list(range(64))
 
 
 def test_a_small_project_takes_the_least_number_of_steps_and_epochs_follow():
@@ -352,7 +381,7 @@ def test_a_training_ends_after_its_minutes_and_its_pseudo_labels_come_in_time(
 ):
     """The clock goes on by a minute with every look at it."""
     now = iter(range(0, 10**9, 60))
-    monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(resume, "time", SimpleNamespace(monotonic=lambda: next(now)))
     plan = recipe(epochs=500, training={"pseudo_labels_at": (0.5,)})
     made = []
     monkeypatch.setattr(

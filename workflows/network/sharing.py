@@ -1,0 +1,131 @@
+"""What the processes of a training do together: the first one decides and writes, the others help.
+
+Predictions are made in the batches of one process alone: the number of processes changes none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed, nn
+
+from labelkit.domain.instance import Instance
+from labelkit.domain.skeleton import Skeleton
+from labelkit.project.project import is_main_process
+from labelkit.workflows.network.inference import PredictionWithMaps, predict
+
+T = TypeVar("T")
+
+#: Crops of a batch.
+BATCH = 64
+
+#: Whether this is the first process, and the others wait until it asks.
+_has_helpers = False
+
+
+def together(work: Callable[[], T]) -> T:
+    """The result of some work, in all processes. The first does it; the others help it to predict.
+
+    Processes that are not connected to the first one end here.
+
+    Args:
+        work: what `predict_shared` predicts in it is shared. Its result can be pickled.
+    """
+    global _has_helpers
+    _join()
+    if not distributed.is_initialized():
+        if not is_main_process():
+            raise SystemExit(0)
+        return work()
+    if distributed.get_rank() > 0:
+        while isinstance(order := _from_first(None), _Order):
+            for _ in order.shared():
+                pass
+        return order
+    _has_helpers = True
+    try:
+        result = work()
+    finally:
+        _has_helpers = False
+    _from_first(result)
+    return result
+
+
+def predict_shared(
+    network: nn.Module,
+    instances: Sequence[Instance],
+    images_root: Path,
+    skeleton: Skeleton,
+    size_hw: tuple[int, int],
+    *,
+    flip_test: bool,
+    precision: str,
+    evidence: NDArray[np.float64] | None = None,
+) -> Iterator[PredictionWithMaps]:
+    """As `predict`; all processes share it where they are `together`."""
+    if _has_helpers:
+        network = deepcopy(network).cpu()
+    some = partial(
+        predict,
+        network,
+        images_root=images_root,
+        skeleton=skeleton,
+        size_hw=size_hw,
+        batch_size=BATCH,
+        flip_test=flip_test,
+        precision=precision,
+    )
+    if not _has_helpers:
+        return some(instances, evidence=evidence)
+    return _from_first(_Order(some, instances, evidence)).shared()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Order:
+    """To predict instances, given with their evidence."""
+
+    predict: Callable[..., Iterator[PredictionWithMaps]]
+    instances: Sequence[Instance]
+    evidence: NDArray[np.float64] | None
+
+    def shared(self) -> Iterator[PredictionWithMaps]:
+        """All predictions in the first process, in order; none in the others."""
+        rank, processes = distributed.get_rank(), distributed.get_world_size()
+        starts = range(0, len(self.instances), BATCH)
+        ours = [n for start in starts[rank::processes] for n in range(start, start + BATCH)]
+        ours = [n for n in ours if n < len(self.instances)]
+        evidence = None if self.evidence is None else self.evidence[ours]
+        found = self.predict([self.instances[n] for n in ours], evidence=evidence)
+        for _ in starts[::processes]:
+            batches: list[list[PredictionWithMaps]] | None = None
+            if rank == 0:
+                batches = [[]] * processes
+            distributed.gather_object(list(islice(found, BATCH)), batches)
+            yield from chain.from_iterable(batches or ())
+
+
+def _from_first(value: Any) -> Any:
+    """The value of the first process."""
+    box = [value]
+    distributed.broadcast_object_list(box)
+    return box[0]
+
+
+def _join() -> None:
+    """Connect the processes that torchrun started, unless a training has done so."""
+    if distributed.is_initialized() or not distributed.is_torchelastic_launched():
+        return
+    if int(os.environ["WORLD_SIZE"]) > 1:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("gloo")

@@ -594,8 +594,8 @@ class Project:
             FormatError: if the file of predictions is damaged.
         """
         with self._opened() as (folder, store):
-            found, instances = complete_round(folder, round), store.instances()
-        return predictions_of(found, folder.skeleton, instances)
+            found = complete_round(folder, round)
+            return predictions_of(found, folder.skeleton, store.instances())
 
     def predict(
         self,

@@ -45,8 +45,9 @@ class Pose:
                 f"{xy.shape}, {visibility.shape}, {score.shape}."
             )
         codes = (UNKNOWN, ABSENT, OCCLUDED, VISIBLE)
-        if not np.isin(visibility, codes).all():
-            wrong = visibility[~np.isin(visibility, codes)][0]
+        is_code = np.logical_or.reduce([visibility == code for code in codes])
+        if not is_code.all():
+            wrong = visibility[~is_code][0]
             raise InputError(f"Visibility {wrong} is not 0 (absent), 1 (occluded) or 2 (visible).")
         visibility = visibility.astype(np.int64)
         xy[visibility <= ABSENT] = 0.0

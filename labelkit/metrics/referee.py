@@ -65,8 +65,10 @@ def mean_interval(values: ArrayLike, images: Sequence[str], seed: int) -> Interv
     _, of = np.unique(np.asarray(images), return_inverse=True)
     count = int(of.max()) + 1
     sums, sizes = np.bincount(of, found), np.bincount(of)
-    drawn = np.random.default_rng(seed).integers(0, count, (_SAMPLES, count))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    rng, means = np.random.default_rng(seed), np.empty(_SAMPLES)
+    for sample in range(_SAMPLES):  # all of them at once would fill the memory
+        drawn = rng.integers(0, count, count)
+        means[sample] = sums[drawn].sum() / sizes[drawn].sum()
     mean, wider = float(found.mean()), np.sqrt(count / max(count - 1, 1))
     low, high = np.quantile(means, [(1 - _SHARE) / 2, (1 + _SHARE) / 2])
     return Interval(mean, mean - wider * (mean - low), mean + wider * (high - mean))

@@ -29,6 +29,8 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
 )
 
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
+
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 )
@@ -248,7 +250,7 @@ def scan_images(
     for path, reason in _walk(root):
         if reason:
             problems.append(ScanProblem(path, reason))
-        elif PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES:
+        elif _is_image(path):
             candidates.append(path)
         elif PurePosixPath(path).name not in (TABLE, WINDOW_FILE):
             suffix = PurePosixPath(path).suffix.lower()
@@ -288,11 +290,7 @@ def listed_images(root: Path) -> list[str]:
     """Paths of the files below a folder that have an image's suffix, sorted; none is opened."""
     if not root.is_dir():
         return []
-    return sorted(
-        path
-        for path, reason in _walk(root.resolve())
-        if not reason and PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
-    )
+    return sorted(path for path, reason in _walk(root.resolve()) if not reason and _is_image(path))
 
 
 def _identify(
@@ -318,6 +316,11 @@ def _identify(
         ignored=ignored,
         dark=dark,
     )
+
+
+def _is_image(path: str) -> bool:
+    """Whether a visible file has an image's suffix."""
+    return path.lower().endswith(_SUFFIXES)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:

@@ -274,8 +274,8 @@ def find_conflicts(store: LabelStore) -> list[Conflict]:
 
     A visibility answer that is held is a conflict until there are keypoints, which answer it too.
     """
-    held = [e for e in store.latest((KEYPOINTS, WITHDRAWN)) if HELD in e.shown]
-    answers = store.latest((VISIBILITY, KEYPOINTS, WITHDRAWN))
+    held = [e for e in store.latest((KEYPOINTS, WITHDRAWN), showing=HELD) if HELD in e.shown]
+    answers = store.latest((VISIBILITY, KEYPOINTS, WITHDRAWN), showing=HELD)
     held += [e for e in answers if e.kind == VISIBILITY and HELD in e.shown]
     known = {
         _key(recorded.entry): recorded.entry

@@ -16,6 +16,8 @@ from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import StoreError
 
+_NUMBER = (int, float)
+
 VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "withdrawn"
 
 
@@ -87,8 +89,9 @@ def _fits(kind: str, value: Any) -> bool:
         return isinstance(value, bool)
     if kind != KEYPOINTS or not isinstance(value, list | tuple) or len(value) != 3:
         return False
-    numbers = all(isinstance(item, int | float) and math.isfinite(item) for item in value)
-    return numbers and value[2] in (0, 1, 2)
+    x, y, v = value
+    are_numbers = isinstance(x, _NUMBER) and isinstance(y, _NUMBER) and isinstance(v, _NUMBER)
+    return are_numbers and math.isfinite(x) and math.isfinite(y) and v in (0, 1, 2)
 
 
 def visibility_content(skeleton: Skeleton, presence: ArrayLike) -> dict[str, bool]:

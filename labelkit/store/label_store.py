@@ -14,7 +14,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import UNKNOWN, Pose
@@ -23,6 +36,7 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import named
 from labelkit.errors import StoreError
 from labelkit.project.images import FileStamp
+from labelkit.store.columns import Contents, Objects, Poses, Presences, parts, read_contents
 from labelkit.store.database import Database
 from labelkit.store.journal import (
     KEYPOINTS,
@@ -40,7 +54,6 @@ from labelkit.store.objects import (
     forget_objects,
     lost_objects,
     move_box,
-    read_instances,
     register_objects,
     replace_found,
     stand_ins,
@@ -182,6 +195,23 @@ class LabelStore:
         """
         query = select(image)
         return self._images(query if with_removed else query.where(image.c.id.not_in(_removed())))
+
+    def stamped_images(self) -> Iterator[tuple[Image, tuple[int | None, int | None]]]:
+        """Every image of the project, with size and time of its stamp; None where it has none."""
+        stamped = (
+            select(image, file_stamp.c.size, file_stamp.c.mtime_ns)
+            .outerjoin(file_stamp, file_stamp.c.path == image.c.path)
+            .where(image.c.id.not_in(_removed()))
+        )
+        with self.database.reading() as connection:
+            for rows in parts(connection, stamped):
+                for *row, size, mtime_ns in rows:
+                    yield image_of_row(row), (size, mtime_ns)
+
+    def image_paths(self) -> set[str]:
+        """Paths of all images, also of those that were taken out of the project."""
+        with self.database.reading() as connection:
+            return set(connection.scalars(select(image.c.path)))
 
     def removed_images(self) -> list[Image]:
         """Every image that was taken out of the project, by path."""
@@ -329,20 +359,20 @@ class LabelStore:
         with self.database.reading() as connection:
             return set(connection.scalars(query))
 
-    def instances(self, *, with_removed: bool = False) -> dict[str, Instance]:
+    def instances(self, *, with_removed: bool = False) -> Objects:
         """Every instance by id, ordered by image path and ordinal.
 
         Args:
             with_removed: also those of images that were taken out of the project, and those that
                 only an earlier round found.
         """
+        query = select(instance.c.id)
+        if not with_removed:
+            query = query.where(
+                instance.c.image_id.not_in(_removed()), instance.c.id.not_in(lost_objects())
+            )
         with self.database.reading() as connection:
-            found = read_instances(connection)
-            removed = set() if with_removed else set(connection.scalars(_removed()))
-            lost = set() if with_removed else set(connection.scalars(lost_objects()))
-        return {
-            item.id: item for item in found if item.image.id not in removed and item.id not in lost
-        }
+            return Objects(self.database, set(connection.scalars(query)))
 
     # The journal
 
@@ -387,52 +417,79 @@ class LabelStore:
                 return
             after = rows[-1].seq
 
+    def work(self, showing: str = "") -> Iterator[Entry]:
+        """The journal's entries in order, without content: who answered, and how long it took.
+
+        Args:
+            showing: only those whose `shown` has this key; without one all, and nothing is shown.
+        """
+        empty = ("content",) if showing else ("content", "shown")
+        columns = [literal("{}").label(c.name) if c.name in empty else c for c in journal.c]
+        query = select(*columns).where(_shows(showing)).order_by(journal.c.seq)
+        with self.database.reading() as connection:
+            for rows in parts(connection, query):
+                yield from (entry_of_row(row, self.renamed) for row in rows)
+
+    def annotators(self) -> dict[str, int]:
+        """Number of entries by annotator, in the order of their first ones."""
+        query = select(journal.c.annotator, func.count()).group_by(journal.c.annotator)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(func.min(journal.c.seq)))
+            return {row[0]: row[1] for row in rows}
+
     def presences(
         self, skeleton: Skeleton, as_of: int | None = None
-    ) -> dict[str, NDArray[np.int8]]:
-        """The latest visibility of each instance's keypoints, from answers of either kind.
+    ) -> Mapping[str, NDArray[np.int8]]:
+        """The first of `labels`."""
+        return self.labels(skeleton, as_of)[0]
+
+    def poses(self, skeleton: Skeleton, as_of: int | None = None) -> Mapping[str, Pose]:
+        """The second of `labels`."""
+        return self.labels(skeleton, as_of)[1]
+
+    def labels(self, skeleton: Skeleton, as_of: int | None = None) -> tuple[Presences, Poses]:
+        """The labels that count, by instance id, in the order of their newest answers.
 
         Args:
             skeleton: of the project.
             as_of: number of the newest entry to use; None for all.
 
         Returns:
-            (K,) by instance id: -1 unknown, 0 absent, 1 present. Instances of which nothing is
-            known are left out.
+            the visibility of each instance's keypoints, from answers of either kind, and the human
+            keypoints of each. Instances of which nothing is known are left out.
 
         Raises:
             StoreError: if no answer names any of the keypoints.
         """
-        told = self._told((VISIBILITY, KEYPOINTS, WITHDRAWN), skeleton, as_of)
-        found = {id_: presence_of(entries, skeleton) for id_, entries in told}
-        return {id_: presence for id_, presence in found.items() if (presence > UNKNOWN).any()}
+        told, placed = (VISIBILITY, KEYPOINTS, WITHDRAWN), (KEYPOINTS, WITHDRAWN)
+        unknown = np.array([0.0, 0.0, UNKNOWN])
+        with self.database.reading() as connection:
+            located, ticked = (
+                read_contents(
+                    connection,
+                    _contents(kinds, kinds[0], as_of),
+                    skeleton.keypoints,
+                    self.renamed,
+                    missing,
+                )
+                for kinds, missing in ((placed, unknown), (told, unknown[2].astype(np.int8)))
+            )
+        answered = ticked.with_those_of(located)
+        for entries in self._partial(answered, told, skeleton, as_of):
+            place = answered.places[entries[0].instance_id]
+            answered.values[place] = presence_of(entries, skeleton)
+        for entries in self._partial(located, placed, skeleton, as_of):
+            place, pose = located.places[entries[0].instance_id], pose_of(entries, skeleton)
+            located.values[place] = np.column_stack([pose.xy, pose.visibility])
+        return Presences(answered), Poses(located)
 
-    def poses(self, skeleton: Skeleton, as_of: int | None = None) -> dict[str, Pose]:
-        """The latest human keypoints of each instance, by instance id.
-
-        Args:
-            skeleton, as_of: as in `presences`.
-
-        Raises:
-            StoreError: if no answer names any of the keypoints.
-        """
-        told = self._told((KEYPOINTS, WITHDRAWN), skeleton, as_of)
-        found = {id_: pose_of(entries, skeleton) for id_, entries in told}
-        return {id_: pose for id_, pose in found.items() if pose.known.any()}
-
-    def _told(
-        self, kinds: Sequence[str], skeleton: Skeleton, as_of: int | None
-    ) -> Iterator[tuple[str, Sequence[Entry]]]:
-        """The entries that tell about an instance's keypoints, oldest first, by instance id.
-
-        That is the newest alone, unless the skeleton got keypoints that it does not name.
-        """
-        latest = {entry.instance_id: entry for entry in self.latest(kinds, as_of)}
-        counting = {id_: entry for id_, entry in latest.items() if entry.kind != WITHDRAWN}
-        keypoints = set(skeleton.keypoints)
-        partial = {i: e for i, e in counting.items() if not keypoints <= e.content.keys()}
-        names = {name for entry in partial.values() for name in entry.content}
-        if len(partial) == len(counting) and names and max(skeleton.columns_in(names)) < 0:
+    def _partial(
+        self, found: Contents, kinds: Sequence[str], skeleton: Skeleton, as_of: int | None
+    ) -> Iterator[Sequence[Entry]]:
+        """All entries about each instance whose newest does not name every keypoint, in order."""
+        names = {name for entry in found.partial.values() for name in entry}
+        all_partial = names and len(found.partial) == len(found.places)
+        if all_partial and max(skeleton.columns_in(names)) < 0:
             raise StoreError(
                 f"The labels are about other keypoints than the skeleton {skeleton.name!r} has: "
                 f"{named(sorted(names))}.",
@@ -440,16 +497,17 @@ class LabelStore:
                 "skeleton edit",
             )
         before: dict[str, list[Entry]] = defaultdict(list)
-        for seq, _, entry in self.history(partial):
+        for seq, _, entry in self.history(found.partial):
             if entry.kind in kinds and (as_of is None or seq <= as_of):
                 before[entry.instance_id].append(entry)
-        for id_, entry in counting.items():
-            yield id_, before.get(id_, [entry])
+        yield from before.values()
 
     def skipped(self, as_of: int | None = None) -> set[str]:
         """Ids of the instances whose latest answer is a skip."""
-        latest = self.latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
-        return {entry.instance_id for entry in latest if entry.kind == SKIP}
+        latest = _latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
+        query = latest.where(journal.c.kind == SKIP).with_only_columns(journal.c.instance_id)
+        with self.database.reading() as connection:
+            return set(connection.scalars(query))
 
     def counts(self) -> StoreCounts:
         """How much is in the store."""
@@ -480,10 +538,19 @@ class LabelStore:
         with self.database.reading() as connection:
             return set(connection.scalars(select(journal.c.source).distinct()))
 
-    def latest(self, kinds: Sequence[str], as_of: int | None = None) -> Iterator[Entry]:
-        """The newest entry of each instance among those of some kinds, oldest first."""
+    def latest(
+        self, kinds: Sequence[str], as_of: int | None = None, showing: str = ""
+    ) -> Iterator[Entry]:
+        """The newest entry of each instance among those of some kinds, oldest first.
+
+        Args:
+            kinds: see `Entry`.
+            as_of: number of the newest entry to use; None for all.
+            showing: only those whose `shown` has this key.
+        """
+        query = _latest(kinds, as_of).where(_shows(showing)).order_by(journal.c.seq)
         with self.database.reading() as connection:
-            for row in connection.execute(_latest(kinds, as_of).order_by(journal.c.seq)):
+            for row in connection.execute(query):
                 yield entry_of_row(row, self.renamed)
 
     def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
@@ -531,6 +598,18 @@ def _latest(kinds: Sequence[str], as_of: int | None = None) -> Select[Any]:
     if as_of is not None:
         newest = newest.where(journal.c.seq <= as_of)
     return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
+
+
+def _shows(key: str) -> ColumnElement[bool]:
+    """Whether what was shown has a key; true of all without one."""
+    # Texts inside may hold it too, and SQLite does not tell capitals apart: readers look again.
+    return journal.c.shown.contains(json.dumps(key), autoescape=True) if key else true()
+
+
+def _contents(kinds: Sequence[str], kind: str, as_of: int | None) -> Select[tuple[int, str, str]]:
+    """Number, instance and content of the newest entries among some kinds that are of one."""
+    newest = _latest(kinds, as_of).where(journal.c.kind == kind).order_by(journal.c.seq)
+    return newest.with_only_columns(journal.c.seq, journal.c.instance_id, journal.c.content)
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:

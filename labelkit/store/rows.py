@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import Any
 
@@ -24,7 +24,7 @@ def row_of_image(item: Image) -> dict[str, Any]:
     }
 
 
-def image_of_row(row: Row[Any]) -> Image:
+def image_of_row(row: Row[Any] | Sequence[Any]) -> Image:
     """An image from its row."""
     _, sha256, path, width, height = tuple(row)  # by place: by name is slow
     return Image(path, sha256, width, height)

@@ -66,7 +66,7 @@ def evaluation_set(
         aside = replace(project, root=Path(folder), images_root=images.resolve())
         with LabelStore.open(f"sqlite:///{folder}/labels.db") as store:
             register_labelled(aside, store, progress, labels)
-            instances, truth = store.instances(), store.poses(project.skeleton)
+            instances, truth = dict(store.instances()), store.poses(project.skeleton)
         if not truth:
             raise InputError(
                 f"{labels} holds no keypoint locations to score against.",

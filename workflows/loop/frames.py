@@ -193,7 +193,7 @@ def _least_sure(project: Project, folders: Sequence[Path], count: int) -> list[l
     """Seconds of the frames in each folder that hold what the newest round is least sure of."""
     _, predictions = latest_predictions(project)
     with open_store(project) as store:
-        instances = store.instances()
+        instances = dict(store.instances())
     times = frames_of_videos(project.images_root, {i.image.path for i in instances.values()})
     places = {folder.resolve(): number for number, folder in enumerate(folders)}
     scores: dict[tuple[int, float], float] = {}

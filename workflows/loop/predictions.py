@@ -17,6 +17,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.predicted_objects import read_predicted
 from labelkit.workflows.loop.retrain import percent_after
 from labelkit.workflows.rounds.foreign import foreign_round, learn_again
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import fill_queue
@@ -182,5 +183,5 @@ def _report(
         dev=found.facts["dev"],
         queued=len(items),
         notes=notes,
-        next_step=next_step(project, store, snapshot),
+        next_step=next_step(project, store, snapshot, ImageFiles(project, store)),
     )

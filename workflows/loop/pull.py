@@ -14,8 +14,10 @@ from labelkit.project.project import Project, lock_project
 from labelkit.store.conflicts import OURS, THEIRS, settle
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.loop.predictions import learn_adapter_again
-from labelkit.workflows.loop.status import status
 from labelkit.workflows.reviewing.suspects import find_new_suspects
+from labelkit.workflows.rounds.image_files import ImageFiles
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.pull_report import PullReport
 from labelkit.workflows.sync.pull_server import pull_server
@@ -72,5 +74,6 @@ def pull(
             with suppress(LabelkitError):  # the labels are recorded, whatever else is wrong
                 suspects = find_new_suspects(project, store, before).suspects
                 report.suspicions = Counter(item.kind for item in suspects)
-        report.next_step = status(project, store).next_step
+        files = ImageFiles(project, store)
+        report.next_step = next_step(project, store, read_snapshot(project, store), files)
     return report

@@ -20,7 +20,7 @@ from labelkit.store.journal import KEYPOINTS, VISIBILITY
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.annotators import Annotator, annotators
 from labelkit.workflows.rounds.gain import advice
-from labelkit.workflows.rounds.image_files import lost_images, new_files
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import waiting
@@ -170,8 +170,7 @@ def _place(value: Sequence[float] | bool | None) -> str:
 def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what the project holds, without changing it."""
     snapshot = read_snapshot(project, store)
-    counts = store.counts()
-    entries = Counter(recorded.entry.annotator for recorded in store.entries())
+    counts, files = store.counts(), ImageFiles(project, store)
     history = rounds(project)
     queued = len(waiting(project, snapshot))
     asks, rest = KEYPOINTS, queued
@@ -195,14 +194,14 @@ def status(project: Project, store: LabelStore) -> StatusReport:
             if not known
         ),
         entries=counts.entries,
-        annotators=dict(entries),
-        people=tuple(map(asdict, annotators(store.entries(), asks, rest))),
+        annotators=store.annotators(),
+        people=tuple(map(asdict, annotators(store.work(), asks, rest))),
         queued=queued,
-        new_images=len(new_files(project, store)),
-        lost_images=len(lost_images(project, store).all),
+        new_images=len(files.new),
+        lost_images=len(files.lost.all),
         removed_images=len(store.removed_images()),
         round=current.plan.number if current else None,
-        effort=tuple(effort(recorded.entry for recorded in store.entries())),
+        effort=tuple(effort(store.work(showing="effort"))),
         conflicts=tuple(
             {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)
@@ -222,5 +221,5 @@ def status(project: Project, store: LabelStore) -> StatusReport:
             for item in history
         ),
         gain=advice(project, snapshot),
-        next_step=next_step(project, store, snapshot),
+        next_step=next_step(project, store, snapshot, files),
     )

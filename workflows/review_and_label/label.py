@@ -19,6 +19,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.labelling.keys import Keys
 from labelkit.workflows.labelling.server import make_app
 from labelkit.workflows.labelling.work import Mode, Work, next_mode, read_chosen
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.serving.interrupts import interrupted_once
@@ -107,7 +108,9 @@ def label(
         work = Work(project, store, mode or next_mode(project, store), chosen)
 
         def ended() -> str:
-            return next_step(work.project, store, read_snapshot(work.project, store))
+            project = work.project
+            files = ImageFiles(project, store)
+            return next_step(project, store, read_snapshot(project, store), files)
 
         app = make_app(work, keys, ended)
         address = f"{url}/?key={key}"

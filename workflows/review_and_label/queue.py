@@ -28,9 +28,10 @@ from labelkit.workflows.choosing.signals import read_signals
 from labelkit.workflows.choosing.strategies import STRATEGIES
 from labelkit.workflows.choosing.why import reasons
 from labelkit.workflows.loop.retrain import percent_after
-from labelkit.workflows.loop.status import status
 from labelkit.workflows.reviewing.app import SELECTION_FILE
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
+from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import (
     AT_RANDOM,
     CHOSEN,
@@ -265,7 +266,9 @@ def _report(project: Project, store: LabelStore, choices: Choices) -> QueueRepor
         note=f"{record.round} stored no features: objects were compared by their predicted poses."
         if record and by_poses
         else "",
-        next_step="Next: labelkit push" if items else status(project, store).next_step,
+        next_step="Next: labelkit push"
+        if items
+        else next_step(project, store, snapshot, ImageFiles(project, store)),
     )
 
 

@@ -64,7 +64,7 @@ def open_app(project: Project, report: ReviewReport, port: int = APP_PORT) -> It
     fo = quiet_fiftyone()
     install_plugin(Path(fo.config.plugins_dir))
     with open_store(project) as store:
-        known = store.instances()
+        known = dict(store.instances())
 
     def open_round(number: int) -> MapPictures:
         path = project.rounds_root / f"{number:03d}" / "maps" / "maps.parquet"

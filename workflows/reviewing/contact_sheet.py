@@ -99,7 +99,7 @@ def sheet_items(
     """
     predictions = read_predictions(found.path / "predictions.parquet", project.skeleton)
     with open_store(project) as store:
-        instances = store.instances()
+        instances = dict(store.instances())
         answers = store.presences(project.skeleton, found.plan.journal_head)
     chosen = [i for i in predictions if i in instances and i not in found.plan.labelled][:count]
     with MapReader(found.path / "maps" / "maps.parquet", project.skeleton) as reader:

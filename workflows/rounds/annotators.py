@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from labelkit.domain.text import duration
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Recorded
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry
 
 #: Stands for the annotators of label files.
 FILES = "(files)"
@@ -45,7 +45,7 @@ class Annotator:
         return line
 
 
-def annotators(entries: Iterable[Recorded], kind: str, rest: int) -> list[Annotator]:
+def annotators(entries: Iterable[Entry], kind: str, rest: int) -> list[Annotator]:
     """Every annotator in the journal, by name.
 
     Args:
@@ -57,8 +57,7 @@ def annotators(entries: Iterable[Recorded], kind: str, rest: int) -> list[Annota
     # An annotation of several objects has one time; an edit's time contains the former one.
     times: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     objects: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for recorded in entries:
-        entry = recorded.entry
+    for entry in entries:
         is_file = not entry.annotator and entry.source.startswith("file:")
         done[FILES if is_file else entry.annotator][entry.kind].add(entry.instance_id)
         if entry.kind == kind and entry.lead_time_s:

@@ -13,6 +13,7 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import Prediction, prior_predictions
+from labelkit.domain.selection import stable_order
 from labelkit.metrics.referee import mean_interval
 from labelkit.metrics.table import THRESHOLDS, reference_lengths
 from labelkit.project.predictions import find_predictions
@@ -26,6 +27,9 @@ CLEAR = 2.0
 
 #: A keypoint within this share of the box's long side hardly needs a correction.
 TOLERANCE = 0.1
+
+#: Whether ticks paid is told by at most so many labelled objects, drawn at random.
+ENOUGH = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +130,8 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
 
 def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) -> str:
     """Keypoints that need no correction because of ticks; absent ones, which ticks name, apart."""
-    found = find_predictions(
-        ticked.path / "predictions.parquet", project.skeleton, snapshot.poses.keys()
-    )
+    labelled = set(stable_order(snapshot.poses, project.seed)[:ENOUGH])
+    found = find_predictions(ticked.path / "predictions.parquet", project.skeleton, labelled)
     ids = [item for item in found if snapshot.poses[item].present.any()]
     if len(ids) < COMPARABLE:
         return ""

@@ -7,6 +7,8 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 
 from labelkit.domain.instance import Image
 from labelkit.domain.text import counted, named
@@ -36,20 +38,42 @@ class LostImages:
 
 def lost_images(project: Project, store: LabelStore) -> LostImages:
     """Compare a project's images with their files; only those that were touched are read."""
-    stamps = store.stamps()
-    gone, changed = [], []
-    for image in store.images():
-        path = os.path.join(project.images_root, image.path)
+    root, gone, changed = str(project.images_root), list[Image](), list[Image]()
+    for image, stamp in store.stamped_images():
+        path = os.path.join(root, image.path)
         try:
-            status, stamp = os.stat(path), stamps.get(image.path)
-            if stamp and (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
+            status = os.stat(path)
+            if stamp not in ((status.st_size, status.st_mtime_ns), (None, None)):
                 with open(path, "rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 if digest != image.sha256:
                     changed.append(image)
         except OSError:
             gone.append(image)
-    return LostImages(tuple(gone), tuple(changed))
+    by_path = attrgetter("path")
+    return LostImages(tuple(sorted(gone, key=by_path)), tuple(sorted(changed, key=by_path)))
+
+
+class ImageFiles:
+    """What became of a project's image files: each question is answered once.
+
+    Args:
+        project: of the images.
+        store: its label store.
+    """
+
+    def __init__(self, project: Project, store: LabelStore) -> None:
+        self._project, self._store = project, store
+
+    @cached_property
+    def lost(self) -> LostImages:
+        """See `lost_images`."""
+        return lost_images(self._project, self._store)
+
+    @cached_property
+    def new(self) -> list[str]:
+        """See `new_files`."""
+        return new_files(self._project, self._store)
 
 
 def check_image_files(project: Project, store: LabelStore) -> None:
@@ -95,7 +119,7 @@ def images_not_to_show(project: Project, store: LabelStore) -> frozenset[str]:
 
 def new_files(project: Project, store: LabelStore) -> list[str]:
     """Paths below the images folder that `labelkit bootstrap` would register."""
-    known = {image.path for image in store.images(with_removed=True)} | store.left_out_files()
+    known = store.image_paths() | store.left_out_files()
     return [path for path in listed_images(project.images_root) if path not in known]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import UNKNOWN, Pose
-from labelkit.domain.selection import DevDraw, dev_set
+from labelkit.domain.selection import DevDraw
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
 
@@ -66,10 +66,11 @@ def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None)
         as_of: journal entry after which answers do not count; None for all answers.
     """
     instances, draw = store.instances(), store.dev_draw() or DevDraw(DEV_SHARE)
+    images = {id_.rpartition("-")[0] for id_ in instances.ids}
+    dev = {id_ for id_ in images if draw.holds(id_, project.seed)}
     return LabelSnapshot(
         instances,
-        store.presences(project.skeleton, as_of),
-        store.poses(project.skeleton, as_of),
-        frozenset(dev_set(instances.values(), project.seed, draw)),
+        *store.labels(project.skeleton, as_of),
+        frozenset(id_ for id_ in instances.ids if id_.rpartition("-")[0] in dev),
         frozenset(store.skipped(as_of)),
     )

@@ -13,7 +13,7 @@ from labelkit.project.project import Project, is_at_work
 from labelkit.project.rounds import Round, latest_complete, latest_trained, unfinished
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import sent_tasks
-from labelkit.workflows.rounds.image_files import lost_images, new_files
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.queue_file import waiting
 from labelkit.workflows.rounds.start import TICKS, start_of, waits_for_labels
@@ -22,13 +22,16 @@ from labelkit.workflows.rounds.start import TICKS, start_of, waits_for_labels
 TICKED_SHARE = 0.1
 
 
-def next_step(project: Project, store: LabelStore, snapshot: LabelSnapshot) -> str:
+def next_step(
+    project: Project, store: LabelStore, snapshot: LabelSnapshot, files: ImageFiles
+) -> str:
     """What to type next, and why where that is not plain.
 
     Args:
         project: see `open_project`.
         store: its label store.
         snapshot: its labels of now.
+        files: of its images.
     """
     bootstrap = f"labelkit bootstrap --images {shlex.quote(str(project.images_root))}"
     begun = unfinished(project)
@@ -38,14 +41,14 @@ def next_step(project: Project, store: LabelStore, snapshot: LabelSnapshot) -> s
         return f"Next: continue round {begun.plan.number:03d}: {_continue(begun, bootstrap)}"
     if not snapshot.instances:
         return f"Next: {bootstrap} --boxes whole-image"
-    lost = lost_images(project, store)
+    lost = files.lost
     if lost.gone and not project.images_root.is_dir():
         return f"{project.images_root} is gone. Next: labelkit images relocate NEW_FOLDER"
     if lost.gone:
         return f"{counted(len(lost.gone), 'image')} cannot be found. Next: labelkit images relocate"
     if lost.changed:
         return f"{counted(len(lost.changed), 'image')} changed. Next: labelkit images list"
-    if new := new_files(project, store):
+    if new := files.new:
         return f"{counted(len(new), 'new image')} in the folder. Next: {bootstrap}"
     if latest_complete(project) is None:
         return _before_the_first_round(project, store, snapshot, bootstrap)

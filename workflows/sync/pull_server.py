@@ -73,13 +73,9 @@ class _Pull:
         self, project: Project, store: LabelStore, api: StudioApi, target: LedgerProject
     ) -> None:
         self.project, self.store, self.api, self.target = project, store, api, target
+        self.recorder = Recorder(project, store)
         self.foreign = 0
         self.first_keypoints = first_skeleton(project).keypoints
-
-    @cached_property
-    def recorder(self) -> Recorder:
-        """Made when first needed: it reads the whole store."""
-        return Recorder(self.project, self.store)
 
     @cached_property
     def users(self) -> dict[int, str]:

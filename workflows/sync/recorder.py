@@ -49,14 +49,29 @@ class Recorder:
 
     def __init__(self, project: Project, store: LabelStore) -> None:
         self.project, self.store = project, store
-        # Answers about images that were taken out of the project are kept too.
-        self.images = {image.id: image for image in store.images(with_removed=True)}
-        images = (*self.images.values(), *store.images())  # removed ones do not hide others
-        self._by_path = {image.path: image for image in images}
-        self._known: dict[str, Instance] = {}
-        self._of_image: dict[str, list[str]] = defaultdict(list)
-        for instance in store.instances(with_removed=True).values():
-            self._add(instance)
+
+    # Answers about images that were taken out of the project are kept too.
+
+    @cached_property
+    def images(self) -> dict[str, Image]:
+        """Every image, by its id."""
+        return {image.id: image for image in self.store.images(with_removed=True)}
+
+    @cached_property
+    def _by_path(self) -> dict[str, Image]:
+        images = (*self.images.values(), *self.store.images())  # removed ones do not hide others
+        return {image.path: image for image in images}
+
+    @cached_property
+    def _known(self) -> dict[str, Instance]:
+        return dict(self.store.instances(with_removed=True))
+
+    @cached_property
+    def _of_image(self) -> dict[str, list[str]]:
+        of_image: dict[str, list[str]] = defaultdict(list)
+        for id_, instance in self._known.items():
+            of_image[instance.image.id].append(id_)
+        return of_image
 
     @cached_property
     def _drawn(self) -> dict[tuple[str, str], str]:
@@ -241,8 +256,8 @@ class Recorder:
 
     def _add(self, instance: Instance) -> None:
         if instance.id not in self._known:
-            self._known[instance.id] = instance
             self._of_image[instance.image.id].append(instance.id)
+            self._known[instance.id] = instance
 
 
 def _task(annotation: StudioAnnotation) -> str:

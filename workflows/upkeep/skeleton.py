@@ -22,6 +22,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import mark_former
 from labelkit.workflows.intake.label_files import read_skeleton
 from labelkit.workflows.loop.retrain import percent_after
+from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import fill_queue
@@ -213,6 +214,9 @@ def _report(
     changed = difference(before or skeleton, skeleton)
     left_over = {n: count for n, count in answers.items() if max(skeleton.columns_in([n])) < 0}
     incomplete = sum(not pose.known.all() for pose in store.poses(skeleton).values())
-    step = "" if before is None else next_step(project, store, read_snapshot(project, store))
+    step = ""
+    if before is not None:
+        files = ImageFiles(project, store)
+        step = next_step(project, store, read_snapshot(project, store), files)
     back = {name: answers[name] for name in changed.added if answers[name]}
     return SkeletonReport(skeleton, changed, left_over, back, incomplete, dry_run, step)

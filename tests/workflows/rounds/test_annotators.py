@@ -1,6 +1,6 @@
 """Whose work the journal holds."""
 
-from labelkit.store.journal import KEYPOINTS, VISIBILITY, Entry, Recorded
+from labelkit.store.journal import KEYPOINTS, VISIBILITY, Entry
 from labelkit.workflows.rounds.annotators import FILES, annotators
 
 
@@ -10,7 +10,7 @@ def test_labels_of_files_have_a_line_of_their_own():
         Entry("a-0", VISIBILITY, {}, "label-studio", "1", "1"),
         Entry("a-0", KEYPOINTS, {}, "label-studio", "2", "1", "ann"),
     ]
-    found = annotators([Recorded(n, "", it) for n, it in enumerate(entries)], KEYPOINTS, 3)
+    found = annotators(entries, KEYPOINTS, 3)
     assert [(it.name, it.ticked, it.located) for it in found] == [
         ("", 1, 0),
         (FILES, 0, 1),

@@ -106,31 +106,58 @@ class SingleStage(DetectorFree):
         return output.logits[:, :-1].sigmoid()
 
     def instance_logits(
-        self, output: SingleStageOutput, image: Tensor, row: Tensor, column: Tensor
+        self, output: SingleStageOutput, image: int, row: Tensor, column: Tensor
     ) -> Tensor:
-        """Heatmaps of the objects at some centres (CID, eq. 4-7).
+        """Heatmaps of the objects at some centres of one canvas (CID, eq. 4-7).
+
+        The attention to places is one number a cell and the attention to channels one a channel, so
+        both commute with the mixing of channels: the map of the canvas is mixed with weights of
+        each object's own, and is not copied for each object.
 
         Args:
             output: of `forward`.
-            image: (N,) index of each object's canvas.
+            image: index of the canvas.
             row, column: (N,) cell of each object's centre.
 
         Returns:
             (N, K, h, w) logits.
         """
-        places = output.places[image]  # (N, d, h, w)
-        about = self.describe(output.features[image, :, row, column])  # (N, dim)
-        query = self.query(about)[..., None, None]  # (N, d, 1, 1)
-        alike = (places * query).mean(dim=1)  # (N, h, w)
-        size = 8 * self.size(about).clamp(-3, 3).exp()[..., None]  # (N, 1, 1), in cells
-        height, width = places.shape[2:]
-        across = torch.arange(width, device=image.device) - column[:, None, None]  # (N, 1, w)
-        down = torch.arange(height, device=image.device)[:, None] - row[:, None, None]  # (N, h, 1)
-        x, y = (across / size).expand_as(alike), (down / size).expand_as(alike)
-        where = torch.stack((alike, x, y, x.square() + y.square()), dim=1)  # (N, 4, h, w)
-        attention = self.attend(where.clamp(-20, 20)).sigmoid()  # (N, 1, h, w)
-        gains = self.gains(about).sigmoid()[..., None, None]  # (N, d, 1, 1)
-        return self.last(places * gains * attention).float()
+        places = output.places[image]  # (d, h, w)
+        shape, places = places.shape, places.flatten(1)
+        about = self.describe(output.features[image, :, row, column].T)  # (N, dim)
+        attention = self._attention(places, about, row, column, shape[1:])  # (N, 1, h w)
+        (mix, mix_bias), (head, head_bias) = pointwise(self.last[0]), pointwise(self.last[2])
+        weight = mix * self.gains(about).sigmoid()[:, None]  # (N, d, d)
+        mixed = (weight.flatten(0, 1) @ places).view(-1, *places.shape)  # (N, d, h w)
+        mixed = (mixed * attention).add_(mix_bias).relu_()
+        each = head.expand(len(mixed), -1, -1)  # (N, K, d)
+        return torch.baddbmm(head_bias, each, mixed).unflatten(2, shape[1:]).float()
+
+    def _attention(
+        self, places: Tensor, about: Tensor, row: Tensor, column: Tensor, size_hw: torch.Size
+    ) -> Tensor:
+        """(N, 1, h w), 0 ... 1: how much each cell has to do with each object.
+
+        Two convolutions of one cell, of how alike the cell is, how far it is to the right and below
+        in sizes of the object, and the squares of both. The first one is a sum of what a column,
+        what a row and what a cell says.
+        """
+        height, width = size_hw
+        (first, first_bias), (second, bias) = pointwise(self.attend[0]), pointwise(self.attend[2])
+        alike = (self.query(about) / len(places)) @ places  # (N, h w)
+        size = 8 * self.size(about).clamp(-3, 3).exp()  # (N, 1), in cells
+        x = (torch.arange(width, device=row.device) - column[:, None]) / size  # (N, w)
+        y = (torch.arange(height, device=row.device) - row[:, None]) / size  # (N, h)
+        of_cell, of_x, of_y, of_square = first.T[..., None]  # (c, 1) each
+
+        def said(far: Tensor, weight: Tensor) -> Tensor:
+            far = far[:, None]
+            return weight * far.clamp(-20, 20) + of_square * far.square().clamp(max=20)
+
+        places_said = said(y, of_y)[..., None] + said(x, of_x)[:, :, None]  # (N, c, h, w)
+        places_said = places_said.flatten(2) + first_bias
+        both = torch.addcmul(places_said, of_cell, alike[:, None].clamp(-20, 20)).relu_()
+        return (second @ both + bias).sigmoid()
 
     def loss(
         self, output: SingleStageOutput, truths: Sequence[Instances], counts: Tensor
@@ -155,13 +182,18 @@ class SingleStage(DetectorFree):
         if len(image) == 0:
             return loss + 0.0 * sum(parameter.sum() for parameter in self.parameters())
         objects = Instances(*(torch.cat(values) for values in zip(*truths, strict=True)))
-        chosen = torch.randperm(len(image))[:MOST_TRAINED].to(image.device)
+        chosen = torch.randperm(len(image))[:MOST_TRAINED].sort().values.to(image.device)
         objects, image = objects.take(chosen), image[chosen]
         row, column = cells_at(torch.cat(middles)[chosen], size_hw)
         about = output.features[image, :, row, column]
         own = draw(objects.xy / STRIDE, objects.presence > 0, size_hw)
         known = (objects.presence >= 0).float()[..., None, None]
-        logits = self.instance_logits(output, image, row, column)
+        logits = torch.cat(
+            [
+                self.instance_logits(output, index, row[image == index], column[image == index])
+                for index in image.unique(sorted=True).tolist()
+            ]
+        )
         loss = loss + WEIGHTS[1] * contrast_loss(about, image)
         return loss + WEIGHTS[2] * heatmap_loss(logits, own, known)
 
@@ -179,8 +211,7 @@ class SingleStage(DetectorFree):
         for some in torch.arange(len(row), device=device).split(AT_A_TIME):
             if not len(some):
                 break
-            where = torch.full_like(some, image)
-            logits = self.instance_logits(output, where, row[some], column[some])
+            logits = self.instance_logits(output, image, row[some], column[some])
             logits, width = logits.flatten(0, 1), logits.shape[3]  # (N K, h, w)
             best, place = logits.flatten(1).max(dim=1)
             which = torch.arange(len(logits), device=device)
@@ -195,6 +226,12 @@ class SingleStage(DetectorFree):
         )
         found = found.take(found.score >= SCORE_FLOOR)
         return without_duplicates(found, self.sigmas, STRIDE)
+
+
+def pointwise(convolution: nn.Module) -> tuple[Tensor, Tensor]:
+    """(out, in) weights and (out, 1) biases of a convolution of one cell."""
+    weight, bias = (convolution.get_parameter(name) for name in ("weight", "bias"))
+    return weight[..., 0, 0], bias[:, None]
 
 
 def contrast_loss(about: Tensor, image: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ al., ICCV 2021), burn-in and filtered pseudo-labels (Liu et al., "Unbiased Teach
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,6 +104,27 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None
             value.lerp_(of_student[name], 1 - decay)
         else:
             value.copy_(of_student[name])
+
+
+@contextmanager
+def keeping_statistics(network: nn.Module) -> Iterator[None]:
+    """Leave running means and variances as they are: strong views have others than real images.
+
+    The network that is used afterwards reads real ones (after Xie et al., "Adversarial Examples
+    Improve Image Recognition", CVPR 2020, whose two kinds of images have statistics of their own).
+    """
+    kept = {
+        module: module.momentum
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
+    for module in kept:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in kept.items():
+            module.momentum = momentum
 
 
 def ramp(step: int, steps: int) -> float:
@@ -402,7 +424,8 @@ def unlabelled_loss(
         said = teacher(teacher.pixels(canvases))
         heatmaps = teacher.heatmaps(said)
     view = random_view(len(canvases), size_hw, mirror, generator)
-    output = student(student.pixels(strong_pixels(canvases, view, generator)))
+    with keeping_statistics(student):
+        output = student(student.pixels(strong_pixels(canvases, view, generator)))
     loss, count = student.heatmaps(output).sum() * 0.0, 0
     if strategy.heatmaps:
         of_student = student.heatmaps(output)

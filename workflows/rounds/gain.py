@@ -20,7 +20,7 @@ from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
-from labelkit.workflows.rounds.served import COMPARABLE
+from labelkit.workflows.rounds.served import COMPARABLE, name_of, served
 
 #: A difference counts from so many standard errors on.
 CLEAR = 2.0
@@ -109,7 +109,7 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
     if len(done) == 1 and not done[0].plan.labelled:
         return _worth_of_ticks(project, snapshot, done[0])
     truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
-    if len(done) < 2 or not truth:
+    if len(done) < 2 or not truth or served(done[1]) == name_of(done[0]):
         return ""
     before, after = (
         find_predictions(item.path / "predictions.parquet", project.skeleton, truth.keys())

@@ -37,6 +37,7 @@ from labelkit.project.rounds import (
 )
 from labelkit.project.teacher import lessons
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.gain import gain_between
 from labelkit.workflows.rounds.image_files import check_image_files
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import (
@@ -52,9 +53,12 @@ from labelkit.workflows.rounds.networks import (
 )
 from labelkit.workflows.rounds.reading import choose_reading
 from labelkit.workflows.rounds.served import (
+    COMPARABLE,
+    DECISIVE,
     NETWORK,
     as_served,
     better,
+    name_of,
     served,
     skeleton_measures,
 )
@@ -158,12 +162,54 @@ def _after_training(
         "skeleton_in_box": guessed,
         "serves": better(measures, guessed),
     }
+    earlier: Mapping[str, Prediction] = {}
+    newest = latest_complete(project)
+    if newest is not None and len(located) >= COMPARABLE:
+        poses = read_predictions(newest.path / "predictions.parquet", project.skeleton)
+        kept = _clearly_better(poses, on_dev, located, dev, project.skeleton, facts["serves"])
+        score = measure(snapshot, kept, project.skeleton)[DECISIVE] if kept else 0.0
+        if score > measures[DECISIVE]:
+            earlier = poses
+            facts |= {"serves": name_of(newest), "earlier": {DECISIVE: score}}
     predictions, maps = path / "predictions.parquet", path / "maps" / "maps.parquet"
     # An earlier version may have been killed after it had written the network's.
     if facts["serves"] != NETWORK or not (predictions.is_file() and maps.is_file()):
         rest = (snapshot.instances, facts["serves"], predictions, maps, progress)
-        _predict(project, network, plan, *rest)
+        _predict(project, network, plan, *rest, earlier)
     return finish_round(path, facts)
+
+
+def _clearly_better(
+    earlier: Mapping[str, Prediction],
+    network: Mapping[str, Prediction],
+    located: Mapping[str, Pose],
+    dev: Mapping[str, Instance],
+    skeleton: Skeleton,
+    serves: str,
+) -> dict[str, Prediction]:
+    """The dev set as an earlier round served it, if that is better by two standard errors.
+
+    A network that has learned from few labels may be worse than the model that a project began
+    with, and no team should correct more after a training than before.
+
+    Args:
+        earlier: what the earlier round served.
+        network: the new network's predictions of the dev set.
+        located: human poses of the dev set.
+        dev: its instances.
+        skeleton: of the poses.
+        serves: what the new round would serve, see `as_served`.
+    """
+
+    def shown(name: str) -> dict[str, Prediction]:
+        return {
+            id_: as_served(item, dev[id_], skeleton, name, earlier.get(id_))
+            for id_, item in network.items()
+        }
+
+    kept = shown("earlier")
+    gain = gain_between(shown(serves), kept, located, dev)
+    return kept if gain is not None and gain.is_clear and gain.difference > 0 else {}
 
 
 def check_plan(project: Project, store: LabelStore, plan: RoundPlan) -> None:
@@ -221,7 +267,7 @@ def predict_later(
     elif later:
         network, _ = load_network(found.path / "model.safetensors", project.skeleton)
         files = next_part(predictions), next_part(maps)
-        _predict(project, network, found.plan, later, served(found), *files, progress)
+        _predict(project, network, found.plan, later, served(found), *files, progress, {})
     return 0 if foreign else len(later)
 
 
@@ -234,6 +280,7 @@ def _predict(
     predictions: Path,
     maps: Path,
     progress: Progress,
+    earlier: Mapping[str, Prediction],
 ) -> None:
     from labelkit.project.features import FeatureWriter
     from labelkit.project.response_maps import MapWriter
@@ -243,8 +290,9 @@ def _predict(
     # Maps are complete last: a kill before that repeats all.
     with MapWriter(maps, project.skeleton.keypoints) as writer, FeatureWriter(features) as pooled:
         rows = (
-            as_served(row, instances[row.instance_id], project.skeleton, serves)
+            as_served(row, instances[id_], project.skeleton, serves, earlier.get(id_))
             for row in keep_maps(keep_features(found, pooled), writer)
+            for id_ in (row.instance_id,)
         )
         write_predictions(predictions, rows, project.skeleton)
 

@@ -1,10 +1,12 @@
-"""Which poses a round serves as pre-annotations: its network's, or the skeleton in the box."""
+"""Which poses a round serves as pre-annotations: its network's, the skeleton's, or earlier ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
@@ -56,10 +58,15 @@ def better(network: Mapping[str, Any], skeleton: Mapping[str, Any]) -> str:
     return SKELETON if guessed > ours else NETWORK
 
 
-def served(found: Round) -> str:
-    """`NETWORK` or `SKELETON`, as the round recorded it; earlier versions served the network.
+def name_of(found: Round) -> str:
+    """The name under which a later round serves the poses of this one."""
+    return f"round {found.plan.number:03d}"
 
-    The name of the model in a foreign round.
+
+def served(found: Round) -> str:
+    """`NETWORK`, `SKELETON` or the earlier round, as the round recorded it.
+
+    Earlier versions served the network. The name of the model in a foreign round.
     """
     if found.plan.is_foreign:
         return str(found.plan.settings["name"])
@@ -67,26 +74,50 @@ def served(found: Round) -> str:
 
 
 def as_served(
-    prediction: Prediction, instance: Instance, skeleton: Skeleton, serves: str
+    prediction: Prediction,
+    instance: Instance,
+    skeleton: Skeleton,
+    serves: str,
+    earlier: Prediction | None = None,
 ) -> Prediction:
     """A network's prediction with the locations that its round serves.
 
     Presence and scores stay the network's: they tell what is visible, and what to correct first.
+
+    Args:
+        prediction: of the network.
+        instance: that it is of.
+        skeleton: of the poses.
+        serves: see `served`.
+        earlier: what an earlier round served for the instance, where `serves` names one. A keypoint
+            that it had not is the network's.
     """
-    if serves == NETWORK:
+    if serves == SKELETON:
+        (xy,) = skeleton_in_box([instance.box], skeleton)
+    elif serves != NETWORK and earlier is not None:
+        xy = np.where(earlier.pose.present[:, None], earlier.pose.xy, prediction.pose.xy)
+    else:
         return prediction
-    (xy,) = skeleton_in_box([instance.box], skeleton)
     pose = Pose(xy, prediction.pose.visibility, prediction.pose.score)
     return replace(prediction, pose=pose)
 
 
 def note_on_serving(found: Round) -> str:
-    """That a round is worse than a guess, and what is done about it; "" where it is not."""
-    if served(found) != SKELETON:
+    """That a round is worse than what was there before, and what is served; "" where it is not."""
+    serves = served(found)
+    if found.plan.is_foreign or serves == NETWORK:
         return ""
-    ours, guessed = found.facts["dev"][DECISIVE], found.facts["skeleton_in_box"][DECISIVE]
+    ours, number = found.facts["dev"][DECISIVE], found.plan.number
+    if serves == SKELETON:
+        guessed = found.facts["skeleton_in_box"][DECISIVE]
+        return (
+            f"round {number:03d} is worse than the skeleton stretched over each box ({DECISIVE} "
+            f"on the dev set: {ours:.3f}, skeleton {guessed:.3f}), so the skeleton is what you "
+            "correct."
+        )
+    before = found.facts["earlier"][DECISIVE]
     return (
-        f"round {found.plan.number:03d} is worse than the skeleton stretched over each box "
-        f"({DECISIVE} on the dev set: {ours:.3f}, skeleton {guessed:.3f}), so the skeleton is what "
-        "you correct."
+        f"round {number:03d} is worse than what {serves} served ({DECISIVE} on the dev set: "
+        f"{ours:.3f}, {serves} {before:.3f}), so you go on correcting what {serves} served. New "
+        f"images have poses of round {number:03d}."
     )

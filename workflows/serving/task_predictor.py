@@ -19,14 +19,14 @@ from labelkit.errors import FormatError, ImageError, LabelkitError, ProjectError
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK, correction_task, visibility_task
 from labelkit.progress import Progress, Silent
 from labelkit.project.images import image_file
-from labelkit.project.preannotation import pre_annotation
+from labelkit.project.preannotation import as_shown, pre_annotation
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.queue_file import read_queue
-from labelkit.workflows.rounds.served import as_served, served
+from labelkit.workflows.rounds.served import NETWORK, SKELETON, as_served, served
 from labelkit.workflows.rounds.settings import settings_of
 
 #: Instances predicted at a time.
@@ -140,7 +140,8 @@ class TaskPredictor:
                 for instance in self._instances(task, image)
                 if instance.id not in control
             }
-            predictions, problems = self._predict(instances)
+            found, problems = self._predict(instances)
+            predictions = {id_: as_shown(self.project, it) for id_, it in found.items()}
             return [
                 TaskAnswer(problem=image)
                 if isinstance(image, str)
@@ -225,8 +226,12 @@ class TaskPredictor:
         found = predict_instances(self.project, self._network, settings, by_id, Silent())
         serves, skeleton = served(self._round), self.project.skeleton
         predictions = {item.prediction.instance_id: item.prediction for item in found}
+        earlier: Mapping[str, Prediction] = {}
+        if serves not in (NETWORK, SKELETON):
+            file = self._round.path / "predictions.parquet"
+            earlier = find_predictions(file, skeleton, by_id.keys())
         return {
-            id_: as_served(prediction, by_id[id_], skeleton, serves)
+            id_: as_served(prediction, by_id[id_], skeleton, serves, earlier.get(id_))
             for id_, prediction in predictions.items()
         }
 
@@ -307,6 +312,7 @@ class TaskPredictor:
                 self._round, self.project, self._content = newest, project, StoreContent()
                 self.store.renamed = dict(project.skeleton.renamed)
                 self.progress.line(f"Serving {self._version}.")
+            self.project = project
         except LabelkitError as error:
             if self._round is None:
                 raise

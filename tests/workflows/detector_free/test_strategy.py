@@ -29,6 +29,7 @@ from labelkit.workflows.detector_free.strategy import (
     ema_decay,
     heatmap_consistency,
     in_view,
+    keeping_statistics,
     move,
     ramp,
     random_view,
@@ -376,6 +377,16 @@ def test_the_student_learns_pseudo_labels_where_its_own_view_shows_them():
     assert torch.allclose(truths[0].xy[0], expected)
     assert counts.shape == (1, 16, 16)
     assert student.scale.grad is not None
+
+
+def test_strong_views_leave_the_running_means_of_labelled_images_alone():
+    network = nn.Sequential(nn.BatchNorm1d(1, momentum=0.5))
+    with keeping_statistics(network):
+        normalised = network(torch.tensor([[2.0], [4.0]]))
+    assert normalised.flatten().tolist() == pytest.approx([-1.0, 1.0], abs=1e-4)
+    assert network[0].running_mean.tolist() == [0.0]
+    network(torch.tensor([[2.0], [4.0]]))
+    assert network[0].running_mean.tolist() == [1.5]  # half way from 0 to 3
 
 
 def test_heatmap_consistency_alone_asks_for_no_instances():

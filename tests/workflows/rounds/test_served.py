@@ -15,11 +15,14 @@ from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import Prediction
 from labelkit.progress import Silent
 from labelkit.project.preannotation import pre_annotation
+from labelkit.project.predictions import write_predictions
 from labelkit.project.rounds import Round, RoundPlan
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.loop.status import status
 from labelkit.workflows.reviewing.items import gather
 from labelkit.workflows.rounds import run_round
+from labelkit.workflows.rounds.gain import advice
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.run_round import latest_predictions, predict_later
 from labelkit.workflows.rounds.served import (
     COMPARABLE,
@@ -27,6 +30,7 @@ from labelkit.workflows.rounds.served import (
     SKELETON,
     as_served,
     better,
+    name_of,
     note_on_serving,
     served,
     skeleton_measures,
@@ -79,6 +83,46 @@ def test_what_is_served_has_the_places_of_the_skeleton_and_the_networks_scores()
     assert found.pose.score.tolist() == pose.score.tolist()
 
 
+def test_poses_of_an_earlier_round_stay_and_what_it_had_not_is_the_networks():
+    instance, skeleton = make_instance(box=(10, 20, 100, 50)), stick_skeleton()
+    pose = Pose(np.zeros((4, 2)), np.full(4, 2), np.array([0.1, 0.2, 0.3, 0.4]))
+    prediction = Prediction(instance.id, pose, np.array([0.9, 0.2, 0.8, 0.7]), 0.25)
+    before = make_pose([(60, 25), (30, 40), (0, 0), (60, 65)], [2, 2, 0, 2])
+    earlier = Prediction(instance.id, before, np.ones(4), 1.0)
+    found = as_served(prediction, instance, skeleton, "round 001", earlier)
+    assert found.pose.xy.tolist() == [[60, 25], [30, 40], [0, 0], [60, 65]]
+    assert (found.presence.tolist(), found.score) == (prediction.presence.tolist(), 0.25)
+    assert as_served(prediction, instance, skeleton, "round 001") is prediction  # a new image
+    assert as_served(prediction, instance, skeleton, NETWORK, earlier) is prediction
+
+
+def test_a_training_that_is_clearly_worse_leaves_the_poses_of_the_round_before(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    """As another model's poses are kept where a network of few labels is worse."""
+    project, store = trained.project, trained.store
+    trained.bootstrap(trained.truth_file)
+    before, of_before = latest_predictions(project)
+    right = {
+        id_: replace(of_before[id_], pose=pose)
+        for id_, pose in store.poses(project.skeleton).items()
+    }
+    write_predictions(before.path / "predictions.parquet", right.values(), project.skeleton)
+    monkeypatch.setattr(run_round, "COMPARABLE", 2)
+    options = TrainingOptions(seed=5)
+    report = retrain(project, store, Silent(), percent=0.0, now=True, options=options)
+    newest, predictions = latest_predictions(project)
+    assert newest.plan.number == report.round == before.plan.number + 1
+    assert served(newest) == name_of(before)
+    assert note_on_serving(newest) in report.text()
+    assert newest.facts["earlier"]["pck@0.1"] == 1.0 > newest.facts["dev"]["pck@0.1"]
+    for id_, prediction in predictions.items():
+        shown = right[id_].pose.present
+        assert prediction.pose.xy[shown] == pytest.approx(right[id_].pose.xy[shown])
+        assert prediction.score != right[id_].score
+    assert advice(project, read_snapshot(project, store)) == ""
+
+
 def test_a_round_of_an_earlier_version_serves_its_network():
     plan = RoundPlan(3, "location-free", (), 0.0, 1, {}, 0)
     found = Round(Path("003"), plan, "complete", "", "", {"dev": {"pck@0.1": 0.01}})
@@ -123,13 +167,21 @@ def test_push_review_queue_serve_and_status_agree_on_what_a_round_serves(
     assert found.pose.xy == pytest.approx(skeleton_in_box([later.box], project.skeleton)[0])
 
 
-def test_serve_and_push_send_the_same_skeleton(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("serves", [SKELETON, "round 000"])
+def test_serve_and_push_send_the_same_poses(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, serves: str
+):
+    scores = iter((0.0, 1.0))
+    monkeypatch.setattr(run_round, "measure", lambda *_: {"pck@0.1": next(scores)})
     monkeypatch.setattr(run_round, "better", lambda *_: SKELETON)
     monkeypatch.setattr(run_round, "skeleton_measures", lambda *_: {"pck@0.1": 1.0})
-    monkeypatch.setattr(run_round, "measure", lambda *_: {"pck@0.1": 0.0})
+    if serves != SKELETON:
+        monkeypatch.setattr(run_round, "COMPARABLE", 0)
+        monkeypatch.setattr(run_round, "_clearly_better", lambda earlier, *_: earlier)
     project, store = trained.project, trained.store
     options = TrainingOptions(seed=5)
     retrain(project, store, Silent(), percent=0.0, now=True, options=options)
+    assert served(latest_predictions(project)[0]) == serves
     tasks = json.loads(push_files(project, store, dry_run=False).files[1].read_text("utf-8"))
     answered = TaskPredictor(project, store, Silent()).answer(tasks)
     pushed = [task["predictions"] for task in tasks if task["predictions"]]

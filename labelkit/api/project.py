@@ -461,7 +461,12 @@ class Project:
             )
 
     def queue(
-        self, *, from_review: bool = False, strategy: str | None = None, why: str | None = None
+        self,
+        *,
+        from_review: bool = False,
+        strategy: str | None = None,
+        unshown: Sequence[str] | None = None,
+        why: str | None = None,
     ) -> QueueReport:
         """Report what is corrected next.
 
@@ -469,14 +474,23 @@ class Project:
             from_review: first take over what was tagged and selected in FiftyOne.
             strategy: draw the queue again, and all later ones: "mixed", "uncertain", "diverse",
                 "random" or "manual".
+            unshown: keypoints that people place without pre-annotation from now on, instead of
+                those until now; none serves all with it.
             why: id of an object to explain.
 
         Raises:
             MissingDependencyError: if FiftyOne or its database is not there.
-            UsageError: if there is no such strategy or object.
+            UsageError: if there is no such strategy, keypoint or object.
         """
         with self._opened(alone=True) as (folder, store):
-            return run_queue(folder, store, from_review=from_review, strategy=strategy, why=why)
+            return run_queue(
+                folder,
+                store,
+                from_review=from_review,
+                strategy=strategy,
+                unshown=unshown,
+                why=why,
+            )
 
     def check(self, promise: float = 0.8) -> CheckReport:
         """Name labels that are probably wrong; change none.

@@ -53,6 +53,14 @@ StrategyOption = Annotated[
     Literal["mixed", "uncertain", "diverse", "random", "manual"] | None,
     typer.Option("--strategy", help="Draw the queue this way, now and after each round."),
 ]
+UnshownOption = Annotated[
+    str | None,
+    typer.Option(
+        "--unshown",
+        metavar="NAME,...",
+        help='Serve these keypoints without pre-annotation from now on; "" serves all with it.',
+    ),
+]
 WhyOption = Annotated[
     str | None, typer.Option("--why", metavar="ID", help="Explain where this object stands.")
 ]
@@ -195,6 +203,7 @@ def review(
 def queue(
     from_review: FromReviewOption = False,
     strategy: StrategyOption = None,
+    unshown: UnshownOption = None,
     why: WhyOption = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
@@ -209,13 +218,17 @@ def queue(
     Example:
       labelkit queue --from-review
       labelkit queue --strategy uncertain
+      labelkit queue --unshown left_wrist,right_wrist
     """
     from labelkit.project.project import lock_project
     from labelkit.workflows.review_and_label.queue import queue as run
 
+    names = None if unshown is None else [name for name in unshown.split(",") if name]
     found, store = open_both(project)
     with lock_project(found), store:
-        report = run(found, store, from_review=from_review, strategy=strategy, why=why)
+        report = run(
+            found, store, from_review=from_review, strategy=strategy, unshown=names, why=why
+        )
     finish(report, as_json)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT, UNKNOWN, VISIBLE, Pose
 from labelkit.domain.prediction import Prediction
+from labelkit.project.project import Project
 
 #: Presence above this counts as present where there is no visibility answer.
 PRESENT = 0.5
@@ -15,6 +18,22 @@ PRESENT = 0.5
 #: Pre-annotated keypoints lie at least so far inside the image, as a share of its long side and in
 #: pixels, because what lies on the border can hardly be grabbed.
 INSIDE, INSIDE_PX = 0.005, 2.0
+
+
+def as_shown(project: Project, prediction: Prediction) -> Prediction:
+    """The prediction without the keypoints that the project serves without pre-annotation."""
+    names = project.skeleton.keypoints
+    gone = [name in unshown_keypoints(project) for name in names]
+    pose = prediction.pose
+    visibility = np.where(gone, UNKNOWN, pose.visibility)
+    return (
+        replace(prediction, pose=replace(pose, visibility=visibility)) if any(gone) else prediction
+    )
+
+
+def unshown_keypoints(project: Project) -> list[str]:
+    """Present names of the keypoints that people place without pre-annotation."""
+    return [project.skeleton.present_name(name) for name in project.options.get("unshown", ())]
 
 
 def pre_annotation(prediction: Prediction, answer: NDArray[np.int8] | None, image: Image) -> Pose:

@@ -45,6 +45,7 @@ REMEMBERED: Mapping[str, type] = {
     "per_instance": bool,
     "follow": bool,
     "queue": str,
+    "unshown": list,
 }
 
 #: The label store in the project folder.

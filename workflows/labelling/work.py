@@ -13,6 +13,7 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem, unasked
 from labelkit.errors import UsageError
+from labelkit.project.preannotation import as_shown
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
 from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
@@ -157,8 +158,9 @@ class Work:
         self._lost = {image.id for image in lost_images(self.project, self.store).all}
 
     def prediction(self, id_: str) -> Prediction | None:
-        """What the newest round predicts of an object."""
-        return self._predictions.get(id_)
+        """What is shown of the newest round's prediction of an object."""
+        found = self._predictions.get(id_)
+        return None if found is None else as_shown(self.project, found)
 
     def _know(self, instances: Mapping[str, Instance]) -> None:
         of_image: dict[str, list[Instance]] = defaultdict(list)

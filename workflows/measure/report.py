@@ -284,7 +284,7 @@ def _anchoring(
     project: Project, snapshot: LabelSnapshot, twice: Sequence[Twice], done: Sequence[Round]
 ) -> list[dict[str, Any]]:
     """Pull of predictions on the keypoints of labels that were made from them."""
-    versions = {f"round-{item.plan.number:03d}": item for item in done}
+    versions, skeleton = {f"round-{item.plan.number:03d}": item for item in done}, project.skeleton
     by_round: dict[str, list[Twice]] = defaultdict(list)
     for it in twice:
         if it.arm == SHOWN:
@@ -292,19 +292,25 @@ def _anchoring(
     points: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
     for version in by_round.keys() & versions.keys():
         path = versions[version].path / "predictions.parquet"
-        predictions = find_predictions(path, project.skeleton, [it.id for it in by_round[version]])
+        predictions = find_predictions(path, skeleton, [it.id for it in by_round[version]])
         for it in by_round[version]:
             if it.id not in predictions:
                 continue
             shown, length = predictions[it.id].pose, snapshot.instances[it.id].box.long_side
-            for k in np.flatnonzero(it.pose.present & it.reference.present & shown.known):
+            origins = it.label.shown.get("origins", {})
+            placed = {
+                skeleton.present_name(name) for name, what in origins.items() if what == "new"
+            }
+            was_shown = np.array([name not in placed for name in skeleton.keypoints])
+            both = it.pose.present & it.reference.present
+            for k in np.flatnonzero(both & shown.known & was_shown):
                 three = tuple(pose.xy[k] / length for pose in (it.pose, it.reference, shown))
-                points[project.skeleton.keypoints[k]].append(three)
+                points[skeleton.keypoints[k]].append(three)
     if not points:
         return []
     points[""] = [three for threes in points.values() for three in threes]
     rows = []
-    for name in ("", *project.skeleton.keypoints):
+    for name in ("", *skeleton.keypoints):
         if threes := points.get(name):
             label, empty, predicted = map(np.array, zip(*threes, strict=True))
             share = anchoring(label, empty, predicted, project.seed)
@@ -331,7 +337,10 @@ def _on_anchoring(pulls: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["points"] >= ENOUGH and row["share"] and row["share"].low > PULLED
     ]
     if worse:
-        found.append(f"Pre-annotation makes labels of these keypoints worse: {', '.join(worse)}.")
+        found.append(
+            f"Pre-annotation makes labels of these keypoints worse: {', '.join(worse)}. Switch it "
+            f"off for them: labelkit queue --unshown {','.join(worse)}"
+        )
     return found
 
 

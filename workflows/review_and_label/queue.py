@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from labelkit.errors import ProjectError, UsageError
 from labelkit.files.atomic import write_json
 from labelkit.metrics.accuracy import pck
 from labelkit.metrics.sampling import Estimate, hajek
+from labelkit.project.preannotation import unshown_keypoints
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project, remember
 from labelkit.project.rounds import COMPLETE, latest_complete, rounds
@@ -79,6 +80,7 @@ class QueueReport(Report):
         chosen, excluded: instances that the lead put first, and took out.
         labelled: chosen instances that already have keypoints and are not sent again.
         control: queued instances that are served without pre-annotation.
+        unshown: keypoints that are, of all instances.
         next_ids: the first ten.
         right: of all objects that the queue was drawn from, the share of keypoints that the round
             placed right, within .1 of the box's long side, as the labels of those drawn tell; None
@@ -95,6 +97,7 @@ class QueueReport(Report):
     excluded: int
     labelled: int
     control: int
+    unshown: tuple[str, ...]
     next_ids: tuple[str, ...]
     strategy: str
     right: Estimate | None
@@ -117,6 +120,8 @@ class QueueReport(Report):
             lines.append(f"{self.excluded} are excluded.")
         if self.control:
             lines.append(f"{self.control} are served without pre-annotation.")
+        if self.unshown:
+            lines.append(f"Keypoints without pre-annotation: {', '.join(self.unshown)}.")
         if self.right is not None:
             lines.append(
                 f"The newest round places {self.right.mean:.0%} of the keypoints right "
@@ -138,6 +143,7 @@ def queue(
     *,
     from_review: bool = False,
     strategy: str | None = None,
+    unshown: Sequence[str] | None = None,
     why: str | None = None,
 ) -> QueueReport:
     """Show the queue, after applying what was tagged and selected in FiftyOne.
@@ -150,17 +156,27 @@ def queue(
         store: its label store.
         from_review: apply FiftyOne's tags and the App's selection.
         strategy: draw the queue again, and all later ones, by another of `STRATEGIES`.
+        unshown: keypoints that people place without pre-annotation from now on, instead of those
+            until now.
         why: id of an instance to explain.
 
     Raises:
         MissingDependencyError: if FiftyOne is not installed or its database does not answer.
         ProjectError: if the project was never reviewed.
-        UsageError: if there is no such strategy or instance.
+        UsageError: if there is no such strategy, keypoint or instance.
     """
     if strategy not in (None, *STRATEGIES):
         raise UsageError(
             f"There is no strategy {strategy!r}.", f"Strategies: {', '.join(STRATEGIES)}."
         )
+    for name in unshown or ():
+        if name not in project.skeleton.keypoints:
+            raise UsageError(
+                f"The skeleton has no keypoint {name!r}.",
+                f"Keypoints: {', '.join(project.skeleton.keypoints)}.",
+            )
+    if unshown is not None:
+        project = remember(project, unshown=list(unshown))
     if from_review:
         _apply_review(project, store)
     if strategy is not None:
@@ -260,6 +276,7 @@ def _report(project: Project, store: LabelStore, choices: Choices) -> QueueRepor
         excluded=len(choices.excluded),
         labelled=sum(item in snapshot.poses for item in choices.first),
         control=sum(item.control for item in items),
+        unshown=tuple(unshown_keypoints(project)),
         next_ids=tuple(item.instance_id for item in items[:10]),
         right=right,
         right_of_drawn=plain,

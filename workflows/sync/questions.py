@@ -26,7 +26,7 @@ from labelkit.formats.label_studio.tasks import (
     visibility_task,
 )
 from labelkit.project.images import browsers_show, image_file
-from labelkit.project.preannotation import pre_annotation
+from labelkit.project.preannotation import as_shown, pre_annotation
 from labelkit.project.project import Project
 from labelkit.project.rounds import latest_complete
 from labelkit.store.journal import content_version, keypoints_content
@@ -204,7 +204,8 @@ class Questions:
         if not is_predicted or instance.id not in self.predictions:
             return human
         answer = self.snapshot.presences.get(instance.id)
-        predicted = pre_annotation(self.predictions[instance.id], answer, instance.image)
+        prediction = as_shown(self.project, self.predictions[instance.id])
+        predicted = pre_annotation(prediction, answer, instance.image)
         return predicted if human is None else human.completed(predicted)
 
 

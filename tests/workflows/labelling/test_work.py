@@ -10,6 +10,7 @@ from labelling import Bench, make_bench
 from labelkit.domain.selection import DevDraw, QueueItem
 from labelkit.errors import UsageError
 from labelkit.progress import Silent
+from labelkit.project.project import remember
 from labelkit.store.journal import Entry
 from labelkit.workflows.labelling.work import LEASE_SECONDS, Holder, Work, next_mode, read_chosen
 from labelkit.workflows.rounds.queue_file import write_queue
@@ -42,6 +43,15 @@ def test_a_chosen_object_of_the_dev_set_comes_without_pre_annotation(tmp_path: P
     bench.store.keep_dev_draw(DevDraw(0.0, frozenset([bench.ids[0].rpartition("-")[0]])))
     work = Work(bench.project, bench.store, "keypoints", bench.ids)
     assert [work.next(ANNA, bench.ids[:n]).control for n in range(2)] == [True, False]
+
+
+def test_a_keypoint_that_is_switched_off_is_not_shown_from_then_on(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    work = Work(bench.project, bench.store, "keypoints")
+    assert work.prediction(bench.ids[0]).pose.known.all()
+    remember(bench.project, unshown=["tail"])
+    assert work.next(ANNA, [])
+    assert work.prediction(bench.ids[0]).pose.known.tolist() == [True, True, True, False]
 
 
 def test_an_object_is_lent_to_one_tab_for_ten_minutes_after_its_last_use(tmp_path: Path):

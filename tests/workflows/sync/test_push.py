@@ -9,11 +9,13 @@ from PIL import Image as Picture
 from labelkit.domain.instance import Box
 from labelkit.domain.pose import human_pose
 from labelkit.domain.selection import QueueItem
+from labelkit.errors import UsageError
 from labelkit.formats.label_studio.config import visibility_config
 from labelkit.project.images import scan_images
 from labelkit.project.project import Project, open_project
 from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.workflows.review_and_label.queue import queue
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import fill_queue, read_queue, write_queue
 from labelkit.workflows.sync.pull_file import pull_file
@@ -109,6 +111,21 @@ def test_the_dev_set_shows_what_people_labelled_and_nothing_else(trained):
     pull_file(trained.project, trained.store, trained.corrections())
     arms = {it.entry.instance_id: it.entry.shown.get("arm") for it in trained.store.entries()}
     assert (arms[blank], arms[half]) == ("control", None)
+
+
+def test_a_keypoint_that_is_switched_off_is_not_shown_unless_it_was_labelled(trained):
+    names = trained.project.skeleton.keypoints
+    report = queue(trained.project, trained.store, unshown=names[:2])
+    assert report.unshown == tuple(names[:2])
+    tasks = tasks_of(push_files(trained.project, trained.store, dry_run=False))
+    shown = {
+        it for task in tasks for of in task["data"]["labelkit"]["served"].values() for it in of
+    }
+    assert shown
+    assert shown.isdisjoint(names[:2])
+    with pytest.raises(UsageError, match="beak"):
+        queue(trained.project, trained.store, unshown=["beak"])
+    assert queue(trained.project, trained.store, unshown=[]).unshown == ()
 
 
 def test_an_instance_that_came_after_the_round_is_sent_without_keypoints(trained):

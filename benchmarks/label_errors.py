@@ -1,11 +1,13 @@
 """Which planted label errors `labelkit check` finds, and whether the promised precision holds.
 
 Into the labels of a set go 2 % swaps (every other one of the whole pose), 2 % jumps to a place in
-the box, and 2 % slips of 1 to 2 OKS sigmas, an error an object. Beside `check`: a Gaussian mixture
-over distances and angles, its threshold the best in hindsight; and Benjamini-Hochberg on p-values
-of an exponential tail. Errors that the sets had before count as false alarms. The data is not
-downloaded (see few_shots.py). Predictions that know nothing of the labels come from a file, image
--> [points, confidences], and are adapted on the other folds.
+the box, and 2 % slips of 1 to 2 OKS sigmas, an error an object. Then objects are put side by side,
+two a picture, and in 2 % of the pictures both exchange a keypoint. Beside `check`: a Gaussian
+mixture over distances and angles, its threshold the best in hindsight; and Benjamini-Hochberg on
+p-values of an exponential tail. Errors that the sets had before count as false alarms. The data is
+not downloaded (see few_shots.py). Predictions that know nothing of the labels come from COCO files,
+as `labelkit predict --with mediapipe-pose` writes them, one object an image, and are adapted on the
+other folds.
 
     python benchmarks/label_errors.py [--set faces] [--predictions lspet=blazepose.json]
 """
@@ -13,7 +15,6 @@ downloaded (see few_shots.py). Predictions that know nothing of the labels come 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from few_shots import DATA, SETS, registered
 from machine import machine
 
 from labelkit.domain.adapter import learn_adapter
+from labelkit.files.documents import load_json
+from labelkit.formats.coco import read_coco
+from labelkit.metrics.exchanged_parts import find_exchanges
 from labelkit.metrics.label_errors import KINDS, Labels, find_errors, score_labels
 from labelkit.metrics.table import markdown
 from labelkit.workflows.reviewing.suspects import labels_of
@@ -42,12 +46,12 @@ def read(name: str, folder: Path, file: Path | None, most: int) -> Labels:
     """The labels of a set, at most so many; with predictions, those objects that have one."""
     labels = registered(name, SETS[name], folder / name).labels
     skeleton = registered(name, SETS[name], folder / name).project.skeleton
-    found = json.loads(file.read_text("utf-8")) if file else {}
+    poses = read_coco(load_json(file), str(file)).annotations if file else ()
+    found = {item.image_path: item.pose for item in poses}
     ids = [
         id_
         for id_, pose in labels.poses.items()
-        if pose.present.any()
-        and (file is None or found.get(labels.instances[id_].image.path) is not None)
+        if pose.present.any() and (file is None or labels.instances[id_].image.path in found)
     ][:most]
     instances = [labels.instances[id_] for id_ in ids]
     result = labels_of(skeleton, instances, [labels.poses[id_] for id_ in ids], [])
@@ -56,7 +60,7 @@ def read(name: str, folder: Path, file: Path | None, most: int) -> Labels:
     if file is None:
         return result
     rows = [found[instance.image.path] for instance in instances]
-    foreign = np.array([row[0] for row in rows])
+    foreign = np.array([row.xy for row in rows])
     boxes = np.array([instance.box for instance in instances])
     middle, side = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)
     foreign = (foreign - middle[:, None]) / side[:, None, None]
@@ -65,7 +69,7 @@ def read(name: str, folder: Path, file: Path | None, most: int) -> Labels:
         mine = np.arange(len(ids)) % FOLDS == out
         adapter = learn_adapter(foreign[~mine], result.xy[~mine])
         adapted[mine] = adapter(foreign[mine])
-        sure[mine] = np.array([row[1] for row in rows])[mine][:, np.maximum(adapter.start, 0)]
+        sure[mine] = np.array([row.score for row in rows])[mine][:, np.maximum(adapter.start, 0)]
     return replace(result, predicted=adapted[None], confidence=sure[None])
 
 
@@ -104,6 +108,29 @@ def with_errors(labels: Labels, seed: int) -> tuple[Labels, np.ndarray]:
             xy[row, k] = random.uniform(low, high) if kind == "jump" else xy[row, k] + step
         kinds[row] = ERRORS.index(kind)
     return replace(labels, xy=xy), kinds
+
+
+def exchanged(labels: Labels, seed: int) -> tuple[Labels, np.ndarray, np.ndarray, np.ndarray]:
+    """Objects two by two in one picture, of which some exchange a keypoint.
+
+    Returns:
+        labels; (N, 3) middle and long side of each box; (E, 2) rows of each picture; (E,) whether
+        the two exchanged a keypoint.
+    """
+    random = np.random.default_rng(seed)
+    pairs = random.permutation(len(labels.xy) // 2 * 2).reshape(-1, 2)
+    frames = np.zeros((len(labels.xy), 3))
+    frames[:, 2] = 1.0
+    frames[pairs[:, 1], 0] = random.uniform(0.3, 0.8, len(pairs))  # side by side
+    xy, wrong = labels.xy.copy(), np.zeros(len(pairs), dtype=bool)
+    both = np.isfinite(xy[pairs[:, 0], :, 0]) & np.isfinite(xy[pairs[:, 1], :, 0])
+    for row in np.flatnonzero(both.any(axis=1))[: round(SHARE * len(pairs))]:
+        one, two = pairs[row]
+        k = random.choice(np.flatnonzero(both[row]))
+        apart = frames[two, :2] - frames[one, :2]
+        xy[one, k], xy[two, k] = xy[two, k] + apart, xy[one, k] - apart
+        wrong[row] = True
+    return replace(labels, xy=xy), frames, pairs, wrong
 
 
 def usual_features(labels: Labels) -> np.ndarray:
@@ -171,7 +198,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{machine()}\n")
     files = dict(text.split("=", 1) for text in given.predictions)
-    rows = []
+    rows, pictures = [], []
     for name in given.set or SETS:
         if not (DATA / SETS[name].images).is_dir():
             print(f"Left out: {name} is not in {DATA}. Set LABELKIT_DATA.")
@@ -200,8 +227,29 @@ def main() -> None:
                     row += [(chosen & (kinds == error)).sum(), (kinds == error).sum()]
                 counts[way] = counts.get(way, 0) + np.array(row, dtype=float)
         rows += [(title, way, *cells(row, way)) for way, row in counts.items()]
+        pictures += exchange_rows(title, clean, given.precision, given.seeds)
     head = ("set, objects", "way", *ERRORS, "flagged", "precision", "promised")
     print(markdown((head, *rows)))
+    head = ("two in a picture", "way", "exchanged", "flagged", "precision", "promised")
+    print("\n" + markdown((head, *pictures)))
+
+
+def exchange_rows(title: str, clean: Labels, precision: float, seeds: int) -> list[tuple[str, ...]]:
+    """Pictures of two that exchanged a keypoint: how many are found, and what else is flagged."""
+    counts = {"check": np.zeros(4), "Gaussian mixture, hindsight": np.zeros(4)}
+    for seed in range(seeds):
+        labels, frames, pairs, wrong = exchanged(clean, seed)
+        found = find_exchanges(labels, frames, pairs, precision, seed)
+        rows = {item.rows for item in found}
+        flagged = np.array([tuple(pair) in rows for pair in pairs.tolist()])
+        odd = best_in_hindsight(oddity(labels)[pairs].max(axis=1), wrong, precision)
+        promised = sum(item.wrong for item in found)
+        for row, chosen in zip(counts.values(), (flagged, odd), strict=True):
+            row += chosen.sum(), (chosen & wrong).sum(), promised, wrong.sum()
+    return [
+        (title, way, *cells(row[[0, 1, 2, 1, 3]], way))  # of one kind of error
+        for way, row in counts.items()
+    ]
 
 
 def cells(row: np.ndarray, way: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from labelkit.store.objects import NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.choosing.strategies import MIXED, RANDOM
 from labelkit.workflows.labelling.work import Mode, Work
-from labelkit.workflows.loop.predictions import add_predictions
+from labelkit.workflows.loop.predictions import add_predictions, learn_adapter_again
 from labelkit.workflows.loop.retrain import retrain
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -41,6 +41,9 @@ from labelkit.workflows.rounds.start import KEYPOINTS as KEYPOINTS_FIRST
 from labelkit.workflows.rounds.start import TICKS
 from labelkit.workflows.simulation.hands import Annotator, Habits
 
+#: Objects that are labelled from nothing before another model's poses are first adapted to them.
+FIRST_TAUGHT = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -51,7 +54,8 @@ class Arm:
         strategy: of the queue.
         ticks: whether visibility answers about all objects come first.
         network: "lofr", "simple" for supervised-only training, or "" for none.
-        foreign: whether another model's predictions come first.
+        foreign: whether another model's predictions come first, and are adapted to the first
+            `FIRST_TAUGHT` labelled objects and after each percentage until a network is trained.
     """
 
     name: str
@@ -161,6 +165,15 @@ def play(one: Play, root: Path, progress: Progress) -> tuple[Project, LabelStore
         add_predictions(project, store, one.predictions, name="foreign")
     if one.arm.ticks:
         _answer(one, project, store, "ticks")
+    if one.arm.foreign:
+        first = 100.0 * FIRST_TAUGHT / len(one.data.instances)
+        for percent in sorted({min(first, 100.0), *one.percents}):
+            if any(not it.plan.is_foreign for it in rounds(project)):
+                break  # from its first network on, a project adapts nothing
+            _label(one, project, store, percent)
+            learn_adapter_again(project, store)
+            if one.arm.network and percent >= min(one.percents):
+                break
     stages = [0.0, *one.percents] if one.arm.ticks else list(one.percents)
     for number, percent in enumerate(stages if one.arm.network else ()):
         trained = [it for it in rounds(project) if it.status == COMPLETE and not it.plan.is_foreign]

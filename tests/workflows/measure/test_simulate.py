@@ -13,6 +13,7 @@ from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
 from labelkit.workflows.measure.simulate import SimulateReport, simulate
 from labelkit.workflows.rounds.settings import TrainingOptions
+from labelkit.workflows.simulation import arms
 from labelkit.workflows.simulation.arms import FOREIGN, OURS, SCRATCH, SUPERVISED
 from labelkit.workflows.synthetic.figures import generate
 
@@ -77,6 +78,24 @@ def test_predictions_of_another_model_are_corrected_from_the_first_object_on(fig
     # They are the truth: right before the first answer, and nothing is left to drag.
     assert report.minutes[FOREIGN.name].value == 0
     assert report.rounds[FOREIGN.name][0]["accuracy"] == 1
+
+
+def test_a_model_with_other_keypoints_is_adapted_to_the_first_labels(
+    figures: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(arms, "FIRST_TAUGHT", 6)
+    theirs = json.loads((figures / "keypoints.json").read_text("utf-8"))
+    (category,) = theirs["categories"]
+    category["keypoints"] = [f"landmark_{number}" for number in range(14)]
+    category.pop("skeleton", None)
+    file = figures / "landmarks.json"
+    file.write_text(json.dumps(theirs), "utf-8")
+    inputs = figures / "images", figures / "keypoints.json", Silent()
+    options = {"root": figures / "adapted", "arms": [FOREIGN.name], "percents": (50.0,)}
+    report = simulate(*inputs, **options, predictions=file)
+    before, adapted, _ = report.rounds[FOREIGN.name]
+    assert before["accuracy"] == 0  # no keypoint has its name
+    assert adapted["accuracy"] > 0.9
 
 
 def test_an_unknown_arm_is_refused(figures: Path):

@@ -35,6 +35,9 @@ VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts")
 )
 
+#: Pixels of a JPEG above which decoding it takes longer than `tiny` needs for a crop of it.
+LARGE = 4_000_000
+
 #: What a file may hold, whatever its name. Not EPS: Pillow would run Ghostscript on it.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
@@ -130,8 +133,24 @@ def open_upright(path: Path) -> Picture.Image:
     Raises:
         ImageError: with the reason.
     """
+    return open_shrunk(path, 1)[0]
+
+
+def open_shrunk(path: Path, most: int) -> tuple[Picture.Image, int]:
+    """Read an image as `open_upright` does; a large JPEG smaller, which takes half the time.
+
+    Args:
+        path: of the file.
+        most: largest factor by which it may be smaller.
+
+    Returns:
+        the image and its factor, 1, 2, 4 or 8: a pixel is the mean of so many in either direction.
+
+    Raises:
+        ImageError: with the reason.
+    """
     try:
-        return _decode(path)
+        return _decode(path, most)
     except _UnreadableError as error:
         raise _unreadable(path, error) from None
 
@@ -367,7 +386,7 @@ def _stamp(path: Path, known: FileStamp | None) -> tuple[FileStamp | str, bool]:
         with _opened(path) as header:
             _refuse_what_is_ambiguous(header, path)
             is_sixteen = is_deep(header) and window_of(header, path) == (0, 65535)
-        picture = _decode(path)
+        picture, _ = _decode(path)
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except _UnreadableError as error:
@@ -408,10 +427,14 @@ def _pages(picture: Picture.Image) -> int:
     return sizes.count(sizes[0])
 
 
-def _decode(path: Path) -> Picture.Image:
-    """The upright RGB image; `_UnreadableError` with the reason."""
+def _decode(path: Path, most: int = 1) -> tuple[Picture.Image, int]:
+    """The upright RGB image, and its factor, see `open_shrunk`; `_UnreadableError` says why not."""
     with _opened(path) as picture:
+        (width, height), factor = picture.size, 1
         try:
+            if most > 1 and picture.format == "JPEG" and width * height > LARGE:
+                picture.draft(None, (max(width // most, 1), max(height // most, 1)))
+                factor = round(width / picture.width)
             picture.load()
             rgb = _rgb(picture, path)
         except WindowError as error:
@@ -422,7 +445,7 @@ def _decode(path: Path) -> Picture.Image:
             raise _UnreadableError(_damage(error)) from None
         # load() has rotated a TIFF and removed its tag.
         turn = _UPRIGHT.get(_orientation(picture))
-        return rgb if turn is None else rgb.transpose(turn)
+        return rgb if turn is None else rgb.transpose(turn), factor
 
 
 def _opened(path: Path) -> Picture.Image:

@@ -11,7 +11,13 @@ from PIL import Image as Picture
 
 from labelkit.errors import ImageError
 from labelkit.project import images
-from labelkit.project.images import image_file, open_upright, scan_images, upright_size
+from labelkit.project.images import (
+    image_file,
+    open_shrunk,
+    open_upright,
+    scan_images,
+    upright_size,
+)
 
 #: A picture of 3 x 2 pixels, as it should look; and how it is stored for each EXIF orientation.
 UPRIGHT = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
@@ -55,6 +61,27 @@ def png(width, height, data):
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "factor", "size"), [(1, 1, (160, 201)), (3, 2, (80, 101)), (9, 8, (20, 26))]
+)
+def test_a_large_jpeg_can_be_read_smaller(tmp_path, monkeypatch, most, factor, size):
+    monkeypatch.setattr(images, "LARGE", 30_000)
+    picture = Picture.linear_gradient("L").resize((201, 160)).convert("RGB")
+    exif = Picture.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    found, by = open_shrunk(tmp_path / "a.jpg", most)
+    assert (by, found.size) == (factor, size)
+    averaged = open_upright(tmp_path / "a.jpg").reduce(factor)
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(averaged))[1:-1, 1:-1].max() <= 3
+
+    monkeypatch.setattr(images, "LARGE", 40_000)
+    assert open_shrunk(tmp_path / "a.jpg", most)[1] == 1
+    picture.save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "LARGE", 0)
+    assert open_shrunk(tmp_path / "a.png", most)[1] == 1
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from PIL import Image as PilImage
 from labelkit.domain.geometry import Affine, apply_affine, invert_affine
 from labelkit.domain.instance import Box
 from labelkit.domain.skeleton import Skeleton
+from labelkit.project.images import open_shrunk
 
 #: Crop side over box side: the context around an object (1.25 since the simple baseline).
 PADDING = 1.25
@@ -143,6 +145,27 @@ def free_view(
     return CropView(rotation, scale, shift, mirrored)
 
 
+def shrinkage(affine: Affine) -> int:
+    """How many image pixels a crop pixel is wide, rounded down."""
+    return int(math.sqrt(abs(np.linalg.det(invert_affine(affine)[:, :2]))) + 1e-6)
+
+
+def read_crop(
+    path: Path, affine: Affine, size_hw: tuple[int, int], interpolation: str = "bilinear"
+) -> NDArray[np.uint8]:
+    """The crop of an image's file, see `cut`.
+
+    A large file is decoded smaller where `cut` then averages about as many pixels as without.
+
+    Raises:
+        ImageError: if the file cannot be read.
+    """
+    shrink = shrinkage(affine)
+    factors = [it for it in (1, 2, 4, 8) if 2 * it <= shrink and shrink % it <= shrink / 10]
+    image, factor = open_shrunk(path, max(factors, default=1))
+    return cut(image, affine * (factor, factor, 1), size_hw, interpolation)
+
+
 def cut(
     image: PilImage.Image,
     affine: Affine,
@@ -165,8 +188,7 @@ def cut(
     """
     height, width = size_hw
     inverse = invert_affine(affine)
-    shrink = int(math.sqrt(abs(np.linalg.det(inverse[:, :2]))) + 1e-6)
-    if shrink >= 2:
+    if (shrink := shrinkage(affine)) >= 2:
         corners = apply_affine(
             inverse, np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
         )

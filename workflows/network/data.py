@@ -21,13 +21,12 @@ from labelkit.domain.instance import Instance
 from labelkit.domain.pose import ABSENT, UNKNOWN, Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.skeleton import Skeleton
-from labelkit.project.images import open_upright
 from labelkit.workflows.network.crops import (
     Augmentation,
     crop_affine,
-    cut,
     free_view,
     mirror_keypoints,
+    read_crop,
     safe_view,
 )
 
@@ -123,8 +122,9 @@ class TrainingCrops(Dataset[dict[str, Tensor]]):
         else:
             view = free_view(rng, self.size_hw, self.augmentation)
         affine = crop_affine(box, self.size_hw, view)
-        image = open_upright(self.images_root / example.instance.image.path)
-        crop = jitter_colours(rng, cut(image, affine, self.size_hw, self.interpolation))
+        path = self.images_root / example.instance.image.path
+        crop = read_crop(path, affine, self.size_hw, self.interpolation)
+        crop = jitter_colours(rng, crop)
 
         xy: NDArray = np.zeros((len(self.skeleton), 2))
         located: NDArray = np.zeros(len(self.skeleton))
@@ -321,8 +321,8 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
         """
         instance = self.instances[index]
         affine = crop_affine(instance.box, self.size_hw)
-        image = open_upright(self.images_root / instance.image.path)
-        crop = cut(image, affine, self.size_hw, self.interpolation)
+        path = self.images_root / instance.image.path
+        crop = read_crop(path, affine, self.size_hw, self.interpolation)
         return {
             "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
             "affine": torch.from_numpy(affine),

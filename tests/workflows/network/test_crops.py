@@ -9,6 +9,7 @@ from PIL import Image as Picture
 
 from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Box
+from labelkit.project import images
 from labelkit.workflows.network.crops import (
     FILL,
     PADDING,
@@ -20,6 +21,7 @@ from labelkit.workflows.network.crops import (
     fitted_size,
     free_view,
     mirror_keypoints,
+    read_crop,
     safe_view,
 )
 
@@ -109,6 +111,19 @@ def test_a_reduced_crop_keeps_its_place():
     rows, columns = np.indices(crop.shape)
     centre = ((columns + 0.5) * crop).sum() / crop.sum(), ((rows + 0.5) * crop).sum() / crop.sum()
     assert centre == pytest.approx(apply_affine(affine, np.array([550.0, 350.0])).tolist(), abs=0.1)
+
+
+@pytest.mark.parametrize("large", [10**9, 0])
+def test_a_crop_of_a_large_jpeg_keeps_its_place_and_colours(tmp_path, monkeypatch, large):
+    monkeypatch.setattr(images, "LARGE", large)
+    square = np.full((1000, 1000, 3), 40, np.uint8)
+    square[300:400, 500:600] = 240
+    Picture.fromarray(square).save(tmp_path / "a.jpg", quality=95)
+    affine = crop_affine(Box(211, 187, 613, 640), (64, 64))  # an eighth of its size
+    crop = read_crop(tmp_path / "a.jpg", affine, (64, 64))
+    expected = cut(Picture.fromarray(square), affine, (64, 64))
+    # Half a pixel away it would be 0.39.
+    assert np.abs(crop.astype(int) - expected).mean() < 0.1
 
 
 def test_outside_the_image_is_the_mean_colour():

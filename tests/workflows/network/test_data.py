@@ -199,11 +199,11 @@ def test_views_without_locations_keep_the_whole_box_so_that_the_answer_stays_tru
 ):
     affines = []
 
-    def remember(image, affine, size_hw, *rest):
+    def remember(path, affine, size_hw, *rest):
         affines.append(affine)
         return np.zeros((*size_hw, 3), np.uint8)
 
-    monkeypatch.setattr("labelkit.workflows.network.data.cut", remember)
+    monkeypatch.setattr("labelkit.workflows.network.data.read_crop", remember)
     data = crops(tmp_path, Example(picture, np.ones(4, bool), None), Augmentation(180.0, True))
     for seed in SEEDS:
         data[0, seed]

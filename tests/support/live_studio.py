@@ -184,6 +184,12 @@ class Synced:
         }
         return self.send("POST", f"/api/tasks/{task['id']}/annotations/", fields | more)
 
+    def uncount(self, task_id: int) -> None:
+        """Do what Label Studio does to a task that is submitted while predictions are imported."""
+        database = Path(self.live.report["data"]) / DATABASE
+        with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+            connection.execute("UPDATE task SET total_annotations = 0 WHERE id = ?", (task_id,))
+
 
 def rename(trained: Trained) -> None:
     """Give a copied project its own id, so that servers tell it from the original."""

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from labelkit.bridges.label_studio.api import StudioApi
+from labelkit.bridges.label_studio.filters import ANSWERED, UNANSWERED
 from labelkit.domain.text import counted
 from labelkit.errors import FormatError, ProjectError
 from labelkit.formats.label_studio.export import read_tasks
@@ -31,9 +32,6 @@ BATCH = 200
 
 #: Read again in each pull: a change becomes visible a little after the time it carries.
 OVERLAP = timedelta(seconds=60)
-
-#: One of these holds for every task that was answered or skipped.
-_ANSWERED = (("total_annotations", "greater", 0), ("cancelled_annotations", "greater", 0))
 
 
 def pull_server(
@@ -86,7 +84,7 @@ class _Pull:
         report, since = PullReport(), _earlier(self.target.pulled_until)
         number, last_task = self.target.project_id, self.target.pulled_task
         # The usual case, that nothing changed, costs one request.
-        until = self.api.newest_change(number, *_ANSWERED, ("id", "less_or_equal", last_task))
+        until = self.api.newest_change(number, ANSWERED, ("id", "less_or_equal", last_task))
         if until is None:
             gone = f"The {self.target.kind} project {number} was deleted on the server"
             report.notes.append(f"{gone}. What was pulled from it stays.")
@@ -115,12 +113,10 @@ class _Pull:
         return report
 
     def _changed(self, since: str) -> Iterator[dict[str, Any]]:
-        """Tasks with annotations, tasks with skips, and tasks that have lost all of them."""
-        none = (("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0))
+        """Tasks that have lost all their annotations, then tasks with annotations or skips."""
         for conditions in (
-            (*none, ("id", "less_or_equal", self.target.pulled_task)),
-            (none[0], ("cancelled_annotations", "greater", 0)),
-            (("total_annotations", "greater", 0),),
+            (UNANSWERED, ("id", "less_or_equal", self.target.pulled_task)),
+            (ANSWERED,),
         ):
             yield from self.api.changed_tasks(self.target.project_id, since, *conditions)
 

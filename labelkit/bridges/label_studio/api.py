@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labelkit.bridges.label_studio.filters import (
+    ANSWERED,
     UNTOUCHED,
     changed_since,
     has_draft,
     has_predictions_of,
     numbers,
     view,
+    within,
 )
 from labelkit.errors import ServiceError, UsageError
 
@@ -174,6 +176,26 @@ class StudioApi:
         query = {"project": project_id, "fields": "task_only", "include": include}
         for page in self._pages("api/tasks/", query, "tasks"):
             yield from page
+
+    def count_tasks(self, project_id: int, ranges: Sequence[tuple[int, int]] = ()) -> int:
+        """Number of tasks of a project. It costs little, where listing them reads all they hold.
+
+        Args:
+            project_id: Label Studio's.
+            ranges: (first, last) ids; only tasks in one of these ranges count, if there are any.
+        """
+        query = {
+            "project": project_id,
+            "fields": "task_only",
+            "include": "id",
+            "page_size": 1,
+            "query": view(within(ranges), "or"),
+        }
+        return int(self._get("api/tasks/", query, "total"))
+
+    def answered_tasks(self, project_id: int) -> set[int]:
+        """Ids of the tasks that were answered or skipped."""
+        return self._tasks_with(project_id, *numbers([ANSWERED]))
 
     def drafted_tasks(self, project_id: int) -> set[int]:
         """Ids of the tasks that an annotator began and did not submit."""

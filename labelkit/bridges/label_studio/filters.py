@@ -35,8 +35,13 @@ def has_predictions_of(version: str) -> dict[str, Any]:
 
 
 def numbers(conditions: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
-    """Filters of (column, operator, number)."""
+    """Filters of (column, operator, number); for the operator "empty", whether it is."""
     return [_filter(column, how, "Number", value) for column, how, value in conditions]
+
+
+def within(ranges: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Filters of task ids: from the first to the last of each range."""
+    return [_filter("id", "in", "Number", {"min": a, "max": b}) for a, b in ranges]
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
@@ -44,8 +49,12 @@ def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]
     return {"filter": name, "operator": operator, "type": kind, "value": value}
 
 
+#: Tasks that were answered or skipped. By their annotations: Label Studio's own counts miss those
+#: that are submitted while predictions are imported.
+ANSWERED = ("annotations_ids", "greater", 0)
+
+#: Tasks that were not, or that lost all their annotations.
+UNANSWERED = ("annotations_ids", "empty", True)
+
 #: Tasks that were neither answered nor skipped nor begun.
-UNTOUCHED = (
-    *numbers([("total_annotations", "equal", 0), ("cancelled_annotations", "equal", 0)]),
-    has_draft(False),
-)
+UNTOUCHED = (*numbers([UNANSWERED]), has_draft(False))

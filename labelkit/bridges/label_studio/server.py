@@ -63,6 +63,8 @@ _DEFAULTS = {
     # Label Studio also reads DEBUG and CI, which may be set for another program.
     "LABEL_STUDIO_DEBUG": "false",
     "LABEL_STUDIO_CI": "false",
+    # Importing predictions counts those of their tasks again, and not those of the whole project.
+    "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
 }
 
 #: Not passed on: they would make the server import the wrong packages.

@@ -142,6 +142,7 @@ def test_json_of_another_shape_is_an_error_in_every_request(broken):
             lambda: api.projects_marked("mark"),
             lambda: list(api.task_facts(1, "id")),
             lambda: api.drafted_tasks(1),
+            lambda: api.count_tasks(1),
             lambda: api.newest_change(1),
             lambda: list(api.changed_tasks(1, "")),
             lambda: api.import_tasks(1, [{}]),

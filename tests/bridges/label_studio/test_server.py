@@ -195,6 +195,7 @@ def test_the_environment_holds_the_secrets_and_the_users_settings():
     assert found["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] == "/d/served"
     assert found["LABEL_STUDIO_COLLECT_ANALYTICS"] == "true"
     assert found["LABEL_STUDIO_LATEST_VERSION_CHECK"] == "false"
+    assert [value for name, value in found.items() if "predictions_import" in name] == ["true"]
     assert found["POSTGRE_HOST"] == "database"
     assert {"PYTHONPATH", "LABEL_STUDIO_API_KEY", "LABELKIT_SERVE_PASSWORD"} & set(found) == set()
 

@@ -60,6 +60,14 @@ def poses(synced: Synced) -> dict[str, Any]:
     return synced.trained.store.poses(synced.trained.project.skeleton)
 
 
+def test_a_submitted_task_that_label_studio_does_not_count_is_pulled(pushed):
+    *_, task = pushed.tasks()
+    pushed.submit(task, at(task, 40.0))
+    pushed.uncount(task["id"])
+    assert pushed.pull().poses == 1
+    assert pushed.pull().added == 0
+
+
 def test_before_the_first_push_there_is_nothing_to_pull(synced):
     with pytest.raises(ProjectError, match="labelkit push"):
         synced.pull()

@@ -87,7 +87,8 @@ def test_nothing_is_made_where_there_is_nothing_to_ask(synced):
     assert synced.api.projects_marked(synced.sent.uid) == []
 
 
-def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued):
+def test_after_a_retrain_only_untouched_tasks_get_new_predictions(queued, monkeypatch):
+    monkeypatch.setattr("labelkit.workflows.sync.push_server.PREDICTIONS", 5)  # several requests
     queued.push()
     finished, begun, *untouched = queued.tasks()[1:5]
     queued.submit(finished, finished["predictions"][0]["result"])
@@ -144,6 +145,23 @@ def test_tasks_deleted_on_the_server_are_sent_again_and_reported(queued):
     )
 
 
+def test_a_deleted_task_is_noticed_where_another_one_came_in(queued):
+    queued.push()
+    queued.api.delete_untouched(queued.project_id, [queued.tasks()[3]["id"]])
+    queued.api.import_tasks(queued.project_id, [{"data": {"image": "http://127.0.0.1:9/cat.png"}}])
+    report = queued.push()
+    assert (report.gone, report.sent, report.foreign, report.there) == (1, 1, 1, 11)
+
+
+def test_tasks_are_not_listed_where_none_is_missing_or_unknown(queued, monkeypatch):
+    queued.push()
+    queued.api.delete_untouched(queued.project_id, [task["id"] for task in queued.tasks()[3:5]])
+    assert queued.push().sent == 2  # so ids have a gap
+    monkeypatch.delattr(StudioApi, "task_facts")
+    report = queued.push()
+    assert (report.there, report.gone, report.sent) == (12, 0, 0)
+
+
 def test_the_server_itself_deletes_no_task_that_was_started_meanwhile(queued):
     queued.push()
     answered, skipped, begun, untouched, *others = queued.tasks()
@@ -156,6 +174,17 @@ def test_the_server_itself_deletes_no_task_that_was_started_meanwhile(queued):
     queued.api.delete_untouched(queued.project_id, chosen)
     left = {task["id"] for task in queued.tasks()}
     assert left == {*chosen[:3], *(task["id"] for task in others)}
+
+
+def test_a_submitted_task_that_label_studio_does_not_count_is_not_untouched(queued):
+    queued.push()
+    task, *_ = queued.tasks()
+    queued.submit(task, task["predictions"][0]["result"])
+    queued.uncount(task["id"])
+    queued.api.delete_untouched(queued.project_id, [task["id"]])
+    report = queued.push(base="http://127.0.0.1:9/moved")
+    assert (report.started, report.gone) == (1, 0)
+    assert task["id"] in {item["id"] for item in queued.tasks()}
 
 
 def test_a_task_submitted_while_push_reads_the_server_is_not_untouched(queued, monkeypatch):

@@ -65,7 +65,8 @@ def fill_queue(
     Labels that leave keypoints unknown are completed first, up to the same percentage. What came
     after the newest round is queued too: all of it, or as many as that percentage of it is where
     there are more than `ALL_NEW`. What was drawn, and with which probability, is kept: see
-    `DrawRecord`. Before the first round the draw is random.
+    `DrawRecord`. The draw is random before the first round, and until another model's keypoints
+    are learned from labels.
 
     Args:
         project: where the queue is kept, and whose strategy counts.
@@ -137,7 +138,8 @@ def _draw(
     late_count: int,
 ) -> DrawRecord:
     """Draw `count` from a pool, and more of those that came late until `late_count` are drawn."""
-    strategy = strategy_of(project) if complete else RANDOM
+    at_random = not complete or _waits_for_labels(complete[-1])
+    strategy = RANDOM if at_random else strategy_of(project)
     signals = read_signals(project, complete, snapshot.instances, snapshot.poses)
     ids = signals.objects.ids
 
@@ -160,6 +162,17 @@ def _draw(
         )
     version = f"round-{complete[-1].plan.number:03d}" if complete else ""
     return DrawRecord(version, strategy, signals.compared, tuple(draws))
+
+
+def _waits_for_labels(newest: Round) -> bool:
+    """Whether the next labels are the first that another model's keypoints are learned from.
+
+    The objects that it is least sure of are those that it got wrong: they would teach errors.
+    """
+    plan = newest.plan
+    if not plan.is_foreign or plan.labelled:
+        return False
+    return not all(row["reached"] for row in newest.facts["keypoints"].values())
 
 
 def strategy_of(project: Project) -> str:

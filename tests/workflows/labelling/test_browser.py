@@ -267,6 +267,27 @@ def test_in_the_control_arm_points_are_placed_one_click_each(tmp_path: Path, ope
     assert shown["origins"] == {NOSE: "new", RIGHT: "new"}
 
 
+def test_a_pose_that_is_mostly_wrong_is_taken_away_and_placed_click_by_click(
+    tmp_path: Path, open_page: Open
+):
+    bench = make_bench(tmp_path)
+    page = open_page(bench)
+    page.press("c")
+    assert page.ask("desk.object.now.points") == [None] * 4
+    page.press("Control+z")
+    assert page.ask("desk.object.now.points[1]") == [150, 150, 2]
+    page.button("clear")
+    spots = [(180.0, 100.0), (140.0, 150.0), (220.0, 150.0), (190.0, 210.0)]
+    for spot in spots:  # in the skeleton's order, though the left paw is the least sure
+        page.click(spot)
+    page.press("Enter")
+    page.all_sent()
+    ((_, content),) = contents(bench)
+    for name, spot in zip((NOSE, LEFT, RIGHT, TAIL), spots, strict=True):
+        assert near(content[name], spot)
+    assert set(bench.entries()[0].shown["origins"].values()) == {"changed"}
+
+
 def test_a_new_object_is_drawn_and_a_wrong_box_is_moved_and_deleted(
     tmp_path: Path, open_page: Open
 ):

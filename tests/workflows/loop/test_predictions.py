@@ -21,6 +21,7 @@ from labelkit.project.images import scan_images
 from labelkit.project.predictions import read_predictions
 from labelkit.project.rounds import latest_complete, trained_round
 from labelkit.store.objects import NewInstance
+from labelkit.workflows.choosing.draw_records import newest_record
 from labelkit.workflows.labelling.following import Following
 from labelkit.workflows.labelling.work import Work, next_mode
 from labelkit.workflows.loop.export import export
@@ -91,6 +92,14 @@ def test_what_has_no_namesake_is_said(foreign):
     text = foreign.add().text()
     assert "left_paw, right_paw, tail" in text
     assert "repeat this command" in text
+
+
+def test_the_first_labels_that_it_learns_from_are_drawn_at_random(foreign):
+    foreign.add()
+    assert newest_record(foreign.project).strategy == "random"
+    foreign.label(foreign.trainable[:10])
+    foreign.add()
+    assert newest_record(foreign.project).strategy == "mixed"
 
 
 def test_status_names_the_model_and_asks_for_corrections(adapted):

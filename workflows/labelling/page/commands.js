@@ -62,6 +62,13 @@ function absent(object) {
   advance(object, k);
 }
 
+function clear(object) {
+  const { points } = object.now, none = points.map(() => false);
+  if (!points.some(Boolean)) return false;
+  change(object, { points: points.map(() => null), sure: none, followed: none, gone: false });
+  select(object, 0);
+}
+
 function swapOne(object, pairs) {
   const pair = pairs.find((it) => it.includes(selected(object)));
   if (!pair) return "This keypoint has no partner on the other side.";
@@ -112,6 +119,7 @@ export function commands(mode, info, desk) {
     accept: { keys: [" "], button: "Accept", help: "Accept the keypoint, or skip one without a place; on to the next unsure one", run: accept },
     occluded: { keys: ["o"], button: "Occluded", help: "Occluded: it has a place, but cannot be seen", run: occluded },
     absent: { keys: ["x"], button: "Absent", help: "Absent: it has no place in this image", run: absent },
+    clear: { keys: ["c"], button: "Start over", help: "Take the pose away, and place all keypoints: one click each", run: clear },
     ...(info.pairs.length ? sides : {}),
     back: { keys: ["r"], button: "Put back", help: "Put back the keypoints that followed", run: unfollow },
     follow: { keys: ["g"], button: "Follow", help: "Others follow the keypoints that you place, or stay", run: () => desk.toggleFollow() },

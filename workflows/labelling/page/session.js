@@ -93,7 +93,7 @@ export function swap(object, pairs) {
 export function lookOrder(object) {
   const { points } = object.item;
   const unplaced = points.every((point) => !point);
-  const rank = (k) => (unplaced || !points[k] ? -1 : points[k][2] === ABSENT ? 2 : points[k][3]);
+  const rank = (k) => (unplaced || !points[k] || !object.now.points[k] ? -1 : points[k][2] === ABSENT ? 2 : points[k][3]);
   return points.map((_, k) => k).sort((a, b) => rank(a) - rank(b) || a - b);
 }
 

@@ -125,6 +125,11 @@ class Instance:
         return f"{self.image.id}-{self.ordinal}"
 
 
+def image_of(instance_id: str) -> str:
+    """The id of the image that an instance is in."""
+    return instance_id.rpartition("-")[0]
+
+
 def category_names(instances: Iterable[Instance], otherwise: str) -> dict[str, str]:
     """Category -> its name in an export, sorted; "" is among them if an object has none.
 

@@ -78,7 +78,7 @@ def dev_set(instances: Iterable[Instance], seed: int, draw: DevDraw) -> tuple[st
 
 
 def grow_dev_set(
-    instances: Iterable[Instance],
+    objects: Counter[str],
     seed: int,
     before: DevDraw,
     share: float,
@@ -94,7 +94,7 @@ def grow_dev_set(
     Frames of one video enter together, also those that come later.
 
     Args:
-        instances: of the project.
+        objects: of the project, their number by the id of their image.
         seed: of the project.
         before: the dev set until now.
         share: of the images that come later, 0 ... 1; at least that of `before`.
@@ -104,7 +104,6 @@ def grow_dev_set(
         exactly: stop at `size`, even where more images are drawn.
         videos: the video, or the piece of one, by id of an image that is a frame of it.
     """
-    objects = Counter(item.image.id for item in instances)
     units = defaultdict(set)  # images that enter together
     for image in objects:
         units[videos.get(image, image)].add(image)

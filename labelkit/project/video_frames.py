@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labelkit.errors import FormatError
 from labelkit.files.atomic import write_text
@@ -56,12 +56,12 @@ def write_table(folder: Path, video: Path, rows: Sequence[Row]) -> None:
 
 def frames_of_videos(images_root: Path, paths: Iterable[str]) -> dict[str, tuple[str, float]]:
     """Folder and seconds of each image that a table of frames beside it names, by its path."""
-    inside = {path: PurePosixPath(path) for path in paths}
-    times = {folder: _times(images_root / folder) for folder in {p.parent for p in inside.values()}}
+    places = {path: path.rpartition("/")[::2] for path in paths}  # folder and name
+    times = {folder: _times(images_root / folder) for folder in {it[0] for it in places.values()}}
     return {
-        path: (str(at.parent), times[at.parent][at.name])
-        for path, at in inside.items()
-        if at.name in times[at.parent]
+        path: (folder or ".", times[folder][name])
+        for path, (folder, name) in places.items()
+        if name in times[folder]
     }
 
 

@@ -138,8 +138,8 @@ class _Answers(Mapping[str, Value]):
     """What people told, by instance id."""
 
     def __init__(self, found: Contents, codes: NDArray[Any]) -> None:
-        known = (codes > UNKNOWN).any(axis=1).tolist()
-        self._places = {id_: row for id_, row in found.places.items() if known[row]}
+        known = set(np.flatnonzero((codes > UNKNOWN).any(axis=1)).tolist())
+        self._places = {id_: row for id_, row in found.places.items() if row in known}
         self._values = found.values
 
     def __contains__(self, instance_id: object) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from builders import make_instance
 from hypothesis import given, settings
@@ -125,7 +127,16 @@ def images_of(draw: DevDraw) -> set[str]:
 
 
 def grown(before: DevDraw, share: float, size: int, trained_on=(), exactly=True) -> DevDraw:
-    return grow_dev_set(FEW, 3, before, share, size, trained_on, exactly=exactly, videos={})
+    return grow_dev_set(
+        Counter(it.image.id for it in FEW),
+        3,
+        before,
+        share,
+        size,
+        trained_on,
+        exactly=exactly,
+        videos={},
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 37, 100])
@@ -158,7 +169,16 @@ def test_what_was_trained_on_never_enters_the_dev_set():
 def test_what_was_trained_on_stays_out_when_it_is_removed_and_comes_back():
     trained_on = sorted(IMAGES)[:50]
     without = [item for item in FEW if item.image.id not in trained_on]
-    draw = grow_dev_set(without, 3, DevDraw(0.05), 1.0, 50, trained_on, exactly=True, videos={})
+    draw = grow_dev_set(
+        Counter(it.image.id for it in without),
+        3,
+        DevDraw(0.05),
+        1.0,
+        50,
+        trained_on,
+        exactly=True,
+        videos={},
+    )
     assert images_of(draw) == IMAGES - set(trained_on)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from labelkit.domain.skeleton_edit import edited
 from labelkit.errors import StoreError
+from labelkit.project.images import FileStamp
 from labelkit.store.journal import (
     KEYPOINTS,
     SKIP,
@@ -61,9 +62,9 @@ def answers(draw: Callable[..., Any]) -> list[Entry]:
     return entries
 
 
-def opened() -> LabelStore:
+def opened(url: str = "sqlite://") -> LabelStore:
     """A store of two objects in each of three images."""
-    store = LabelStore.open("sqlite://")
+    store = LabelStore.open(url)
     store.add_images(IMAGES)
     store.add_instances(NewInstance(image, box, "given", 60.0) for image in IMAGES for box in BOXES)
     return store
@@ -158,8 +159,8 @@ def test_a_presence_that_is_changed_by_its_reader_is_not_changed_for_others():
         assert presences[OBJECTS[0].id].tolist() == [1, -1, -1, -1]
 
 
-def test_keypoints_answer_visibility_until_that_is_answered_again():
-    with opened() as store:
+def test_keypoints_answer_visibility_until_that_is_answered_again(store_url):
+    with opened(store_url) as store:
         id_, pose = OBJECTS[0].id, make_pose(visibility=(2, 1, 0, 2))
         content = keypoints_content(STICK, pose)
         store.record([Entry(id_, KEYPOINTS, content, "label", "1", "1")])
@@ -167,3 +168,25 @@ def test_keypoints_answer_visibility_until_that_is_answered_again():
         store.record([Entry(id_, VISIBILITY, dict.fromkeys(STICK.keypoints, False), "l", "2", "1")])
         assert store.presences(STICK)[id_].tolist() == [0, 0, 0, 0]
         assert store.poses(STICK)[id_] == pose
+
+
+def test_every_database_tells_the_same_of_stamps_and_of_who_did_what(store_url):
+    stamp = FileStamp(7, 1_700_000_000_123_456_789, "0" * 64, 12, 8)
+    shown = {"effort": {"clicks": 1}, "arm": "100 %_"}
+    entries = [
+        Entry(OBJECTS[0].id, SKIP, {}, "label", "1", "1", "zoe"),
+        Entry(OBJECTS[1].id, VISIBILITY, {"nose": True}, "label", "2", "1", "Ann", shown=shown),
+        Entry(OBJECTS[1].id, SKIP, {}, "label", "3", "1", "zoe", shown={"effortless": 1}),
+    ]
+    with opened(store_url) as store:
+        store.keep_stamps({"a.png": stamp, "gone.png": stamp})
+        store.record(entries)
+        assert [*store.annotators().items()] == [("zoe", 2), ("Ann", 1)]
+        assert [it.reference for it in store.work()] == ["1", "2", "3"]
+        assert [it.shown for it in store.work(showing="effort")] == [shown]
+        store.remove_images(IMAGES[:1])  # b.png
+        stamped = {image.path: known for image, known in store.stamped_images()}
+        assert stamped == {"a.png": (7, stamp.mtime_ns), "c.png": (None, None)}
+        assert store.image_paths() == {"a.png", "b.png", "c.png"}
+        paths = [it.image.path for it in store.instances().values()]
+        assert paths == ["a.png", "a.png", "c.png", "c.png"]

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -41,11 +42,17 @@ class ImageFinder:
         by_path = {image.path: image for image in images}
         kept_paths = {**{path: path for path in by_path}, **copies}
         self._images = {path: by_path[kept] for path, kept in kept_paths.items()}
-        self._by_ending: dict[str, dict[str, str]] = defaultdict(dict)  # -> kept path -> a path
-        for path, kept in kept_paths.items():
-            for ending in {*_endings(path), *_endings(_FRAME.sub(r"\1", path))}:
-                self._by_ending[ending].setdefault(kept, path)
+        self._kept_paths = kept_paths
         self._by_upload: dict[str, list[str]] | None = None  # made when first needed
+
+    @cached_property
+    def _by_ending(self) -> dict[str, dict[str, str]]:
+        """A path by the kept path that it is a copy of, by each ending of it."""
+        by_ending: dict[str, dict[str, str]] = defaultdict(dict)
+        for path, kept in self._kept_paths.items():
+            for ending in {*_endings(path), *_endings(_FRAME.sub(r"\1", path))}:
+                by_ending[ending].setdefault(kept, path)
+        return by_ending
 
     def find(self, paths: Iterable[str], file: Path, also: Iterable[str] = ()) -> dict[str, Image]:
         """The image of each path of one file. Paths without an image are left out.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer, check_inside
-from labelkit.domain.instance import Box, Image, Instance, check_box
+from labelkit.domain.instance import Box, Image, Instance, check_box, image_of
 from labelkit.domain.skeleton import BUILTIN
 from labelkit.domain.text import counted, named
 from labelkit.errors import (
@@ -170,7 +170,7 @@ def register(
     if boxes not in (None, "whole-image", NO_BOXES):
         open_to_boxes = store.stand_ins() | store.described_by(_source(Path(boxes)))
     known = store.instances()
-    covered = {known[id_].image.id for id_ in known.keys() - open_to_boxes}
+    covered = {image_of(id_) for id_ in known.ids - open_to_boxes}
     bare = [image for image in images if image.id not in covered]
     if boxes not in (None, NO_BOXES) and not bare and handling.can_choose:
         notes.append("Every image already has its boxes: --boxes changes nothing.")

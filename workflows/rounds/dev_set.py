@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Mapping
 
-from labelkit.domain.instance import Instance
+from labelkit.domain.instance import image_of
 from labelkit.domain.selection import (
     DevDraw,
-    dev_set,
     format_percent,
     grow_dev_set,
     labelled_count,
@@ -60,7 +59,8 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
     if not instances or (draw is None and percent is None):
         return ""
     before = draw or DevDraw(DEV_SHARE)
-    has = len(dev_set(instances.values(), project.seed, before))
+    objects = Counter(map(image_of, instances.ids))  # in each image
+    has = _size(objects, project.seed, before)
     history = rounds(project)
     if percent is None:
         share, size = before.share, ENOUGH if len(instances) >= LARGE else 0
@@ -75,20 +75,20 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
                 "It compares rounds, so it can only grow: give a larger --dev, or leave it out.",
             )
     labelled = {id_ for item in history for id_ in item.plan.labelled}
-    videos = {} if draw is None else _videos(project, instances.values(), before)
+    videos = {} if draw is None else _videos(project, store, objects, before)
     grown = grow_dev_set(
-        instances.values(),
+        objects,
         project.seed,
         before,
         max(share, before.share),
         size,
-        {id_.rpartition("-")[0] for id_ in labelled},
+        set(map(image_of, labelled)),
         exactly=percent is not None,
         videos=videos,
     )
     if grown != draw:
         store.keep_dev_draw(grown)
-    now = len(dev_set(instances.values(), project.seed, grown))
+    now = _size(objects, project.seed, grown)
     if now < size:
         return (
             f"The dev set has {counted(now, 'instance')} instead of {size}: all others gave "
@@ -99,20 +99,25 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
     return ""
 
 
-def _videos(project: Project, instances: Collection[Instance], draw: DevDraw) -> dict[str, str]:
+def _size(objects: Mapping[str, int], seed: int, draw: DevDraw) -> int:
+    return sum(count for image, count in objects.items() if draw.holds(image, seed))
+
+
+def _videos(
+    project: Project, store: LabelStore, objects: Counter[str], draw: DevDraw
+) -> dict[str, str]:
     """What each frame of a video is drawn with, by its image's id: the video, or a piece of it.
 
     What was drawn as a whole, or in pieces, stays so.
     """
-    ids = {instance.image.path: instance.image.id for instance in instances}
-    objects = Counter(instance.image.id for instance in instances)
+    ids = {image.path: image.id for image in store.images() if image.id in objects}
     frames = frames_of_videos(project.images_root, ids)
     by_video = defaultdict(set)
     for path, (video, _) in frames.items():
         by_video[video].add(ids[path])
     pieces = set()
     for video, images in by_video.items():
-        long = sum(objects[image] for image in images) > LONG_SHARE * len(instances)
+        long = sum(objects[image] for image in images) > LONG_SHARE * objects.total()
         inside, outside = images & draw.added, images & draw.left_out
         if (inside and outside) or (long and not inside):
             pieces.add(video)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelkit.domain.instance import Instance
+from labelkit.domain.instance import Instance, image_of
 from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.selection import DevDraw
 from labelkit.project.project import Project
@@ -66,11 +66,11 @@ def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None)
         as_of: journal entry after which answers do not count; None for all answers.
     """
     instances, draw = store.instances(), store.dev_draw() or DevDraw(DEV_SHARE)
-    images = {id_.rpartition("-")[0] for id_ in instances.ids}
-    dev = {id_ for id_ in images if draw.holds(id_, project.seed)}
+    images = set(map(image_of, instances.ids))
+    dev = {image for image in images if draw.holds(image, project.seed)}
     return LabelSnapshot(
         instances,
         *store.labels(project.skeleton, as_of),
-        frozenset(id_ for id_ in instances.ids if id_.rpartition("-")[0] in dev),
+        frozenset(id_ for id_ in instances.ids if image_of(id_) in dev),
         frozenset(store.skipped(as_of)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,9 @@ def half_widths(counts: Floats, variances: Floats) -> tuple[Floats, Floats]:
     return quantile * error, quantile / _NORMAL * boundary * error
 
 
-def anchoring(labels: ArrayLike, blank: ArrayLike, shown: ArrayLike, seed: int) -> Interval:
+def anchoring(
+    labels: ArrayLike, blank: ArrayLike, shown: ArrayLike, objects: Sequence[str], seed: int
+) -> Interval:
     """Share of a prediction's error that stays in labels made from it: 0 none, 1 all of it.
 
     Each point has two labels, and the person of one of them saw the prediction: that label is
@@ -97,14 +100,18 @@ def anchoring(labels: ArrayLike, blank: ArrayLike, shown: ArrayLike, seed: int) 
         labels: (N, 2) of the person who saw the prediction, in comparable lengths.
         blank: (N, 2) of the one who did not.
         shown: (N, 2) predicted.
+        objects: N ids of the object of each point.
         seed: of the bootstrap.
 
     Returns:
-        with a bootstrap interval; NaN where people differ as much as the predictions.
+        with an interval from a bootstrap of objects; NaN where people differ as much as the
+        predictions.
     """
     label, empty, predicted = (np.asarray(it, dtype=np.float64) for it in (labels, blank, shown))
     moved, away = label - empty, predicted - empty
-    products = np.stack([away * away, moved * away, moved * moved]).sum(axis=2)  # D, N, V: (3, N)
+    _, of = np.unique(np.asarray(objects), return_inverse=True)
+    each = (it.sum(axis=1) for it in (away * away, moved * away, moved * moved))
+    products = np.stack([np.bincount(of, it) for it in each])  # D, N, V of each object: (3, M)
     count = products.shape[1]
     drawn = np.random.default_rng(seed).integers(0, count, (_SAMPLES, count))
     pulls = _pull(products[:, drawn].sum(axis=2))

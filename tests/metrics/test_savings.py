@@ -20,6 +20,9 @@ PROJECTS, LOOKED_AT, LABELLED_TWICE = (1_000, 10_000, 1_000) if LONG else (300, 
 SHOWN_S, BLANK_S, SPREAD = 20.0, 45.0, 0.5
 SAVED_S = BLANK_S - SHOWN_S
 
+#: 300 objects, of which one keypoint is known twice.
+EACH = list(map(str, range(300)))
+
 
 def seconds(rng: np.random.Generator, mean: float, shape: tuple[int, ...]) -> np.ndarray:
     """Log-normal times of a mean."""
@@ -84,7 +87,7 @@ def test_the_pull_of_predictions_is_recovered_from_300_objects(share):
     found = []
     for _ in range(LABELLED_TWICE):
         error, mine, theirs = rng.standard_normal((3, 300, 2)) * [[[0.04]], [[0.02]], [[0.02]]]
-        found.append(anchoring(share * error + mine, theirs, error, 0))
+        found.append(anchoring(share * error + mine, theirs, error, EACH, 0))
     pull, low, high = np.transpose(found)
     off, inside = np.abs(pull - share), ((low <= share) & (share <= high)).mean()
     print(f"share {share}: off by {off.mean():.3f} on average, interval covers in {inside:.1%}")
@@ -93,7 +96,15 @@ def test_the_pull_of_predictions_is_recovered_from_300_objects(share):
     assert inside >= 0.85
 
 
+def test_points_of_one_object_tell_no_more_than_one():
+    rng = np.random.default_rng(3)
+    error, mine, theirs = rng.standard_normal((3, 300, 2)) * [[[0.04]], [[0.02]], [[0.02]]]
+    once = anchoring(0.3 * error + mine, theirs, error, EACH, 0)
+    copies = [np.repeat(it, 5, axis=0) for it in (0.3 * error + mine, theirs, error)]
+    assert anchoring(*copies, np.repeat(EACH, 5), 0) == pytest.approx(once)
+
+
 def test_labels_that_are_the_prediction_are_pulled_all_the_way():
-    assert anchoring([[3.0, 4.0]], [[0.0, 0.0]], [[3.0, 4.0]], 0) == pytest.approx((1, 1, 1))
-    assert anchoring([[0.0, 0.0]], [[0.0, 0.0]], [[3.0, 4.0]], 0) == pytest.approx((0, 0, 0))
-    assert np.isnan(anchoring([[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]], 0)).all()
+    assert anchoring([[3.0, 4.0]], [[0.0, 0.0]], [[3.0, 4.0]], ["a"], 0) == pytest.approx((1, 1, 1))
+    assert anchoring([[0.0, 0.0]], [[0.0, 0.0]], [[3.0, 4.0]], ["a"], 0) == pytest.approx((0, 0, 0))
+    assert np.isnan(anchoring([[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]], ["a"], 0)).all()

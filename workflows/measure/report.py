@@ -228,13 +228,12 @@ class Twice(NamedTuple):
     """An object that two people labelled, one of them without pre-annotation.
 
     Attributes:
-        id: of the object.
-        label: first one; made in one of the arms.
+        label: the first, made in one of the arms.
         arm: `SHOWN` or `BLANK`.
-        pose, reference: (K, 2) of both, in pixels.
+        pose: of the label.
+        reference: of the other one.
     """
 
-    id: str
     label: Entry
     arm: str
     pose: Pose
@@ -250,7 +249,7 @@ def _labelled_twice(
         if entry.kind == KEYPOINTS and entry.instance_id in snapshot.instances:
             given[entry.instance_id].append(entry)
     found = []
-    for id_, theirs in given.items():
+    for theirs in given.values():
         arms = [arm_of(entry, control) for entry in theirs]
         is_file = [entry.source.startswith("file:") for entry in theirs]
         pairs = (
@@ -263,7 +262,7 @@ def _labelled_twice(
         if pair := next(pairs, None):
             label, arm, other = pair
             poses = (pose_of([entry], project.skeleton) for entry in (label, other))
-            found.append(Twice(id_, label, arm, *poses))
+            found.append(Twice(label, arm, *poses))
     return found
 
 
@@ -274,7 +273,8 @@ def _errors(twice: Sequence[Twice], snapshot: LabelSnapshot) -> list[Spent]:
         both = it.pose.present & it.reference.present
         if both.any():
             apart = np.linalg.norm(it.pose.xy - it.reference.xy, axis=1)[both]
-            errors[it.arm].append(100 * apart.mean() / snapshot.instances[it.id].box.long_side)
+            box = snapshot.instances[it.label.instance_id].box
+            errors[it.arm].append(100 * apart.mean() / box.long_side)
     if not twice:
         return []
     return [Spent("", "error", saving(errors[SHOWN], errors[BLANK]), len(errors[BLANK]))]
@@ -285,18 +285,17 @@ def _anchoring(
 ) -> list[dict[str, Any]]:
     """Pull of predictions on the keypoints of labels that were made from them."""
     versions, skeleton = {f"round-{item.plan.number:03d}": item for item in done}, project.skeleton
-    by_round: dict[str, list[Twice]] = defaultdict(list)
+    by_round: dict[str, dict[str, Twice]] = defaultdict(dict)
     for it in twice:
         if it.arm == SHOWN:
-            by_round[str(it.label.shown["model_version"])].append(it)
-    points: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = defaultdict(list)
+            by_round[str(it.label.shown["model_version"])][it.label.instance_id] = it
+    points: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray, str]]] = defaultdict(list)
     for version in by_round.keys() & versions.keys():
         path = versions[version].path / "predictions.parquet"
-        predictions = find_predictions(path, skeleton, [it.id for it in by_round[version]])
-        for it in by_round[version]:
-            if it.id not in predictions:
-                continue
-            shown, length = predictions[it.id].pose, snapshot.instances[it.id].box.long_side
+        predictions = find_predictions(path, skeleton, by_round[version])
+        for id_, prediction in predictions.items():
+            it, shown = by_round[version][id_], prediction.pose
+            length = snapshot.instances[id_].box.long_side
             origins = it.label.shown.get("origins", {})
             placed = {
                 skeleton.present_name(name) for name, what in origins.items() if what == "new"
@@ -304,18 +303,18 @@ def _anchoring(
             was_shown = np.array([name not in placed for name in skeleton.keypoints])
             both = it.pose.present & it.reference.present
             for k in np.flatnonzero(both & shown.known & was_shown):
-                three = tuple(pose.xy[k] / length for pose in (it.pose, it.reference, shown))
-                points[skeleton.keypoints[k]].append(three)
+                places = (pose.xy[k] / length for pose in (it.pose, it.reference, shown))
+                points[skeleton.keypoints[k]].append((*places, id_))
     if not points:
         return []
-    points[""] = [three for threes in points.values() for three in threes]
+    points[""] = [point for found in points.values() for point in found]
     rows = []
     for name in ("", *skeleton.keypoints):
-        if threes := points.get(name):
-            label, empty, predicted = map(np.array, zip(*threes, strict=True))
-            share = anchoring(label, empty, predicted, project.seed)
+        if found := points.get(name):
+            labels, blank, predicted, objects = zip(*found, strict=True)
+            share = anchoring(labels, blank, predicted, objects, project.seed)
             known = None if np.isnan(share).any() else share
-            rows.append({"keypoint": name, "points": len(threes), "share": known})
+            rows.append({"keypoint": name, "points": len(found), "share": known})
     return rows
 
 
@@ -441,7 +440,7 @@ def _on_next(ahead: Mapping[str, Any] | None, decision: str) -> str:
     if ahead["hours"] is not None:
         price.append(duration(3600 * ahead["hours"]))
     if ahead["cost"] is not None:
-        price.append(f"{ahead['cost']:.2f}")
+        price.append(f"{ahead['cost']:.2f} at your hourly rate")
     text = (
         f"The next 1 % of labels ({', '.join(price)}) may bring {mean:+.2f} points of PCK@0.1, "
         f"between {low:+.2f} and {high:+.2f}: what 1 % brought between the last two rounds"

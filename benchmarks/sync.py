@@ -1,10 +1,10 @@
 """Syncing with a real Label Studio: compared with a bare bulk import, and with few or no changes.
 
 Tasks of one object with 14 keypoints. The bare import sends the same tasks, ready in memory,
-through the SDK; both go to the same server, one after the other. Commands run in processes of their
-own, so that their start-up and memory count.
+through the SDK; both go to the same server, in turns. Commands run in processes of their own, so
+that their start-up and memory count. Seconds of CPU are those of command and server together.
 
-    python benchmarks/sync.py [--tasks 10000]
+    python benchmarks/sync.py [--tasks 10000] [--turns 2]
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from clock import HEADER, Clock
 from machine import machine
 
 from labelkit.bridges.label_studio.api import StudioApi
@@ -38,7 +38,8 @@ from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project, create_project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import VISIBILITY, Entry, visibility_content
-from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.label_store import NewInstance
+from labelkit.store.ownership import open_store
 from labelkit.store.task_ledger import TaskLedger
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import write_queue
@@ -47,14 +48,16 @@ from labelkit.workflows.sync.questions import next_questions
 SIDE, CHANGED, SMALL = 200, 5, 1000
 #: Address of the made-up pictures, which are never opened.
 BASE = "http://127.0.0.1:9/frames"
-#: Tasks per request of the bare import.
+#: Tasks per request of the bare import, and its row.
 BARE_CHUNK = 1000
+BARE = f"bare import, {BARE_CHUNK:,} tasks a request"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
-    count = parser.parse_args().tasks
+    parser.add_argument("--turns", type=int, default=2)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {f"XDG_{kind}_HOME": str(folder / kind) for kind in ("CONFIG", "DATA")}
@@ -69,10 +72,10 @@ def main() -> None:
             on_line=lambda line: None,
         ) as server:
             print(machine(), "\n")
-            print(measure(folder, server, count))
+            print(measure(folder, server, options.tasks, options.turns))
 
 
-def measure(folder: Path, server: StudioServer, count: int) -> str:
+def measure(folder: Path, server: StudioServer, count: int, turns: int) -> str:
     """The table."""
     os.environ |= {
         "LABEL_STUDIO_URL": server.url,
@@ -80,31 +83,30 @@ def measure(folder: Path, server: StudioServer, count: int) -> str:
     }
     small = make_project(folder / "small", folder / "frames", min(SMALL, count))
     # Tasks of whole images, because the images are not there.
-    _, small_rss = command(small, "push", "--per-image", "--image-url", BASE)
+    small_rss = command(small, "push", "--per-image", "--image-url", BASE)
     project = make_project(folder / "large", folder / "frames", count)
-    bare = bare_import(project, server)
-    pushed, rss = command(project, "push", "--per-image", "--image-url", BASE)
-    again, _ = command(project, "push")
-    nothing, _ = command(project, "pull")
+    clock = Clock()
+    bare_import(project, server, clock)
+    with clock.timed("labelkit push"):
+        rss = command(project, "push", "--per-image", "--image-url", BASE)
+    for what in ("push", "pull"):
+        with clock.timed(f"labelkit {what}, nothing new"):
+            command(project, what)
     label(project, server, CHANGED)
-    changed, _ = command(project, "pull")
-    start, _ = command(project, "pull", "--help")
-    add_round(project, 1)
-    renewed, _ = command(project, "push")
-    rows = [
-        (f"bare import, {BARE_CHUNK:,} tasks a request", f"{bare:.1f}", "1.00"),
-        ("labelkit push", f"{pushed:.1f}", f"{pushed / bare:.2f}"),
-        ("labelkit push, nothing new", f"{again:.1f}", ""),
-        ("labelkit push, newer predictions for all", f"{renewed:.1f}", f"{renewed / bare:.2f}"),
-        ("labelkit pull, nothing new", f"{nothing:.2f}", ""),
-        (f"labelkit pull, {CHANGED} tasks labelled", f"{changed:.2f}", ""),
-        ("labelkit pull --help", f"{start:.2f}", ""),
-    ]
+    with clock.timed(f"labelkit pull, {CHANGED} tasks labelled"):
+        command(project, "pull")
+    with clock.timed("labelkit pull --help"):
+        command(project, "pull", "--help")
+    for turn in range(1, turns + 1):
+        add_round(project, turn)
+        with clock.timed("labelkit push, newer predictions for all"):
+            renewed_rss = command(project, "push")
+        bare_import(project, server, clock)
     memory = (
         f"Peak memory of push: {small_rss:,.0f} MB for {min(SMALL, count):,} tasks, "
-        f"{rss:,.0f} MB for {count:,}."
+        f"{rss:,.0f} MB for {count:,}, {renewed_rss:,.0f} MB with newer predictions."
     )
-    return f"{markdown(((f'{count:,} tasks', 's', 'times bare'), *rows))}\n\n{memory}"
+    return f"{markdown(((f'{count:,} tasks', *HEADER), *clock.rows(BARE)))}\n\n{memory}"
 
 
 def make_project(root: Path, frames: Path, count: int) -> Project:
@@ -114,7 +116,7 @@ def make_project(root: Path, frames: Path, count: int) -> Project:
         Image(f"{n:05d}.jpg", sha256(b"%d" % n).hexdigest(), SIDE, SIDE) for n in range(count)
     ]
     k = len(project.skeleton)
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         store.add_images(images)
         box = Box(10.0, 10.0, 180.0, 180.0)
         instances = store.add_instances(NewInstance(i, box, "given", 180.0**2) for i in images)
@@ -128,7 +130,7 @@ def make_project(root: Path, frames: Path, count: int) -> Project:
 def add_round(project: Project, number: int) -> None:
     """A round with random keypoints."""
     random, k = np.random.default_rng(number), len(project.skeleton)
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         instances = list(store.instances())
         plan = RoundPlan(number, "location-free", (), 0.0, store.head(), {}, 0)
     path = begin_round(project, plan)
@@ -148,27 +150,26 @@ def add_round(project: Project, number: int) -> None:
     finish_round(path, {})
 
 
-def bare_import(project: Project, server: StudioServer) -> float:
-    """Seconds to import the same tasks through the SDK alone."""
+def bare_import(project: Project, server: StudioServer, clock: Clock) -> None:
+    """Import the same tasks through the SDK alone."""
     from label_studio_sdk import LabelStudio
 
-    with LabelStore.open(project.store_url) as store:
+    with open_store(project) as store:
         asked = replace(next_questions(project, read_snapshot(project, store)), per_instance=False)
     tasks: list[Any] = [
         asked.task(ids, (), asked.url(ids[0], BASE)) for ids in asked.groups(asked.ids)
     ]
     client = LabelStudio(base_url=server.url, api_key=server.log_in.api_key)
     target = client.projects.create(title="bare import", label_config=asked.interface)
-    started = time.perf_counter()
-    for start in range(0, len(tasks), BARE_CHUNK):
-        client.projects.import_tasks(target.id, request=tasks[start : start + BARE_CHUNK])
-    return time.perf_counter() - started
+    with clock.timed(BARE):
+        for start in range(0, len(tasks), BARE_CHUNK):
+            client.projects.import_tasks(target.id, request=tasks[start : start + BARE_CHUNK])
 
 
 def label(project: Project, server: StudioServer, count: int) -> None:
     """Accept a few pre-annotations, as an annotator would."""
     with (
-        LabelStore.open(project.store_url) as store,
+        open_store(project) as store,
         StudioApi(server.url, server.log_in.api_key) as api,
     ):
         target = TaskLedger(store.database, server.url).project("correction")
@@ -183,8 +184,8 @@ def label(project: Project, server: StudioServer, count: int) -> None:
         httpx.post(where, headers=headers, json=annotation).raise_for_status()
 
 
-def command(project: Project, *arguments: str) -> tuple[float, float]:
-    """Seconds and peak memory (MB) of a command in a process of its own."""
+def command(project: Project, *arguments: str) -> float:
+    """Peak memory (MB) of a command in a process of its own."""
     place = [] if "--help" in arguments else ["--project", str(project.root)]
     script = (
         "import re, sys\n"
@@ -196,14 +197,12 @@ def command(project: Project, *arguments: str) -> tuple[float, float]:
     )
     # Compiled modules are kept, as in an ordinary installation.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments, *place], capture_output=True, text=True, env=kept
     )
-    seconds = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(done.stderr)
-    return seconds, int(done.stderr.splitlines()[-1]) / 1024
+    return int(done.stderr.splitlines()[-1]) / 1024
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 #: Fewer objects give no interval of 95 % for a median.
 FEWEST = 6
-#: Two places this close, in lengths of the box's long side, are the same for PCK@0.1.
+#: Two places this close, in lengths of the object, are the same for PCK@0.1.
 CLOSE = 0.1
 _ALPHA = 0.05
 
@@ -25,7 +25,7 @@ class Spread:
     Attributes:
         objects: that two people labelled, each without the other's answer. Without any, the other
             numbers mean nothing.
-        apart: median distance of both, in lengths of the box's long side.
+        apart: median distance of both, in lengths of the object.
         interval: of that median, at least 95 %; () with fewer than `FEWEST` objects.
         close: 0 ... 1, the share within `CLOSE`: PCK@0.1 of one person against the other.
     """
@@ -44,7 +44,7 @@ class Bias:
         annotator: name of the person.
         keypoint: its name; "" for all keypoints together.
         axis: 0 to the right, 1 down.
-        offset: mean, in lengths of the box's long side.
+        offset: mean, in lengths of the object.
         low, high: its interval. All intervals hold together in 95 % of projects (Bonferroni).
         objects: that the person and another one labelled.
     """
@@ -62,7 +62,7 @@ def spreads(xy: Floats) -> tuple[Spread, list[Spread]]:
     """Of an object's keypoints in the median, and of each of the K keypoints.
 
     Args:
-        xy: (A, N, K, 2) places by A people, in lengths of the box's long side; NaN where someone
+        xy: (A, N, K, 2) places by A people, in lengths of the object; NaN where someone
             placed nothing. The first two people who placed a keypoint are compared.
     """
     if len(xy) < 2:

@@ -26,6 +26,7 @@ from labelkit.report import Report
 from labelkit.store.conflicts import SAME_PX
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.intake.evaluation_set import EvaluationSet, evaluation_set
+from labelkit.workflows.reviewing.overlaps import agreement
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import (
     examples_of,
@@ -135,6 +136,8 @@ def evaluate(
     )
     if images is None:
         note += anchored(scored, data.project, data.truth)
+        if between := agreement(project, store).summary:
+            note += f"Note: {between}\n"
     elif foreign:
         names = named([in_words(found) for found in foreign])
         note += f"Note: {names}: left out, because it predicts images of the project only.\n"

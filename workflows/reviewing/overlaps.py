@@ -10,6 +10,7 @@ import numpy as np
 
 from labelkit.domain.text import counted
 from labelkit.metrics.agreement import Bias, Spread, biases, spreads
+from labelkit.metrics.table import reference_lengths
 from labelkit.project.project import Project
 from labelkit.store.journal import KEYPOINTS, Entry, pose_of
 from labelkit.store.label_store import LabelStore
@@ -34,19 +35,24 @@ class Agreement:
     keypoints: Mapping[str, Spread]
     biases: tuple[Bias, ...]
 
-    def lines(self) -> list[str]:
-        """For people."""
+    @property
+    def summary(self) -> str:
+        """How far they are apart, in a line; "" if no object was labelled by two."""
         if not self.whole.objects:
-            return []
+            return ""
         line = (
             f"Two annotators labelled {counted(self.whole.objects, 'object')}. Median distance, in "
         )
-        line += f"percent of the box's long side: {_share(self.whole)}"
+        line += f"percent of the object's length: {_share(self.whole)}"
         known = {name: item for name, item in self.keypoints.items() if item.objects}
         worst = sorted(known, key=lambda name: -known[name].apart)[:_NAMED]
         most = ", ".join(f"{name} {known[name].apart:.1%}" for name in worst)
         close = f"PCK@0.1 of one against the other: {self.whole.close:.3f}"
-        lines = [f"{line}; most: {most}. {close}."]
+        return f"{line}; most: {most}. {close}."
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [self.summary] if self.summary else []
         lines += [_in_words(item) for item in self.biases[:_LISTED]]
         if len(self.biases) > _LISTED:
             lines.append(f"... and {len(self.biases) - _LISTED} more: labelkit check --json")
@@ -65,17 +71,20 @@ def agreement(project: Project, store: LabelStore) -> Agreement:
         entry = recorded.entry
         if entry.kind == KEYPOINTS and entry.annotator and "task" in entry.shown:
             answers[entry.instance_id, entry.shown["task"]][entry.annotator] = entry
-    both = {id_: found for (id_, _), found in answers.items() if len(found) > 1}
+    instances, skeleton = store.instances(), project.skeleton
+    several = (item for item in answers.items() if len(item[1]) > 1)
+    both = {id_: found for (id_, _), found in several if id_ in instances}
     people = sorted({name for found in both.values() for name in found})
-    names, instances = project.skeleton.keypoints, store.instances()
-    xy = np.full((len(people), len(both), len(names), 2), np.nan)
-    for column, (id_, found) in enumerate(both.items()):
-        if (instance := instances.get(id_)) is None:
-            continue
-        for name, entry in found.items():
-            pose = pose_of([entry], project.skeleton)
-            places = np.where(pose.present[:, None], pose.xy, np.nan) / instance.box.long_side
-            xy[people.index(name), column] = places
+    poses = [{who: pose_of([it], skeleton) for who, it in found.items()} for found in both.values()]
+    first = [next(iter(found.values())) for found in poses]
+    lengths, _ = reference_lengths(first, [instances[id_] for id_ in both])
+    xy = np.full((len(people), len(both), len(skeleton), 2), np.nan)
+    for column, (found, length) in enumerate(zip(poses, lengths, strict=True)):
+        for who, pose in found.items():
+            xy[people.index(who), column] = (
+                np.where(pose.present[:, None], pose.xy, np.nan) / length
+            )
+    names = skeleton.keypoints
     whole, each = spreads(xy)
     found_off = biases(xy, people, names)
     return Agreement(tuple(people), whole, dict(zip(names, each, strict=True)), tuple(found_off))

@@ -135,6 +135,23 @@ def test_it_notes_how_many_keypoints_people_left_where_a_round_had_put_them(trai
     assert report.note in report.text()
 
 
+def test_it_notes_how_far_two_people_are_apart(trained):
+    skeleton = trained.project.skeleton
+    for id_ in read_snapshot(trained.project, trained.store).dev:
+        side = trained.store.instances()[id_].box.long_side
+        for who, shift in (("ann", 0.0), ("ben", 0.05)):
+            xy = trained.truth[id_].xy + np.array([shift * side, 0.0])
+            content = keypoints_content(skeleton, human_pose(xy, np.full(len(skeleton), 2)))
+            entry = Entry(
+                id_, KEYPOINTS, content, "label-studio", who, "1", who, shown={"task": "7"}
+            )
+            trained.store.record([entry])
+    note = run(trained).note.splitlines()[-1]
+    assert "5.0%" in note
+    assert "PCK@0.1" in note
+    assert "1.000" in note
+
+
 def test_the_table_is_written_as_json_with_exactly_these_keys(trained, others, tmp_path):
     report = run(trained, **others, output=tmp_path / "table.json")
     document = json.loads((tmp_path / "table.json").read_text())

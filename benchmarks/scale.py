@@ -6,12 +6,16 @@ exponent is that of seconds of CPU between the smallest and the largest project:
 
     python benchmarks/scale.py [--objects 1000 10000 100000] [--commands register status]
 
+With --unread the files are empty and nothing is registered by a command: for those that read no
+picture (status, queue, pull, export) on projects too large to make otherwise.
+
 With LABELKIT_DB set to a database of a PostgreSQL server, the labels are there: one size at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import math
@@ -27,15 +31,18 @@ import numpy as np
 from machine import machine
 from PIL import Image as Picture
 
+from labelkit.domain.instance import Box, Image
 from labelkit.domain.pose import Pose, human_pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import load_skeleton
 from labelkit.metrics.table import markdown
 from labelkit.project.features import FEATURES_FILE, LENGTH, FeatureWriter
+from labelkit.project.images import FileStamp
 from labelkit.project.predictions import write_predictions
-from labelkit.project.project import open_project
+from labelkit.project.project import create_project, open_project
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import KEYPOINTS, Entry, keypoints_content
+from labelkit.store.objects import NewInstance
 from labelkit.store.ownership import open_store
 
 SKELETON = load_skeleton("lsp14")
@@ -60,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=[*COMMANDS])
+    parser.add_argument("--unread", action="store_true", help="empty files, not registered")
     parser.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.fill:
@@ -68,8 +76,10 @@ def main() -> None:
     print(f"{machine()}\n", flush=True)
     found: dict[tuple[str, int], tuple[float, float, float]] = {}
     for count in options.objects:
-        with tempfile.TemporaryDirectory() as name:
-            for command, measured in measure(Path(name), count, options.commands):
+        with tempfile.TemporaryDirectory() as folder:
+            begin = unread if options.unread else make_images
+            begin(Path(folder), count)
+            for command, measured in measure(Path(folder), options.commands):
                 found[command, count] = measured
                 shown = " ".join(f"{value:.1f}" for value in measured)
                 print(f"{count:,} {command}: {shown}", file=sys.stderr, flush=True)
@@ -87,17 +97,15 @@ def main() -> None:
     print(markdown((header, *rows)))
 
 
-def measure(
-    folder: Path, count: int, commands: list[str]
-) -> Iterator[tuple[str, tuple[float, float, float]]]:
+def measure(folder: Path, commands: list[str]) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Each command with its seconds, seconds of CPU and peak memory in MB."""
-    make_images(folder / "images", count)
+    is_registered = (folder / "project").exists()
     places = {name: folder / name for name in ("images", "project", "empty")}
     places["empty"].write_text("[]")
     for command, text in COMMANDS.items():
         if command == "status":
             subprocess.run([sys.executable, __file__, "--fill", places["project"]], check=True)
-        if command in commands or command == "register":
+        if command in commands or (command == "register" and not is_registered):
             measured = run([part.format(**places) for part in text.split()], folder / "output")
             if command in commands:
                 yield command, measured
@@ -135,9 +143,38 @@ def make_images(folder: Path, count: int) -> None:
     content = io.BytesIO()
     Picture.fromarray(pixels).resize((SIDE, SIDE)).save(content, "JPEG")
     for n in range(count):
-        part = folder / f"{n // 1000:04d}"
-        part.mkdir(parents=True, exist_ok=True)
-        (part / f"{n % 1000:03d}.jpg").write_bytes(content.getvalue() + json.dumps(n).encode())
+        path = folder / "images" / name(n)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getvalue() + json.dumps(n).encode())
+
+
+def name(number: int) -> str:
+    """Of a file below the images folder: a thousand share a folder."""
+    return f"{number // 1000:04d}/{number % 1000:03d}.jpg"
+
+
+def unread(folder: Path, count: int) -> None:
+    """A project of empty files, registered as if they had been read."""
+    for n in range(count):
+        path = folder / "images" / name(n)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    project = create_project(folder / "project", folder / "images", SKELETON, 0)
+    images = [
+        Image(name(n), hashlib.sha256(name(n).encode()).hexdigest(), SIDE, SIDE)
+        for n in range(count)
+    ]
+    box = Box(0.0, 0.0, SIDE, SIDE)
+    with open_store(project) as store:
+        store.add_images(images)
+        store.keep_stamps(
+            {
+                image.path: FileStamp(0, status.st_mtime_ns, image.sha256, SIDE, SIDE)
+                for image in images
+                for status in [(folder / "images" / image.path).stat()]
+            }
+        )
+        store.add_instances(NewInstance(image, box, "whole-image", SIDE**2) for image in images)
 
 
 def fill(folder: Path) -> None:

@@ -5,7 +5,8 @@ Parquet files of predictions and maps. The bare network runs on batches in memor
 normalised. Both run in this process, in turns, and the best turn of each counts: other load on the
 machine only slows them down. Pre-annotating has three threads: one cuts the next crops, one runs
 the network, one writes. With --threads 1 this needs a second free core: the last column is the
-number of cores that other programs used during the turn that counts.
+number of cores that other programs used during the turn that counts. With --processor-time they
+matter less: it counts what all threads need, as if there was one core.
 
     python benchmarks/preannotation.py [--preset tiny] [--pictures 512] [--turns 10]
 """
@@ -26,6 +27,7 @@ from machine import machine
 
 from labelkit.domain.instance import Box, Instance
 from labelkit.metrics.table import markdown
+from labelkit.models.reading import rotate
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import write_predictions
 from labelkit.project.response_maps import MapWriter
@@ -36,6 +38,13 @@ from labelkit.workflows.rounds.run_round import keep_maps
 from labelkit.workflows.rounds.settings import TrainingOptions, preset_of, resolve
 from labelkit.workflows.synthetic.figures import SKELETON, generate
 
+#: Which maps are read, and off which views of a crop.
+VIEWS = (
+    "response maps, one view",
+    "response maps, mirror image too",
+    "heatmaps, all six views",
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -43,25 +52,30 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=512)
     parser.add_argument("--turns", type=int, default=10, help="of which the best counts")
     parser.add_argument("--threads", type=int, default=1, help="of the network")
+    parser.add_argument("--processor-time", action="store_true", help="instead of the clock's")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    clock = time.process_time if options.processor_time else time.perf_counter
     print(f"{machine()}; {options.threads} threads of the network\n")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generate(folder, options.pictures, seed=0)
         for preset in options.preset or ("tiny",):
-            for flip_test in (False, True):
-                rows.append(measure(folder, preset, flip_test, options.pictures, options.turns))
+            for views in VIEWS:
+                rows.append(measure(folder, preset, views, options.pictures, options.turns, clock))
     header = ("preset", "bare, 1/s", "pre-annotating, 1/s", "ratio", "cores of others")
     print(markdown((header, *rows)))
 
 
-def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) -> tuple[str, ...]:
+def measure(
+    folder: Path, preset: str, views: str, count: int, turns: int, clock: Callable[[], float]
+) -> tuple[str, ...]:
     """One row: the best turn of each."""
+    flip_test, every = views != VIEWS[0], views == VIEWS[2]
     settings = resolve(TrainingOptions(preset=preset, pretrained=False), {}, SKELETON)
     network = build_network("lofr", SKELETON, settings).eval()
-    network.reader.read_from = "response"
+    network.reader.read_from = "heatmaps" if every else "response"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     size = preset_of(settings)["input_size"]
@@ -71,12 +85,12 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
         Instance(image, 0, box, "whole-image", box.w * box.h)
         for image, box in zip(images, boxes, strict=True)
     ]
-    in_memory = [
-        network.pixels(batch["image"].to(device))
-        for batch in loader(
-            PlainCrops(folder / "images", instances, size, network.pixels.interpolation), 64, 0
-        )
-    ]
+    crops = PlainCrops(folder / "images", instances, size, network.pixels.interpolation)
+    in_memory = []
+    for batch in loader(crops, 64, 0):
+        image = network.pixels(batch["image"].to(device))
+        turned = [rotate(image, angle) for angle in network.reader.rotations if every]
+        in_memory += [image, *turned]
 
     @torch.inference_mode()
     def bare() -> None:
@@ -102,11 +116,10 @@ def measure(folder: Path, preset: str, flip_test: bool, count: int, turns: int) 
         with MapWriter(folder / "maps.parquet", SKELETON.keypoints) as writer:
             write_predictions(folder / "predictions.parquet", keep_maps(seen, writer), SKELETON)
 
-    took = [(timed(bare), timed(pre_annotate)) for _ in range(turns)]
+    took = [(timed(bare, clock), timed(pre_annotate, clock)) for _ in range(turns)]
     alone, whole = (min(each) for each in zip(*took, strict=True))
-    name = f"{preset}, {'with' if flip_test else 'without'} flip test"
     return (
-        name,
+        f"{preset}, {views}",
         f"{count / alone.seconds:.0f}",
         f"{count / whole.seconds:.0f}",
         f"{alone.seconds / whole.seconds:.2f}",
@@ -121,12 +134,12 @@ class Turn(NamedTuple):
     others: float
 
 
-def timed(work: Callable[[], None]) -> Turn:
+def timed(work: Callable[[], None], clock: Callable[[], float]) -> Turn:
     """Run it once."""
-    started, ours, all_of_us = time.perf_counter(), time.process_time(), _busy()
+    began, started, ours, all_of_us = clock(), time.perf_counter(), time.process_time(), _busy()
     work()
-    seconds = time.perf_counter() - started
-    return Turn(seconds, (_busy() - all_of_us - (time.process_time() - ours)) / seconds)
+    taken, seconds = clock() - began, time.perf_counter() - started
+    return Turn(taken, (_busy() - all_of_us - (time.process_time() - ours)) / seconds)
 
 
 def _busy() -> float:

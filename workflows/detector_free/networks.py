@@ -22,7 +22,7 @@ from labelkit.workflows.detector_free.canvases import LabelledImage
 from labelkit.workflows.detector_free.strategy import Strategy
 from labelkit.workflows.detector_free.training import Recipe, train
 from labelkit.workflows.rounds.networks import starting_weights, training_state
-from labelkit.workflows.rounds.settings import preset_of
+from labelkit.workflows.rounds.settings import TrainingOptions, parse_size, preset_of
 
 #: Unlabelled images in a step for each labelled one.
 RATIO = 1
@@ -32,14 +32,14 @@ def canvas_preset(settings: Mapping[str, Any], images: int) -> dict[str, Any]:
     """The preset of canvases, with what the settings change, and the steps of a training.
 
     Args:
-        settings: see `resolve`.
+        settings: see `with_canvas`.
         images: of the project; an epoch passes over as many.
 
     Raises:
         UsageError: on a canvas of a wrong size.
     """
     preset = {**DETECTOR_FREE[settings["preset"]], "ratio": RATIO}
-    preset["input_size"] = list(settings.get("input_size", preset["input_size"]))
+    preset["input_size"] = list(settings.get("canvas", preset["input_size"]))
     height, width = preset["input_size"]
     if height % CANVAS_CELL or width % CANVAS_CELL:
         raise UsageError(
@@ -48,6 +48,24 @@ def canvas_preset(settings: Mapping[str, Any], images: int) -> dict[str, Any]:
         )
     steps = settings["epochs"] * math.ceil(images / preset["batch_size"])
     return {**preset, "steps": max(steps, settings["least_steps"])}
+
+
+def with_canvas(
+    settings: Mapping[str, Any], options: TrainingOptions, earlier: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings with the size of the canvas, if it was ever given: `input_size` is that of crops.
+
+    Args:
+        settings: from `resolve`.
+        options, earlier: that they were resolved from.
+
+    Raises:
+        UsageError: see `parse_size`.
+    """
+    size = earlier.get("canvas") if earlier.get("preset") == settings["preset"] else None
+    if options.input_size is not None:
+        size = parse_size(options.input_size)
+    return {**settings, "canvas": list(size)} if size else dict(settings)
 
 
 def trained_network(

@@ -37,6 +37,7 @@ from labelkit.workflows.detector_free.networks import (
     canvas_preset,
     load_detector_free,
     trained_network,
+    with_canvas,
 )
 from labelkit.workflows.detector_free.objects import (
     FoundObject,
@@ -50,7 +51,6 @@ from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapsho
 from labelkit.workflows.rounds.run_round import measure
 from labelkit.workflows.rounds.settings import (
     TrainingOptions,
-    parse_size,
     resolve,
     settings_of,
 )
@@ -104,14 +104,10 @@ def detector_free_round(
     lessons = lessons_of(store, snapshot, labelled, store.head())
     if not lessons.objects_per_image:
         raise WaitingForLabels("No object has keypoints that a network could learn from.", ASK)
-    settings = resolve(
-        options,
-        settings_of(last) if last else {},
-        project.skeleton,
-        poses=[pose for item in lessons.labelled for pose in item.poses],
-    )
-    if options.input_size is not None:
-        settings["input_size"] = list(parse_size(options.input_size))
+    earlier = settings_of(last) if last else {}
+    poses = [pose for item in lessons.labelled for pose in item.poses]
+    settings = resolve(options, earlier, project.skeleton, poses=poses)
+    settings = with_canvas(settings, options, earlier)
     seed = options.seed
     if seed is None:
         seed = begun.plan.seed if begun else project.seed

@@ -92,6 +92,10 @@ def benchmark(
         raise UsageError(f"There is no table {table!r}.", f"Tables: {', '.join(names)}.")
 
     chosen = known.get(table)
+    if chosen is None:
+        from labelkit.workflows.detector_free.networks import with_canvas
+
+        settings = with_canvas(settings, options, kept)
     trials = _asked(chosen.trials, table, only, percent) if chosen else []
     detector_free = [] if chosen else _asked(detector_free_trials(), table, only, percent)
     project = _project(root, images, skeleton, progress)

@@ -190,8 +190,9 @@ def with_remembered(project: Project, options: TrainingOptions) -> tuple[Project
     Raises:
         UsageError: see `check_options`; then nothing is remembered.
     """
-    check_options(options)
     names = [item.name for item in fields(options) if item.name in REMEMBERED]
+    exclusive = [name for name in ("model", "minutes") if getattr(options, name) is None]
+    check_options(replace(options, **{name: project.options.get(name) for name in exclusive}))
     given = {name: getattr(options, name) for name in names}
     if options.weights is not None:  # relative to the project, which can be moved
         path = Path(options.weights).resolve()

@@ -175,6 +175,7 @@ def test_a_network_of_whole_images_is_no_onnx_file_and_needs_no_minutes_nor_devi
     assert "--devices" in refused.err
     monkeypatch.delenv("LOCAL_WORLD_SIZE")
     assert team.retrain("--minutes", "5").code == 2
+    assert "minutes" not in open_project(team.root).options  # or the next command failed too
 
 
 def test_a_round_that_was_killed_after_its_training_is_finished_without_another(team, monkeypatch):

@@ -126,6 +126,6 @@ def _patterns(known: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDA
     patterns, which = np.unique(known, axis=0, return_inverse=True)
     order = np.argsort(which.ravel(), kind="stable")
     starts = np.cumsum(np.bincount(which.ravel(), minlength=len(patterns)))[:-1]
-    for seen, rows in zip(patterns, np.split(order, starts), strict=True):
+    for seen, rows in zip(patterns, np.split(order, starts)[: len(patterns)], strict=True):
         if seen.any():
             yield seen, rows

@@ -91,6 +91,7 @@ class Database:
     """
 
     before_first_write: Callable[[Connection], None] | None = None
+    _is_closed = False
 
     def __init__(self, url: str | URL) -> None:
         try:
@@ -123,12 +124,20 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees a single state of the store."""
+        """A transaction that sees a single state of the store.
+
+        Objects that were asked for before the store was closed may be read later: such a
+        transaction leaves no connection open.
+        """
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self._plain_words(), self._engine.connect() as connection:
-            connection = connection.execution_options(**options)
-            with connection.begin():
-                yield connection
+        try:
+            with self._plain_words(), self._engine.connect() as connection:
+                connection = connection.execution_options(**options)
+                with connection.begin():
+                    yield connection
+        finally:
+            if self._is_closed:
+                self._engine.dispose()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -193,6 +202,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._is_closed = True
         self._engine.dispose()
 
     @contextlib.contextmanager

@@ -66,6 +66,12 @@ def test_keypoints_may_be_missing():
     assert found(replace(labels, xy=xy)) == {77: (JUMP, (5,))}
 
 
+def test_a_pair_of_which_one_side_is_never_there_accuses_none():
+    labels = make_labels()
+    labels.xy[:, PAIRS[0][0]] = np.nan
+    assert found(labels) == {}
+
+
 def test_without_pairs_jumps_are_found():
     labels = altered(make_labels(), 77, [5], (0.3, -0.3))
     assert found(replace(labels, pairs=())) == {77: (JUMP, (5,))}

@@ -190,3 +190,10 @@ def test_every_database_tells_the_same_of_stamps_and_of_who_did_what(store_url):
         assert store.image_paths() == {"a.png", "b.png", "c.png"}
         paths = [it.image.path for it in store.instances().values()]
         assert paths == ["a.png", "a.png", "c.png", "c.png"]
+
+
+def test_objects_that_are_read_after_closing_leave_no_connection_open(store_url):
+    with opened(store_url) as store:
+        objects = store.instances()
+    assert len([*objects.values()]) == 6
+    assert store.database._engine.pool.checkedin() == 0

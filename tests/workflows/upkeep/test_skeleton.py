@@ -109,7 +109,7 @@ def test_people_are_asked_about_it_with_what_is_labelled_in_place(corrected):
     before = labels(grown)
     first = waiting(grown.project, before)[:4]
     assert {item.instance_id for item in first} == before.poses.keys()
-    assert not any(item.control for item in first)
+    assert all(item.control == (item.instance_id in before.dev) for item in first)
     tasks = asked(grown)
     for task in tasks[:4]:
         ours = task["data"]["labelkit"]

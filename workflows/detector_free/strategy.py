@@ -26,10 +26,11 @@ from labelkit.models.detector_free.interface import CANVAS_CELL, STRIDE, Detecto
 #: Decay of the teacher at the end of burn-in and at the end, in `LONG` steps of training. Shorter
 #: ones forget faster, so that the teacher averages over the same share of the training.
 DECAYS, LONG = (0.999, 0.9995), 20_000
-#: Shares of the steps that train on labels alone, and in which the other weight then rises.
-BURN_IN, RAMP = 0.25, 0.25
+#: Shares of the steps that train on labels alone, and in which the other weight then rises. After a
+#: quarter a teacher is sure of wrong poses, and teaches them (benchmarks/README.md).
+BURN_IN, RAMP = 0.6, 0.2
 #: Weight of what unlabelled images say, after the ramp.
-WEIGHT = 2.0
+WEIGHT = 0.5
 
 #: Heatmaps of the teacher count around peaks of this height.
 CONFIDENT = 0.5
@@ -47,7 +48,7 @@ SCALED = 1.25
 UNSURE_SCORE, UNSURE_HEIGHT = 0.02, 0.05
 #: Share of the objects that labelled images have on average which the score threshold lets through,
 #: how fast it adapts in a step, and its range.
-KEPT_SHARE, RATE, RANGE = 0.8, 0.02, (0.1, 0.9)
+KEPT_SHARE, RATE, RANGE = 0.5, 0.02, (0.1, 0.9)
 
 #: Strong views: degrees either way, magnifications, shift as a share of the canvas.
 ROTATION, SCALES, SHIFT = 30.0, (0.75, 1.3), 0.1

@@ -196,7 +196,7 @@ def test_consistency_outside_the_canvas_counts_nothing():
 
 
 def test_the_score_threshold_rises_while_too_many_pass_and_falls_while_too_few_do():
-    threshold = ScoreThreshold(objects_per_image=2.5)  # 80 % of them: 2
+    threshold = ScoreThreshold(objects_per_image=4.0)  # half of them: 2
     start = float(threshold.value)
     nothing = one_object().take(torch.zeros(1, dtype=torch.bool))
     threshold.adapt([nothing])

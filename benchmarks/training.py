@@ -72,16 +72,7 @@ def measure(
     folder: Path, preset_name: str, steps: int, turn: int, clock: Callable[[], float]
 ) -> tuple[float, ...]:
     """Seconds per crop of the four rows."""
-    coco = read_coco(load_json(folder / "keypoints.json"), "")
-    images = {image.path: image for image in scan_images(folder / "images").images}
-    examples = [
-        Example(
-            Instance(images[item.image_path], 0, item.box, "given", 1.0),
-            item.pose.present,
-            item.pose if number % 2 else None,
-        )
-        for number, item in enumerate(coco.annotations)
-    ]
+    examples = examples_of(folder)
     preset = PRESETS[preset_name]
     found = []
     for kind in ("lofr", "simple"):
@@ -96,6 +87,20 @@ def measure(
             from_memory(kind, preset, recipe, examples, folder, clock),
         ]
     return tuple(found)
+
+
+def examples_of(folder: Path) -> list[Example]:
+    """Generated figures as a project has them, every other with locations."""
+    coco = read_coco(load_json(folder / "keypoints.json"), "")
+    images = {image.path: image for image in scan_images(folder / "images").images}
+    return [
+        Example(
+            Instance(images[item.image_path], 0, item.box, "given", 1.0),
+            item.pose.present,
+            item.pose if number % 2 else None,
+        )
+        for number, item in enumerate(coco.annotations)
+    ]
 
 
 def as_retrain(

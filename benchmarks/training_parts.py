@@ -19,15 +19,12 @@ from typing import Any
 import torch
 from machine import machine
 from torch import Tensor, nn
+from training import examples_of
 
-from labelkit.domain.instance import Instance
-from labelkit.files.documents import load_json
-from labelkit.formats.coco import read_coco
 from labelkit.metrics.table import markdown
 from labelkit.models.presets import PRESETS, build_model
-from labelkit.project.images import scan_images
 from labelkit.workflows.network.crops import Augmentation
-from labelkit.workflows.network.data import Example, TrainingCrops
+from labelkit.workflows.network.data import TrainingCrops
 from labelkit.workflows.network.training import PoseTraining, make_recipe
 from labelkit.workflows.network.watch import Watch
 from labelkit.workflows.synthetic.figures import SKELETON, generate
@@ -54,16 +51,7 @@ def main() -> None:
 def crops_of(folder: Path, preset: dict[str, Any]) -> TrainingCrops:
     """A batch of crops of figures, every other with locations."""
     generate(folder, preset["training"]["batch_size"], seed=0)
-    coco = read_coco(load_json(folder / "keypoints.json"), "")
-    images = {image.path: image for image in scan_images(folder / "images").images}
-    examples = [
-        Example(
-            Instance(images[item.image_path], 0, item.box, "given", 1.0),
-            item.pose.present,
-            item.pose if number % 2 else None,
-        )
-        for number, item in enumerate(coco.annotations)
-    ]
+    examples = examples_of(folder)
     views = Augmentation(preset["training"]["rotation"], preset["training"]["mirror"])
     return TrainingCrops(folder / "images", examples, SKELETON, preset["input_size"], views)
 

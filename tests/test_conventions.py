@@ -23,7 +23,7 @@ HEAVY = {"torch", "torchvision", "timm", "lightning"}
 #: Ways in, above everything else: the command line, FiftyOne's operators, the Python API.
 WAYS_IN = {"labelkit.api", "labelkit.cli", "labelkit.fiftyone_plugin", "labelkit"}
 #: Modules of the root that anything may import.
-FOUNDATION = {"labelkit.errors", "labelkit.progress", "labelkit.report"}
+FOUNDATION = {"labelkit.ahead", "labelkit.errors", "labelkit.progress", "labelkit.report"}
 #: A room holds at most so many modules, `__init__` left out.
 MODULES_IN_A_ROOM = 15
 OPTIONAL = {

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,8 +26,6 @@ from labelkit.workflows.network.crops import (
     read_crop,
     safe_view,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -327,24 +322,6 @@ class PlainCrops(Dataset[dict[str, Tensor]]):
             "image": torch.from_numpy(crop.copy()).permute(2, 0, 1),
             "affine": torch.from_numpy(affine),
         }
-
-
-def ahead(items: Iterable[T], count: int = 2) -> Iterator[T]:
-    """The same items, prefetched by a thread while the caller processes one.
-
-    Args:
-        items: slow to produce; iterated over in the thread from now on.
-        count: how many are prefetched.
-    """
-    source, end = iter(items), object()
-    pool = ThreadPoolExecutor(1)
-    try:
-        waiting = deque(pool.submit(next, source, end) for _ in range(count))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, source, end))
-            yield cast(T, item)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # a Ctrl-C while it waits would be lost
 
 
 def loader(

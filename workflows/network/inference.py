@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from labelkit.ahead import ahead
 from labelkit.domain.geometry import apply_affine, invert_affine
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import VISIBLE, Pose
@@ -26,7 +27,6 @@ from labelkit.project.preannotation import PRESENT
 from labelkit.project.response_maps import take_maps
 from labelkit.workflows.network.data import (
     PlainCrops,
-    ahead,
     loader,
     loader_workers,
     prior_in_cells,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from labelkit.ahead import ahead
 from labelkit.domain.pose import UNKNOWN
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import duration
@@ -34,7 +35,6 @@ from labelkit.workflows.network.data import (
     Example,
     MixedSampler,
     TrainingCrops,
-    ahead,
     loader,
     loader_workers,
 )

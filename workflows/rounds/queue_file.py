@@ -18,7 +18,7 @@ from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
 from labelkit.workflows.choosing.signals import read_signals
-from labelkit.workflows.choosing.strategies import MIXED, RANDOM, draw
+from labelkit.workflows.choosing.strategies import MANUAL, MIXED, RANDOM, draw
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.start import KEYPOINTS, start_of
 
@@ -138,8 +138,9 @@ def _draw(
     late_count: int,
 ) -> DrawRecord:
     """Draw `count` from a pool, and more of those that came late until `late_count` are drawn."""
-    at_random = not complete or _waits_for_labels(complete[-1])
-    strategy = RANDOM if at_random else strategy_of(project)
+    strategy = strategy_of(project) if complete else RANDOM
+    if strategy != MANUAL and complete and _waits_for_labels(complete[-1]):
+        strategy = RANDOM
     signals = read_signals(project, complete, snapshot.instances, snapshot.poses)
     ids = signals.objects.ids
 

@@ -8,13 +8,13 @@ entry in the ledger therefore sends nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from itertools import product, zip_longest
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from labelkit.ahead import ahead
 from labelkit.bridges.label_studio.api import StudioApi
 from labelkit.bridges.label_studio.server import serve_images, served_images
 from labelkit.domain.instance import Box
@@ -609,7 +609,7 @@ class Push:
         planned = [self._plan(ids) for ids in groups]
         size = CROPS if any(plan.crop for plan in planned) else CHUNK
         make = partial(self._tasks, base=target.image_url)
-        for plans, tasks in _made_ahead(make, planned, size):
+        for plans, tasks in _made(make, planned, size):
             ids = self.api.import_tasks(target.project_id, tasks)
             self.ledger.keep_tasks(
                 self._kind,
@@ -636,7 +636,7 @@ class Push:
         version, done = self.questions.model_version, 0
         there = self.api.predicted_tasks(target.project_id, version) if old else set()
         make = partial(self._predictions, there=there)
-        for tasks, predictions in _made_ahead(make, old, PREDICTIONS):
+        for tasks, predictions in _made(make, old, PREDICTIONS):
             if predictions:
                 self.api.import_predictions(target.project_id, predictions)
             self.ledger.keep_tasks(
@@ -683,20 +683,14 @@ def _image(ids: Sequence[str]) -> str:
     return ids[0].rpartition("-")[0] if ids else ""
 
 
-def _made_ahead(
+def _made(
     make: Callable[[Sequence[LedgerTask]], list[dict[str, Any]]],
     tasks: Sequence[LedgerTask],
     size: int,
 ) -> Iterator[tuple[Sequence[LedgerTask], list[dict[str, Any]]]]:
     """So many tasks at a time with what is made of them, while the server handles those before."""
-    parts = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-    with ThreadPoolExecutor(1) as thread:
-        ready = [thread.submit(make, part) for part in parts[:1]]
-        for part, following in zip_longest(parts, parts[1:]):
-            made = ready.pop().result()
-            if following:
-                ready.append(thread.submit(make, following))
-            yield part, made
+    parts = (tasks[start : start + size] for start in range(0, len(tasks), size))
+    return ahead(((part, make(part)) for part in parts), 1)
 
 
 def _runs(ids: Iterable[int]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from labelkit.errors import ProjectError, UsageError, WaitingForLabels
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.project.predictions import read_predictions
+from labelkit.project.project import remember
 from labelkit.project.rounds import latest_complete, trained_round
 from labelkit.store.objects import NewInstance
 from labelkit.workflows.choosing.draw_records import newest_record
@@ -100,6 +101,12 @@ def test_the_first_labels_that_it_learns_from_are_drawn_at_random(foreign):
     foreign.label(foreign.trainable[:10])
     foreign.add()
     assert newest_record(foreign.project).strategy == "mixed"
+
+
+def test_a_lead_who_chooses_everything_chooses_the_first_labels_too(foreign):
+    foreign = replace(foreign, project=remember(foreign.project, queue="manual"))
+    foreign.add()
+    assert newest_record(foreign.project).strategy == "manual"
 
 
 def test_status_names_the_model_and_asks_for_corrections(adapted):

@@ -21,7 +21,6 @@ from labelkit.workflows.network.data import (
     MixedSampler,
     PlainCrops,
     TrainingCrops,
-    ahead,
     jitter_colours,
     loader,
     poses_in_cells,
@@ -334,40 +333,6 @@ def test_batches_keep_the_order_of_the_instances(tmp_path):
     (first, second) = loader(plain, 2, workers=0)
     together = torch.cat([first["affine"], second["affine"]])
     assert torch.equal(together, torch.stack([plain[n]["affine"] for n in range(3)]))
-
-
-# Prefetching
-
-
-def test_prefetching_changes_neither_items_nor_order():
-    assert list(ahead(range(5))) == [0, 1, 2, 3, 4]
-    assert list(ahead([], 3)) == []
-
-
-def test_prefetching_takes_no_more_than_it_may():
-    taken = []
-
-    def source():
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    items = ahead(source(), 2)
-    assert next(items) == 0
-    items.close()
-    # One was handed out, two may wait, one was begun meanwhile.
-    assert len(taken) <= 4
-
-
-def test_an_error_while_prefetching_reaches_the_caller():
-    def source():
-        yield 1
-        raise OSError("the disk went away")
-
-    items = ahead(source())
-    assert next(items) == 1
-    with pytest.raises(OSError, match="went away"):
-        next(items)
 
 
 # Lessons of another model

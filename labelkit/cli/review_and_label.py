@@ -85,6 +85,14 @@ ListOption = Annotated[
         help="Label these instead of the queue: an object id or image path a line.",
     ),
 ]
+SecondOption = Annotated[
+    int | None,
+    typer.Option(
+        "--second",
+        metavar="COUNT",
+        help="Get second labels of so many labelled objects from other people, who see nothing.",
+    ),
+]
 InviteOption = Annotated[
     str | None,
     typer.Option(
@@ -102,6 +110,7 @@ def label(
     host: HostOption = "127.0.0.1",
     port: PortOption = 8095,
     objects: ListOption = None,
+    second: SecondOption = None,
     invite: InviteOption = None,
     open_browser: OpenOption = False,
     project: ProjectOption = None,
@@ -116,6 +125,7 @@ def label(
     Example:
       labelkit label --open
       labelkit label --invite anna
+      labelkit label --second 60 --as anna
     """
     import webbrowser
 
@@ -136,6 +146,7 @@ def label(
                 mode=mode,
                 annotator=annotator,
                 objects=objects,
+                second=second,
                 host=host,
                 port=port,
             ) as labelling,

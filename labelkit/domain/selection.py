@@ -26,9 +26,16 @@ def _draw(purpose: str, item_id: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
+def _draws(purpose: str, ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
+    """(N,) the number that `_draw` gives for each of N ids."""
+    prefix = f"{purpose}:{seed}:"
+    digests = [hashlib.sha256((prefix + item).encode()).digest()[:8] for item in ids]
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
 def draws(purpose: str, ids: Iterable[str], seed: int) -> NDArray[np.float64]:
     """(N,) random numbers, 0 ... 1, independent for every purpose, id and seed."""
-    return np.array([_draw(purpose, item, seed) for item in ids], dtype=np.float64) / 2**64
+    return _draws(purpose, ids, seed).astype(np.float64) / 2.0**64
 
 
 def coin(purpose: str, item_id: str, seed: int, share: float) -> bool:
@@ -36,9 +43,19 @@ def coin(purpose: str, item_id: str, seed: int, share: float) -> bool:
     return _draw(purpose, item_id, seed) < share * 2**64
 
 
+def coins(purpose: str, ids: Iterable[str], seed: int, share: float) -> NDArray[np.bool_]:
+    """(N,) the `coin` of each of N ids."""
+    numbers, below = _draws(purpose, ids, seed), math.ceil(share * 2**64)
+    return (
+        numbers <= np.uint64(below - 1) if 0 < below <= 2**64 else np.full(len(numbers), below > 0)
+    )
+
+
 def stable_order(ids: Iterable[str], seed: int) -> tuple[str, ...]:
     """The ids once each, in a random order that depends on the seed alone."""
-    return tuple(sorted(set(ids), key=lambda item: (_draw("order", item, seed), item)))
+    every = sorted(set(ids))
+    order = np.argsort(_draws("order", every, seed), kind="stable")
+    return tuple(every[place] for place in order.tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,14 @@ class DevDraw:
         """Whether an image is in the dev set."""
         drawn = coin("dev", image_id, seed, self.share)
         return image_id in self.added or (drawn and image_id not in self.left_out)
+
+    def held(self, image_ids: Sequence[str], seed: int) -> NDArray[np.bool_]:
+        """(N,) whether each of N images is in the dev set."""
+        added, left_out = (
+            np.array([image in some for image in image_ids], np.bool_)
+            for some in (self.added, self.left_out)
+        )
+        return added | (coins("dev", image_ids, seed, self.share) & ~left_out)
 
 
 def dev_set(instances: Iterable[Instance], seed: int, draw: DevDraw) -> tuple[str, ...]:
@@ -211,8 +236,9 @@ class QueueItem:
     Attributes:
         instance_id: of the instance.
         reason: "dev" (model selection), "unsure" (drawn by the strategy), "random" (drawn from all
-            alike), "chosen" (by a person), "new" (it came after the newest round) or "incomplete"
-            (it has keypoints, but lacks some that the skeleton got later).
+            alike), "chosen" (by a person), "new" (it came after the newest round), "incomplete"
+            (it has keypoints, but lacks some that the skeleton got later) or "second" (another
+            person has labelled it).
         control: True if it is served without pre-annotation.
     """
 

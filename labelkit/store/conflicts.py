@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from labelkit.domain.text import named
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, Entry
+from labelkit.store.journal import KEYPOINTS, SKIP, TELLING, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 
 #: Key in `Entry.shown` of a held label: the answer it is held against, or, if that was deleted,
@@ -155,7 +155,7 @@ def beside_what_is_known(
         id_ = entry.instance_id
         if entry.kind in (KEYPOINTS, WITHDRAWN):
             latest[id_] = _joined(latest.get(id_), entry)
-        if entry.kind != SKIP:
+        if entry.kind in TELLING:
             present[id_] = _joined(present.get(id_), entry)
     fresh, to_record = [], []
     for entry in entries:

@@ -20,6 +20,13 @@ _NUMBER = (int, float)
 
 VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "withdrawn"
 
+#: Keypoints that a second person placed without seeing any other answer. They measure how far
+#: people and predictions are apart, and never count as the label.
+SECOND = "second"
+
+#: The kinds of answers that a label is made of.
+TELLING = (VISIBILITY, KEYPOINTS, WITHDRAWN)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -30,11 +37,13 @@ class Entry:
 
     Attributes:
         instance_id: of the instance.
-        kind: "visibility", "keypoints", "skip" (the person declined to answer), or "withdrawn"
-            (the keypoints were deleted at their source, and the user agreed).
+        kind: "visibility", "keypoints", "skip" (the person declined to answer), "withdrawn" (the
+            keypoints were deleted at their source, and the user agreed), or "second" (see
+            `SECOND`).
         content: by keypoint name; {"tail": true} for visibility, {"tail": [x, y, v]} for
-            keypoints in upright image pixels, {} for the others. A keypoint that it does not name
-            was not asked about, and what is known of it stays.
+            keypoints in upright image pixels, {} for the others, and where a second person found
+            no object. A keypoint that it does not name was not asked about, and what is known of
+            it stays.
         source: where it came from: "label-studio", "file:keypoints.json".
         reference: which item of the source: an annotation id.
         version: which edit of that item: updated_at, or `content_version` for files.
@@ -59,7 +68,7 @@ class Entry:
     shown: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in (VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN):
+        if self.kind not in (*TELLING, SKIP, SECOND):
             raise StoreError(f"{self.kind!r} is not a kind of answer.")
         for keypoint, value in self.content.items():
             if not _fits(self.kind, value):
@@ -87,7 +96,8 @@ class RecordReport(NamedTuple):
 def _fits(kind: str, value: Any) -> bool:
     if kind == VISIBILITY:
         return isinstance(value, bool)
-    if kind != KEYPOINTS or not isinstance(value, list | tuple) or len(value) != 3:
+    is_place = kind in (KEYPOINTS, SECOND) and isinstance(value, list | tuple)
+    if not is_place or len(value) != 3:
         return False
     x, y, v = value
     are_numbers = isinstance(x, _NUMBER) and isinstance(y, _NUMBER) and isinstance(v, _NUMBER)

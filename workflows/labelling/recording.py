@@ -16,7 +16,7 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError
 from labelkit.project.project import lock_project
 from labelkit.store.conflicts import HELD, beside_what_is_known
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, Recorded
+from labelkit.store.journal import KEYPOINTS, SECOND, SKIP, VISIBILITY, Entry, Recorded
 from labelkit.store.objects import LOST, NewInstance
 from labelkit.workflows.labelling.work import Work
 from labelkit.workflows.serving.requests import RequestError
@@ -43,7 +43,7 @@ class Answer:
         instance: id of the object; "" for one that was drawn on the page.
         drawn: id that the page gave to a drawn object; "" for others.
         image: id of the image that it was drawn in; "" for others.
-        kind: "keypoints", "visibility" or "skip".
+        kind: "keypoints", "visibility", "skip" or "second".
         content: see `Entry`.
         box: of the object, as it is on the page.
         seen: number of the newest journal entry that was shown, or id of the answer that the page
@@ -109,7 +109,8 @@ class Recording:
             if any(_is(recorded.entry, answer.id) for recorded in history):
                 return _receipt(answer, history)
             since = {id(it.entry): it.entry for it in _since(history, answer.seen)}
-            if answer.kind != SKIP and not since and not answer.box.is_nearly(instance.box):
+            moves = answer.kind not in (SKIP, SECOND) and not since
+            if moves and not answer.box.is_nearly(instance.box):
                 store.move_box(instance.id, answer.box)
                 self._work.redraw()
             ours = [it.entry for it in history if it.entry.source == SOURCE]
@@ -128,9 +129,11 @@ class Recording:
                 lead_time_s=answer.shown["effort"]["attention_s"],
                 shown={**answer.shown, "box": list(answer.box)},
             )
-            _, to_record = beside_what_is_known(
-                store, [entry], lambda ours, _: ours in since.values()
-            )
+            to_record = [entry]
+            if answer.kind != SECOND:  # that one neither changes nor contradicts the label
+                _, to_record = beside_what_is_known(
+                    store, to_record, lambda ours, _: ours in since.values()
+                )
             store.record(to_record)
             return _receipt(answer, list(store.history([instance.id])))
 
@@ -186,7 +189,7 @@ def _check_inside(answer: Answer, image: Image) -> None:
         raise RequestError(error.problem) from None
     if not box.is_nearly(answer.box):
         raise RequestError(f"The box {tuple(answer.box)} is not inside {image.path}.")
-    for name, value in answer.content.items() if answer.kind == KEYPOINTS else ():
+    for name, value in answer.content.items() if answer.kind in (KEYPOINTS, SECOND) else ():
         if not (0 <= value[0] <= image.width and 0 <= value[1] <= image.height):
             raise RequestError(f"{name} at {tuple(value[:2])} is outside {image.path}.")
 
@@ -216,11 +219,12 @@ def _read(document: Mapping[str, Any], skeleton: Skeleton) -> Answer:
         raise ValueError("seen is neither a number nor an id")
     if kind == SKIP:
         content: dict[str, Any] = {}
-    elif kind in (VISIBILITY, KEYPOINTS):
+    elif kind in (VISIBILITY, KEYPOINTS, SECOND):
         read = _tick if kind == VISIBILITY else _place
         # By the names that the page had, which may be those of before an edit of the skeleton.
         content = {name: read(value) for name, value in document["content"].items()}
-        if max(skeleton.columns_in(content)) < 0:
+        is_none = kind == SECOND and not content
+        if not is_none and max(skeleton.columns_in(content)) < 0:
             raise ValueError("no keypoint is answered")
     else:
         raise ValueError(f"kind {kind!r}")

@@ -174,7 +174,7 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
 
         def lend() -> dict[str, Any]:
             item = work.next(holder, held)
-            left = work.remaining()
+            left = work.remaining(holder.name)
             known = {"left": left, "skeleton": content_version(work.project.skeleton.to_table())}
             if item is None:
                 return {"object": None, "next_step": "" if left else ended(), **known}

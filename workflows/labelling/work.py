@@ -16,8 +16,9 @@ from labelkit.errors import UsageError
 from labelkit.project.preannotation import as_shown
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
-from labelkit.store.journal import KEYPOINTS, SKIP, WITHDRAWN, Entry
+from labelkit.store.journal import KEYPOINTS, SECOND, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.labelling.second import second_draw
 from labelkit.workflows.rounds.image_files import lost_images
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import QUEUE_FILE, unshown, waiting
@@ -56,6 +57,7 @@ class Work:
         store: its label store.
         mode: "ticks" or "keypoints".
         chosen: ids to go through once, labelled or not; None for what is queued.
+        second: how many labelled objects others label a second time, instead; see `second_draw`.
         clock: seconds, for leases.
     """
 
@@ -65,10 +67,12 @@ class Work:
         store: LabelStore,
         mode: Mode,
         chosen: Sequence[str] | None = None,
+        second: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.project, self.store, self.mode = project, store, mode
-        self._chosen, self._clock = chosen, clock
+        self._chosen, self._second, self._clock = chosen, second, clock
+        self._seen_by: Mapping[str, frozenset[str]] = {}  # objects that others have to label
         self._lock = RLock()
         self._leases: dict[str, tuple[Holder, float]] = {}
         self._answered: set[str] = set()
@@ -102,13 +106,15 @@ class Work:
 
     def _free(self, holder: Holder, held: Collection[str]) -> QueueItem | None:
         for id_, item in self._order.items():
-            if id_ not in held and self._is_left(id_) and self.lend(id_, holder):
+            if id_ not in held and self._is_left(id_, holder.name) and self.lend(id_, holder):
                 return item
         return None
 
-    def _is_left(self, id_: str) -> bool:
-        """Whether an object is not answered, and its image is there to be shown."""
-        instance = None if id_ in self._answered else self.instances.get(id_)
+    def _is_left(self, id_: str, name: str) -> bool:
+        """Whether an annotator can answer about an object, and its image is there to be shown."""
+        if id_ in self._answered or name in self._seen_by.get(id_, ()):
+            return False
+        instance = self.instances.get(id_)
         return instance is not None and instance.image.id not in self._lost
 
     def _file_of(self, item: QueueItem) -> Path:
@@ -135,10 +141,10 @@ class Work:
         with self._lock:
             self._leases = {id_: it for id_, it in self._leases.items() if it[0] != holder}
 
-    def remaining(self) -> int:
-        """How many objects are left whose images can be shown."""
+    def remaining(self, name: str) -> int:
+        """How many objects are left for an annotator, whose images can be shown."""
         with self._lock:
-            return sum(map(self._is_left, self._order))
+            return sum(self._is_left(id_, name) for id_ in self._order)
 
     def instance(self, id_: str) -> Instance | None:
         """An object of the project, also one that was registered since the server started."""
@@ -183,6 +189,8 @@ class Work:
 
     def _is_answer(self, entry: Entry) -> bool:
         """Whether it answers what is asked; a page of before an edit knows no new keypoint."""
+        if self._second:
+            return entry.kind == SECOND
         if entry.kind == SKIP:
             return True
         is_asked = self.mode == "ticks" or entry.kind == KEYPOINTS
@@ -209,6 +217,9 @@ class Work:
         self._order = {item.instance_id: item for item in items}
 
     def _items(self, snapshot: LabelSnapshot) -> Sequence[QueueItem]:
+        if self._second:
+            self._seen_by = second_draw(self.project, self.store, snapshot, self._second)
+            return [QueueItem(id_, SECOND, True) for id_ in self._seen_by]
         if self._chosen is not None:
             blank = unshown(self.project, snapshot, self._chosen)
             return [QueueItem(id_, "chosen", id_ in blank) for id_ in self._chosen]

@@ -27,7 +27,7 @@ from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.report import Report
-from labelkit.store.journal import KEYPOINTS, Entry, Recorded, pose_of
+from labelkit.store.journal import KEYPOINTS, SECOND, Entry, Recorded, pose_of
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE
@@ -246,18 +246,19 @@ def _labelled_twice(
     """Objects with a second label, of another person or of a file, made without pre-annotation."""
     given: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.kind == KEYPOINTS and entry.instance_id in snapshot.instances:
+        is_pose = entry.kind in (KEYPOINTS, SECOND) and entry.content
+        if is_pose and entry.instance_id in snapshot.instances:
             given[entry.instance_id].append(entry)
     found = []
     for theirs in given.values():
-        arms = [arm_of(entry, control) for entry in theirs]
+        arms = [BLANK if it.kind == SECOND else arm_of(it, control) for it in theirs]
         is_file = [entry.source.startswith("file:") for entry in theirs]
         pairs = (
             (label, arm, other)
             for label, arm in zip(theirs, arms, strict=True)
             for other, its_arm, from_file in zip(theirs, arms, is_file, strict=True)
-            if arm and other is not label and (from_file or its_arm == BLANK)
-            if from_file or other.annotator != label.annotator
+            if arm and label.kind == KEYPOINTS and other is not label
+            if from_file or (its_arm == BLANK and other.annotator != label.annotator)
         )
         if pair := next(pairs, None):
             label, arm, other = pair
@@ -323,7 +324,7 @@ def _on_anchoring(pulls: Sequence[Mapping[str, Any]]) -> list[str]:
         count = pulls[0]["points"] if pulls else 0
         return [
             f"{counted(count, 'keypoint')} labelled both with and without pre-annotation: too few "
-            f"to say whether it misleads; {ENOUGH} are needed."
+            f"to say whether it misleads; {ENOUGH} are needed: labelkit label --second 60"
         ]
     mean, low, high = pulls[0]["share"]
     found = [

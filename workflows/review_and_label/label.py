@@ -34,7 +34,8 @@ class Labelling:
         url: its address, with the key of `annotator`.
         annotator: who labels there.
         mode: "ticks" or "keypoints".
-        left: how many objects there are to label.
+        is_second: whether others have labelled the objects.
+        left: how many objects there are to label for them.
         app: the application.
         listening: the socket, on which connections wait already.
     """
@@ -42,16 +43,18 @@ class Labelling:
     url: str
     annotator: str
     mode: Mode
+    is_second: bool
     left: int
     app: Any
     listening: socket.socket
 
     def text(self) -> str:
         """For people."""
-        return (
-            f"{self.url}\n{counted(self.left, 'object')} to label ({self.mode}), as "
-            f"{self.annotator}. Stop with Ctrl-C; nothing is lost."
-        )
+        if self.is_second and not self.left:
+            left = f"{self.annotator} has seen the labels of all: labelkit label --invite NAME"
+        else:
+            left = f"{counted(self.left, 'object')} to label ({self.mode}), as {self.annotator}"
+        return f"{self.url}\n{left}. Stop with Ctrl-C; nothing is lost."
 
     def data(self) -> dict[str, Any]:
         """For machines."""
@@ -75,6 +78,7 @@ def label(
     mode: Mode | None = None,
     annotator: str = "",
     objects: Path | None = None,
+    second: int | None = None,
     host: str = "127.0.0.1",
     port: int = 8095,
 ) -> Iterator[Labelling]:
@@ -86,12 +90,19 @@ def label(
         mode: "ticks" or "keypoints"; None for what the project needs next.
         annotator: whose answers are recorded; "" for the name of the user.
         objects: file with one object id or image path a line, to label instead of the queue.
+        second: of how many labelled objects there shall be a second label, see `second_draw`.
         host: address to listen on.
         port: must be free.
 
     Raises:
-        UsageError: if the port is taken, the file names unknown objects, or the name is too long.
+        UsageError: if the port is taken, the file names unknown objects, the name is too long, or
+            no label can have a second one.
     """
+    if second is not None and (second < 1 or objects is not None or mode == "ticks"):
+        raise UsageError(
+            "--second takes a number of objects, and draws them itself; keypoints are placed.",
+            "Type: labelkit label --second 60",
+        )
     chosen = None
     if objects is not None:
         try:
@@ -105,7 +116,14 @@ def label(
     name = annotator or getpass.getuser()
     key = keys.key_for(name)
     with interrupted_once(), listen("labelkit label", host, port) as (listening, url):
-        work = Work(project, store, mode or next_mode(project, store), chosen)
+        asked: Mode = mode or ("keypoints" if second else next_mode(project, store))
+        work = Work(project, store, asked, chosen, second or 0)
+        if second and not work.remaining(""):
+            raise UsageError(
+                "No label waits for a second one.",
+                "Label some of the queue on this page first. If they have one, type a larger "
+                f"number than --second {second}.",
+            )
 
         def ended() -> str:
             project = work.project
@@ -114,7 +132,8 @@ def label(
 
         app = make_app(work, keys, ended)
         address = f"{url}/?key={key}"
-        yield Labelling(address, name, work.mode, work.remaining(), app, listening)
+        left = work.remaining(name)
+        yield Labelling(address, name, work.mode, bool(second), left, app, listening)
 
 
 def invitation(project: Project, name: str, host: str, port: int) -> str:

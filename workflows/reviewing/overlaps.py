@@ -12,7 +12,7 @@ from labelkit.domain.text import counted
 from labelkit.metrics.agreement import Bias, Spread, biases, spreads
 from labelkit.metrics.table import reference_lengths
 from labelkit.project.project import Project
-from labelkit.store.journal import KEYPOINTS, Entry, pose_of
+from labelkit.store.journal import KEYPOINTS, SECOND, Entry, pose_of
 from labelkit.store.label_store import LabelStore
 
 #: Keypoints and biases that the text names; JSON has all.
@@ -60,17 +60,23 @@ class Agreement:
 
 
 def agreement(project: Project, store: LabelStore) -> Agreement:
-    """Compare what two annotators answered to the same Label Studio task.
+    """Compare what two annotators answered to the same Label Studio task, or in second labels.
 
     Args:
         project: see `open_project`.
         store: its label store.
     """
     answers: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
+    labels: dict[str, Entry] = {}
     for recorded in store.entries():
         entry = recorded.entry
-        if entry.kind == KEYPOINTS and entry.annotator and "task" in entry.shown:
-            answers[entry.instance_id, entry.shown["task"]][entry.annotator] = entry
+        if entry.kind == KEYPOINTS and entry.annotator:
+            labels[entry.instance_id] = entry
+            if "task" in entry.shown:
+                answers[entry.instance_id, entry.shown["task"]][entry.annotator] = entry
+        elif entry.kind == SECOND and entry.content:
+            label = labels[entry.instance_id]
+            answers[entry.instance_id, SECOND] = {label.annotator: label, entry.annotator: entry}
     instances, skeleton = store.instances(), project.skeleton
     several = (item for item in answers.items() if len(item[1]) > 1)
     both = {id_: found for (id_, _), found in several if id_ in instances}

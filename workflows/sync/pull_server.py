@@ -21,7 +21,7 @@ from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
 from labelkit.project.project import Project
 from labelkit.store.conflicts import HELD, hold_deleted, settled_by_deleting
-from labelkit.store.journal import SKIP, VISIBILITY, WITHDRAWN, Entry
+from labelkit.store.journal import TELLING, VISIBILITY, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import LedgerProject, TaskLedger
 from labelkit.workflows.sync.pull_report import PullReport
@@ -168,7 +168,7 @@ class _Pull:
         gone: dict[str, set[str]] = defaultdict(set)
         for recorded in self.store.history(ids):
             entry = recorded.entry
-            if entry.kind == SKIP:
+            if entry.kind not in TELLING:
                 continue
             latest_visibility[entry.instance_id] = entry
             if entry.kind != VISIBILITY:

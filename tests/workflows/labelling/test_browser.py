@@ -572,3 +572,22 @@ def test_a_server_killed_between_any_two_actions_loses_and_doubles_nothing(
         page.all_sent()
     expected = AS_SHOWN | {LEFT: [0, 0, 0]}
     assert contents(bench) == [(id_, expected) for id_ in bench.ids]
+
+
+def test_a_second_person_places_every_keypoint_and_sees_none(tmp_path: Path, open_page: Open):
+    bench = make_bench(tmp_path, 1)
+    page = open_page(bench)
+    page.press("Enter")
+    page.all_sent()
+    page = open_page(bench, annotator="bert", second=1)
+    assert page.ask("desk.object.now.points") == [None] * 4
+    for x, y in PLACES:
+        page.click((x + 10, y))
+    page.press("Enter")
+    page.all_sent()
+    label, second = bench.entries()
+    assert (label.kind, label.annotator) == ("keypoints", "anna")
+    assert (second.kind, second.annotator) == ("second", "bert")
+    assert all(near(second.content[name], (x + 10, y)) for name, (x, y, _) in AS_SHOWN.items())
+    xy = bench.store.poses(bench.project.skeleton)[bench.ids[0]].xy
+    assert np.allclose(xy, PLACES)

@@ -73,7 +73,7 @@ def test_what_is_answered_in_another_way_is_not_served(tmp_path: Path):
     work = Work(bench.project, bench.store, "keypoints")
     answer(bench, bench.ids[0])
     assert ids_of(work.next(ANNA, [])) == [bench.ids[1]]
-    assert work.remaining() == 2
+    assert work.remaining("anna") == 2
 
 
 def test_an_object_whose_picture_is_gone_is_not_served_until_it_is_back(tmp_path: Path):
@@ -82,7 +82,7 @@ def test_an_object_whose_picture_is_gone_is_not_served_until_it_is_back(tmp_path
     path = bench.project.images_root / work.instances[bench.ids[0]].image.path
     path.rename(tmp_path / "away.png")
     assert ids_of(work.next(ANNA, [])) == [bench.ids[1]]
-    assert work.remaining() == 2
+    assert work.remaining("anna") == 2
     assert ids_of(work.next(ANNA, bench.ids[1:])) == [None]
     (tmp_path / "away.png").rename(path)
     assert ids_of(work.next(ANNA, bench.ids[1:])) == [bench.ids[0]]
@@ -118,7 +118,7 @@ def test_ticks_come_first_and_keypoints_once_all_are_ticked_or_a_round_is_comple
         answer(bench, id_, "visibility")
     assert next_mode(bench.project, bench.store) == "keypoints"
     work = Work(bench.project, bench.store, "keypoints")
-    assert work.remaining() == 3
+    assert work.remaining("anna") == 3
     predicted = make_bench(tmp_path / "b")
     assert next_mode(predicted.project, predicted.store) == "keypoints"
 

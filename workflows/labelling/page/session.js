@@ -121,13 +121,14 @@ export function origin(object, k) {
 /** The answer as the server wants it. */
 export function answerOf(object, mode, keypoints) {
   const { item, now } = object, content = {}, origins = {};
-  const kind = now.gone ? "skip" : mode === "ticks" ? "visibility" : "keypoints";
+  const isSecond = item.reason === "second";
+  const kind = isSecond ? "second" : now.gone ? "skip" : mode === "ticks" ? "visibility" : "keypoints";
   keypoints.forEach((name, k) => {
     if (kind === "visibility") {
       content[name] = now.ticks[k] === true;
       origins[name] = item.ticks[k] === null ? "new"
         : item.ticks[k] === content[name] ? "untouched" : "changed";
-    } else if (kind === "keypoints") {
+    } else if (kind === "keypoints" || (isSecond && !now.gone)) {
       const point = now.points[k];
       content[name] = point && point[2] !== ABSENT ? point : [0, 0, ABSENT];
       origins[name] = origin(object, k);

@@ -492,7 +492,9 @@ class Project:
                 why=why,
             )
 
-    def check(self, promise: float = 0.8) -> CheckReport:
+    def check(
+        self, promise: float = 0.8, *, folds: int = 0, minutes: float | None = None
+    ) -> CheckReport:
         """Name labels that are probably wrong; change none.
 
         `report.suspects` lists them, most certain first.
@@ -500,12 +502,18 @@ class Project:
         Args:
             promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels
                 that contradict each other are named in any case.
+            folds: number of networks to train, each on all labels but those of one part, which it
+                predicts. What they predict is used until they are trained again; 0 trains none.
+            minutes: that all these trainings may take together; None for as long as the newest
+                round's each.
 
         Raises:
-            UsageError: if the promise is out of range.
+            UsageError: if the promise, the folds or the minutes are out of range.
         """
-        with self._opened() as (folder, store):
-            return run_check(folder, store, promise=promise)
+        with self._opened(alone=folds > 0) as (folder, store):
+            return run_check(
+                folder, store, self._progress, promise=promise, folds=folds, minutes=minutes
+            )
 
     def review(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -68,6 +69,21 @@ PromiseOption = Annotated[
     float,
     typer.Option(
         "--promise", metavar="SHARE", help="Share of suspicions of each kind that shall be right."
+    ),
+]
+FoldsOption = Annotated[
+    int,
+    typer.Option(
+        "--folds",
+        metavar="N",
+        help="Train N networks, each on all labels but those of one part, which it predicts. What "
+        "they predict is used until you train them again. 0 trains none.",
+    ),
+]
+AllMinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", metavar="N", help="Minutes after which the trainings of all folds end."
     ),
 ]
 ModeOption = Annotated[
@@ -245,24 +261,28 @@ def queue(
 
 def check(
     promise: PromiseOption = 0.8,
+    folds: FoldsOption = 0,
+    minutes: AllMinutesOption = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Name labels that are probably wrong; change none.
 
     Exchanged sides, exchanged parts and misplaced keypoints, judged by the other labels and by
-    predictions that did not learn from them; keypoints outside their box, duplicates, copies, and
-    keypoints that contradict a visibility answer. Where two annotators labelled an object, also how
-    far apart they are, and who is systematically off.
+    predictions and maps of networks that did not learn from them; keypoints outside their box,
+    duplicates, copies, and keypoints that contradict a visibility answer. Where two annotators
+    labelled an object, also how far apart they are, and who is systematically off.
 
     \b
     Example:
       labelkit check
       labelkit check --promise 0.95
+      labelkit check --folds 3 --minutes 30
     """
+    from labelkit.project.project import lock_project
     from labelkit.workflows.review_and_label.check import check as run
 
     found, store = open_both(project)
-    with store:
-        report = run(found, store, promise=promise)
+    with lock_project(found) if folds else nullcontext(), store:
+        report = run(found, store, Console(), promise=promise, folds=folds, minutes=minutes)
     finish(report, as_json)

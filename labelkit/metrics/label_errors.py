@@ -8,7 +8,7 @@ this project.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from labelkit.metrics.pose_density import PoseDensity, log_t
 from labelkit.metrics.promised_precision import Mixture, threshold
 
 Floats = NDArray[np.float64]
+#: (n, K, 2) places of the objects in (n,) rows -> (2, n, K) densities that the maps of a predictor
+#: give to each place, on the keypoint's own map and on its partner's; NaN where there is no map.
+Maps = Callable[[Floats, NDArray[np.int64]], Floats]
 
 WHOLE_SWAP, PAIR_SWAP, JUMP = KINDS = ("whole swap", "pair swap", "jump")
 
@@ -33,6 +36,8 @@ _NEAR, _AFAR = 0.05, 0.5
 _FREEDOM, _BINS, _LOST = 2.0, 5, 10.0
 #: Least usual error, in lengths of the box's long side.
 _LEAST = 2e-3
+#: Of the estimate of a mixture's shares.
+_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +51,20 @@ class Labels:
         predicted: (M, N, K, 2) by M predictors that know nothing of the labels; NaN where they
             predict nothing.
         confidence: (M, N, K) of the predictions: larger is better, in any unit.
+        maps: of the M predictors, `no_maps` for one without.
         pairs: (left, right) indices of keypoints.
     """
 
     xy: Floats
     predicted: Floats
     confidence: Floats
+    maps: tuple[Maps, ...]
     pairs: tuple[tuple[int, int], ...]
+
+
+def no_maps(xy: Floats, rows: NDArray[np.int64]) -> Floats:
+    """The densities of a predictor without maps: see `Maps`."""
+    return np.full((2, *xy.shape[:2]), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +101,16 @@ class _Scores:
 
 
 class Predictor:
-    """How far a predictor is usually off, and how often it exchanges sides."""
+    """How far a predictor is usually off, and how often it exchanges sides.
+
+    Where it has maps, a place is as likely as a mixture of the map and of a heavy-tailed error
+    around the prediction make it, in the shares that suit the labels best.
+    """
 
     def __init__(self, labels: Labels, number: int) -> None:
         self.xy, self.pairs = labels.predicted[number], labels.pairs
         self.flip = _flip(self.xy.shape[1], self.pairs)
+        self.maps, self.share = labels.maps[number], 0.0
         apart = _apart(labels.xy, self.xy)
         usual = np.maximum(_median(apart, 0), _LEAST)  # (K,)
         usual = np.where(np.isfinite(usual), usual, 1.0) * np.ones_like(apart)
@@ -109,21 +126,27 @@ class Predictor:
         # Where a prediction is off altogether, none of its keypoints tells much.
         nearer = np.fmin(apart, _apart(labels.xy, self.xy[:, self.flip]))
         self.usual = usual * np.fmax(_median(nearer / usual, 1), 1.0)[:, None]
-        count = max(int(there.any(axis=1).sum()), 1)
-        own, other = self._logs(labels.xy, slice(None))
         self.lost = ((nearer / self.usual > _LOST).sum(axis=0) + 1) / (there.sum(axis=0) + 2)
-        mine, others = self._sums(own, other)
-        self.exchanged = ((others > mine).sum(axis=0) + 1) / (count + 2)  # (1 + P,)
+        rows = np.arange(len(labels.xy))
+        around, mapped = self._around(labels.xy, rows), self.maps(labels.xy, rows)
+        self.share = _share(mapped[0], around[0])
+        mine, others = self._sums(*self._mixed(around, mapped))
+        self.sure, self.exchanged = exchanged_sides(mine - others)
 
-    def _logs(self, xy: Floats, rows: slice | NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """(n, K) log densities of labels at their predictions and at those of their partners."""
+    def _around(self, xy: Floats, rows: NDArray[np.int64]) -> Floats:
+        """(2, n, K) densities of labels around their predictions and those of their partners."""
         usual, predicted = self.usual[rows], self.xy[rows]
 
         def log_at(places: Floats) -> Floats:
             distance = (_apart(xy, places) / usual) ** 2
             return log_t(distance, 4 * np.log(usual), 2, _FREEDOM)
 
-        return log_at(predicted), log_at(predicted[:, self.flip])
+        return np.exp([log_at(predicted), log_at(predicted[:, self.flip])])
+
+    def _mixed(self, around: Floats, mapped: Floats) -> Floats:
+        """(2, n, K) log densities: the share of the maps, where there are any."""
+        mixed = (1 - self.share) * around + self.share * mapped
+        return np.asarray(np.log(np.where(np.isfinite(mixed), mixed, around)))
 
     def _sums(self, own: Floats, other: Floats) -> tuple[Floats, Floats]:
         """(n, 1 + P) of all pairs together and of each; 0 where a keypoint is missing."""
@@ -137,20 +160,57 @@ class Predictor:
 
     def gains(self, xy: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """(n, 1 + P) of exchanging all pairs and each one, and (n, K) of any other place."""
-        own, other = self._logs(xy, rows)
+        own, other = self._mixed(self._around(xy, rows), self.maps(xy, rows))
         mine, others = self._sums(own, other)
-        as_is, turned = np.log1p(-self.exchanged), np.log(self.exchanged)
+        exchanged = self._exchanged_at(np.abs(mine - others))
+        as_is, turned = np.log1p(-exchanged), np.log(exchanged)
         gain = np.logaddexp(as_is + others, turned + mine)
         gain -= np.logaddexp(as_is + mine, turned + others)
         swapped = np.full(own.shape[1], 0.0)
         for column, pair in enumerate(self.pairs):
-            swapped[list(pair)] = self.exchanged[1 + column]
+            swapped[list(pair)] = self.exchanged[0, 1 + column]
         known = np.isfinite(own)
         own = np.where(known, own, 0.0)
         other = np.where(np.isfinite(other), other, own)
         placed = np.logaddexp(np.log1p(-swapped) + own, np.log(np.maximum(swapped, 1e-9)) + other)
         likely = np.logaddexp(np.log1p(-self.lost) + placed, np.log(self.lost))
         return gain, np.where(known, -likely, 0.0)
+
+    def _exchanged_at(self, sure: Floats) -> Floats:
+        """(n, 1 + P) how often sides are exchanged where they are told so surely."""
+        columns = zip(self.sure.T, self.exchanged.T, sure.T, strict=True)
+        found = [rate[np.searchsorted(known[1:], at, "right")] for known, rate, at in columns]
+        return np.stack(found, axis=1)
+
+
+def _share(mapped: Floats, around: Floats) -> float:
+    """0 ... 1 of maps in the mixture that makes labels likeliest: expectation maximization."""
+    there = np.isfinite(mapped) & np.isfinite(around)
+    if not there.any():
+        return 0.0
+    one, other, share = mapped[there], around[there], 0.5
+    for _ in range(_STEPS):
+        share = float(np.mean(share * one / (share * one + (1 - share) * other)))
+    return share
+
+
+def exchanged_sides(gap: Floats) -> tuple[Floats, Floats]:
+    """How often a predictor exchanges sides, by how surely it tells them.
+
+    It is the smallest share among the objects it is at least so sure of as of any that are less
+    sure: the surer, the rarer.
+
+    Args:
+        gap: (N, C) log likelihood of the labelled sides, less that of the others; 0 if unknown.
+
+    Returns:
+        sure: (N, C) ascending sizes of the gap.
+        share: (N, C) of objects whose sides are exchanged, from there on.
+    """
+    order = np.argsort(np.abs(gap), axis=0)
+    gap = np.take_along_axis(gap, order, axis=0)
+    told, turned = (np.cumsum(part[::-1], axis=0)[::-1] for part in (gap != 0, gap < 0))
+    return np.abs(gap), np.minimum.accumulate((turned + 1) / (told + 2), axis=0)
 
 
 def find_errors(labels: Labels, precision: float, seed: int) -> list[Suspicion]:

@@ -23,7 +23,7 @@ def exchanged(columns: list[int]) -> Labels:
         np.isin(np.arange(6), columns)[:, None], pixels[[9, 8]], pixels[[8, 9]]
     )
     xy = (pixels - FRAMES[:, None, :2]) / 100
-    return Labels(xy, np.zeros((0, COUNT, 6, 2)), np.zeros((0, COUNT, 6)), ())
+    return Labels(xy, np.zeros((0, COUNT, 6, 2)), np.zeros((0, COUNT, 6)), (), ())
 
 
 def found(labels: Labels) -> list[tuple[tuple[int, int], tuple[int, ...]]]:

@@ -13,7 +13,9 @@ from labelkit.metrics.label_errors import (
     PAIR_SWAP,
     WHOLE_SWAP,
     Labels,
+    exchanged_sides,
     find_errors,
+    no_maps,
 )
 from labelkit.metrics.pose_density import PoseDensity, log_t
 from labelkit.metrics.promised_precision import Mixture, threshold
@@ -27,13 +29,20 @@ def make_labels(count: int = 120, seed: int = 0) -> Labels:
     """Animals that are all alike, up to .02 of the box's long side; no one predicts them."""
     noise = np.random.default_rng(seed).normal(scale=0.02, size=(count, 6, 2))
     nothing = np.zeros((0, count, 6))
-    return Labels(PLACES + noise, nothing[..., None] * np.ones(2), nothing, PAIRS)
+    return Labels(PLACES + noise, nothing[..., None] * np.ones(2), nothing, (), PAIRS)
 
 
 def altered(labels: Labels, row: int, columns: list[int], to: object) -> Labels:
     xy = labels.xy.copy()
     xy[row, columns] = to
     return replace(labels, xy=xy)
+
+
+def predicted(labels: Labels, *places: np.ndarray) -> Labels:
+    """The labels, and predictors without maps that are equally sure of all these places."""
+    count = len(places)
+    sure = np.ones((count, *places[0].shape[:2]))
+    return replace(labels, predicted=np.stack(places), confidence=sure, maps=(no_maps,) * count)
 
 
 def found(labels: Labels) -> dict[int, tuple[str, tuple[int, ...]]]:
@@ -87,19 +96,46 @@ def test_only_predictions_tell_sides_where_animals_face_either_way():
     labels = replace(labels, xy=xy)
     assert found(labels) == {}
     # One predictor may have exchanged the sides itself.
-    one = replace(labels, predicted=(truth + noise)[None], confidence=np.ones((1, 120, 6)))
+    one = predicted(labels, truth + noise)
     assert found(one) == {}
-    both = np.stack([truth + noise, truth - noise])
-    two = replace(labels, predicted=both, confidence=np.ones((2, 120, 6)))
+    two = predicted(labels, truth + noise, truth - noise)
     assert found(two) == {7: (WHOLE_SWAP, (1, 2, 3, 4))}
+
+
+def test_maps_tell_sides_where_predictions_do_not():
+    labels = make_labels()
+    truth = labels.xy.copy()
+    truth[::2] = truth[::2][:, [0, 2, 1, 4, 3, 5]]
+    xy = truth.copy()
+    xy[7] = xy[7, [0, 2, 1, 4, 3, 5]]
+
+    def maps(xy: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Of Gaussians of .05 around the truth."""
+        places = truth[rows], truth[rows][:, [0, 2, 1, 4, 3, 5]]
+        apart = np.stack([((xy - place) ** 2).sum(axis=-1) for place in places])
+        return np.exp(-apart / (2 * 0.05**2)) / (2 * np.pi * 0.05**2)
+
+    noise = np.random.default_rng(1).normal(scale=0.02, size=truth.shape)
+    nowhere = np.zeros_like(truth)
+    labels = predicted(replace(labels, xy=xy), nowhere, truth + noise)
+    assert found(labels) == {}
+    assert found(replace(labels, maps=(maps, no_maps))) == {7: (WHOLE_SWAP, (1, 2, 3, 4))}
+
+
+def test_the_surer_a_predictor_the_rarer_it_exchanges_sides():
+    gap = np.array([0.0, -1.0, 2.0, 3.0, -4.0, 5.0, 6.0, 7.0])[:, None]
+    sure, exchanged = exchanged_sides(gap)
+    assert sure[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    # Of the 7 that tell sides 2 are exchanged, of the 6 surest 1, of the 3 surest none: (2 + 1) /
+    # (7 + 2), then 2/8, 2/7 and 2/6, which are not less than 2/8, and 1/5, 1/4 and 1/3 likewise.
+    assert exchanged[:, 0] == pytest.approx([3 / 9, 3 / 9, *[2 / 8] * 3, *[1 / 5] * 3])
 
 
 def test_a_predictor_that_fails_on_an_object_accuses_no_label():
     labels = make_labels()
-    predicted = labels.xy + np.random.default_rng(1).normal(scale=0.02, size=labels.xy.shape)
-    predicted[9] += 0.6
-    seen = replace(labels, predicted=predicted[None], confidence=np.ones((1, 120, 6)))
-    assert found(seen) == {}
+    places = labels.xy + np.random.default_rng(1).normal(scale=0.02, size=labels.xy.shape)
+    places[9] += 0.6
+    assert found(predicted(labels, places)) == {}
 
 
 def test_too_few_labels_accuse_none():

@@ -10,12 +10,17 @@ from labelkit.domain.text import counted
 from labelkit.errors import UsageError
 from labelkit.metrics.label_errors import FEWEST
 from labelkit.metrics.table import markdown
+from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.folds import train_folds
 from labelkit.workflows.reviewing.items import suspicious_file
 from labelkit.workflows.reviewing.overlaps import Agreement, agreement
 from labelkit.workflows.reviewing.suspects import KINDS, PROMISE, Suspect, find_suspects
+from labelkit.workflows.rounds.image_files import check_image_files
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.settings import TrainingOptions
 
 #: Suspicions that the text lists; JSON lists all.
 _LISTED = 20
@@ -48,7 +53,8 @@ class CheckReport(Report):
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{counted(self.checked, 'labelled object')} checked."]
+        heard = f", {self.predicted} of them beside predictions" if self.predicted else ""
+        lines = [f"{counted(self.checked, 'labelled object')} checked{heard}."]
         if self.note:
             lines.append(f"note: {self.note}")
         lines += self.agreement.lines()
@@ -62,22 +68,45 @@ class CheckReport(Report):
         return "\n".join([*lines, f"Look again with: labelkit label --objects {self.objects}"])
 
 
-def check(project: Project, store: LabelStore, *, promise: float = PROMISE) -> CheckReport:
+def check(
+    project: Project,
+    store: LabelStore,
+    progress: Progress,
+    *,
+    promise: float = PROMISE,
+    folds: int = 0,
+    minutes: float | None = None,
+) -> CheckReport:
     """Find labels that are probably wrong, and keep their ids for the page and the review.
 
     Args:
         project: see `open_project`.
         store: its label store.
+        progress: shows how far the trainings are.
         promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels that
             contradict each other are named in any case.
+        folds: parts of the labelled objects, for each of which a network is trained on the others
+            and heard; 0 trains none. What was trained before is heard in any case.
+        minutes: that all these trainings may take together; None for as long as those of rounds.
 
     Raises:
-        UsageError: if the promise is out of range.
+        UsageError: if the promise, the folds or the minutes are out of range.
+        LabelkitError: if a training cannot begin.
     """
     if not 0 < promise < 1:
         raise UsageError(
             f"No suspicions of which {promise} are right can be promised.",
             "Give a share: --promise 0.8",
+        )
+    if folds:
+        snapshot = read_snapshot(project, store)
+        if len(snapshot.trainable) >= FEWEST:
+            check_image_files(project, store)
+            train_folds(project, snapshot, folds, TrainingOptions(minutes=minutes), progress)
+    elif minutes is not None:
+        raise UsageError(
+            f"Without folds there is no training that {minutes:g} minutes could limit.",
+            f"Add folds: labelkit check --folds 3 --minutes {minutes:g}",
         )
     found = find_suspects(project, store, promise)
     counts = Counter(item.kind for item in found.suspects)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -12,7 +13,6 @@ import numpy as np
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.pose import Pose
-from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import stable_order
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import named
@@ -24,13 +24,20 @@ from labelkit.metrics.label_contradictions import (
     duplicates,
     outside_box,
 )
-from labelkit.metrics.label_errors import FEWEST, JUMP, PAIR_SWAP, WHOLE_SWAP, Labels, find_errors
-from labelkit.project.predictions import find_predictions
+from labelkit.metrics.label_errors import (
+    FEWEST,
+    JUMP,
+    PAIR_SWAP,
+    WHOLE_SWAP,
+    Labels,
+    find_errors,
+)
 from labelkit.project.project import Project
-from labelkit.project.rounds import COMPLETE, rounds
 from labelkit.store.journal import KEYPOINTS, VISIBILITY
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.independent import Heard, independent
 from labelkit.workflows.reviewing.items import read_suspicious, suspicious_file
+from labelkit.workflows.reviewing.map_densities import MapDensities
 
 CONTRADICTION, OUTSIDE, DUPLICATE, COPY = EXACT = (
     "contradiction",
@@ -155,14 +162,15 @@ def _find(
     promise: float,
 ) -> Suspects:
     ids = [id_ for id_, pose in labelled.poses.items() if pose.present.any()]
-    predicted = _independent(project, ids)
     found = [*_contradictions(store, labelled, new, project.skeleton.keypoints)]
-    if len(ids) >= FEWEST:
-        improbable = _improbable(project, labelled, ids, predicted, promise)
-        found += [item for item in improbable if not new.isdisjoint((item.instance_id, item.other))]
+    with ExitStack() as files:
+        heard = independent(project, ids, files)
+        if len(ids) >= FEWEST:
+            improbable = _improbable(project, labelled, ids, heard, promise)
+            found += [it for it in improbable if not new.isdisjoint((it.instance_id, it.other))]
     found.sort(key=lambda item: -item.probability)
-    heard = {id_ for predictions in predicted for id_ in predictions}
-    return Suspects(tuple(found), len(ids), len(heard))
+    predicted = {id_ for item in heard for id_ in item.predictions}
+    return Suspects(tuple(found), len(ids), len(predicted))
 
 
 def _keep(project: Project, found: Suspects, unchecked: Collection[str]) -> None:
@@ -178,34 +186,17 @@ def _keep(project: Project, found: Suspects, unchecked: Collection[str]) -> None
     write_text(suspicious_file(project), "".join(f"{id_}\t{text}\n" for id_, text in lines))
 
 
-def _independent(project: Project, ids: list[str]) -> list[dict[str, Prediction]]:
-    """Predictions that did not learn from the label of their object, by object, of each predictor.
-
-    All of labelkit's rounds are one predictor, of which the newest such prediction counts; each
-    foreign model is another.
-    """
-    found: dict[str, dict[str, Prediction]] = {}
-    for item in rounds(project):
-        if item.status != COMPLETE:
-            continue
-        name = str(item.plan.settings["name"]) if item.plan.is_foreign else ""
-        unseen = set(ids).difference(item.plan.labelled)
-        path = item.path / "predictions.parquet"
-        found.setdefault(name, {}).update(find_predictions(path, project.skeleton, unseen))
-    return [predictions for predictions in found.values() if predictions]
-
-
 def _improbable(
     project: Project,
     labelled: _Labelled,
     ids: list[str],
-    predicted: list[dict[str, Prediction]],
+    heard: list[Heard],
     promise: float,
 ) -> Iterator[Suspect]:
     """Exchanged sides and parts, and misplaced keypoints."""
     instances, skeleton = [labelled.instances[id_] for id_ in ids], project.skeleton
     poses = [labelled.poses[id_] for id_ in ids]
-    labels = labels_of(skeleton, instances, poses, predicted)
+    labels = labels_of(skeleton, instances, poses, heard)
     explained: set[tuple[int, tuple[int, ...]]] = set()
     frames = frames_of(instances)
     pairs = _neighbours(instances, frames)
@@ -236,7 +227,7 @@ def labels_of(
     skeleton: Skeleton,
     instances: list[Instance],
     poses: list[Pose],
-    predicted: list[dict[str, Prediction]],
+    heard: list[Heard],
 ) -> Labels:
     """Labels and predictions in the frames of their boxes.
 
@@ -244,11 +235,11 @@ def labels_of(
         skeleton: of the project.
         instances: N objects.
         poses: their labels.
-        predicted: predictions by object, of each predictor.
+        heard: what each predictor says of them.
     """
     frames = frames_of(instances)
     middle, side = frames[:, :2], frames[:, 2]
-    shape = (len(predicted), len(poses), len(skeleton))
+    shape = (len(heard), len(poses), len(skeleton))
     xy, places, scores = (
         np.full((*shape[1:], 2), np.nan),
         np.full((*shape, 2), np.nan),
@@ -256,16 +247,18 @@ def labels_of(
     )
     for row, pose in enumerate(poses):
         xy[row] = np.where(pose.present[:, None], pose.xy, np.nan)
-    for number, found in enumerate(predicted):
+    for number, predictor in enumerate(heard):
         for row, instance in enumerate(instances):
-            if (prediction := found.get(instance.id)) is not None:
+            if (prediction := predictor.predictions.get(instance.id)) is not None:
                 places[number, row] = prediction.xy
                 scores[number, row] = prediction.pose.score
 
     def framed(values: np.ndarray) -> np.ndarray:
         return (values - middle[:, None]) / side[:, None, None]
 
-    return Labels(framed(xy), framed(places), scores, skeleton.pairs)
+    ids = [instance.id for instance in instances]
+    maps = tuple(MapDensities(it.maps, ids, frames, skeleton.flip_indices) for it in heard)
+    return Labels(framed(xy), framed(places), scores, maps, skeleton.pairs)
 
 
 def frames_of(instances: list[Instance]) -> np.ndarray:

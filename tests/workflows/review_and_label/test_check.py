@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +19,14 @@ from labelkit.errors import UsageError
 from labelkit.progress import Silent
 from labelkit.project.predictions import write_predictions
 from labelkit.project.project import Project
+from labelkit.project.response_maps import MapWriter
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry, keypoints_content
 from labelkit.store.label_store import LabelStore, NewInstance
 from labelkit.store.ownership import open_store
 from labelkit.workflows.labelling.work import read_chosen
 from labelkit.workflows.review_and_label.check import check
+from labelkit.workflows.reviewing.independent import independent
 from labelkit.workflows.reviewing.items import gather, read_suspicious
 from labelkit.workflows.reviewing.suspects import find_new_suspects
 
@@ -64,8 +67,16 @@ def labelled(tmp_path: Path) -> Iterator[Labelled]:
         yield made
 
 
+def heatmaps(pose: Pose) -> np.ndarray:
+    """(4, 10, 10) maps over the box that hold nothing but the cells of a pose."""
+    maps = np.zeros((4, 10, 10))
+    column, row = ((pose.xy - 50) / 10).astype(int).T
+    maps[np.arange(4), row, column] = 1.0
+    return maps
+
+
 def kinds(labelled: Labelled) -> dict[str, tuple[str, tuple[str, ...]]]:
-    suspects = check(labelled.project, labelled.store).suspects
+    suspects = check(labelled.project, labelled.store, Silent()).suspects
     return {item.instance_id: (item.kind, item.keypoints) for item in suspects}
 
 
@@ -75,7 +86,7 @@ def new_kinds(labelled: Labelled, since: int) -> list[str]:
 
 
 def test_right_labels_are_not_suspicious(labelled: Labelled):
-    report = check(labelled.project, labelled.store)
+    report = check(labelled.project, labelled.store, Silent())
     assert (report.checked, report.predicted, report.suspects) == (COUNT, 0, ())
     assert set(report.kinds.values()) == {0}
     assert Path(report.objects).read_text() == ""
@@ -103,7 +114,7 @@ def test_each_kind_of_error_is_named(labelled: Labelled):
 
 def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Labelled):
     labelled.label(20, labelled.pose(10))
-    report = check(labelled.project, labelled.store)
+    report = check(labelled.project, labelled.store, Silent())
     assert f"labelkit label --objects {report.objects}" in report.text()
     text = Path(report.objects).read_text()
     assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20], labelled.ids[10]]
@@ -116,7 +127,7 @@ def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Label
 def test_what_came_in_is_compared_with_the_rest_and_its_ids_join_the_others(labelled: Labelled):
     project, store, ids = labelled.project, labelled.store, labelled.ids
     labelled.label(20, labelled.pose(10))
-    check(project, store)
+    check(project, store, Silent())
     before = store.head()
     labelled.label(5, human_pose([*labelled.pose(5).xy[:3], (60.0, 70.0)], [2] * 4))
     labelled.label(6, labelled.pose(6))
@@ -150,12 +161,12 @@ def test_parts_that_two_objects_exchanged_are_named(labelled: Labelled):
     for number in range(COUNT, 2 * COUNT):
         pose = both.pose(number)
         both.label(number, human_pose(pose.xy + 20, pose.visibility))
-    assert check(project, store).suspects == ()
+    assert check(project, store, Silent()).suspects == ()
     one, two = both.pose(8).xy.copy(), both.pose(COUNT + 8).xy + 20
     one[2], two[2] = two[2].copy(), one[2].copy()
     both.label(8, human_pose(one, [2] * 4))
     both.label(COUNT + 8, human_pose(two, [2] * 4))
-    report = check(project, store)
+    report = check(project, store, Silent())
     (found,) = report.suspects
     assert (found.kind, found.keypoints) == ("exchanged parts", ("right_paw",))
     assert {found.instance_id, found.other} == {both.ids[8], both.ids[COUNT + 8]}
@@ -167,7 +178,7 @@ def test_fewer_than_30_labels_are_checked_for_contradictions_alone(labelled: Lab
     labelled.store.record(withdrawn)
     labelled.label(3, human_pose(labelled.pose(3).xy[[0, 2, 1, 3]], [2] * 4))
     labelled.label(20, labelled.pose(10))
-    report = check(labelled.project, labelled.store)
+    report = check(labelled.project, labelled.store, Silent())
     assert [item.kind for item in report.suspects] == ["copy"]
     assert report.checked == 29
     assert "30" in report.note
@@ -180,12 +191,33 @@ def test_only_predictions_that_did_not_learn_from_a_label_are_heard(labelled: La
     poses = [labelled.pose(number) for number in range(COUNT)]
     rows = [Prediction(id_, pose, np.ones(4), 1.0) for id_, pose in zip(ids, poses, strict=True)]
     write_predictions(path / "predictions.parquet", rows, project.skeleton)
-    assert check(project, labelled.store).predicted == 0  # the round is not complete
+    with MapWriter(path / "maps" / "maps.parquet", project.skeleton.keypoints) as writer:
+        for id_, pose in zip(ids, poses, strict=True):
+            writer.add(id_, (0.1, 0, -5, 0, 0.1, -5), [], heatmaps(pose), [])
+    assert check(project, labelled.store, Silent()).predicted == 0  # the round is not complete
     finish_round(path, {})
-    assert check(project, labelled.store).predicted == COUNT - 20
+    assert check(project, labelled.store, Silent()).predicted == COUNT - 20
+    with ExitStack() as files:
+        (heard,) = independent(project, ids, files)
+        assert heard.predictions.keys() == heard.maps.keys() == set(ids[20:])
+        assert all(heard.maps.values())
     shutil.rmtree(path)
 
 
-def test_a_promise_is_a_share(labelled: Labelled):
+def test_poses_of_an_earlier_round_that_learned_a_label_are_not_heard_beside_it(
+    labelled: Labelled,
+):
+    project, ids = labelled.project, labelled.ids
+    rows = [Prediction(id_, labelled.pose(0), np.ones(4), 1.0) for id_ in ids]
+    for number, count, serves in ((0, 40, "network"), (1, 20, "round 000"), (2, 10, "round 001")):
+        plan = RoundPlan(number, "semi-weak", tuple(ids[:count]), count / COUNT, 0, {}, 7)
+        path = begin_round(project, plan)
+        write_predictions(path / "predictions.parquet", rows, project.skeleton)
+        finish_round(path, {"serves": serves})
+    assert check(project, labelled.store, Silent()).predicted == COUNT - 40
+
+
+@pytest.mark.parametrize("options", [{"promise": 80}, {"minutes": 5}])
+def test_what_cannot_be_checked_is_refused(labelled: Labelled, options: dict[str, float]):
     with pytest.raises(UsageError):
-        check(labelled.project, labelled.store, promise=80)
+        check(labelled.project, labelled.store, Silent(), **options)

@@ -72,7 +72,7 @@ def do(step: str, folder: Path) -> None:
     if step == "register":
         project = create_project(folder / "project", folder / "images", skeleton)
         with LabelStore.open(project.store_url) as store:
-            images = scan_images(project.images_root, store.stamps()).images
+            images = scan_images(project.images_root).images
             store.add_images(images)
             made = store.add_instances(
                 NewInstance(image, Box(0.0, 0.0, 128.0, 128.0), "whole-image", 128.0**2)

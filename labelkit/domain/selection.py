@@ -129,22 +129,26 @@ def grow_dev_set(
         exactly: stop at `size`, even where more images are drawn.
         videos: the video, or the piece of one, by id of an image that is a frame of it.
     """
-    units = defaultdict(set)  # images that enter together
-    for image in objects:
-        units[videos.get(image, image)].add(image)
-    inside = {image for image in objects.keys() - videos.keys() if before.holds(image, seed)}
-    for images in units.values():
-        if images & videos.keys() & before.added:
-            inside |= images - set(trained_on) | images & before.added
+    together = defaultdict(set)  # images that enter together
+    frames = objects.keys() & videos.keys()
+    for image in frames:
+        together[videos[image]].add(image)
+    alone = objects.keys() - frames
+    inside, never = {image for image in alone if before.holds(image, seed)}, set(trained_on)
+    for images in together.values():
+        if images & before.added:
+            inside |= images - never | images & before.added
     count = sum(objects[image] for image in inside)
-    for unit in sorted(units, key=lambda unit: _draw("dev", unit, seed)):
-        is_drawn = coin("dev", unit, seed, share) and not exactly
-        images = units[unit]
-        if images.isdisjoint(inside | set(trained_on)) and (count < size or is_drawn):
+    numbers = {unit: _draw("dev", unit, seed) for unit in alone | together.keys()}
+    for unit in sorted(numbers, key=numbers.__getitem__):
+        if count >= size and (exactly or numbers[unit] >= share * 2**64):
+            break
+        images = together.get(unit, {unit})
+        if images.isdisjoint(inside) and images.isdisjoint(never):
             inside |= images
             count += sum(objects[image] for image in images)
-    drawn = {image for image in objects if coin("dev", image, seed, share)}
-    frames = objects.keys() & videos.keys()
+    drawn = {image for image in alone if numbers[image] < share * 2**64}
+    drawn |= {image for image in frames if coin("dev", image, seed, share)}
     added = before.added.difference(objects) | (inside - drawn) | (inside & frames)
     left_out = before.left_out.union(trained_on).difference(objects)
     return DevDraw(share, added, left_out | (drawn - inside) | (frames - inside))

@@ -1,4 +1,4 @@
-"""Image files: read upright, checked completely, identified by content."""
+"""Image files: read upright, checked for damage, identified by content."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import stat
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, compress
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image as Picture
@@ -44,8 +47,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 #: Those of them that browsers show.
 BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 
-#: Files that a thread reads before it reports: one at a time would cost memory for each.
-_TOGETHER = 16
+#: Files that a thread reads before it reports, and of which stamps are known and kept at a time.
+_TOGETHER, _AT_ONCE = 16, 4096
+
+#: Ends a JPEG; its compressed pixels cannot hold these bytes.
+_JPEG_END = b"\xff\xd9"
+
+#: One of these is in a PNG that says how it is turned: before the pixels or behind them.
+_PNG_MAY_BE_TURNED = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 #: 200 megapixels: a small file can unpack to more than the memory of the machine.
 MAX_PIXELS = 200_000_000
@@ -104,7 +113,6 @@ class ScanReport:
         images: readable images, one for each content, sorted by path.
         problems: files with an image suffix that cannot be used, sorted by path.
         duplicates: (path, path of the image with the same content).
-        stamps: one for each image by path, for the next scan's `known`.
         ignored: number of other files, by suffix.
         dark: paths of images read now whose 16-bit greys hold no value above 12 bits.
     """
@@ -112,7 +120,6 @@ class ScanReport:
     images: list[Image]
     problems: list[ScanProblem]
     duplicates: list[tuple[str, str]]
-    stamps: dict[str, FileStamp]
     ignored: Counter[str]
     dark: list[str]
 
@@ -163,11 +170,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     try:
         with _opened(path) as picture:
-            width, height = picture.size
-            # Pillow rotates a TIFF by itself, and reports the rotated size at once.
-            if picture.format != "TIFF" and _orientation(picture) >= 5:
-                return height, width
-            return width, height
+            return _turned_size(picture)
     except _UnreadableError as error:
         raise _unreadable(path, error) from None
 
@@ -242,24 +245,28 @@ def frames_of(video: str) -> str:
 
 def scan_images(
     root: Path,
-    known: Mapping[str, FileStamp] | None = None,
+    known: Callable[[Sequence[str]], Mapping[str, FileStamp]] = lambda paths: {},
+    keep: Callable[[Mapping[str, FileStamp]], None] = lambda stamps: None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScanReport:
     """Find, read and identify every image below a folder.
 
-    Hidden files and labelkit projects are skipped. Every file is completely decoded once; later
-    scans rely on `known` where size and time are unchanged.
+    Hidden files and labelkit projects are skipped. A file is read once: its header, and all its
+    bytes for the hash. Decoding takes thirty times as long, so a JPEG with its end and a PNG with
+    right checksums are taken to be whole; only others are decoded. What is wrong inside a whole
+    JPEG is found by what decodes it.
 
     Args:
         root: the images folder.
-        known: stamps by path, from an earlier report.
+        known: stamps of some files, by path, from an earlier scan; a file of the same size and time
+            is not read again.
+        keep: called with new stamps, some thousands at a time, before the scan is complete.
         on_progress: called with (files done, all files).
 
     Raises:
         ImageError: if there is no such folder, or no readable image in it.
     """
-    known = known or {}
     check_folder(root)
     root = root.resolve()
     problems: list[ScanProblem] = []
@@ -278,31 +285,45 @@ def scan_images(
                 video = video or str(root / path)
     candidates.sort()
 
-    stamps: dict[str, FileStamp] = {}
+    images: list[Image] = []
+    was_known = bytearray()  # whether an earlier scan found each with this content
     dark: list[str] = []
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
         try:
-            groups = [candidates[n : n + _TOGETHER] for n in range(0, len(candidates), _TOGETHER)]
-            results = chain.from_iterable(
-                pool.map(lambda paths: [_stamp(root / it, known.get(it)) for it in paths], groups)
-            )
-            for done, (path, (result, is_dark)) in enumerate(
-                zip(candidates, results, strict=True), 1
-            ):
-                if isinstance(result, FileStamp):
-                    stamps[path] = result
-                    dark += [path] * is_dark
-                else:
-                    problems.append(ScanProblem(path, result))
-                if on_progress:
-                    on_progress(done, len(candidates))
+            for start in range(0, len(candidates), _AT_ONCE):
+                paths = candidates[start : start + _AT_ONCE]
+                before, new = known(paths), dict[str, FileStamp]()
+                read = partial(_stamps, root, before)
+                groups = [paths[n : n + _TOGETHER] for n in range(0, len(paths), _TOGETHER)]
+                for done, results in enumerate(pool.map(read, groups), 1):
+                    for path, (result, is_dark) in results:
+                        if isinstance(result, str):
+                            problems.append(ScanProblem(path, result))
+                            continue
+                        earlier = before.get(path)
+                        if result != earlier:
+                            new[path] = result
+                        sha256 = result.sha256
+                        images.append(Image(path, sha256, result.width, result.height))
+                        was_known.append(earlier is not None and earlier.sha256 == sha256)
+                        dark += [path] * is_dark
+                    if on_progress:
+                        on_progress(min(start + done * _TOGETHER, len(candidates)), len(candidates))
+                if new:
+                    keep(new)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     problems.sort(key=lambda problem: problem.path)
-    if not stamps:
+    if not images:
         raise _nothing_to_read(root, problems, others, video)
-    return _identify(stamps, known, problems, others, dark)
+    # Of each content one is an image; a copy never replaces a path that was known before.
+    path_of: dict[str, str] = {}
+    for image in chain(compress(images, was_known), images):
+        path_of.setdefault(image.sha256, image.path)
+    copies = [(it.path, path_of[it.sha256]) for it in images if path_of[it.sha256] != it.path]
+    kept = [it for it in images if path_of[it.sha256] == it.path] if copies else images
+    return ScanReport(kept, problems, copies, others, dark)
 
 
 def listed_images(root: Path) -> list[str]:
@@ -310,31 +331,6 @@ def listed_images(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     return sorted(path for path, reason in _walk(root.resolve()) if not reason and _is_image(path))
-
-
-def _identify(
-    stamps: Mapping[str, FileStamp],
-    known: Mapping[str, FileStamp],
-    problems: list[ScanProblem],
-    ignored: Counter[str],
-    dark: list[str],
-) -> ScanReport:
-    """Make one image of each content; a copy never replaces a path that was known before."""
-    path_of: dict[str, str] = {}
-    for path, stamp in stamps.items():
-        if path in known and known[path].sha256 == stamp.sha256:
-            path_of.setdefault(stamp.sha256, path)
-    for path, stamp in stamps.items():
-        path_of.setdefault(stamp.sha256, path)
-    kept = {path: stamp for path, stamp in stamps.items() if path_of[stamp.sha256] == path}
-    return ScanReport(
-        images=[Image(path, s.sha256, s.width, s.height) for path, s in kept.items()],
-        problems=problems,
-        duplicates=[(path, path_of[s.sha256]) for path, s in stamps.items() if path not in kept],
-        stamps=kept,
-        ignored=ignored,
-        dark=dark,
-    )
 
 
 def _is_image(path: str) -> bool:
@@ -372,30 +368,62 @@ def _walk(root: Path) -> Iterator[tuple[str, str]]:
                 yield path, ""
 
 
-def _stamp(path: Path, known: FileStamp | None) -> tuple[FileStamp | str, bool]:
-    """The stamp of a file, which is decoded unless unchanged since `known`; or what is wrong.
+def _stamps(
+    root: Path, known: Mapping[str, FileStamp], paths: Sequence[str]
+) -> list[tuple[str, tuple[FileStamp | str, bool]]]:
+    """Paths below root, each with its `_stamp`."""
+    return [(path, _stamp(os.path.join(root, path), known.get(path))) for path in paths]
+
+
+def _stamp(file: str, known: FileStamp | None) -> tuple[FileStamp | str, bool]:
+    """The stamp of a file, which is read unless unchanged since `known`; or what is wrong.
 
     And whether it is dark, see `ScanReport`.
     """
+    is_dark = False
     try:
-        status = path.stat()
+        status = os.stat(file)
         if not stat.S_ISREG(status.st_mode):
             return "not a regular file", False
         if known and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
             return known, False
-        with _opened(path) as header:
+        path = Path(file)
+        with path.open("rb") as stream, _opened(path, stream) as header:
             _refuse_what_is_ambiguous(header, path)
             is_sixteen = is_deep(header) and window_of(header, path) == (0, 65535)
-        picture, _ = _decode(path)
-        with path.open("rb") as stream:
+            size = None if is_sixteen else _size_of_whole(header, stream)
+            stream.seek(0)
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if size is None:
+            picture, _ = _decode(path)
+            size = picture.size
+            is_dark = is_sixteen and bool(np.asarray(picture).max() <= 16)  # of 255; 4095 of 65535
     except _UnreadableError as error:
         return str(error), False
     except OSError as error:
         return _system_reason(error), False
-    is_dark = is_sixteen and np.asarray(picture).max() <= 16  # of 255; 4095 of 65535
-    stamp = FileStamp(status.st_size, status.st_mtime_ns, sha256, *picture.size)
-    return stamp, bool(is_dark)
+    return FileStamp(status.st_size, status.st_mtime_ns, sha256, *size), is_dark
+
+
+def _size_of_whole(picture: Picture.Image, stream: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of an opened image as displayed, if its file shows that nothing is missing.
+
+    A PNG's checksums cover every pixel. Of a JPEG only the end is looked for, which a file that was
+    cut off lacks.
+
+    Returns:
+        None if it takes decoding to know.
+    """
+    if picture.format == "JPEG" and _JPEG_END in stream.read():  # what follows the header
+        return _turned_size(picture)
+    if picture.format == "PNG":
+        stream.seek(0)
+        content = stream.read()
+        if not any(sign in content for sign in _PNG_MAY_BE_TURNED):
+            with suppress(Exception):  # as for `_decode`
+                picture.verify()
+                return picture.size
+    return None
 
 
 def _refuse_what_is_ambiguous(picture: Picture.Image, path: Path) -> None:
@@ -448,12 +476,12 @@ def _decode(path: Path, most: int = 1) -> tuple[Picture.Image, int]:
         return rgb if turn is None else rgb.transpose(turn), factor
 
 
-def _opened(path: Path) -> Picture.Image:
-    """The image with its header read; `_UnreadableError` with the reason."""
+def _opened(path: Path, stream: BinaryIO | None = None) -> Picture.Image:
+    """The image with its header read, of an open file if given; `_UnreadableError` says why not."""
     try:
         if path.stat().st_size == 0:
             raise _UnreadableError("the file is empty, 0 bytes")
-        picture = _read_header(path)
+        picture = _read_header(stream or path)
     except (Picture.DecompressionBombError, Picture.DecompressionBombWarning):
         raise _UnreadableError("more than 200 megapixels") from None
     except UnidentifiedImageError:
@@ -470,17 +498,26 @@ def _opened(path: Path) -> Picture.Image:
     return picture
 
 
-def _read_header(path: Path) -> Picture.Image:
+def _read_header(file: Path | BinaryIO) -> Picture.Image:
     try:
-        return Picture.open(path, formats=FORMATS)
+        return Picture.open(file, formats=FORMATS)
     except (Picture.DecompressionBombError, Picture.DecompressionBombWarning):
         # Pillow's limit is below ours, and a variable of the whole process: it must not stay ours.
         with _pillow_limit:
             limit, Picture.MAX_IMAGE_PIXELS = Picture.MAX_IMAGE_PIXELS, MAX_PIXELS
             try:
-                return Picture.open(path, formats=FORMATS)
+                return Picture.open(file, formats=FORMATS)
             finally:
                 Picture.MAX_IMAGE_PIXELS = limit
+
+
+def _turned_size(picture: Picture.Image) -> tuple[int, int]:
+    """Width and height as displayed, of an opened image."""
+    width, height = picture.size
+    # Pillow rotates a TIFF by itself, and reports the rotated size at once.
+    if picture.format != "TIFF" and _orientation(picture) >= 5:
+        return height, width
+    return width, height
 
 
 def _orientation(picture: Picture.Image) -> int:

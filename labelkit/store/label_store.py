@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    case,
     delete,
     func,
     insert,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from labelkit.domain.instance import Box, Image, Instance
+from labelkit.domain.instance import Box, Image, Instance, image_of
 from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.selection import DevDraw
 from labelkit.domain.skeleton import Skeleton
@@ -165,27 +166,30 @@ class LabelStore:
         Raises:
             StoreError: if the file of a labelled image now holds a different image.
         """
+        new: dict[str, Image] = {}  # by content
+        moved: dict[str, str] = {}  # path by id
         with self.database.writing() as connection:
-            query = select(image.c.id, image.c.path)
-            paths = {row.id: row.path for row in connection.execute(query)}
-            known = dict(paths)
-            new: dict[str, Image] = {}
-            for item in images:
-                paths[item.id] = item.path
-                if item.id not in known:
-                    new[item.id] = item
-            moved = [(id_, path) for id_, path in paths.items() if known.get(id_, path) != path]
-            arrived = {path: id_ for id_, path in moved} | {i.path: i.id for i in new.values()}
-            removed = set(connection.scalars(_removed()))
-            for id_, path in paths.items():
-                if arrived.get(path, id_) != id_ and id_ not in removed:
+            for chunk in _chunks(images):
+                ids = [item.id for item in chunk]
+                query = select(image.c.id, image.c.path).where(image.c.id.in_(ids))
+                paths = {row.id: row.path for row in connection.execute(query)}
+                new |= {item.sha256: item for item in chunk if item.id not in paths}
+                moved |= {
+                    item.id: item.path
+                    for item in chunk
+                    if paths.get(item.id, item.path) != item.path
+                }
+            if new or moved:
+                arrived = {item.path: item.id for item in new.values()}
+                arrived |= {path: id_ for id_, path in moved.items()}
+                for id_, path in _replaced(connection, arrived, moved):
                     _forget_unlabelled(connection, id_, path)
-            for id_, path in moved:
+            for id_, path in moved.items():
                 connection.execute(update(image).where(image.c.id == id_).values(path=path))
-            rows = [row_of_image(item) for item in new.values()]
-            if rows:
-                connection.execute(insert(image), rows)
-        return len(rows)
+            # In the order of the indices, which then grow at their ends.
+            for chunk in _chunks(new[sha256] for sha256 in sorted(new)):
+                connection.execute(insert(image), [row_of_image(item) for item in chunk])
+        return len(new)
 
     def images(self, *, with_removed: bool = False) -> list[Image]:
         """Every image of the project, by path.
@@ -197,9 +201,13 @@ class LabelStore:
         return self._images(query if with_removed else query.where(image.c.id.not_in(_removed())))
 
     def stamped_images(self) -> Iterator[tuple[Image, tuple[int | None, int | None]]]:
-        """Every image of the project, with size and time of its stamp; None where it has none."""
+        """Every image of the project, with size and time of its stamp; None where it has none.
+
+        The size is -1 where the stamp is that of another image under this name.
+        """
+        size = case((file_stamp.c.sha256 != image.c.sha256, -1), else_=file_stamp.c.size)
         stamped = (
-            select(image, file_stamp.c.size, file_stamp.c.mtime_ns)
+            select(image, size, file_stamp.c.mtime_ns)
             .outerjoin(file_stamp, file_stamp.c.path == image.c.path)
             .where(image.c.id.not_in(_removed()))
         )
@@ -254,22 +262,42 @@ class LabelStore:
         with self.database.reading() as connection:
             return set(connection.scalars(select(empty_image.c.image_id)))
 
-    def stamps(self) -> dict[str, FileStamp]:
-        """The stamps of the last scan, by path."""
+    def stamps(self, paths: Sequence[str]) -> dict[str, FileStamp]:
+        """The stamps of some files, by path, where they have one."""
+        found: dict[str, FileStamp] = {}
         with self.database.reading() as connection:
-            return _stamps(connection)
+            for chunk in _chunks(paths):
+                query = select(file_stamp).where(file_stamp.c.path.in_(chunk))
+                found |= {path: FileStamp(*rest) for path, *rest in connection.execute(query)}
+        return found
 
     def keep_stamps(self, stamps: Mapping[str, FileStamp]) -> None:
-        """Replace the stamps by those of a new scan; only what differs is written."""
+        """Keep new stamps of some files."""
         with self.database.writing() as connection:
-            known = _stamps(connection)
-            gone = (path for path, stamp in known.items() if stamps.get(path) != stamp)
-            for paths in _chunks(gone):
-                connection.execute(delete(file_stamp).where(file_stamp.c.path.in_(paths)))
-            new = ((path, it) for path, it in stamps.items() if known.get(path) != it)
-            for chunk in _chunks(new):
+            for chunk in _chunks(stamps.items()):
+                connection.execute(
+                    delete(file_stamp).where(file_stamp.c.path.in_([path for path, _ in chunk]))
+                )
                 rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
+
+    def forget_other_stamps(self, images: Iterable[Image]) -> None:
+        """Forget the stamps of files that hold none of these images."""
+        paths = {item.path for item in images}
+        query = select(file_stamp.c.path)
+        with self.database.writing() as connection:
+            if connection.scalar(select(func.count()).select_from(file_stamp)) == len(paths):
+                return
+            found = (path for rows in parts(connection, query) for (path,) in rows)
+            for chunk in _chunks([path for path in found if path not in paths]):
+                connection.execute(delete(file_stamp).where(file_stamp.c.path.in_(chunk)))
+
+    def images_with_objects(self, besides: Set[str]) -> set[str]:
+        """Ids of the images that have an object which is not among `besides`, given by id."""
+        query = select(instance.c.id).where(instance.c.id.not_in(lost_objects()))
+        with self.database.reading() as connection:
+            found = (id_ for rows in parts(connection, query) for (id_,) in rows)
+            return {image_of(id_) for id_ in found if id_ not in besides}
 
     def left_out_files(self) -> set[str]:
         """Paths of files that the last registration left out: copies, and what cannot be read."""
@@ -563,9 +591,23 @@ class LabelStore:
                 yield Recorded(row.seq, row.recorded_at, entry_of_row(row, self.renamed))
 
 
-def _stamps(connection: Connection) -> dict[str, FileStamp]:
-    rows = connection.execute(select(file_stamp).execution_options(yield_per=_CHUNK))
-    return {path: FileStamp(*rest) for path, *rest in rows}
+def _replaced(
+    connection: Connection, arrived: Mapping[str, str], moved: Collection[str]
+) -> list[tuple[str, str]]:
+    """Id and path of each image of the project whose file is another image's now.
+
+    Args:
+        connection: to the database.
+        arrived: id of the image that a file holds now, by path.
+        moved: ids of images that have another file now.
+    """
+    query = select(image.c.id, image.c.path).where(image.c.id.not_in(_removed()))
+    return [
+        (id_, path)
+        for rows in parts(connection, query)
+        for id_, path in rows
+        if arrived.get(path, id_) != id_ and id_ not in moved
+    ]
 
 
 def _fact(connection: Connection, key: str) -> Any:

@@ -10,7 +10,17 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from labelkit.domain.identity import Candidate, same_objects
 from labelkit.domain.instance import Box, Image, Instance
@@ -49,28 +59,46 @@ class NewInstance(NamedTuple):
     keypoints: Mapping[str, Sequence[float]] = MappingProxyType({})
 
 
-def read_instances(connection: Connection) -> list[Instance]:
-    """Every instance, ordered by image path and ordinal."""
-    images = {row[0]: image_of_row(row) for row in connection.execute(select(image))}
-    rows = connection.execute(select(instance).execution_options(yield_per=_CHUNK))
-    found = [instance_of_row(row, images[row[1]]) for row in rows]
+def read_instances(connection: Connection, wanted: ColumnElement[bool]) -> list[Instance]:
+    """The instances of some images, ordered by image path and ordinal.
+
+    Args:
+        connection: to the database.
+        wanted: a condition on images.
+    """
+    query = select(image, instance).select_from(image.join(instance)).where(wanted)
+    width, rows = len(image.c), connection.execute(query.execution_options(yield_per=_CHUNK))
+    found = [instance_of_row(row[width:], image_of_row(row[:width])) for row in rows]
     found.sort(key=lambda item: (item.image.path, item.ordinal))
     return found
 
 
 def register_objects(connection: Connection, found: Sequence[NewInstance]) -> list[Instance]:
     """Register objects in the caller's transaction; see `LabelStore.add_instances`."""
-    images = {row.id: image_of_row(row) for row in connection.execute(select(image))}
     of_image: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(found):
-        if item.image.id not in images:
-            raise StoreError(f"The image {item.image.path} is not registered.")
         of_image[item.image.id].append(index)
+    made: dict[int, Instance] = {}
+    # In the order of the indices, which then grow at their ends.
+    for ids in _chunks(sorted(of_image)):
+        made |= _register_some(connection, found, {id_: of_image[id_] for id_ in ids})
+    return [made[index] for index in range(len(found))]
+
+
+def _register_some(
+    connection: Connection, found: Sequence[NewInstance], of_image: Mapping[str, Sequence[int]]
+) -> dict[int, Instance]:
+    """Register the objects of some images, given by their places among those found."""
+    wanted = image.c.id.in_([*of_image])
+    rows = connection.execute(select(image).where(wanted))
+    images = {row.id: image_of_row(row) for row in rows}
+    for id_, (index, *_) in of_image.items():
+        if id_ not in images:
+            raise StoreError(f"The image {found[index].image.path} is not registered.")
     known: dict[str, list[Instance]] = defaultdict(list)
-    for instance_ in read_instances(connection):
-        if instance_.image.id in of_image:
-            known[instance_.image.id].append(instance_)
-    candidates = _known_candidates(connection, chain(*known.values())) if known else {}
+    for instance_ in read_instances(connection, wanted):
+        known[instance_.image.id].append(instance_)
+    candidates = _known_candidates(connection, [*chain(*known.values())])
     made: dict[int, Instance] = {}
     new: list[Instance] = []
     changed: list[Instance] = []
@@ -105,10 +133,10 @@ def register_objects(connection: Connection, found: Sequence[NewInstance]) -> li
     for chunk in _chunks(new):
         connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
     _update(connection, changed)
-    _keep_origins(connection, [(made[i].id, item.origin) for i, item in enumerate(found)])
+    _keep_origins(connection, [(item.id, found[index].origin) for index, item in made.items()])
     matched = {item.id for item in made.values()}
     forget_objects(connection, sorted(stand_ins(connection, replaced) - matched))
-    return [made[index] for index in range(len(found))]
+    return made
 
 
 def move_box(connection: Connection, id_: str, box: Box) -> None:
@@ -169,17 +197,21 @@ def stand_ins(connection: Connection, image_ids: Sequence[str]) -> set[str]:
 
 
 def _known_candidates(
-    connection: Connection, instances: Iterable[Instance]
+    connection: Connection, instances: Sequence[Instance]
 ) -> dict[str, Candidate]:
     """What the store knows of objects, by id."""
     origins: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for row in connection.execute(select(origin)):
-        origins[row.instance_id].add((row.source, row.reference))
-    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_((KEYPOINTS, WITHDRAWN)))
-    latest = select(journal.c.instance_id, journal.c.content).where(
-        journal.c.seq.in_(newest.group_by(journal.c.instance_id))
-    )
-    contents = {row.instance_id: row.content for row in connection.execute(latest)}
+    contents: dict[str, str] = {}
+    for chunk in _chunks([item.id for item in instances]):
+        for row in connection.execute(select(origin).where(origin.c.instance_id.in_(chunk))):
+            origins[row.instance_id].add((row.source, row.reference))
+        newest = select(func.max(journal.c.seq)).where(
+            journal.c.kind.in_((KEYPOINTS, WITHDRAWN)), journal.c.instance_id.in_(chunk)
+        )
+        latest = select(journal.c.instance_id, journal.c.content).where(
+            journal.c.seq.in_(newest.group_by(journal.c.instance_id))
+        )
+        contents |= {row.instance_id: row.content for row in connection.execute(latest)}
     return {
         item.id: Candidate(
             item.box,
@@ -233,11 +265,15 @@ def _is_segments(area: float, box: Box) -> bool:
 def _keep_origins(
     connection: Connection, found: Iterable[tuple[str, tuple[str, str] | None]]
 ) -> None:
-    known = {tuple(row) for row in connection.execute(select(origin))}
-    rows = {(id_, *named) for id_, named in found if named is not None} - known
-    for chunk in _chunks(sorted(rows)):
-        columns = ("instance_id", "source", "reference")
-        connection.execute(insert(origin), [dict(zip(columns, row, strict=True)) for row in chunk])
+    rows = sorted({(id_, *named) for id_, named in found if named is not None})
+    for chunk in _chunks(rows):
+        query = select(origin).where(origin.c.instance_id.in_({id_ for id_, _, _ in chunk}))
+        known = {tuple(row) for row in connection.execute(query)}
+        if new := [row for row in chunk if row not in known]:
+            columns = ("instance_id", "source", "reference")
+            connection.execute(
+                insert(origin), [dict(zip(columns, row, strict=True)) for row in new]
+            )
 
 
 def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -44,7 +44,7 @@ def row_of_instance(item: Instance) -> dict[str, Any]:
     }
 
 
-def instance_of_row(row: Row[Any], image: Image) -> Instance:
+def instance_of_row(row: Row[Any] | Sequence[Any], image: Image) -> Instance:
     """An instance from its row and its image."""
     _, _, ordinal, x, y, w, h, source, area, category, individual = tuple(row)
     # Few different texts stand in very many rows.

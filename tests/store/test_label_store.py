@@ -134,11 +134,19 @@ def test_another_picture_under_the_name_of_an_unlabelled_one_replaces_it(store):
     assert list(store.instances()) == [A0.id, A1.id]
 
 
-def test_stamps_are_those_of_the_last_scan(store):
+def test_a_file_has_its_newest_stamp_until_no_image_is_left_in_it(store):
     one, two = FileStamp(1, 2**62, "a" * 64, 3, 4), FileStamp(5, 6, "b" * 64, 7, 8)
-    store.keep_stamps({"a.png": one, "b.png": two})
+    store.keep_stamps({"a.png": one, "b.png": two, "copy.png": two})
     store.keep_stamps({"b.png": one})
-    assert store.stamps() == {"b.png": one}
+    assert store.stamps(["b.png", "c.png", "copy.png"]) == {"b.png": one, "copy.png": two}
+    store.forget_other_stamps([A, B])
+    assert store.stamps(["a.png", "b.png", "copy.png"]) == {"a.png": one, "b.png": one}
+
+
+def test_an_image_has_objects_unless_all_of_them_are_left_aside(store):
+    assert store.images_with_objects(set()) == {A.id, B.id}
+    assert store.images_with_objects({A0.id}) == {A.id, B.id}
+    assert store.images_with_objects({A0.id, A1.id}) == {B.id}
 
 
 # The journal

@@ -156,9 +156,7 @@ def older(mine, store_url, monkeypatch) -> Project:
         monkeypatch.setenv("LABELKIT_DB", store_url)
     write_picture(mine.images_root / "a.png", (32, 24))
     with open_store(mine) as store:
-        scan = scan_images(mine.images_root)
-        store.add_images(scan.images)
-        store.keep_stamps(scan.stamps)
+        store.add_images(scan_images(mine.images_root, keep=store.keep_stamps).images)
     return as_an_earlier_version_left_it(mine)
 
 

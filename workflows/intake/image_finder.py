@@ -39,19 +39,21 @@ class ImageFinder:
 
     def __init__(self, images: Iterable[Image], copies: Mapping[str, str], root: Path) -> None:
         self._root = root.resolve()
-        by_path = {image.path: image for image in images}
-        kept_paths = {**{path: path for path in by_path}, **copies}
-        self._images = {path: by_path[kept] for path, kept in kept_paths.items()}
-        self._kept_paths = kept_paths
+        self._found, self._copies = images, copies
         self._by_upload: dict[str, list[str]] | None = None  # made when first needed
+
+    @cached_property
+    def _images(self) -> dict[str, Image]:
+        by_path = {image.path: image for image in self._found}
+        return by_path | {path: by_path[kept] for path, kept in self._copies.items()}
 
     @cached_property
     def _by_ending(self) -> dict[str, dict[str, str]]:
         """A path by the kept path that it is a copy of, by each ending of it."""
         by_ending: dict[str, dict[str, str]] = defaultdict(dict)
-        for path, kept in self._kept_paths.items():
+        for path, image in self._images.items():
             for ending in {*_endings(path), *_endings(_FRAME.sub(r"\1", path))}:
-                by_ending[ending].setdefault(kept, path)
+                by_ending[ending].setdefault(image.path, path)
         return by_ending
 
     def find(self, paths: Iterable[str], file: Path, also: Iterable[str] = ()) -> dict[str, Image]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelkit.domain.annotation import Annotation, VisibilityAnswer, check_inside
-from labelkit.domain.instance import Box, Image, Instance, check_box, image_of
+from labelkit.domain.instance import Box, Image, Instance, check_box
 from labelkit.domain.skeleton import BUILTIN
 from labelkit.domain.text import counted, named
 from labelkit.errors import (
@@ -52,6 +52,9 @@ IN_PICTURE = 0.9
 #: image stands in for those in it.
 NO_BOXES = "none"
 BOX_CHOICES = ("whole-image", "detect", NO_BOXES)
+
+#: Objects that are registered in one transaction.
+_AT_ONCE = 4096
 
 #: Width and height of such a box are at least this share of the image's long side.
 LEAST_SIDE = 0.1
@@ -130,7 +133,7 @@ def register(
     removed = {image.id: image for image in store.removed_images()}
     images = [image for image in scan.images if image.id not in removed]
     new_images = store.add_images(images)
-    store.keep_stamps(scan.stamps)
+    store.forget_other_stamps(scan.images)
     store.keep_left_out_files([*skipped, *(path for path, _ in scan.duplicates)])
     copies, root = dict(scan.duplicates), project.images_root
     finder = ImageFinder([*removed.values(), *scan.images], copies, root)
@@ -169,8 +172,7 @@ def register(
     open_to_boxes: set[str] = set()  # objects whose images get the boxes that are asked for
     if boxes not in (None, "whole-image", NO_BOXES):
         open_to_boxes = store.stand_ins() | store.described_by(_source(Path(boxes)))
-    known = store.instances()
-    covered = {image_of(id_) for id_ in known.ids - open_to_boxes}
+    covered = store.images_with_objects(open_to_boxes)
     bare = [image for image in images if image.id not in covered]
     if boxes not in (None, NO_BOXES) and not bare and handling.can_choose:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
@@ -182,13 +184,14 @@ def register(
         )
     if bare:
         try:
-            rows, more = _boxes(bare, boxes, finder, project, progress, handling)
+            boxed, more = _boxes(bare, boxes, finder, project, progress, handling)
         except MissingDependencyError as error:
             if boxes is not None or not covered:
                 raise
             count = counted(len(bare), "image")
-            rows, more = [], [f"{count} without a box. {error.problem} {error.next_step}"]
-        store.add_instances(rows)
+            boxed, more = [], [f"{count} without a box. {error.problem} {error.next_step}"]
+        for rows in boxed:
+            store.add_instances(rows)
         if open_to_boxes:
             store.forget_stand_ins(bare)
         notes += more
@@ -249,7 +252,7 @@ def register_labelled(
 
 def _scan(project: Project, store: LabelStore, progress: Progress) -> ScanReport:
     with progress.bar("Reading images") as step:
-        return scan_images(project.images_root, store.stamps(), on_progress=step)
+        return scan_images(project.images_root, store.stamps, store.keep_stamps, on_progress=step)
 
 
 def _refuse_unreadable(scan: ScanReport, skip: bool, can_skip: bool) -> list[str]:
@@ -470,25 +473,24 @@ def _boxes(
     project: Project,
     progress: Progress,
     handling: Handling,
-) -> tuple[list[NewInstance], list[str]]:
-    """Boxes for images that have none, and notes."""
+) -> tuple[Iterable[list[NewInstance]], list[str]]:
+    """Boxes for images that have none, in lists with all those of some images, and notes."""
     usual = "detect" if project.skeleton.name in BUILTIN else "whole-image"
     choice = boxes or project.options.get("boxes", usual)
     if boxes is None and choice not in BOX_CHOICES:
         choice = str(project.root / choice)
     if choice in ("whole-image", NO_BOXES):
-        boxes_of = ((image, _whole(image)) for image in images)
-        rows = [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes_of]
-        return rows, []
+        return _whole_images(images, progress), []
     if choice == "detect":
         from labelkit.workflows.intake.person_detector import detect, load_detector
 
         detector = load_detector(progress.line)
         found = detect(images, project.images_root, detector)
-        rows = []
-        for image, people in progress.track(found, "Finding boxes", len(images)):
-            rows += [NewInstance(image, box, "detected", box.w * box.h) for box, _ in people]
-        return rows, []
+        tracked = progress.track(found, "Finding boxes", len(images))
+        return (
+            [NewInstance(image, box, "detected", box.w * box.h) for box, _ in people]
+            for image, people in tracked
+        ), []
     path = Path(choice)
     if not path.is_file():
         raise UsageError(
@@ -525,4 +527,14 @@ def _boxes(
             f"{counted(left, 'image')} without a box in {path.name}: no object is known there. If "
             "there is one, add to the command: --boxes whole-image, detect or another FILE"
         )
-    return rows, notes
+    return [rows], notes
+
+
+def _whole_images(images: Sequence[Image], progress: Progress) -> Iterator[list[NewInstance]]:
+    """Each image as one object, some thousands at a time."""
+    with progress.bar("Taking images as objects") as step:
+        for start in range(0, len(images), _AT_ONCE):
+            some = images[start : start + _AT_ONCE]
+            boxes = [(image, _whole(image)) for image in some]
+            yield [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes]
+            step(start + len(some), len(images))

@@ -402,10 +402,10 @@ def _refuse_if_renamed(project: Project, images: Path) -> None:
     if project.images_root.is_dir():
         return
     with open_store(project) as store:
-        stamps = store.stamps()
-    for path, stamp in stamps.items():
+        stamped = [(image.path, size) for image, (size, _) in store.stamped_images()]
+    for path, size in stamped:
         file = images / path
-        if file.is_file() and file.stat().st_size == stamp.size:
+        if file.is_file() and file.stat().st_size == size:
             raise UsageError(
                 f"{images} holds images of the project {project.root}, whose folder "
                 f"{project.images_root} is gone.",

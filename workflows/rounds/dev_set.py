@@ -86,9 +86,10 @@ def settle_dev_set(project: Project, store: LabelStore, percent: float | None) -
         exactly=percent is not None,
         videos=videos,
     )
+    now = has
     if grown != draw:
         store.keep_dev_draw(grown)
-    now = _size(objects, project.seed, grown)
+        now = _size(objects, project.seed, grown)
     if now < size:
         return (
             f"The dev set has {counted(now, 'instance')} instead of {size}: all others gave "

@@ -10,7 +10,7 @@ from labelkit.domain.instance import Image
 from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError
 from labelkit.progress import Progress
-from labelkit.project.images import scan_images
+from labelkit.project.images import FileStamp, scan_images
 from labelkit.project.project import Project, change_project
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
@@ -147,8 +147,9 @@ def _relocate(
             f"The images folder {root} is not there.",
             "Type where it is now: labelkit images relocate FOLDER",
         )
+    stamps: dict[str, FileStamp] = {}
     with progress.bar("Reading images") as step:
-        scan = scan_images(root, store.stamps(), on_progress=step)
+        scan = scan_images(root, store.stamps, stamps.update, on_progress=step)
     found = {image.id: image for image in scan.images}
     mine = store.images()
     here = [found[image.id] for image in mine if image.id in found]
@@ -165,7 +166,8 @@ def _relocate(
         project = change_project(project, images_root=root)
         known = store.images(with_removed=True)
         store.add_images(found[image.id] for image in known if image.id in found)
-        store.keep_stamps(scan.stamps)
+        store.keep_stamps(stamps)
+        store.forget_other_stamps(scan.images)
         store.keep_left_out_files(
             [*(path for path, _ in scan.duplicates), *(item.path for item in scan.problems)]
         )

@@ -342,6 +342,11 @@ def is_main_process() -> bool:
     return True
 
 
+def is_one_of_several() -> bool:
+    """Whether torchrun or Slurm started several processes."""
+    return any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+
+
 @contextlib.contextmanager
 def lock_project(project: Project, work: str = "") -> Iterator[None]:
     """Keep out other commands that change the project, until the block or the process ends.

@@ -26,6 +26,7 @@ from labelkit.project.project import (
     create_project,
     default_project_root,
     find_project,
+    is_one_of_several,
     lock_project,
     open_project,
     remember,
@@ -191,76 +192,96 @@ def bootstrap(
             f"Ticks teach a {options.model} network nothing: it needs keypoints.",
             "Leave out --start.",
         )
-    existing = _existing(images, project_root)
-    is_new, known = existing is None, existing.options if existing else {}
-    finds = (options.model or known.get("model")) in FINDERS
-    if boxes == NO_BOXES and not finds:
-        raise UsageError(
-            f"--boxes {NO_BOXES} is for networks that find the objects themselves.",
-            f"Add: --model {FINDERS[0]}, or give boxes: --boxes whole-image, detect or FILE",
-        )
-    if finds and boxes is None and "boxes" not in known:
-        boxes = NO_BOXES
-    project, label_files = _project(
-        images, project_root, skeleton, pairs, labels, options.seed, progress, group
-    )
-    left_out = {
-        *project.options.get("skip", ()),
-        *(name for name, chosen in skip.items() if chosen),
-    }
-    with lock_project(project), ExitStack() as opened:
-        try:
-            store = opened.enter_context(open_store(project))
-            begin_dev_set(store)
-            registered = register(
-                project,
-                store,
-                progress,
-                labels=label_files,
-                boxes=boxes,
-                skip_unreadable="unreadable" in left_out,
-                handling=Handling("missing" in left_out, label_pixels),
+    locked = ExitStack()
+
+    def prepare() -> tuple[Project, TrainingOptions, BootstrapReport]:
+        existing = _existing(images, project_root)
+        is_new, known = existing is None, existing.options if existing else {}
+        finds = (options.model or known.get("model")) in FINDERS
+        if boxes == NO_BOXES and not finds:
+            raise UsageError(
+                f"--boxes {NO_BOXES} is for networks that find the objects themselves.",
+                f"Add: --model {FINDERS[0]}, or give boxes: --boxes whole-image, detect or FILE",
             )
-            size = settle_dev_set(project, store, dev_percent)
-        except Exception:
-            if is_new:  # an empty project would be found later
-                _take_back(project, opened, progress)
-            raise
-        if size:
-            registered = replace(registered, notes=(*registered.notes, size))
-        project = remember(
-            project,
-            start=KEYPOINTS if finds else start,
-            boxes=_kept_path(project, boxes),
-            labeled=percent,
-            skip=sorted(left_out) or None,
-            per_instance=False if finds and "per_instance" not in project.options else None,
+        taken = NO_BOXES if finds and boxes is None and "boxes" not in known else boxes
+        project, label_files = _project(
+            images, project_root, skeleton, pairs, labels, options.seed, progress, group
         )
-        project, options = with_remembered(project, options)
+        left_out = {
+            *project.options.get("skip", ()),
+            *(name for name, chosen in skip.items() if chosen),
+        }
+        locked.enter_context(lock_project(project))
+        with ExitStack() as opened:
+            try:
+                store = opened.enter_context(open_store(project))
+                begin_dev_set(store)
+                registered = register(
+                    project,
+                    store,
+                    progress,
+                    labels=label_files,
+                    boxes=taken,
+                    skip_unreadable="unreadable" in left_out,
+                    handling=Handling("missing" in left_out, label_pixels),
+                )
+                size = settle_dev_set(project, store, dev_percent)
+            except Exception:
+                if is_new:  # an empty project would be found later
+                    _take_back(project, opened, progress)
+                raise
+            if size:
+                registered = replace(registered, notes=(*registered.notes, size))
+            project = remember(
+                project,
+                start=KEYPOINTS if finds else start,
+                boxes=_kept_path(project, taken),
+                labeled=percent,
+                skip=sorted(left_out) or None,
+                per_instance=False if finds and "per_instance" not in project.options else None,
+            )
+            project, chosen = with_remembered(project, options)
+            if latest_trained(project) is None and unfinished(project) is None:
+                snapshot = read_snapshot(project, store)
+                begin = start_of(project, snapshot)
+                waits = not now and waits_for_labels(store, snapshot, begin)
+                if waits or not snapshot.presences:
+                    lost = images_not_to_show(project, store)
+                    files = write_files(next_questions(project, snapshot).without(lost))
+                    if lost:
+                        note = (
+                            f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
+                        )
+                        registered = replace(registered, notes=(*registered.notes, note))
+                    if finds:
+                        registered = replace(registered, notes=(*registered.notes, NO_DETECTOR))
+                    first = "" if finds else head_start(project)
+                    report = BootstrapReport(project.root, registered, None, files, begin, first)
+                    return project, chosen, report
+            return project, chosen, BootstrapReport(project.root, registered, None, None)
+
+    with locked:
+        if is_one_of_several():
+            from labelkit.workflows.network.sharing import prepared
+
+            project, options, report = prepared(prepare)
+        else:
+            project, options, report = prepare()
+        if report.files:
+            return report
+        store = locked.enter_context(open_store(project))
         snapshot = read_snapshot(project, store)
         newest = latest_trained(project)
-        if newest is None and unfinished(project) is None:
-            begin = start_of(project, snapshot)
-            waits = not now and waits_for_labels(store, snapshot, begin)
-            if waits or not snapshot.presences:
-                lost = images_not_to_show(project, store)
-                files = write_files(next_questions(project, snapshot).without(lost))
-                if lost:
-                    note = f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
-                    registered = replace(registered, notes=(*registered.notes, note))
-                if finds:
-                    registered = replace(registered, notes=(*registered.notes, NO_DETECTOR))
-                first = "" if finds else head_start(project)
-                return BootstrapReport(project.root, registered, None, files, begin, first)
         if newest is not None and newest.plan.number > 0 and percent is None:
             # Only retrain trains later rounds: running bootstrap again must not undo them.
-            report = report_round(project, store, snapshot, newest, False, progress)
-            return BootstrapReport(project.root, registered, report, None)
-        if percent is None:
-            percent = project.options.get("labeled", snapshot.trainable_percent)
-        found, is_new = round_at(project, store, snapshot, progress, percent, options)
-        report = report_round(project, store, snapshot, found, is_new, progress)
-        return BootstrapReport(project.root, registered, report, None)
+            found, is_new = newest, False
+        else:
+            if percent is None:
+                percent = project.options.get("labeled", snapshot.trainable_percent)
+            found, is_new = round_at(project, store, snapshot, progress, percent, options)
+        return replace(
+            report, round=report_round(project, store, snapshot, found, is_new, progress)
+        )
 
 
 def _take_back(project: Project, opened: ExitStack, progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from time import perf_counter
 from typing import Literal
@@ -12,6 +11,7 @@ from torch import nn
 
 from labelkit.models.parts.backbone import Backbone
 from labelkit.models.parts.pretrained import UnusableBackbone
+from labelkit.project.project import is_one_of_several
 
 #: "full" computes with 32 bits, "bf16" mostly with 16; weights have 32 in both.
 PRECISIONS = ("full", "bf16")
@@ -40,8 +40,7 @@ def fastest_precision(backbone: str, devices: int = 1) -> str:
         return "full"
     if torch.cuda.is_available():
         return "bf16"
-    of_environment = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    several = max(devices, *of_environment) > 1
+    several = devices > 1 or is_one_of_several()
     return "bf16" if not several and _trains_faster_in_bf16(backbone) else "full"
 
 

@@ -5,10 +5,10 @@ Predictions are made in the batches of one process alone: the number of processe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from numpy.typing import NDArray
 from torch import distributed, nn
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 #: Crops of a batch.
 BATCH = 64
+
+#: How long the other processes wait for the first, which may have a million images to register.
+PATIENCE = timedelta(days=1)
 
 #: Whether this is the first process, and the others wait until it asks.
 _has_helpers = False
@@ -59,6 +63,18 @@ def together(work: Callable[[], T]) -> T:
         _has_helpers = False
     _from_first(result)
     return result
+
+
+def prepared(work: Callable[[], T]) -> T:
+    """The result of what comes before a training, in all processes. The first does it alone.
+
+    Processes that a training starts itself come when it is done: they find it so.
+
+    Args:
+        work: changes nothing where it has been done. Its result can be pickled.
+    """
+    _join()
+    return together(work) if distributed.is_initialized() else work()
 
 
 def predict_shared(
@@ -122,10 +138,21 @@ def _from_first(value: Any) -> Any:
 
 
 def _join() -> None:
-    """Connect the processes that torchrun started, unless a training has done so."""
-    if distributed.is_initialized() or not distributed.is_torchelastic_launched():
+    """Connect the processes that torchrun or Slurm started, unless a training has done so."""
+    if distributed.is_initialized():
         return
-    if int(os.environ["WORLD_SIZE"]) > 1:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("gloo")
+    found = next((it for it in (TorchElasticEnvironment, SLURMEnvironment) if it.detect()), None)
+    if found is None or (launched := found()).world_size() == 1:
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(launched.local_rank())
+        backend = "cpu:gloo,cuda:nccl"  # a training goes on with it
+    address = f"tcp://{launched.main_address}:{launched.main_port}"
+    distributed.init_process_group(
+        backend,
+        init_method=address,
+        timeout=PATIENCE,
+        rank=launched.global_rank(),
+        world_size=launched.world_size(),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import TINY
-from trained import Trained
 
 from labelkit.progress import Silent
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import open_project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import COMPLETE, latest_trained
+from labelkit.store.ownership import open_store
+from labelkit.workflows.network import sharing
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.synthetic.figures import generate
 
@@ -50,14 +50,14 @@ def test_several_processes_train_like_one_with_as_many_times_the_batch(tmp_path,
         assert shared == pytest.approx(alone, rel=2e-3)
 
 
-def test_a_round_whose_second_process_is_killed_continues_and_all_of_it_is_predicted(
-    trained_once: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_process_registers_and_a_round_whose_second_is_killed_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shutil.copytree(trained_once.folder, tmp_path, dirs_exist_ok=True)
-    training = (*TINY[:-1], "3", "--now", "--labeled", "10%", "--seed", "1")
-    command = [sys.executable, *TORCHRUN, "2", COMMAND, "retrain", *training]
-    command += ["--project", str(tmp_path / "project")]
+    generate(tmp_path, 12, seed=0, size=64)
+    command = [sys.executable, *TORCHRUN, "2", COMMAND, "bootstrap", *TINY[:-1], "3", "--now"]
+    command += ["--images", str(tmp_path / "images"), "--project", str(tmp_path / "project")]
+    command += ["--labels", str(tmp_path / "keypoints.json")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         text = ""
@@ -69,10 +69,11 @@ def test_a_round_whose_second_process_is_killed_continues_and_all_of_it_is_predi
         os.kill(int(second), signal.SIGKILL)
         running.communicate(timeout=120)
     assert running.returncode
+    assert re.findall(r"process (\d) registers", text) == ["0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    steps = re.findall(r"step (\d)/3", done.stderr)
-    assert steps == ["2", "3"]
+    assert re.findall(r"step (\d)/3", done.stderr) == ["2", "3"]
+    assert re.findall(r"process (\d) registers", done.stderr) == ["0"]
 
     project = open_project(tmp_path / "project")
     newest = latest_trained(project)
@@ -82,7 +83,9 @@ def test_a_round_whose_second_process_is_killed_continues_and_all_of_it_is_predi
     with MapReader(newest.path / "maps" / "maps.parquet") as maps:
         assert list(maps) == list(predictions)
     network, _ = load_network(newest.path / "model.safetensors", project.skeleton)
-    instances = trained_once.store.instances()
+    with open_store(project) as store:
+        instances = store.instances()
+    monkeypatch.setattr(sharing, "BATCH", 2)
     rows = predict_instances(project, network, newest.plan.settings, instances, Silent())
     for row in rows:
         found = predictions[row.prediction.instance_id]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -70,6 +71,8 @@ class Watch(pl.Callback):
         self.average: AveragedModel | None = None
         self._best: dict[str, Any] = {}
         self._resumed: dict[str, Tensor] = {}
+        self._floats: list[tuple[Tensor, Tensor]] = []  # means, and what they are of
+        self._integers: list[tuple[Tensor, Tensor]] = []  # copies of counters, and these
 
     @property
     def kept(self) -> str:
@@ -96,23 +99,27 @@ class Watch(pl.Callback):
         self._best, self.curve = state_dict["best"], state_dict["curve"]
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        window = max(AVERAGED_STEPS, round(AVERAGED_SHARE * self.steps))
-
-        def average(means: Any, values: Any, count: Tensor | int) -> None:
-            weight = 1 / min(int(count) + 1, window)
-            for mean, value in zip(means, values, strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(value, weight)
-                else:
-                    mean.copy_(value)
-
-        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.average = AveragedModel(self.network, use_buffers=True)
         if self._resumed:
             self.average.load_state_dict(self._resumed)
+        means, values = (
+            [*network.parameters(), *network.buffers()]
+            for network in (self.average.module, self.network)
+        )
+        pairs = list(zip(means, values, strict=True))
+        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._integers = [pair for pair in pairs if not pair[0].is_floating_point()]
 
+    @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
+        # Its own update walks through all modules each time, which takes five times as long.
         assert self.average is not None
-        self.average.update_parameters(self.network)
+        self.average.n_averaged += 1
+        window = max(AVERAGED_STEPS, round(AVERAGED_SHARE * self.steps))
+        means, values = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(means, values, 1 / min(int(self.average.n_averaged), window))
+        for mean, value in self._integers:
+            mean.copy_(value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         loss = float(trainer.callback_metrics["loss"])

@@ -147,7 +147,8 @@ def free_view(
 
 def shrinkage(affine: Affine) -> int:
     """How many image pixels a crop pixel is wide, rounded down."""
-    return int(math.sqrt(abs(np.linalg.det(invert_affine(affine)[:, :2]))) + 1e-6)
+    (a, b), (c, d) = affine[:, :2].tolist()
+    return int(abs(a * d - b * c) ** -0.5 + 1e-6)
 
 
 def read_crop(

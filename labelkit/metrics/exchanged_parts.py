@@ -106,7 +106,8 @@ class _Scene:
         for predictor in self.predictors:
             for column, (now, then) in enumerate(zip((one, two), everything, strict=True)):
                 rows = pairs[:, column]
-                told += predictor.gains(now, rows)[1] - predictor.gains(then, rows)[1]
+                away = [predictor.gains(predictor.logs(xy, rows))[1] for xy in (now, then)]
+                told += away[0] - away[1]
 
         def gain(part: NDArray[np.bool_]) -> Floats:
             mine, theirs = self.exchanged(pairs, one, two, part)

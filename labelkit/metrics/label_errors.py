@@ -130,7 +130,8 @@ class Predictor:
         rows = np.arange(len(labels.xy))
         around, mapped = self._around(labels.xy, rows), self.maps(labels.xy, rows)
         self.share = _share(mapped[0], around[0])
-        mine, others = self._sums(*self._mixed(around, mapped))
+        self.of_labels = self._mixed(around, mapped)
+        mine, others = self._sums(*self.of_labels)
         self.sure, self.exchanged = exchanged_sides(mine - others)
 
     def _around(self, xy: Floats, rows: NDArray[np.int64]) -> Floats:
@@ -158,9 +159,13 @@ class Predictor:
         whole = mine.sum(axis=1, keepdims=True), others.sum(axis=1, keepdims=True)
         return np.hstack([whole[0], mine]), np.hstack([whole[1], others])
 
-    def gains(self, xy: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def logs(self, xy: Floats, rows: NDArray[np.int64]) -> Floats:
+        """(2, n, K) log densities of other places than the labels, which are in `of_labels`."""
+        return self._mixed(self._around(xy, rows), self.maps(xy, rows))
+
+    def gains(self, logs: Floats) -> tuple[Floats, Floats]:
         """(n, 1 + P) of exchanging all pairs and each one, and (n, K) of any other place."""
-        own, other = self._mixed(self._around(xy, rows), self.maps(xy, rows))
+        own, other = logs
         mine, others = self._sums(own, other)
         exchanged = self._exchanged_at(np.abs(mine - others))
         as_is, turned = np.log1p(-exchanged), np.log(exchanged)
@@ -268,13 +273,15 @@ def score_labels(labels: Labels, seed: int) -> tuple[_Scores, dict[str, Floats]]
     for out in range(_FOLDS):
         usual = PoseDensity.fit(xy[fold != out])
         rows = np.flatnonzero(fold == out)
-        found = _score(labels, xy[rows], rows, usual, predictors)
+        told = [it.gains(it.of_labels[:, rows]) for it in predictors]
+        found = _score(labels, xy[rows], usual, told)
         own.whole[rows], own.pair[rows], own.jump[rows] = found.whole, found.pair, found.jump
         for kind, altered in wrong.items():
             mine = np.flatnonzero((fold[sample] == out) & np.isfinite(altered).any(axis=(1, 2)))
             if not len(mine):
                 continue
-            found = _score(labels, altered[mine], sample[mine], usual, predictors)
+            told = [it.gains(it.logs(altered[mine], sample[mine])) for it in predictors]
+            found = _score(labels, altered[mine], usual, told)
             planted[kind][mine] = found.best(kind)
     return own, planted
 
@@ -282,11 +289,10 @@ def score_labels(labels: Labels, seed: int) -> tuple[_Scores, dict[str, Floats]]
 def _score(
     labels: Labels,
     xy: Floats,
-    rows: NDArray[np.int64],
     usual: PoseDensity,
-    predictors: Sequence[Predictor],
+    told: Sequence[tuple[Floats, Floats]],
 ) -> _Scores:
-    """Scores of (n, K, 2) places of the objects in some rows."""
+    """Scores of (n, K, 2) places, of which predictors told these gains."""
     there = np.isfinite(xy[..., 0])
     as_is = usual.log_density(xy)
     flip = _flip(xy.shape[1], labels.pairs)
@@ -299,8 +305,7 @@ def _score(
         altered[:, [left, right]] = altered[:, [right, left]]
         pair[both, column] = usual.log_density(altered) - as_is[both]
     jump = np.where(there, -usual.log_given_others(xy), -np.inf)
-    for predictor in predictors:
-        gain, away = predictor.gains(xy, rows)
+    for gain, away in told:
         whole, pair, jump = whole + gain[:, 0], pair + gain[:, 1:], jump + away
     # An object of which one pair is there has no other sides than those of the pair.
     enough = (there & paired).sum(axis=1) > 2

@@ -51,6 +51,8 @@ class MapDensities:
             if (reader := self.readers.get(id_)) is None or id_ not in reader:
                 continue
             kept = reader.get(id_)
+            if not kept.read.size:
+                continue
             to_cells = np.reshape(kept.crop, (2, 3))
             middle, side = self.frames[row, :2], self.frames[row, 2]
             cells = (xy[place] * side + middle) @ to_cells[:, :2].T + to_cells[:, 2]

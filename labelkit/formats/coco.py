@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from labelkit.formats.coco_wholebody import with_parts
 from labelkit.formats.drawn_boxes import with_drawn_boxes
 
 _COCO = "A COCO file has images, annotations and categories."
+
+_INFO = {"description": "labelkit export"}
 
 NO_KEYPOINTS = human_pose(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
 
@@ -191,26 +194,81 @@ def write_coco(
         skeleton: of all poses.
         scores: also write `score` (mean over present keypoints) and `keypoint_scores`.
     """
-    keypoints, image_ids, annotation_ids = skeleton.keypoints, _StableIds(), _StableIds()
+    tables = _written(items, skeleton, scores)
+    return {"info": _INFO, **{name: [*rows] for name, rows in tables.items()}}
+
+
+def coco_text(
+    items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton, *, scores: bool = False
+) -> Iterator[str]:
+    """The JSON of `write_coco`, row by row: of a large project it is never in memory as a whole."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    yield f'{{"info": {encode(_INFO)}'
+    for name, rows in _written(items, skeleton, scores).items():
+        yield f', "{name}": ['
+        for number, row in enumerate(rows):
+            yield f", {encode(row)}" if number else encode(row)
+        yield "]"
+    yield "}"
+
+
+def _written(
+    items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton, scores: bool
+) -> dict[str, Iterable[dict[str, Any]]]:
+    """The tables of a document in their order, each row made when it is asked for."""
+    keypoints, image_ids = skeleton.keypoints, _StableIds()
     names = category_names((instance for instance, _ in items), skeleton.name)
     categories = {name: id_ for id_, name in enumerate(sorted(set(names.values())), 1)}
-    images: dict[str, dict[str, Any]] = {}
-    annotations = []
-    for instance, pose in items:
+    shared = {
+        "supercategory": skeleton.name,
+        "keypoints": list(keypoints),
+        "skeleton": [[a + 1, b + 1] for a, b in skeleton.links],
+        "labelkit": {
+            "name": skeleton.name,
+            "pairs": [[keypoints[a], keypoints[b]] for a, b in skeleton.pairs],
+            "sigmas": list(skeleton.sigmas),
+            "layout": [list(point) for point in skeleton.layout],
+        },
+    }
+    ids = {name: categories[written] for name, written in names.items()}
+    return {
+        "images": _image_rows(items, image_ids),
+        "annotations": _annotation_rows(items, keypoints, image_ids, ids, scores),
+        "categories": [{"id": id_, "name": name, **shared} for name, id_ in categories.items()],
+    }
+
+
+def _image_rows(
+    items: Iterable[tuple[Instance, Pose]], image_ids: _StableIds
+) -> Iterator[dict[str, Any]]:
+    written = set()
+    for instance, _ in items:
         image = instance.image
-        if image.id not in images:
-            images[image.id] = {
+        if image.id not in written:
+            written.add(image.id)
+            yield {
                 "id": image_ids.number(image.id),
                 "file_name": image.path,
                 "width": image.width,
                 "height": image.height,
                 "labelkit_id": image.id,
             }
+
+
+def _annotation_rows(
+    items: Iterable[tuple[Instance, Pose]],
+    keypoints: Sequence[str],
+    image_ids: _StableIds,
+    categories: Mapping[str, int],
+    scores: bool,
+) -> Iterator[dict[str, Any]]:
+    annotation_ids = _StableIds()
+    for instance, pose in items:
         triplets = np.column_stack([pose.xy, pose.visibility.clip(ABSENT)]).tolist()
         row: dict[str, Any] = {
             "id": annotation_ids.number(instance.id),
-            "image_id": images[image.id]["id"],
-            "category_id": categories[names[instance.category]],
+            "image_id": image_ids.number(instance.image.id),
+            "category_id": categories[instance.category],
             "bbox": [float(value) for value in instance.box],
             "area": float(instance.area),
             "iscrowd": 0,
@@ -225,24 +283,7 @@ def write_coco(
         if scores:
             row["score"] = float(pose.score[pose.present].mean()) if pose.present.any() else 0.0
             row["keypoint_scores"] = pose.score.tolist()
-        annotations.append(row)
-    shared = {
-        "supercategory": skeleton.name,
-        "keypoints": list(keypoints),
-        "skeleton": [[a + 1, b + 1] for a, b in skeleton.links],
-        "labelkit": {
-            "name": skeleton.name,
-            "pairs": [[keypoints[a], keypoints[b]] for a, b in skeleton.pairs],
-            "sigmas": list(skeleton.sigmas),
-            "layout": [list(point) for point in skeleton.layout],
-        },
-    }
-    return {
-        "info": {"description": "labelkit export"},
-        "images": list(images.values()),
-        "annotations": annotations,
-        "categories": [{"id": id_, "name": name, **shared} for name, id_ in categories.items()],
-    }
+        yield row
 
 
 class _StableIds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,20 +53,16 @@ class FeatureWriter(RowWriter):
         self.add_row({"instance_id": instance_id, "feature": content})
 
 
-def read_features(path: Path, places: Mapping[str, int]) -> NDArray[np.float16]:
-    """The features of some objects.
+def iter_features(path: Path) -> Iterator[tuple[list[str], NDArray[np.float16]]]:
+    """The features of a round's objects, some thousands at a time: B ids and (B, LENGTH) numbers.
 
     Args:
         path: of a round's file. Those beside it, of objects that were added later, are read too.
-        places: row of the result by instance id, 0 ... N - 1.
-
-    Returns:
-        (N, LENGTH), NaN where there is none: an earlier version made the round, or another model.
+            Without any there is nothing: an earlier version made the round, or another model.
 
     Raises:
         FormatError: if a file is damaged or holds something else.
     """
-    result = np.full((len(places), LENGTH), np.nan, dtype=np.float16)
     for part in parts(path):
         if not part.is_file():
             continue
@@ -74,6 +70,4 @@ def read_features(path: Path, places: Mapping[str, int]) -> NDArray[np.float16]:
             for batch in file.iter_batches(_ROWS_PER_GROUP):
                 content = b"".join(batch["feature"].to_pylist())
                 features = np.frombuffer(content, dtype="<f2").reshape(-1, LENGTH)
-                rows = np.array([places.get(id_, -1) for id_ in batch["instance_id"].to_pylist()])
-                result[rows[rows >= 0]] = features[rows >= 0]
-    return result
+                yield batch["instance_id"].to_pylist(), features

@@ -56,13 +56,15 @@ def write_table(folder: Path, video: Path, rows: Sequence[Row]) -> None:
 
 def frames_of_videos(images_root: Path, paths: Iterable[str]) -> dict[str, tuple[str, float]]:
     """Folder and seconds of each image that a table of frames beside it names, by its path."""
-    places = {path: path.rpartition("/")[::2] for path in paths}  # folder and name
-    times = {folder: _times(images_root / folder) for folder in {it[0] for it in places.values()}}
-    return {
-        path: (folder or ".", times[folder][name])
-        for path, (folder, name) in places.items()
-        if name in times[folder]
-    }
+    times: dict[str, dict[str, float]] = {}  # by folder
+    found: dict[str, tuple[str, float]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if folder not in times:
+            times[folder] = _times(images_root / folder)
+        if name in times[folder]:
+            found[path] = folder or ".", times[folder][name]
+    return found
 
 
 def _times(folder: Path) -> dict[str, float]:

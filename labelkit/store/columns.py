@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.store.database import Database
+from labelkit.store.ids import Bytes, Ids, as_bytes
 from labelkit.store.rows import named_now
 from labelkit.store.schema import image, instance
 
@@ -28,185 +29,327 @@ class Objects(Mapping[str, Instance]):
     """Instances by id, ordered by image path and ordinal.
 
     Args:
-        database: that holds them; read when first an instance, or their order, is asked for.
-        ids: of the instances, all that is known until then.
+        database: that holds them; read when an instance, or their order, is first asked for.
+        ids: of the instances, in any order.
     """
 
-    def __init__(self, database: Database, ids: Set[str]) -> None:
+    def __init__(self, database: Database, ids: Ids) -> None:
         self._database, self.ids = database, ids
 
     @cached_property
-    def _columns(self) -> _ObjectColumns:
+    def columns(self) -> ObjectColumns:
+        """All of them, in order."""
         with self._database.reading() as connection:
-            return _ObjectColumns(connection, self.ids)
+            return _read_objects(connection, self.ids)
 
     def __getitem__(self, instance_id: str) -> Instance:
-        return self._columns.instance(instance_id)
+        return self.columns.instance(self.columns.ids.place(instance_id))
 
     def __contains__(self, instance_id: object) -> bool:
         return instance_id in self.ids
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns.places)
+        return iter(self.columns.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-class _ObjectColumns:
-    """Images and instances without an object for each.
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectColumns:
+    """N instances of M images without an object for each.
 
     Attributes:
-        places: row of each instance, by its id and in order.
+        ids: of the instances, ordered by image path and ordinal.
+        images: (N,) int32 number of the image of each.
+        ordinals: (N,) int32
+        boxes: (N, 4) x, y, width and height.
+        areas: (N,)
+        kinds: (N,) int32 which of `texts`.
+        texts: source of the box, category and individual.
+        paths, hashes, sizes: (M,), (M,) and (M, 2), of the images by path.
     """
 
-    def __init__(self, connection: Connection, wanted: Set[str]) -> None:
-        numbers: dict[str, int] = {}  # of images
-        self._paths: list[str] = []
-        hashes: list[NDArray[Any]] = [np.empty(0, "S64")]
-        sizes: list[NDArray[Any]] = [np.empty((0, 2), np.int32)]
-        for rows in parts(connection, select(image)):
-            for row in rows:
-                numbers[row[0]] = len(numbers)
-            self._paths += [row[2] for row in rows]
-            hashes.append(np.array([row[1] for row in rows], "S64"))
-            sizes.append(np.array([row[3:] for row in rows], np.int32))
-        kinds: dict[tuple[str, ...], int] = {}  # few different texts stand in very many rows
-        ids: list[str] = []
-        whole: list[NDArray[Any]] = [np.empty((0, 3), np.int32)]
-        real: list[NDArray[Any]] = [np.empty((0, 5))]
-        for rows in parts(connection, select(instance)):
-            rows = [row for row in rows if row[0] in wanted]
-            ids += [row[0] for row in rows]
-            told = [
-                (numbers[row[1]], row[2], kinds.setdefault((row[7], *row[9:]), len(kinds)))
-                for row in rows
-            ]
-            whole.append(np.array(told, np.int32).reshape(-1, 3))
-            real.append(np.array([(*row[3:7], row[8]) for row in rows]).reshape(-1, 5))
-        self._hashes, self._sizes = np.concatenate(hashes), np.concatenate(sizes)
-        self._whole, self._real, self._kinds = np.concatenate(whole), np.concatenate(real), [*kinds]
-        by_path = np.empty(len(numbers), np.int32)
-        by_path[sorted(range(len(numbers)), key=self._paths.__getitem__)] = np.arange(len(numbers))
-        of, ordinals, _ = self._whole.T
-        order = np.lexsort((ordinals, by_path[of])).tolist()
-        self.places = {ids[place]: place for place in order}
+    ids: Ids
+    images: NDArray[np.int32]
+    ordinals: NDArray[np.int32]
+    boxes: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    kinds: NDArray[np.int32]
+    texts: Sequence[tuple[str, str, str]]
+    paths: NDArray[Any]
+    hashes: Bytes
+    sizes: NDArray[np.int32]
 
-    def instance(self, instance_id: str) -> Instance:
-        place = self.places[instance_id]
-        number, ordinal, kind = self._whole[place].tolist()
-        width, height = self._sizes[number].tolist()
-        x, y, w, h, area = self._real[place].tolist()
-        source, category, individual = self._kinds[kind]
-        found = Image(self._paths[number], self._hashes[number].decode(), width, height)
-        return Instance(found, ordinal, Box(x, y, w, h), source, area, category, individual)
+    def instance(self, place: int) -> Instance:
+        """The instance at a place."""
+        number = self.images[place]
+        width, height = self.sizes[number].tolist()
+        found = Image(str(self.paths[number]), self.hashes[number].decode(), width, height)
+        source, category, individual = self.texts[self.kinds[place]]
+        box, area = Box(*self.boxes[place].tolist()), float(self.areas[place])
+        return Instance(found, int(self.ordinals[place]), box, source, area, category, individual)
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The contents of some entries as columns, at most one entry an instance.
-
-    Attributes:
-        places: row of each instance, by its id.
-        seqs: (N,) their numbers in the journal, which rise.
-        values: (N, K, 3) x, y and visibility of keypoints; or (N, K) presences.
-        partial: names of keypoints in each entry that does not name all, by instance id.
-    """
-
-    places: Mapping[str, int]
-    seqs: NDArray[np.int64]
-    values: NDArray[Any]
-    partial: Mapping[str, Set[str]]
-
-    def with_those_of(self, located: Contents) -> Contents:
-        """Presences, and those that keypoints of other instances tell."""
-        also = [id_ for id_ in located.places if id_ not in self.places]
-        rows = np.array([located.places[id_] for id_ in also], np.intp)
-        seqs = np.concatenate([self.seqs, located.seqs[rows]])
-        codes = np.minimum(located.values[rows, :, 2], 1).astype(np.int8)
-        order, ids = np.argsort(seqs), [*self.places, *also]
-        return Contents(
-            {ids[row]: place for place, row in enumerate(order.tolist())},
-            seqs[order],
-            np.concatenate([self.values, codes])[order],
-            {id_: located.partial[id_] for id_ in also if id_ in located.partial}
-            | dict(self.partial),
+def _read_objects(connection: Connection, wanted: Ids) -> ObjectColumns:
+    text = np.dtypes.StringDType()
+    images: list[tuple[NDArray[Any], ...]] = [
+        (np.empty(0, "S16"), np.empty(0, "S64"), np.empty(0, text), np.empty((0, 2), np.int32))
+    ]
+    for rows in parts(connection, select(image)):
+        ids, *more, width, height = zip(*rows, strict=True)
+        sizes = np.array([width, height], np.int32).T
+        images.append(
+            (np.array(ids, "S16"), np.array(more[0], "S64"), np.array(more[1], text), sizes)
         )
+    of_image, hashes, paths, sizes = _joined(images)
+    by_path = np.argsort(paths, kind="stable")
+    hashes, paths, sizes, by_id = (
+        hashes[by_path],
+        paths[by_path],
+        sizes[by_path],
+        Ids(of_image[by_path]),
+    )
+    images.clear()
+    kinds: dict[tuple[str, str, str], int] = {}  # few different texts stand in very many rows
+    found: list[tuple[NDArray[Any], ...]] = [
+        (np.empty(0, "S32"), np.empty((0, 3), np.int32), np.empty((0, 5)))
+    ]
+    for rows in parts(connection, select(instance)):
+        ids, its_image, ordinals, x, y, w, h, sources, areas, *more = zip(*rows, strict=True)
+        own = np.array(ids, "S32")
+        mine = wanted.places(own) >= 0
+        kind = [kinds.setdefault(it, len(kinds)) for it in zip(sources, *more, strict=True)]
+        numbers = by_id.places(np.array(its_image, "S16"))
+        whole = np.stack([numbers, ordinals, kind], axis=1).astype(np.int32)
+        found.append((own[mine], whole[mine], np.array([x, y, w, h, areas]).T[mine]))
+    own, whole, real = _joined(found)
+    found.clear()
+    order = np.lexsort((whole[:, 1], whole[:, 0]))
+    own, whole, real = own[order], whole[order], real[order]
+    return ObjectColumns(
+        Ids(own.astype(wanted.array.dtype)),
+        whole[:, 0],
+        whole[:, 1],
+        real[:, :4],
+        real[:, 4],
+        whole[:, 2],
+        [*kinds],
+        paths,
+        hashes,
+        sizes,
+    )
+
+
+def _joined(found: list[tuple[NDArray[Any], ...]]) -> Iterator[NDArray[Any]]:
+    """Each column of all that was found."""
+    return map(np.concatenate, zip(*found, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Newest:
+    """The newest entries of N instances, without what they tell of each keypoint.
+
+    Attributes:
+        ids: of the instances, in the order of the entries.
+        seqs: (N,) numbers of the entries in the journal, which rise.
+        shapes: (N,) which of `names` the entry tells about, 0 if about all keypoints.
+        names: of keypoints.
+    """
+
+    ids: Ids
+    seqs: NDArray[np.int64]
+    shapes: NDArray[np.int32]
+    names: Sequence[Set[str]]
+
+    def with_those_of(self, other: Newest) -> Newest:
+        """These, and the others of instances that are not among them."""
+        also = self.ids.places(other.ids.array) < 0
+        seqs = np.concatenate([self.seqs, other.seqs[also]])
+        more = np.where(other.shapes > 0, other.shapes + len(self.names), 0)
+        order = np.argsort(seqs)
+        return Newest(
+            Ids(np.concatenate([self.ids.array, other.ids.array[also]])[order]),
+            seqs[order],
+            np.concatenate([self.shapes, more[also]])[order].astype(np.int32),
+            [*self.names, *other.names],
+        )
+
+    @property
+    def is_partial(self) -> NDArray[np.bool_]:
+        """(N,) whether the entry leaves a keypoint out."""
+        return self.shapes > 0
+
+    @property
+    def partial_names(self) -> frozenset[str]:
+        """All that entries name which leave a keypoint out."""
+        return frozenset().union(*(self.names[it] for it in set(self.shapes.tolist()) if it))
 
 
 class _Answers(Mapping[str, Value]):
-    """What people told, by instance id."""
+    """What people told, by instance id.
 
-    def __init__(self, found: Contents, codes: NDArray[Any]) -> None:
-        known = set(np.flatnonzero((codes > UNKNOWN).any(axis=1)).tolist())
-        self._places = {id_: row for id_, row in found.places.items() if row in known}
-        self._values = found.values
+    Args:
+        newest: entries of the instances, in the order of which they come.
+        partial: (P, K, ...) all that is known of the instances whose newest entry is partial.
+        codes: (P, K) of them, above -1 where a keypoint is known.
+        read: gives (N, K, ...) what the newest entries of N instances tell; called when that is
+            first asked for.
+
+    Attributes:
+        ids: of the N instances of which anything is known.
+        known: (N, K) which of their keypoints are known.
+    """
+
+    def __init__(
+        self,
+        newest: Newest,
+        partial: NDArray[Any],
+        codes: NDArray[Any],
+        read: Callable[[Ids], NDArray[Any]],
+    ) -> None:
+        known = np.ones((len(newest.ids), partial.shape[1]), np.bool_)
+        known[newest.is_partial] = codes > UNKNOWN
+        kept = np.asarray(known.any(axis=1))
+        self.ids, self.known = Ids(newest.ids.array[kept]), known[kept]
+        self._partial, self._is_partial = partial[kept[newest.is_partial]], newest.is_partial[kept]
+        self._read = read
+
+    @cached_property
+    def in_order(self) -> NDArray[Any]:
+        """(N, K, ...) of all, in the order of their ids."""
+        values = self._read(self.ids)
+        values[self._is_partial] = self._partial
+        return values
+
+    @property
+    def complete(self) -> Ids:
+        """Ids of the instances of which every keypoint is known."""
+        return Ids(self.ids.array[self.known.all(axis=1)])
 
     def __contains__(self, instance_id: object) -> bool:
-        return instance_id in self._places
+        return instance_id in self.ids
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self.ids)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.ids)
 
 
 class Presences(_Answers[NDArray[np.int8]]):
     """(K,) visibility by instance id: -1 unknown, 0 absent, 1 present."""
 
-    def __init__(self, found: Contents) -> None:
-        super().__init__(found, found.values)
+    def __init__(
+        self, newest: Newest, partial: NDArray[np.int8], read: Callable[[Ids], NDArray[np.int8]]
+    ) -> None:
+        super().__init__(newest, partial, partial, read)
 
     def __getitem__(self, instance_id: str) -> NDArray[np.int8]:
-        codes: NDArray[np.int8] = self._values[self._places[instance_id]]
+        codes: NDArray[np.int8] = self.in_order[self.ids.place(instance_id)]
         return codes.copy()
 
 
 class Poses(_Answers[Pose]):
     """Human keypoints by instance id."""
 
-    def __init__(self, found: Contents) -> None:
-        super().__init__(found, found.values[:, :, 2])
+    def __init__(
+        self, newest: Newest, partial: NDArray[np.float64], read: Callable[[Ids], NDArray[Any]]
+    ) -> None:
+        super().__init__(newest, partial, partial[..., 2], read)
 
     def __getitem__(self, instance_id: str) -> Pose:
-        values: NDArray[np.float64] = self._values[self._places[instance_id]]
+        values: NDArray[np.float64] = self.in_order[self.ids.place(instance_id)]
         return human_pose(values[:, :2], values[:, 2].astype(np.int64))
 
 
-def read_contents(
+def read_newest(
     connection: Connection,
     entries: Select[tuple[int, str, str]],
     keypoints: Sequence[str],
     renamed: Mapping[str, str],
-    unknown: NDArray[Any],
-) -> Contents:
-    """Read the contents of entries.
+) -> Newest:
+    """Read which instances entries are about, and which keypoints they name.
 
     Args:
         connection: to the database.
-        entries: number, instance id and content.
+        entries: number, instance id and content, at most one an instance.
         keypoints: names of the K keypoints.
         renamed: present names of keypoints by their former ones.
-        unknown: value of a keypoint that an entry does not name.
     """
-    names, missing = frozenset(keypoints), unknown.tolist()
-    places: dict[str, int] = {}
-    partial: dict[str, Set[str]] = {}
-    values, seqs = [np.empty((0, len(keypoints), *unknown.shape), unknown.dtype)], list[int]()
+    marks = [
+        [_mark(name) for name in (now, *renamed) if renamed.get(name, name) == now]
+        for now in keypoints
+    ]
+    shapes: dict[frozenset[str], int] = {}
+    found: list[tuple[NDArray[Any], ...]] = [
+        (np.empty(0, np.int64), np.empty(0, "S1"), np.empty(0, np.int32))
+    ]
     for rows in parts(connection, entries):
-        found = []
-        for seq, id_, text in rows:
-            content = json.loads(text)
-            if renamed:
-                content = named_now(content, renamed)
-            if not names <= content.keys():
-                partial[id_] = content.keys()
-            places[id_] = len(seqs)
-            seqs.append(seq)
-            found.append([content.get(name, missing) for name in keypoints])
-        values.append(np.array(found, unknown.dtype))
-    return Contents(places, np.array(seqs, np.int64), np.concatenate(values), partial)
+        seqs, ids, texts = zip(*rows, strict=True)
+        shape = []
+        for text in texts:
+            told = f", {text[1:]}"
+            if all(any(mark in told for mark in each) for each in marks):
+                shape.append(0)
+            else:
+                names = frozenset(named_now(json.loads(text), renamed))
+                shape.append(shapes.setdefault(names, 1 + len(shapes)))
+        found.append((np.array(seqs), as_bytes(ids), np.array(shape, np.int32)))
+    numbers, about, which = _joined(found)
+    return Newest(Ids(about), numbers, which, [frozenset(), *shapes])
+
+
+def _mark(name: str) -> str:
+    """What stands before a value in the JSON of a content, and nowhere else: strings are names."""
+    return f", {json.dumps(name)}: "
+
+
+def read_values(
+    connection: Connection,
+    entries: Select[tuple[int, str, str]],
+    keypoints: Sequence[str],
+    renamed: Mapping[str, str],
+    ids: Ids,
+    unknown: NDArray[Any],
+) -> NDArray[Any]:
+    """Read what entries tell of some of the instances that they are about.
+
+    Args:
+        connection, entries, keypoints, renamed: see `read_newest`.
+        ids: of N instances.
+        unknown: value of a keypoint that the entry of an instance does not name, and of all
+            keypoints of an instance without an entry.
+
+    Returns:
+        (N, K, 3) x, y and visibility of keypoints; or (N, K) presences.
+    """
+    missing, values = unknown.tolist(), blank(len(ids), len(keypoints), unknown)
+    for rows in parts(connection, entries):
+        _, about, texts = zip(*rows, strict=True)
+        places = ids.places(as_bytes(about))
+        contents = [
+            named_now(json.loads(text), renamed)
+            for place, text in zip(places.tolist(), texts, strict=True)
+            if place >= 0
+        ]
+        if contents:
+            told = [[content.get(name, missing) for name in keypoints] for content in contents]
+            values[places[places >= 0]] = np.array(told, unknown.dtype)
+    return values
+
+
+def blank(instances: int, keypoints: int, unknown: NDArray[Any]) -> NDArray[Any]:
+    """(N, K, ...) the same value of every keypoint."""
+    return np.tile(unknown, (instances, keypoints, *[1] * unknown.ndim))
+
+
+def read_ids(connection: Connection, query: Select[tuple[str]]) -> Ids:
+    """The ids that a query of one column gives, in any order."""
+    # As one long text: a row for each takes three times as long.
+    (column,) = query.subquery().c
+    text = connection.scalar(select(func.aggregate_strings(column, ",")))
+    return Ids(np.array(text.split(",") if text else [], np.bytes_))
 
 
 def parts(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:

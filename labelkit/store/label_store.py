@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -37,8 +37,19 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import named
 from labelkit.errors import StoreError
 from labelkit.project.images import FileStamp
-from labelkit.store.columns import Contents, Objects, Poses, Presences, parts, read_contents
+from labelkit.store.columns import (
+    Newest,
+    Objects,
+    Poses,
+    Presences,
+    blank,
+    parts,
+    read_ids,
+    read_newest,
+    read_values,
+)
 from labelkit.store.database import Database
+from labelkit.store.ids import Ids
 from labelkit.store.journal import (
     KEYPOINTS,
     SKIP,
@@ -80,6 +91,12 @@ from labelkit.store.schema import (
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
+
+#: Kinds of the answers that tell of places, and of presence.
+_PLACED, _TOLD = (KEYPOINTS, WITHDRAWN), (VISIBILITY, KEYPOINTS, WITHDRAWN)
+
+#: What is known of a keypoint that no one was asked about, in each of them.
+_NO_PLACE, _NOT_TOLD = np.array([0.0, 0.0, UNKNOWN]), np.array(UNKNOWN, np.int8)
 
 #: Keys of `meta`, with JSON values.
 _DEV_DRAW, _LEFT_OUT = "dev_set", "left_out_files"
@@ -400,7 +417,7 @@ class LabelStore:
                 instance.c.image_id.not_in(_removed()), instance.c.id.not_in(lost_objects())
             )
         with self.database.reading() as connection:
-            return Objects(self.database, set(connection.scalars(query)))
+            return Objects(self.database, read_ids(connection, query))
 
     # The journal
 
@@ -489,46 +506,62 @@ class LabelStore:
         Raises:
             StoreError: if no answer names any of the keypoints.
         """
-        told, placed = (VISIBILITY, KEYPOINTS, WITHDRAWN), (KEYPOINTS, WITHDRAWN)
-        unknown = np.array([0.0, 0.0, UNKNOWN])
+        keypoints = skeleton.keypoints
         with self.database.reading() as connection:
+            head = connection.scalar(select(func.max(journal.c.seq))) or 0
+            until = head if as_of is None else as_of
             located, ticked = (
-                read_contents(
-                    connection,
-                    _contents(kinds, kinds[0], as_of),
-                    skeleton.keypoints,
-                    self.renamed,
-                    missing,
-                )
-                for kinds, missing in ((placed, unknown), (told, unknown[2].astype(np.int8)))
+                read_newest(connection, _contents(kinds, until), keypoints, self.renamed)
+                for kinds in (_PLACED, _TOLD)
             )
         answered = ticked.with_those_of(located)
-        for entries in self._partial(answered, told, skeleton, as_of):
-            place = answered.places[entries[0].instance_id]
-            answered.values[place] = presence_of(entries, skeleton)
-        for entries in self._partial(located, placed, skeleton, as_of):
-            place, pose = located.places[entries[0].instance_id], pose_of(entries, skeleton)
-            located.values[place] = np.column_stack([pose.xy, pose.visibility])
-        return Presences(answered), Poses(located)
+
+        def read(kinds: Sequence[str], ids: Ids, unknown: NDArray[Any]) -> NDArray[Any]:
+            entries = _contents(kinds, until, with_removed=True)  # as when `ids` were read
+            with self.database.reading() as connection:
+                return read_values(connection, entries, keypoints, self.renamed, ids, unknown)
+
+        def presences_of(ids: Ids) -> NDArray[np.int8]:
+            codes = read(_TOLD, ids, _NOT_TOLD)
+            places = poses.ids.places(ids.array)
+            by_place = (ticked.ids.places(ids.array) < 0) & (places >= 0)
+            if by_place.any():
+                codes[by_place] = np.minimum(poses.in_order[places[by_place], :, 2], 1)
+            return codes
+
+        partial = self._partial(answered, _TOLD, skeleton, until, presence_of, _NOT_TOLD)
+        presences = Presences(answered, partial, presences_of)
+        partial = self._partial(located, _PLACED, skeleton, until, _places_of, _NO_PLACE)
+        poses = Poses(located, partial, lambda ids: read(_PLACED, ids, _NO_PLACE))
+        return presences, poses
 
     def _partial(
-        self, found: Contents, kinds: Sequence[str], skeleton: Skeleton, as_of: int | None
-    ) -> Iterator[Sequence[Entry]]:
-        """All entries about each instance whose newest does not name every keypoint, in order."""
-        names = {name for entry in found.partial.values() for name in entry}
-        all_partial = names and len(found.partial) == len(found.places)
-        if all_partial and max(skeleton.columns_in(names)) < 0:
+        self,
+        newest: Newest,
+        kinds: Sequence[str],
+        skeleton: Skeleton,
+        until: int,
+        tell: Callable[[Sequence[Entry], Skeleton], NDArray[Any]],
+        unknown: NDArray[Any],
+    ) -> NDArray[Any]:
+        """(P, K, ...) what all entries tell of each instance whose newest is partial."""
+        names, ids = newest.partial_names, Ids(newest.ids.array[newest.is_partial])
+        if names and len(ids) == len(newest.ids) and max(skeleton.columns_in(names)) < 0:
             raise StoreError(
                 f"The labels are about other keypoints than the skeleton {skeleton.name!r} has: "
                 f"{named(sorted(names))}.",
                 "Put the former [skeleton] back into labelkit.toml. Then change it with: labelkit "
                 "skeleton edit",
             )
-        before: dict[str, list[Entry]] = defaultdict(list)
-        for seq, _, entry in self.history(found.partial):
-            if entry.kind in kinds and (as_of is None or seq <= as_of):
-                before[entry.instance_id].append(entry)
-        yield from before.values()
+        values = blank(len(ids), len(skeleton), unknown)
+        for chunk in _chunks(ids):
+            entries: dict[str, list[Entry]] = defaultdict(list)
+            for seq, _, entry in self.history(chunk):
+                if entry.kind in kinds and seq <= until:
+                    entries[entry.instance_id].append(entry)
+            for id_, mine in entries.items():
+                values[ids.place(id_)] = tell(mine, skeleton)
+        return values
 
     def skipped(self, as_of: int | None = None) -> set[str]:
         """Ids of the instances whose latest answer is a skip."""
@@ -631,12 +664,14 @@ def _restore(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(delete(removed_image).where(removed_image.c.image_id.in_(chunk)))
 
 
-def _latest(kinds: Sequence[str], as_of: int | None = None) -> Select[Any]:
+def _latest(
+    kinds: Sequence[str], as_of: int | None = None, *, with_removed: bool = False
+) -> Select[Any]:
     """The newest entry of each instance of the project among those of some kinds."""
-    out = select(instance.c.id).where(instance.c.image_id.in_(_removed()))
-    newest = select(func.max(journal.c.seq)).where(
-        journal.c.kind.in_(kinds), journal.c.instance_id.not_in(out)
-    )
+    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
+    if not with_removed:
+        out = select(instance.c.id).where(instance.c.image_id.in_(_removed()))
+        newest = newest.where(journal.c.instance_id.not_in(out))
     if as_of is not None:
         newest = newest.where(journal.c.seq <= as_of)
     return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
@@ -648,10 +683,19 @@ def _shows(key: str) -> ColumnElement[bool]:
     return journal.c.shown.contains(json.dumps(key), autoescape=True) if key else true()
 
 
-def _contents(kinds: Sequence[str], kind: str, as_of: int | None) -> Select[tuple[int, str, str]]:
-    """Number, instance and content of the newest entries among some kinds that are of one."""
-    newest = _latest(kinds, as_of).where(journal.c.kind == kind).order_by(journal.c.seq)
-    return newest.with_only_columns(journal.c.seq, journal.c.instance_id, journal.c.content)
+def _contents(
+    kinds: Sequence[str], until: int, *, with_removed: bool = False
+) -> Select[tuple[int, str, str]]:
+    """Number, instance and content of the newest entries among some kinds that are of the first."""
+    newest = _latest(kinds, until, with_removed=with_removed).where(journal.c.kind == kinds[0])
+    columns = (journal.c.seq, journal.c.instance_id, journal.c.content)
+    return newest.order_by(journal.c.seq).with_only_columns(*columns)
+
+
+def _places_of(entries: Sequence[Entry], skeleton: Skeleton) -> NDArray[np.float64]:
+    """(K, 3) x, y and visibility, see `pose_of`."""
+    pose = pose_of(entries, skeleton)
+    return np.column_stack([pose.xy, pose.visibility])
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from labelkit.domain.selection import (
     DevDraw,
     QueueItem,
+    coin,
+    coins,
     control_arm,
     dev_set,
     draws,
@@ -242,3 +244,11 @@ def test_random_numbers_lie_between_0_and_1_and_change_with_the_purpose():
     assert 0 <= numbers.min() < numbers.max() < 1
     assert (numbers != draws("another", IDS, 0)).all()
     assert (numbers == draws("one", IDS, 0)).all()
+
+
+@given(st.lists(st.sampled_from(IDS)), st.sampled_from((0.0, 1e-19, 0.3, 0.5, 1.0)), st.integers())
+def test_many_coins_are_those_thrown_one_by_one(many, share, seed):
+    thrown = [coin("dev", id_, seed, share) for id_ in many]
+    assert coins("dev", many, seed, share).tolist() == thrown
+    draw = DevDraw(share, frozenset(IDS[:50]), frozenset(IDS[40:100]))
+    assert draw.held(many, seed).tolist() == [draw.holds(id_, seed) for id_ in many]

@@ -6,29 +6,31 @@ import numpy as np
 import pytest
 
 from labelkit.errors import FormatError
-from labelkit.project.features import LENGTH, FeatureWriter, projected, read_features
+from labelkit.project.features import LENGTH, FeatureWriter, iter_features, projected
 
 
-def test_features_come_back_by_object_and_are_nan_where_there_are_none(tmp_path: Path):
+def test_features_come_back_by_object_from_all_files_of_a_round(tmp_path: Path):
     features = np.arange(2 * LENGTH, dtype=np.float16).reshape(2, LENGTH)
     for name, id_, feature in (("f", "a", features[0]), ("f-2", "b", features[1])):
         with FeatureWriter(tmp_path / f"{name}.parquet") as writer:
             writer.add(id_, feature)
             writer.add("gone", feature)
-    found = read_features(tmp_path / "f.parquet", {"b": 0, "c": 1, "a": 2})
-    assert found.shape == (3, LENGTH)
-    assert (found[[2, 0]] == features).all()
-    assert np.isnan(found[1]).all()
+    found = {}
+    for ids, rows in iter_features(tmp_path / "f.parquet"):
+        found.update(zip(ids, rows, strict=True))
+    assert found.keys() == {"a", "b", "gone"}
+    assert (found["a"] == features[0]).all()
+    assert (found["b"] == features[1]).all()
 
 
 def test_a_round_without_features_has_none(tmp_path: Path):
-    assert np.isnan(read_features(tmp_path / "f.parquet", {"a": 0})).all()
+    assert [*iter_features(tmp_path / "f.parquet")] == []
 
 
 def test_another_file_is_refused(tmp_path: Path):
     (tmp_path / "f.parquet").write_bytes(b"no features")
     with pytest.raises(FormatError):
-        read_features(tmp_path / "f.parquet", {"a": 0})
+        next(iter_features(tmp_path / "f.parquet"))
 
 
 def test_a_failed_writer_leaves_no_file(tmp_path: Path):

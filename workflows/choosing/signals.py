@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelkit.domain.instance import Instance
-from labelkit.domain.pose import Pose
-from labelkit.project.features import FEATURES_FILE, LENGTH, projected, read_features
+from labelkit.domain.pose import ABSENT
+from labelkit.project.features import FEATURES_FILE, LENGTH, iter_features, projected
 from labelkit.project.preannotation import PRESENT
 from labelkit.project.predictions import PredictionTable, iter_tables
 from labelkit.project.project import Project
 from labelkit.project.rounds import Round
 from labelkit.project.video_frames import frames_of_videos
+from labelkit.store.columns import Objects as StoredObjects
+from labelkit.store.columns import Poses
+from labelkit.store.ids import as_bytes
 from labelkit.workflows.choosing.strategies import Objects
 
 #: What raises the uncertainty of an object. Of each, its rank among all objects counts, and their
@@ -53,8 +55,8 @@ class Signals:
 def read_signals(
     project: Project,
     rounds: Sequence[Round],
-    instances: Mapping[str, Instance],
-    poses: Mapping[str, Pose],
+    instances: StoredObjects,
+    poses: Poses,
 ) -> Signals:
     """Read what the newest round says of the project's objects, in one pass over its predictions.
 
@@ -64,43 +66,48 @@ def read_signals(
         instances: of the project, by id.
         poses: human keypoints by instance id, which tell how often each keypoint is labelled.
     """
-    places = {id_: place for place, id_ in enumerate(instances)}
-    numbers = {name: np.full(len(places), np.nan, np.float32) for name in (*DOUBTS, "rarity")}
-    least = np.full(len(places), -1, dtype=np.int64)
-    alike = np.zeros((len(places), LENGTH), dtype=np.float16)
-    predicted = np.zeros(len(places), dtype=bool)
-    rare = _rarity(project, poses)
+    stored = instances.columns
+    count = len(stored.ids)
+    numbers = {name: np.full(count, np.nan, np.float32) for name in (*DOUBTS, "rarity")}
+    least = np.full(count, -1, dtype=np.int64)
+    alike = np.zeros((count, LENGTH), dtype=np.float16)
+    predicted = np.zeros(count, dtype=bool)
+    rare = _rarity(poses)
     earlier = _Poses(project, rounds[-2:-1])
     for table in _tables(project, rounds[-1:]):
-        known = [row for row, id_ in enumerate(table.ids) if id_ in places]
-        ids = [table.ids[row] for row in known]
-        at = np.array([places[id_] for id_ in ids], dtype=np.int64)
-        boxes = np.array([instances[id_].box for id_ in ids]).reshape(-1, 4)
-        values, least[at], pose = _numbers(table, known, boxes, earlier.of(ids), rare)
+        places = stored.ids.places(as_bytes(table.ids))
+        known, at = np.flatnonzero(places >= 0), places[places >= 0]
+        before = earlier.of([table.ids[row] for row in known])
+        values, least[at], pose = _numbers(table, known, stored.boxes[at], before, rare)
         for name, value in values.items():
             numbers[name][at] = value
         alike[at], predicted[at] = projected(pose), True
     compared = "poses" if predicted.any() else ""
     if rounds and predicted.any():
-        features = read_features(rounds[-1].path / FEATURES_FILE, places)
+        features = np.full_like(alike, np.nan)
+        for found, vectors in iter_features(rounds[-1].path / FEATURES_FILE):
+            at = stored.ids.places(as_bytes(found))
+            features[at[at >= 0]] = vectors[at >= 0]
         if not np.isnan(features[predicted]).any():
             alike[predicted], compared = features[predicted], "features"
     doubts = {name: _rank(numbers[name]) for name in DOUBTS if np.isfinite(numbers[name]).any()}
-    doubtful = np.mean([*doubts.values()], axis=0) if doubts else np.full(len(places), 0.5)
-    images = [instance.image for instance in instances.values()]
+    doubtful = np.mean([*doubts.values()], axis=0) if doubts else np.full(count, 0.5)
+    used, image = np.unique(stored.images, return_inverse=True)
+    video, seconds = _videos(project, stored.paths[used].tolist())
     objects = Objects(
-        list(places),
+        stored.ids,
         doubtful.astype(np.float32),
         np.nan_to_num(numbers["rarity"]),
         alike,
-        _numbered(image.id for image in images),
-        *_videos(project, [image.path for image in images]),
+        image,
+        video[image],
+        seconds[image],
     )
     return Signals(objects, doubts, least, compared)
 
 
 def _numbers(
-    table: PredictionTable, rows: Sequence[int], boxes: Doubles, earlier: Doubles, rare: Floats
+    table: PredictionTable, rows: NDArray[np.intp], boxes: Doubles, earlier: Doubles, rare: Floats
 ) -> tuple[dict[str, Doubles], NDArray[np.int64], Doubles]:
     """Of B rows: signals, least certain keypoints, and (B, 2 K) poses in their boxes."""
     xy, score, presence = table.xy[rows], table.keypoint_score[rows], table.presence[rows]
@@ -138,11 +145,9 @@ def _rank(values: Floats) -> Floats:
     return rank
 
 
-def _rarity(project: Project, poses: Mapping[str, Pose]) -> Floats:
+def _rarity(poses: Poses) -> Floats:
     """(K,) 0 labelled as often as any keypoint ... 1 never."""
-    count = np.zeros(len(project.skeleton))
-    for pose in poses.values():
-        count += pose.present
+    count = (poses.in_order[..., 2] > ABSENT).sum(axis=0)
     return (1 - count / max(count.max(), 1)).astype(np.float32)
 
 
@@ -169,15 +174,9 @@ class _Poses:
         return np.array(found).reshape(-1, *self._unknown.shape)
 
 
-def _numbered(names: Iterable[str]) -> NDArray[np.int64]:
-    """(N,) the same number for the same name."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
-
-
 def _videos(project: Project, paths: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N,) numbers of the videos of images, -1 for none, and the seconds of each."""
-    frames = frames_of_videos(project.images_root, set(paths))
+    frames = frames_of_videos(project.images_root, paths)
     video = np.full(len(paths), -1, dtype=np.int64)
     seconds = np.zeros(len(paths))
     numbers: dict[str, int] = {}

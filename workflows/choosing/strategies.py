@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelkit.domain.selection import coin, draws
+from labelkit.store.ids import Ids
 
 #: How objects are chosen. "manual" leaves it to people: nothing is drawn.
 MIXED, UNCERTAIN, DIVERSE, RANDOM, MANUAL = STRATEGIES = (
@@ -45,7 +46,7 @@ class Objects:
     """What strategies know of N objects.
 
     Attributes:
-        ids: N instance ids.
+        ids: of the N instances.
         uncertainty: (N,) 0 certain ... 1, see `labelkit.workflows.choosing.signals`.
         rarity: (N,) 0 ... 1, how rarely the rarest of its keypoints has been labelled.
         feature: (N, D) float16; near where objects look alike.
@@ -54,7 +55,7 @@ class Objects:
         seconds: (N,) of its image in the video.
     """
 
-    ids: Sequence[str]
+    ids: Ids
     uncertainty: Floats
     rarity: Floats
     feature: NDArray[np.float16]
@@ -105,7 +106,7 @@ def draw(
     left = int(waiting.sum())
     count = 0 if strategy == MANUAL else min(count, left)
     places = np.flatnonzero(waiting)
-    numbers = draws("random share", [objects.ids[place] for place in places], seed)
+    numbers = draws("random share", Ids(objects.ids.array[places]), seed)
     lottery = iter(places[np.argsort(numbers, kind="stable")].tolist())
     chooser = _Chooser(objects, waiting, labelled, strategy, seed) if count else None
     share = 1.0 if strategy == RANDOM else RANDOM_SHARE
@@ -141,7 +142,7 @@ class _Chooser:
         self._distance = np.full(len(waiting), np.inf, dtype=np.float32)
         centres = np.flatnonzero(labelled)
         if len(centres) > BLOCK:
-            numbers = draws("centres", [objects.ids[place] for place in centres], seed)
+            numbers = draws("centres", Ids(objects.ids.array[centres]), seed)
             centres = centres[np.argsort(numbers, kind="stable")[:BLOCK]]
         self._unit = _usual_distance(objects.feature[np.flatnonzero(waiting | labelled)])
         for block in self._blocks if len(centres) else ():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from labelkit.domain.pose import OCCLUDED, Pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
-from labelkit.files.atomic import atomic_path, write_text
+from labelkit.files.atomic import atomic_path
 from labelkit.files.documents import load_text
 from labelkit.formats import cvat, sleap, yolo
-from labelkit.formats.coco import write_coco
+from labelkit.formats.coco import coco_text
 from labelkit.formats.deeplabcut import project as deeplabcut_project
 from labelkit.formats.deeplabcut.lightning_pose import write_lightning_pose
 from labelkit.formats.visibility_csv import write_visibility_csv
@@ -31,6 +31,8 @@ from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
 from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
+from labelkit.store.columns import Objects
+from labelkit.store.ids import Ids, among
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import FILL, PADDING
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
@@ -153,19 +155,22 @@ def export(
         ]
         if not answers:
             raise _nothing_to_export(snapshot)
-        texts = {target: write_visibility_csv(answers, project.skeleton)}
+        texts: dict[Path, Iterable[str]]
+        texts = {target: [write_visibility_csv(answers, project.skeleton)]}
         notes = _categories([snapshot.instances[item] for item in snapshot.presences], "the CSV")
         report = ExportReport(form, len(answers), 0, target, dry_run, tuple(notes))
         return _write(report, project, texts, {}, output, overwrite, progress)
     labelled = len(snapshot.poses)
-    poses = dict(snapshot.poses)
+    poses: Mapping[str, Pose] = snapshot.poses
     if predictions:
+        found_poses = dict(poses)
         for item, pose in _predicted(project, snapshot).items():
-            poses[item] = poses[item].completed(pose) if item in poses else pose
-    items = [(snapshot.instances[item], pose) for item, pose in poses.items()]
+            found_poses[item] = poses[item].completed(pose) if item in poses else pose
+        poses = found_poses
+    items = _Pairs(snapshot.instances, poses)
     if not items:
         raise _nothing_to_export(snapshot)
-    notes = _left_unlabelled(snapshot, items) + _unknown(items, project.skeleton)
+    notes = _left_unlabelled(snapshot, poses) + _unknown(items, project.skeleton)
     if form == "sleap":  # people may have corrected it in SLEAP, also in the project's folder
         check_output(target, MARKS[form], project, overwrite=overwrite)
         predicted = poses.keys() - snapshot.poses.keys()
@@ -178,8 +183,7 @@ def export(
         return ExportReport(form, labelled, len(predicted), target, dry_run, tuple(notes))
     pictures: dict[Path, Path] = {}
     if form == "coco":
-        document = write_coco(items, project.skeleton, scores=predictions)
-        texts = {target: json.dumps(document, ensure_ascii=False)}
+        texts = {target: coco_text(items, project.skeleton, scores=predictions)}
     else:
         if form == "yolo":
             val = {snapshot.instances[item].image.id for item in snapshot.dev}
@@ -204,7 +208,7 @@ def export(
                 items, project.skeleton, _scorer(store), project.images_root.name, before
             )
             notes += _of_deeplabcut(items, config)
-        texts = {target / name: text for name, text in found.texts.items()}
+        texts = {target / name: [text] for name, text in found.texts.items()}
         pictures = {target / a: project.images_root / b for a, b in found.pictures.items()}
     report = ExportReport(form, labelled, len(items) - labelled, target, dry_run, tuple(notes))
     return _write(report, project, texts, pictures, output, overwrite, progress)
@@ -251,7 +255,7 @@ def _export_network(project: Project, target: Path, dry_run: bool) -> ExportRepo
 def _write(
     report: ExportReport,
     project: Project,
-    texts: Mapping[Path, str],
+    texts: Mapping[Path, Iterable[str]],
     pictures: Mapping[Path, Path],
     output: Path | None,
     overwrite: bool,
@@ -274,7 +278,8 @@ def _write(
         with atomic_path(path) as temporary:
             shutil.copy2(source, temporary)
     for path, text in texts.items():
-        write_text(path, text)
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(text)
     return report
 
 
@@ -296,10 +301,25 @@ def _scorer(store: LabelStore) -> str:
     return found.pop() if len(found) == 1 else "labelkit"
 
 
-def _left_unlabelled(snapshot: LabelSnapshot, items: Sequence[tuple[Instance, Pose]]) -> list[str]:
-    images = {instance.image.id for instance, _ in items}
-    written = {instance.id for instance, _ in items} | snapshot.skipped
-    left = sum(i.image.id in images and i.id not in written for i in snapshot.instances.values())
+class _Pairs(Sequence[tuple[Instance, Pose]]):
+    """Instances with their poses; each pair is made when it is asked for."""
+
+    def __init__(self, instances: Objects, poses: Mapping[str, Pose]) -> None:
+        self._instances, self._poses, self._ids = instances, poses, [*poses]
+
+    def __getitem__(self, place: Any) -> Any:
+        id_ = self._ids[place]
+        return self._instances[id_], self._poses[id_]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+def _left_unlabelled(snapshot: LabelSnapshot, poses: Mapping[str, Pose]) -> list[str]:
+    objects, written = snapshot.instances.columns, Ids.of(poses)
+    is_written = among(objects.ids, written)
+    in_images = np.isin(objects.images, objects.images[is_written])
+    left = int((in_images & ~is_written & ~among(objects.ids, snapshot.skipped)).sum())
     if not left:
         return []
     return [
@@ -310,7 +330,9 @@ def _left_unlabelled(snapshot: LabelSnapshot, items: Sequence[tuple[Instance, Po
 
 def _unknown(items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton) -> list[str]:
     """Keypoints that labels leave unknown, because the skeleton got them later."""
-    count = np.sum([~pose.known for _, pose in items], axis=0) if items else np.zeros(0)
+    count = np.zeros(len(skeleton), np.int64)
+    for _, pose in items:
+        count += ~pose.known
     names = [
         f"{skeleton.keypoints[k]} of {counted(int(count[k]), 'object')}"
         for k in np.flatnonzero(count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from labelkit.project.project import Project
 from labelkit.project.rounds import FOREIGN, latest_complete, rounds, unfinished
 from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
+from labelkit.store.ids import among
 from labelkit.store.journal import KEYPOINTS, VISIBILITY
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.annotators import Annotator, annotators
@@ -177,6 +177,7 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     if latest_complete(project) is None and (start := start_of(project, snapshot)).asks == TICKS:
         asks, rest = VISIBILITY, len(start.ids)
     current = unfinished(project) or latest_complete(project)
+    unknown = (~snapshot.poses.known).sum(axis=0)
     return StatusReport(
         project=str(project.root),
         skeleton=f"{project.skeleton.name}, {len(project.skeleton)} keypoints",
@@ -186,13 +187,12 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         located=len(snapshot.poses),
         skipped=counts.skipped,
         dev=len(snapshot.dev),
-        dev_located=sum(item in snapshot.poses for item in snapshot.dev),
-        unknown=Counter(
-            name
-            for pose in snapshot.poses.values()
-            for name, known in zip(project.skeleton.keypoints, pose.known, strict=True)
-            if not known
-        ),
+        dev_located=int(among(snapshot.poses.ids, snapshot.dev).sum()),
+        unknown={
+            name: count
+            for name, count in zip(project.skeleton.keypoints, unknown.tolist(), strict=True)
+            if count
+        },
         entries=counts.entries,
         annotators=store.annotators(),
         people=tuple(map(asdict, annotators(store.work(), asks, rest))),

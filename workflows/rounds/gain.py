@@ -108,8 +108,10 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
     done = [item for item in complete if not item.plan.is_foreign][-2:]
     if len(done) == 1 and not done[0].plan.labelled:
         return _worth_of_ticks(project, snapshot, done[0])
-    truth = {item: pose for item, pose in snapshot.poses.items() if item in snapshot.dev}
-    if len(done) < 2 or not truth or served(done[1]) == name_of(done[0]):
+    if len(done) < 2 or served(done[1]) == name_of(done[0]):
+        return ""
+    truth = {item: snapshot.poses[item] for item in snapshot.poses if item in snapshot.dev}
+    if not truth:
         return ""
     before, after = (
         find_predictions(item.path / "predictions.parquet", project.skeleton, truth.keys())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Set
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
-from labelkit.domain.instance import Instance, image_of
-from labelkit.domain.pose import UNKNOWN, Pose
+from labelkit.domain.instance import image_of
 from labelkit.domain.selection import DevDraw
 from labelkit.project.project import Project
+from labelkit.store.columns import Objects, Poses, Presences
+from labelkit.store.ids import Bytes, Ids, among
 from labelkit.store.label_store import LabelStore
 
 #: Share of the images whose instances are the dev set, unless it was chosen. They compare rounds
@@ -28,28 +28,32 @@ class LabelSnapshot:
         poses: human keypoints by instance id; unknown are those that no one was asked about.
         dev: ids of the dev set.
         skipped: ids of instances that an annotator skipped.
+        answered: ids of instances of which every keypoint is known to be present or absent.
+        labelled: ids of instances that have human keypoints, and lack none that the skeleton got
+            later.
     """
 
-    instances: Mapping[str, Instance]
-    presences: Mapping[str, np.ndarray]
-    poses: Mapping[str, Pose]
-    dev: frozenset[str]
+    instances: Objects
+    presences: Presences
+    poses: Poses
+    dev: Set[str]
     skipped: frozenset[str]
+    answered: Set[str]
+    labelled: Set[str]
 
     def is_answered(self, instance_id: str) -> bool:
         """Whether it is known of every keypoint if it is present."""
-        presence = self.presences.get(instance_id)
-        return presence is not None and bool((presence > UNKNOWN).all())
+        return instance_id in self.answered
 
     def is_labelled(self, instance_id: str) -> bool:
         """Whether it has human keypoints, and none that the skeleton got later is missing."""
-        pose = self.poses.get(instance_id)
-        return pose is not None and bool(pose.known.all())
+        return instance_id in self.labelled
 
     @property
     def trainable(self) -> list[str]:
         """Instances whose locations may be trained on."""
-        return [item for item in self.poses if item not in self.dev]
+        is_dev = among(Ids.of(self.poses), self.dev).tolist()
+        return [item for item, of_dev in zip(self.poses, is_dev, strict=True) if not of_dev]
 
     @property
     def trainable_percent(self) -> float:
@@ -66,11 +70,38 @@ def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None)
         as_of: journal entry after which answers do not count; None for all answers.
     """
     instances, draw = store.instances(), store.dev_draw() or DevDraw(DEV_SHARE)
-    images = set(map(image_of, instances.ids))
-    dev = {image for image in images if draw.holds(image, project.seed)}
+    presences, poses = store.labels(project.skeleton, as_of)
     return LabelSnapshot(
         instances,
-        *store.labels(project.skeleton, as_of),
-        frozenset(id_ for id_ in instances.ids if image_of(id_) in dev),
+        presences,
+        poses,
+        _DevSet(instances, draw, project.seed),
         frozenset(store.skipped(as_of)),
+        presences.complete,
+        poses.complete,
     )
+
+
+class _DevSet(Ids):
+    """Ids of the dev set, drawn when all of them are asked for.
+
+    Args:
+        instances: of the project.
+        draw: which images.
+        seed: of the project.
+    """
+
+    def __init__(self, instances: Objects, draw: DevDraw, seed: int) -> None:
+        self._instances, self._draw, self._seed = instances, draw, seed
+
+    @cached_property
+    def array(self) -> Bytes:  # type: ignore[override]
+        ids = self._instances.ids
+        return ids.array[self._draw.held([image_of(id_) for id_ in ids], self._seed)]
+
+    def __contains__(self, instance_id: object) -> bool:
+        return (
+            isinstance(instance_id, str)
+            and self._draw.holds(image_of(instance_id), self._seed)
+            and instance_id in self._instances
+        )

@@ -98,7 +98,10 @@ def head_start(project: Project) -> str:
 def _can_teach_more(project: Project, snapshot: LabelSnapshot) -> bool:
     """Whether there are more keypoints than the newest network learned from."""
     newest = latest_trained(project)
-    return newest is None or not set(snapshot.trainable) <= set(newest.plan.labelled)
+    learned = set(newest.plan.labelled) if newest else set()
+    return newest is None or any(
+        item not in learned and item not in snapshot.dev for item in snapshot.poses
+    )
 
 
 def _ask(store: LabelStore, kind: str, verb: str, ids: Sequence[str]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelkit.domain.selection import QueueItem, control_arm, labelled_count, stable_order
 from labelkit.errors import ProjectError
@@ -16,6 +15,7 @@ from labelkit.files.atomic import write_json
 from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.store.ids import Ids, among, without
 from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
 from labelkit.workflows.choosing.signals import read_signals
 from labelkit.workflows.choosing.strategies import MANUAL, MIXED, RANDOM, draw
@@ -77,17 +77,16 @@ def fill_queue(
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     new = later_ids(complete[-1].path / "predictions.parquet") if complete else set()
     new &= snapshot.instances.keys()
-    done = snapshot.poses.keys() | snapshot.skipped
-    waiting = [item for item in stable_order(snapshot.instances, seed) if item not in done]
-    fixed = snapshot.dev.union(choices.first, choices.excluded)
-    pool = [item for item in waiting if item not in fixed]
+    every = stable_order(snapshot.instances.ids, seed)
+    waiting = without(every, snapshot.poses.ids, snapshot.skipped)
+    pool = without(waiting, snapshot.dev, choices.first, choices.excluded)
     chosen = [item for item in choices.first if item in snapshot.instances]
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     missing -= sum(item not in snapshot.dev and item not in snapshot.poses for item in chosen)
     late = [item for item in pool if item in new]
     late_count = min(max(min(len(new), ALL_NEW), labelled_count(len(new), percent)), len(late))
     record = _draw(project, snapshot, complete, pool, max(missing, 0), late, late_count)
-    reasons = {item: DEV for item in waiting if item in snapshot.dev}
+    reasons = {item: DEV for item in without(waiting, pool) if item in snapshot.dev}
     for drawn in record.draws:
         for item, at_random in zip(drawn.ids, drawn.at_random, strict=True):
             reasons[item] = NEW if item in new else AT_RANDOM if at_random else UNSURE
@@ -143,19 +142,17 @@ def _draw(
         strategy = RANDOM
     signals = read_signals(project, complete, snapshot.instances, snapshot.poses)
     ids = signals.objects.ids
-
-    def among(chosen: Collection[str]) -> NDArray[np.bool_]:
-        return np.array([id_ in chosen for id_ in ids], dtype=bool)
-
-    labelled, draws = among(snapshot.poses.keys()), list[PoolDraw]()
-    for candidates, wanted in ((set(pool), count), (set(late), late_count)):
-        drawn_before = {item for drawn in draws for item in drawn.ids}
-        left = candidates - drawn_before
-        wanted -= len(candidates & drawn_before)
-        drawn = [*draw(signals.objects, among(left), labelled, wanted, strategy, project.seed)]
+    labelled, draws = among(ids, snapshot.poses.ids), list[PoolDraw]()
+    before = np.zeros(len(ids), np.bool_)
+    for candidates, wanted in ((pool, count), (late, late_count)):
+        left = among(ids, candidates)
+        wanted -= int((left & before).sum())
+        left &= ~before
+        drawn = [*draw(signals.objects, left, labelled, wanted, strategy, project.seed)]
+        before[[it.place for it in drawn]] = True
         draws.append(
             PoolDraw(
-                len(left),
+                int(left.sum()),
                 tuple(ids[it.place] for it in drawn),
                 tuple(it.probability for it in drawn),
                 tuple(it.at_random for it in drawn),
@@ -186,13 +183,10 @@ def _incomplete(project: Project, snapshot: LabelSnapshot, percent: float) -> li
 
     They show what was labelled; those of the dev set show no more than that.
     """
-    complete = sum(snapshot.is_labelled(item) for item in snapshot.trainable)
+    complete = len(snapshot.trainable) - len(without(snapshot.trainable, snapshot.labelled))
     missing = labelled_count(len(snapshot.instances), percent) - complete
-    ids = [
-        item
-        for item in stable_order(snapshot.poses.keys() - snapshot.skipped, project.seed)
-        if item in snapshot.instances and not snapshot.is_labelled(item)
-    ]
+    partial = without(snapshot.poses, snapshot.labelled, snapshot.skipped)
+    ids = [item for item in stable_order(partial, project.seed) if item in snapshot.instances]
     dev = [item for item in ids if item in snapshot.dev]
     others = [item for item in ids if item not in snapshot.dev][: max(missing, 0)]
     return [QueueItem(item, INCOMPLETE, item in snapshot.dev) for item in (*dev, *others)]
@@ -280,12 +274,13 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
 
 def waiting(project: Project, snapshot: LabelSnapshot) -> list[QueueItem]:
     """Queue items that still wait for keypoints. A skipped one waits only if the lead chose it."""
+    queue = current_queue(project, snapshot)
+    ids = Ids.of(item.instance_id for item in queue)
+    waits = among(ids, snapshot.instances.ids) & ~among(ids, snapshot.labelled)
     return [
         item
-        for item in current_queue(project, snapshot)
-        if item.instance_id in snapshot.instances
-        and not snapshot.is_labelled(item.instance_id)
-        and (item.reason == CHOSEN or item.instance_id not in snapshot.skipped)
+        for item, is_waiting in zip(queue, waits.tolist(), strict=True)
+        if is_waiting and (item.reason == CHOSEN or item.instance_id not in snapshot.skipped)
     ]
 
 

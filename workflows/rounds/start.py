@@ -11,6 +11,7 @@ from labelkit.domain.selection import stable_order
 from labelkit.domain.text import counted
 from labelkit.metrics.quality import answer_bits
 from labelkit.project.project import Project
+from labelkit.store.ids import among, without
 from labelkit.store.journal import KEYPOINTS as KEYPOINTS_ENTRY
 from labelkit.store.journal import VISIBILITY
 from labelkit.store.label_store import LabelStore
@@ -79,13 +80,9 @@ class Start:
 def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
     """What people are asked for before the first round of a project, and how far they are."""
     chosen = project.options.get("start")
-    unanswered = [
-        item
-        for item in snapshot.instances
-        if not snapshot.is_answered(item) and item not in snapshot.skipped
-    ]
-    answered = len(snapshot.presences)
-    needed = min(FIRST_TICKS, answered + len(unanswered))
+    every, answered = snapshot.instances.ids, len(snapshot.presences)
+    waits = ~(among(every, snapshot.answered) | among(every, snapshot.skipped))
+    needed = min(FIRST_TICKS, answered + int(waits.sum()))
     bits = math.nan
     if answered >= max(needed, TELLING) and chosen is None:
         bits = answer_bits(np.stack([*snapshot.presences.values()]))
@@ -94,6 +91,7 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
         to_train_on = sum(item not in snapshot.dev for item in ids)
         done = len(snapshot.trainable)
         return Start(KEYPOINTS, ids, done, min(FEW, done + to_train_on), bits)
+    unanswered = without(snapshot.instances, snapshot.answered, snapshot.skipped)
     if chosen is None and answered < FIRST_TICKS:
         unanswered = _of_whole_images(project, snapshot, unanswered, FIRST_TICKS - answered)
     return Start(TICKS, tuple(unanswered), answered, needed, bits)
@@ -113,12 +111,10 @@ def waits_for_labels(store: LabelStore, snapshot: LabelSnapshot, start: Start) -
 
 def _few(project: Project, snapshot: LabelSnapshot) -> tuple[str, ...]:
     """The dev set, and then instances in random order until `FEW` can be trained on."""
-    waiting = [
-        item
-        for item in stable_order(snapshot.instances, project.seed)
-        if item not in snapshot.poses and item not in snapshot.skipped
-    ]
-    others = [item for item in waiting if item not in snapshot.dev]
+    waiting = without(
+        stable_order(snapshot.instances.ids, project.seed), snapshot.poses.ids, snapshot.skipped
+    )
+    others = without(waiting, snapshot.dev)
     dev = [item for item in waiting if item in snapshot.dev]
     return (*dev, *others[: max(0, FEW - len(snapshot.trainable))])
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelkit.store.ids import Ids
 from labelkit.workflows.choosing import strategies
 from labelkit.workflows.choosing.strategies import RANDOM_SHARE, STRATEGIES, Drawn, Objects, draw
 
@@ -15,7 +16,7 @@ def make_objects(features: list[float], uncertainty: list[float] | None = None) 
     """Objects on a line, each in an image of its own."""
     count = len(features)
     return Objects(
-        [f"object-{number}" for number in range(count)],
+        Ids.of(f"object-{number}" for number in range(count)),
         np.array([0.5] * count if uncertainty is None else uncertainty, dtype=np.float32),
         np.zeros(count, dtype=np.float32),
         np.array(features, dtype=np.float16)[:, None],

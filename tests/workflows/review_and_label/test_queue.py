@@ -7,7 +7,7 @@ from trained import TINY, Trained
 
 from labelkit.errors import UsageError
 from labelkit.progress import Silent
-from labelkit.project.features import LENGTH, read_features
+from labelkit.project.features import LENGTH, iter_features
 from labelkit.project.project import open_project, remember
 from labelkit.project.rounds import latest_complete
 from labelkit.workflows.choosing.draw_records import newest_record
@@ -31,8 +31,8 @@ def features_file(trained: Trained):
 
 
 def test_a_round_keeps_a_feature_of_each_object(trained: Trained):
-    ids = trained.store.instances()
-    found = read_features(features_file(trained), {id_: n for n, id_ in enumerate(ids)})
+    ((ids, found),) = iter_features(features_file(trained))
+    assert {*ids} == trained.store.instances().keys()
     assert found.shape == (24, LENGTH)
     # No two figures are alike, and crops of unit length stay about that far apart.
     assert len({row.tobytes() for row in found}) == 24

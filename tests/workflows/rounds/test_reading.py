@@ -25,7 +25,7 @@ def as_read(trained: Trained, network, settings, count: int) -> LabelSnapshot:
     chosen = dict(list(instances.items())[:count])
     found = predict_instances(trained.project, network, settings, chosen, Silent())
     poses = {item.prediction.instance_id: item.prediction.pose for item in found}
-    return LabelSnapshot(instances, {}, poses, frozenset(poses), frozenset())
+    return LabelSnapshot(instances, {}, poses, frozenset(poses), frozenset(), frozenset(), {*poses})
 
 
 def test_without_locations_the_class_activation_maps_are_read(trained: Trained):

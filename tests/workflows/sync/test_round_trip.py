@@ -91,7 +91,9 @@ def test_any_labels_come_back_as_they_were_sent(live: Live, made: Given) -> None
             )
             by_id = {person.id: person for person in people}
             poses = dict(zip(by_id, made.poses, strict=True))
-            labels = LabelSnapshot(by_id, {}, poses, frozenset(), frozenset())
+            labels = LabelSnapshot(
+                by_id, {}, poses, frozenset(), frozenset(), frozenset(), {*poses}
+            )
             asked = Questions(
                 project, "correction", "round-000", labels, {}, tuple(by_id), frozenset(), False
             )

@@ -1,0 +1,99 @@
+"""Ids of very many objects in an array, for a fifth of the memory of a set of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Ids that are made into texts at a time.
+_SOME = 4096
+
+Bytes = NDArray[np.bytes_]
+
+
+class Ids(Set[str]):
+    """Ids in an order, each once.
+
+    Args:
+        array: (N,) the ids as bytes.
+    """
+
+    def __init__(self, array: Bytes) -> None:
+        self.array = array
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> Ids:
+        """The same ids, in the same order."""
+        return cls(as_bytes([*ids]))
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:
+        return frozenset(it)  # what & | - ^ give
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        return np.argsort(self.array)
+
+    @cached_property
+    def _sorted(self) -> Bytes:
+        return self.array[self._order]
+
+    def places(self, ids: Bytes) -> NDArray[np.intp]:
+        """(M,) place of each of M ids, -1 for those that are not here."""
+        if not len(self.array):
+            return np.full(len(ids), -1, np.intp)
+        near = np.minimum(np.searchsorted(self._sorted, ids), len(self.array) - 1)
+        return np.where(self._sorted[near] == ids, self._order[near], -1)
+
+    def place(self, id_: str) -> int:
+        """The place of an id.
+
+        Raises:
+            KeyError: if it is not here.
+        """
+        near = int(self._sorted.searchsorted(id_.encode()))
+        if near == len(self.array) or self._sorted[near].decode() != id_:
+            raise KeyError(id_)
+        return int(self._order[near])
+
+    def __getitem__(self, place: int) -> str:
+        return str(self.array[place].decode())
+
+    def __contains__(self, id_: object) -> bool:
+        if not isinstance(id_, str):
+            return False
+        try:
+            self.place(id_)
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self.array), _SOME):
+            yield from [id_.decode() for id_ in self.array[start : start + _SOME].tolist()]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+
+def as_bytes(ids: Sequence[str]) -> Bytes:
+    """(N,) the ids as bytes."""
+    return np.array([id_.encode() for id_ in ids], np.bytes_)
+
+
+def among(ids: Ids, chosen: Collection[str]) -> NDArray[np.bool_]:
+    """(N,) which of the ids are chosen; fast where those are `Ids` too."""
+    known = chosen if isinstance(chosen, Ids) else Ids.of(chosen)
+    return known.places(ids.array) >= 0
+
+
+def without(ids: Iterable[str], *chosen: Collection[str]) -> list[str]:
+    """The ids that are in none of some collections, in their order; fast where those are `Ids`."""
+    every = [*ids]
+    array = Ids.of(every)
+    left = ~np.any([among(array, some) for some in chosen], axis=0)
+    return [id_ for id_, is_left in zip(every, left.tolist(), strict=True) if is_left]

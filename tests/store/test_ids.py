@@ -1,0 +1,38 @@
+"""Ids in an array are found like those in a dictionary."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelkit.store.ids import Ids, among, as_bytes, without
+
+IDS = st.lists(st.text("0af-é", min_size=1, max_size=5), unique=True, max_size=8)
+
+
+@given(IDS, IDS)
+def test_ids_are_found_where_a_dictionary_has_them(ids, asked):
+    array, places = Ids.of(ids), {id_: place for place, id_ in enumerate(ids)}
+    assert [*array] == ids
+    assert [array[place] for place in range(len(array))] == ids
+    assert array == places.keys()
+    assert array.places(as_bytes(asked)).tolist() == [places.get(id_, -1) for id_ in asked]
+    assert [id_ in array for id_ in asked] == [id_ in places for id_ in asked]
+    assert [array.place(id_) for id_ in ids] == [*places.values()]
+
+
+@given(IDS, IDS, IDS)
+def test_ids_are_chosen_and_left_out_like_those_of_sets(ids, some, others):
+    chosen = Ids.of(some)
+    assert among(Ids.of(ids), chosen).tolist() == [id_ in some for id_ in ids]
+    assert among(Ids.of(ids), frozenset(some)).tolist() == [id_ in some for id_ in ids]
+    left = [id_ for id_ in ids if id_ not in some and id_ not in others]
+    assert without(ids, chosen, {*others}) == left
+    assert chosen & {*others} == {*some} & {*others}
+    assert {*others} | chosen == {*some} | {*others}
+
+
+def test_what_is_no_text_is_not_among_ids():
+    assert 7 not in Ids.of(["7"])
+    assert "7\0" not in Ids.of(["7"])
+    assert [*Ids.of([])] == []

@@ -7,29 +7,36 @@ mixture over distances and angles, its threshold the best in hindsight; and Benj
 p-values of an exponential tail. Errors that the sets had before count as false alarms. The data is
 not downloaded (see few_shots.py). Predictions that know nothing of the labels come from COCO files,
 as `labelkit predict --with mediapipe-pose` writes them, one object an image, and are adapted on the
-other folds.
+other folds. With --folds, so do predictions and maps of short trainings on the other folds, errors
+included, as `labelkit check --folds` makes them; a row without their maps comes beside.
 
-    python benchmarks/label_errors.py [--set faces] [--predictions lspet=blazepose.json]
+    python benchmarks/label_errors.py [--set faces] [--predictions lspet=blazepose.json] [--folds 2]
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from few_shots import DATA, SETS, registered
+from few_shots import DATA, SETS, FewShots, registered
 from machine import machine
 
 from labelkit.domain.adapter import learn_adapter
+from labelkit.domain.pose import ABSENT, VISIBLE, human_pose
 from labelkit.files.documents import load_json
 from labelkit.formats.coco import read_coco
 from labelkit.metrics.exchanged_parts import find_exchanges
-from labelkit.metrics.label_errors import KINDS, Labels, find_errors, score_labels
+from labelkit.metrics.label_errors import KINDS, Labels, find_errors, no_maps, score_labels
 from labelkit.metrics.table import markdown
-from labelkit.workflows.reviewing.suspects import labels_of
+from labelkit.progress import Console
+from labelkit.workflows.reviewing.folds import train_folds
+from labelkit.workflows.reviewing.independent import independent
+from labelkit.workflows.reviewing.suspects import frames_of, labels_of
+from labelkit.workflows.rounds.settings import TrainingOptions
 
 SHARE, FOLDS, SIGMA = 0.02, 5, 0.08
 ERRORS = ("whole swap", "pair swap", "jump", "slip")
@@ -42,35 +49,61 @@ FACE_PAIRS = (
 )
 
 
-def read(name: str, folder: Path, file: Path | None, most: int) -> Labels:
-    """The labels of a set, at most so many; with predictions, those objects that have one."""
-    labels = registered(name, SETS[name], folder / name).labels
-    skeleton = registered(name, SETS[name], folder / name).project.skeleton
-    poses = read_coco(load_json(file), str(file)).annotations if file else ()
-    found = {item.image_path: item.pose for item in poses}
-    ids = [
-        id_
-        for id_, pose in labels.poses.items()
-        if pose.present.any() and (file is None or labels.instances[id_].image.path in found)
-    ][:most]
+def read(name: str, folder: Path, file: Path | None, most: int) -> tuple[Labels, list[str]]:
+    """The labels of a set, at most so many, and the ids of their objects."""
+    shots = registered(name, SETS[name], folder / name)
+    labels, skeleton = shots.labels, shots.project.skeleton
+    ids = [id_ for id_, pose in labels.poses.items() if pose.present.any()][:most]
     instances = [labels.instances[id_] for id_ in ids]
     result = labels_of(skeleton, instances, [labels.poses[id_] for id_ in ids], [])
     if name == "faces":
         result = replace(result, pairs=FACE_PAIRS)
     if file is None:
-        return result
-    rows = [found[instance.image.path] for instance in instances]
-    foreign = np.array([row.xy for row in rows])
-    boxes = np.array([instance.box for instance in instances])
-    middle, side = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(axis=1)
-    foreign = (foreign - middle[:, None]) / side[:, None, None]
-    adapted, sure = np.full(result.xy.shape, np.nan), np.zeros(result.xy.shape[:2])
+        return result, ids
+    found = {it.image_path: it.pose for it in read_coco(load_json(file), str(file)).annotations}
+    there = np.array([instance.image.path in found for instance in instances])
+    rows = [found[it.image.path] for it in instances if it.image.path in found]
+    frames = frames_of(instances)[there]
+    foreign = (np.array([row.xy for row in rows]) - frames[:, None, :2]) / frames[:, None, 2:]
+    scores, own = np.array([row.score for row in rows]), result.xy[there]
+    adapted, sure = np.full(own.shape, np.nan), np.zeros(own.shape[:2])
     for out in range(FOLDS):
-        mine = np.arange(len(ids)) % FOLDS == out
-        adapter = learn_adapter(foreign[~mine], result.xy[~mine])
+        mine = np.arange(len(rows)) % FOLDS == out
+        adapter = learn_adapter(foreign[~mine], own[~mine])
         adapted[mine] = adapter(foreign[mine])
-        sure[mine] = np.array([row.score for row in rows])[mine][:, np.maximum(adapter.start, 0)]
-    return replace(result, predicted=adapted[None], confidence=sure[None])
+        sure[mine] = scores[mine][:, np.maximum(adapter.start, 0)]
+    predicted, confidence = np.full(result.xy.shape, np.nan), np.zeros(result.xy.shape[:2])
+    predicted[there], confidence[there] = adapted, sure
+    return replace(
+        result, predicted=predicted[None], confidence=confidence[None], maps=(no_maps,)
+    ), ids
+
+
+def beside_folds(
+    labels: Labels,
+    ids: list[str],
+    shots: FewShots,
+    folds: int,
+    options: TrainingOptions,
+    files: ExitStack,
+) -> Labels:
+    """Labels beside what networks of folds say, which learned from the others, errors included."""
+    instances = [shots.labels.instances[id_] for id_ in ids]
+    poses = {}
+    for id_, xy, frame in zip(ids, labels.xy, frames_of(instances), strict=True):
+        there = np.isfinite(xy[:, 0])
+        visibility = np.where(there, VISIBLE, ABSENT)
+        poses[id_] = human_pose(np.nan_to_num(xy * frame[2] + frame[:2]), visibility)
+    snapshot = replace(shots.labels, poses=poses, dev=frozenset())
+    train_folds(shots.project, snapshot, folds, options, Console())
+    heard = independent(shots.project, ids, files)
+    ours = labels_of(shots.project.skeleton, instances, list(poses.values()), heard)
+    return replace(
+        labels,
+        predicted=np.concatenate([ours.predicted, labels.predicted]),
+        confidence=np.concatenate([ours.confidence, labels.confidence]),
+        maps=(*ours.maps, *labels.maps),
+    )
 
 
 def with_errors(labels: Labels, seed: int) -> tuple[Labels, np.ndarray]:
@@ -195,32 +228,48 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=1000)
     parser.add_argument("--precision", type=float, default=0.8)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12, help="of a fold")
+    parser.add_argument("--input-size", default="96", help="of a fold's crops")
     given = parser.parse_args()
     print(f"{machine()}\n")
-    files = dict(text.split("=", 1) for text in given.predictions)
+    size, epochs = given.input_size, given.epochs
+    short = TrainingOptions("tiny", epochs=epochs, pretrained=True, input_size=size)
+    predictions = dict(text.split("=", 1) for text in given.predictions)
     rows, pictures = [], []
     for name in given.set or SETS:
         if not (DATA / SETS[name].images).is_dir():
             print(f"Left out: {name} is not in {DATA}. Set LABELKIT_DATA.")
             continue
-        file = Path(files[name]) if name in files else None
-        clean = read(name, given.folder, file, given.objects)
+        file = Path(predictions[name]) if name in predictions else None
+        clean, ids = read(name, given.folder, file, given.objects)
         title = f"{name}, {len(clean.xy)}" + (f", {file.stem}" if file else "")
         counts: dict[str, np.ndarray] = {}
         for seed in range(given.seeds):
             labels, kinds = with_errors(clean, seed)
-            found = find_errors(labels, given.precision, seed)
-            flagged = {kind: np.zeros(len(kinds), dtype=bool) for kind in KINDS}
-            for item in found:
-                flagged[item.kind][item.row] = True
+            ways: dict[str, np.ndarray] = {}
+            promised: dict[str, list[float]] = {}
+            with ExitStack() as files:
+                heard = {"check": labels}
+                if given.folds:
+                    shots = registered(name, SETS[name], given.folder / f"{name}-folds-{seed}")
+                    both = beside_folds(labels, ids, shots, given.folds, short, files)
+                    points = replace(both, maps=(no_maps,) * len(both.maps))
+                    heard |= {"check, folds": points, "check, folds with maps": both}
+                for way, seen in heard.items():
+                    found = find_errors(seen, given.precision, seed)
+                    of = {way: found} | {
+                        f"{way}, {kind}": [it for it in found if it.kind == kind] for kind in KINDS
+                    }
+                    for part, items in of.items():
+                        promised[part] = [item.wrong for item in items]
+                        ways[part] = np.isin(np.arange(len(kinds)), [it.row for it in items])
             own, _ = score_labels(labels, seed)
-            tail = np.any([benjamini_hochberg(own.best(k), given.precision) for k in KINDS], axis=0)
-            mixture = best_in_hindsight(oddity(labels), kinds >= 0, given.precision)
-            ways = {"check": np.any(list(flagged.values()), axis=0)}
-            ways |= {f"check, {kind}": flagged[kind] for kind in KINDS}
-            ways |= {"exponential tail, BH": tail, "Gaussian mixture, hindsight": mixture}
-            promised = {f"check, {k}": [i.wrong for i in found if i.kind == k] for k in KINDS}
-            promised["check"] = [item.wrong for item in found]
+            ways["exponential tail, BH"] = np.any(
+                [benjamini_hochberg(own.best(k), given.precision) for k in KINDS], axis=0
+            )
+            odd = best_in_hindsight(oddity(labels), kinds >= 0, given.precision)
+            ways["Gaussian mixture, hindsight"] = odd
             for way, chosen in ways.items():
                 row = [chosen.sum(), (chosen & (kinds >= 0)).sum(), sum(promised.get(way, []))]
                 for error in range(len(ERRORS)):

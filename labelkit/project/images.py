@@ -8,7 +8,8 @@ import shlex
 import stat
 import struct
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, compress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image as Picture
@@ -50,6 +51,10 @@ BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 #: Files that a thread reads before it reports, and of which stamps are known and kept at a time.
 _TOGETHER, _AT_ONCE = 16, 4096
 
+#: A folder that changed so recently may change again within what its clock tells apart: on FAT,
+#: two seconds.
+_SETTLED_NS = 3 * 10**9
+
 #: Ends a JPEG; its compressed pixels cannot hold these bytes.
 _JPEG_END = b"\xff\xd9"
 
@@ -74,8 +79,7 @@ _UPRIGHT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
+class FileStamp(NamedTuple):
     """A file when its content was last read; with the same size and time, its content is the same.
 
     Attributes:
@@ -326,6 +330,54 @@ def scan_images(
     return ScanReport(kept, problems, copies, others, dark)
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Folders of images, of which those were listed that changed since an earlier listing.
+
+    Attributes:
+        times: modification time of every folder, nanoseconds since 1970, by path; 0 if it can
+            change without that, or changed too recently to tell.
+        changed: paths of the files with an image's suffix, of each folder that was listed.
+    """
+
+    times: dict[str, int]
+    changed: dict[str, list[str]]
+
+
+def list_changed(root: Path, before: Mapping[str, int]) -> Listing:
+    """List the folders below root whose modification time is another than before; "" is root.
+
+    A folder's time changes when a file or folder in it appears, goes, or is renamed; not when a
+    file is written over in place.
+
+    Args:
+        root: the images folder.
+        before: `times` of an earlier listing.
+    """
+    inside: dict[str, list[str]] = defaultdict(list)
+    for folder in before:
+        if folder:
+            inside[folder.rpartition("/")[0]].append(folder)
+    recent = time.time_ns() - _SETTLED_NS
+    root, found, pending = root.resolve(), Listing({}, {}), [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            time_ns = (root / folder).stat().st_mtime_ns
+        except OSError:
+            continue
+        if time_ns == before.get(folder):
+            found.times[folder] = time_ns
+            pending += inside[folder]
+            continue
+        content = _content(root, folder)
+        paths = [path for path, reason in content.files if not reason and _is_image(path)]
+        found.changed[folder] = paths
+        found.times[folder] = time_ns if content.is_plain and time_ns < recent else 0
+        pending += content.folders
+    return found
+
+
 def listed_images(root: Path) -> list[str]:
     """Paths of the files below a folder that have an image's suffix, sorted; none is opened."""
     if not root.is_dir():
@@ -340,32 +392,56 @@ def _is_image(path: str) -> bool:
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
     """Every visible file below root: its path, and why it cannot be used, else ""."""
-    pending = [root]
+    pending = [""]
     while pending:
-        folder = pending.pop()
-        inside = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            yield folder.relative_to(root).as_posix(), _system_reason(error)
+        content = _content(root, pending.pop())
+        yield from content.files
+        pending += content.folders
+
+
+class _Content(NamedTuple):
+    """What is visible in a folder.
+
+    Attributes:
+        files: path of each, and why it cannot be used, else "".
+        folders: paths of those that hold no project.
+        is_plain: whether none of that can change without the modification time of the folder.
+    """
+
+    files: list[tuple[str, str]]
+    folders: list[str]
+    is_plain: bool
+
+
+def _content(root: Path, folder: str) -> _Content:
+    """What is visible in a folder below root; root is ""."""
+    inside, files, folders, is_plain = f"{folder}/" if folder else "", [], list[str](), True
+    try:
+        entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+    except OSError as error:
+        return _Content([(folder or ".", _system_reason(error))], [], False)
+    for entry in entries:
+        if entry.name.startswith("."):
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = inside + entry.name
-            try:
-                path.encode()
-            except UnicodeEncodeError:
-                shown = path.encode(errors="backslashreplace").decode()
-                yield shown, "its name is not UTF-8; rename it"
-                continue
-            if entry.is_symlink() and not Path(entry).resolve().is_relative_to(root):
-                yield path, "a link that leads out of the images folder"
-            elif entry.is_dir(follow_symlinks=False):
-                if not (Path(entry) / PROJECT_FILE).exists():
-                    pending.append(Path(entry))
-            elif not entry.is_dir():
-                yield path, ""
+        path = inside + entry.name
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            shown = path.encode(errors="backslashreplace").decode()
+            files.append((shown, "its name is not UTF-8; rename it"))
+            continue
+        is_link = entry.is_symlink()
+        is_plain = is_plain and not is_link
+        if is_link and not Path(entry).resolve().is_relative_to(root):
+            files.append((path, "a link that leads out of the images folder"))
+        elif entry.is_dir(follow_symlinks=False):
+            if (Path(entry) / PROJECT_FILE).exists():
+                is_plain = False
+            else:
+                folders.append(path)
+        elif not entry.is_dir():
+            files.append((path, ""))
+    return _Content(files, folders, is_plain)
 
 
 def _stamps(

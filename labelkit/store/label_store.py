@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
@@ -99,7 +100,7 @@ _PLACED, _TOLD = (KEYPOINTS, WITHDRAWN), (VISIBILITY, KEYPOINTS, WITHDRAWN)
 _NO_PLACE, _NOT_TOLD = np.array([0.0, 0.0, UNKNOWN]), np.array(UNKNOWN, np.int8)
 
 #: Keys of `meta`, with JSON values.
-_DEV_DRAW, _LEFT_OUT = "dev_set", "left_out_files"
+_DEV_DRAW, _LEFT_OUT, _IMAGES = "dev_set", "left_out_files", "images_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,28 +184,24 @@ class LabelStore:
         Raises:
             StoreError: if the file of a labelled image now holds a different image.
         """
-        new: dict[str, Image] = {}  # by content
+        new = {item.id: item for item in images}
         moved: dict[str, str] = {}  # path by id
         with self.database.writing() as connection:
-            for chunk in _chunks(images):
-                ids = [item.id for item in chunk]
-                query = select(image.c.id, image.c.path).where(image.c.id.in_(ids))
-                paths = {row.id: row.path for row in connection.execute(query)}
-                new |= {item.sha256: item for item in chunk if item.id not in paths}
-                moved |= {
-                    item.id: item.path
-                    for item in chunk
-                    if paths.get(item.id, item.path) != item.path
-                }
+            for rows in parts(connection, select(image.c.id, image.c.path)):
+                for id_, path in rows:
+                    item = new.pop(id_, None)
+                    if item and item.path != path:
+                        moved[id_] = item.path
             if new or moved:
-                arrived = {item.path: item.id for item in new.values()}
+                _images_change(connection)
+                arrived = {item.path: id_ for id_, item in new.items()}
                 arrived |= {path: id_ for id_, path in moved.items()}
                 for id_, path in _replaced(connection, arrived, moved):
                     _forget_unlabelled(connection, id_, path)
             for id_, path in moved.items():
                 connection.execute(update(image).where(image.c.id == id_).values(path=path))
             # In the order of the indices, which then grow at their ends.
-            for chunk in _chunks(new[sha256] for sha256 in sorted(new)):
+            for chunk in _chunks(new[id_] for id_ in sorted(new)):
                 connection.execute(insert(image), [row_of_image(item) for item in chunk])
         return len(new)
 
@@ -217,21 +214,25 @@ class LabelStore:
         query = select(image)
         return self._images(query if with_removed else query.where(image.c.id.not_in(_removed())))
 
-    def stamped_images(self) -> Iterator[tuple[Image, tuple[int | None, int | None]]]:
-        """Every image of the project, with size and time of its stamp; None where it has none.
+    def stamped_files(self) -> Iterator[tuple[str, str, int | None, int | None]]:
+        """Path and content hash of every image of the project, with size and time of its stamp.
 
-        The size is -1 where the stamp is that of another image under this name.
+        Both are None where it has none; the size is -1 where it is that of another image.
         """
         size = case((file_stamp.c.sha256 != image.c.sha256, -1), else_=file_stamp.c.size)
         stamped = (
-            select(image, size, file_stamp.c.mtime_ns)
+            select(image.c.path, image.c.sha256, size, file_stamp.c.mtime_ns)
             .outerjoin(file_stamp, file_stamp.c.path == image.c.path)
             .where(image.c.id.not_in(_removed()))
         )
         with self.database.reading() as connection:
             for rows in parts(connection, stamped):
-                for *row, size, mtime_ns in rows:
-                    yield image_of_row(row), (size, mtime_ns)
+                yield from rows
+
+    def images_version(self) -> str:
+        """Another text after any change to which images and files the project knows."""
+        with self.database.reading() as connection:
+            return _fact(connection, _IMAGES) or ""
 
     def image_paths(self) -> set[str]:
         """Paths of all images, also of those that were taken out of the project."""
@@ -252,6 +253,7 @@ class LabelStore:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [{"image_id": item.id, "removed_at": now} for item in images]
         with self.database.writing() as connection:
+            _images_change(connection)
             _restore(connection, [row["image_id"] for row in rows])
             if rows:
                 connection.execute(insert(removed_image), rows)
@@ -259,6 +261,7 @@ class LabelStore:
     def restore_images(self, images: Iterable[Image]) -> None:
         """Take removed images back into the project, with their objects and labels."""
         with self.database.writing() as connection:
+            _images_change(connection)
             _restore(connection, [item.id for item in images])
 
     def keep_empty(self, images: Iterable[Image]) -> None:
@@ -295,7 +298,7 @@ class LabelStore:
                 connection.execute(
                     delete(file_stamp).where(file_stamp.c.path.in_([path for path, _ in chunk]))
                 )
-                rows = [{"path": path, **asdict(stamp)} for path, stamp in chunk]
+                rows = [{"path": path, **stamp._asdict()} for path, stamp in chunk]
                 connection.execute(insert(file_stamp), rows)
 
     def forget_other_stamps(self, images: Iterable[Image]) -> None:
@@ -324,7 +327,10 @@ class LabelStore:
     def keep_left_out_files(self, paths: Iterable[str]) -> None:
         """Replace them by those of a new registration."""
         with self.database.writing() as connection:
-            _keep_fact(connection, _LEFT_OUT, sorted(paths))
+            left_out = sorted(paths)
+            if left_out != _fact(connection, _LEFT_OUT):
+                _images_change(connection)
+                _keep_fact(connection, _LEFT_OUT, left_out)
 
     # The dev set
 
@@ -652,6 +658,11 @@ def _fact(connection: Connection, key: str) -> Any:
 def _keep_fact(connection: Connection, key: str, value: Any) -> None:
     connection.execute(delete(meta).where(meta.c.key == key))
     connection.execute(insert(meta).values(key=key, value=json.dumps(value, allow_nan=False)))
+
+
+def _images_change(connection: Connection) -> None:
+    """See `LabelStore.images_version`."""
+    _keep_fact(connection, _IMAGES, secrets.token_hex(8))
 
 
 def _removed() -> Select[tuple[str]]:

@@ -186,8 +186,8 @@ def test_every_database_tells_the_same_of_stamps_and_of_who_did_what(store_url):
         assert [it.reference for it in store.work()] == ["1", "2", "3"]
         assert [it.shown for it in store.work(showing="effort")] == [shown]
         store.remove_images(IMAGES[:1])  # b.png
-        stamped = {image.path: known for image, known in store.stamped_images()}
-        assert stamped == {"a.png": (7, stamp.mtime_ns), "c.png": (None, None)}
+        stamped = {path: known for path, _, *known in store.stamped_files()}
+        assert stamped == {"a.png": [7, stamp.mtime_ns], "c.png": [None, None]}
         assert store.image_paths() == {"a.png", "b.png", "c.png"}
         paths = [it.image.path for it in store.instances().values()]
         assert paths == ["a.png", "a.png", "c.png", "c.png"]

@@ -423,7 +423,7 @@ def _refuse_if_renamed(project: Project, images: Path) -> None:
     if project.images_root.is_dir():
         return
     with open_store(project) as store:
-        stamped = [(image.path, size) for image, (size, _) in store.stamped_images()]
+        stamped = [(path, size) for path, _, size, _ in store.stamped_files()]
     for path, size in stamped:
         file = images / path
         if file.is_file() and file.stat().st_size == size:

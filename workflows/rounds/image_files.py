@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
+from itertools import chain
+from pathlib import Path
 
 from labelkit.domain.instance import Image
 from labelkit.domain.text import counted, named
-from labelkit.errors import ImageError
-from labelkit.project.images import listed_images
+from labelkit.errors import ImageError, LabelkitError
+from labelkit.files.atomic import write_json
+from labelkit.project.images import list_changed, listed_images
 from labelkit.project.project import Project
 from labelkit.store.label_store import LabelStore
+
+#: In the project's folder: which folders of images need not be looked into, see `ImageFiles`.
+FOLDERS_FILE = "folders.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +43,43 @@ class LostImages:
         return (*self.gone, *self.changed)
 
 
-def lost_images(project: Project, store: LabelStore) -> LostImages:
-    """Compare a project's images with their files; only those that were touched are read."""
-    root, gone, changed = str(project.images_root), list[Image](), list[Image]()
-    for image, stamp in store.stamped_images():
-        path = os.path.join(root, image.path)
+def lost_images(project: Project, store: LabelStore, unchanged: Collection[str] = ()) -> LostImages:
+    """Compare a project's images with their files; only those that were touched are read.
+
+    Args:
+        project: of the images.
+        store: its label store.
+        unchanged: folders whose files are not asked for.
+    """
+    root, gone, changed = str(project.images_root), set[str](), set[str]()
+    for path, sha256, *stamp in store.stamped_files():
+        if unchanged and folder_of(path) in unchanged:
+            continue
+        file = os.path.join(root, path)
         try:
-            status = os.stat(path)
-            if stamp not in ((status.st_size, status.st_mtime_ns), (None, None)):
-                with open(path, "rb") as stream:
+            status = os.stat(file)
+            if stamp not in ([status.st_size, status.st_mtime_ns], [None, None]):
+                with open(file, "rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                if digest != image.sha256:
-                    changed.append(image)
+                if digest != sha256:
+                    changed.add(path)
         except OSError:
-            gone.append(image)
-    by_path = attrgetter("path")
-    return LostImages(tuple(sorted(gone, key=by_path)), tuple(sorted(changed, key=by_path)))
+            gone.add(path)
+    images = store.images() if gone or changed else []
+    return LostImages(
+        tuple(image for image in images if image.path in gone),
+        tuple(image for image in images if image.path in changed),
+    )
 
 
 class ImageFiles:
-    """What became of a project's image files: each question is answered once.
+    """What became of a project's image files, as far as their folders tell.
+
+    Asking for size and time of a million files takes seconds, so a folder that is as it was when
+    nothing in it was new, gone or changed is not looked into again: `folders.json` in the project
+    keeps their modification times, and may be deleted. Such a folder hides one thing, a file that
+    was written over in place. Therefore what trains on images, pre-annotates or shows them asks for
+    every file instead: see `check_image_files` and `lost_images`.
 
     Args:
         project: of the images.
@@ -65,15 +89,51 @@ class ImageFiles:
     def __init__(self, project: Project, store: LabelStore) -> None:
         self._project, self._store = project, store
 
-    @cached_property
+    @property
     def lost(self) -> LostImages:
-        """See `lost_images`."""
-        return lost_images(self._project, self._store)
+        """Images whose file is gone or changed."""
+        return self._found[0]
 
-    @cached_property
+    @property
     def new(self) -> list[str]:
         """See `new_files`."""
-        return new_files(self._project, self._store)
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[LostImages, list[str]]:
+        project, store = self._project, self._store
+        file, state = (
+            project.root / FOLDERS_FILE,
+            [str(project.images_root), store.images_version()],
+        )
+        before = _times(file, state)
+        found = list_changed(project.images_root, before)
+        unchanged = found.times.keys() - found.changed.keys()
+        if before and unchanged == before.keys():
+            return LostImages((), ()), []
+        lost, known = lost_images(project, store, unchanged), _known(store)
+        listed = chain.from_iterable(found.changed.values())
+        new = sorted(path for path in listed if path not in known)
+        open_ = {folder_of(path) for path in (*new, *(image.path for image in lost.all))}
+        times = found.times | dict.fromkeys(open_, 0)
+        if times != before:
+            with suppress(LabelkitError):  # a project that only others may write to
+                write_json(file, {"state": state, "folders": times})
+        return lost, new
+
+
+def folder_of(path: str) -> str:
+    """The folder of an image's path; "" for the images folder itself."""
+    return path.rpartition("/")[0]
+
+
+def _times(file: Path, state: Sequence[str]) -> dict[str, int]:
+    """Modification times of folders by path; empty unless noted in this state of the store."""
+    try:
+        noted = json.loads(file.read_bytes())
+        return dict(noted["folders"]) if noted["state"] == state else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def check_image_files(project: Project, store: LabelStore) -> None:
@@ -119,8 +179,13 @@ def images_not_to_show(project: Project, store: LabelStore) -> frozenset[str]:
 
 def new_files(project: Project, store: LabelStore) -> list[str]:
     """Paths below the images folder that `labelkit bootstrap` would register."""
-    known = store.image_paths() | store.left_out_files()
+    known = _known(store)
     return [path for path in listed_images(project.images_root) if path not in known]
+
+
+def _known(store: LabelStore) -> set[str]:
+    """Paths of files that are images of the project, were, or were left out."""
+    return store.image_paths() | store.left_out_files()
 
 
 def _names(images: Sequence[Image]) -> str:

@@ -27,7 +27,8 @@ def test_ids_are_chosen_and_left_out_like_those_of_sets(ids, some, others):
     assert among(Ids.of(ids), chosen).tolist() == [id_ in some for id_ in ids]
     assert among(Ids.of(ids), frozenset(some)).tolist() == [id_ in some for id_ in ids]
     left = [id_ for id_ in ids if id_ not in some and id_ not in others]
-    assert without(ids, chosen, {*others}) == left
+    assert [*without(ids, chosen, {*others})] == left
+    assert [*without(Ids.of(ids), others, chosen)] == left
     assert chosen & {*others} == {*some} & {*others}
     assert {*others} | chosen == {*some} | {*others}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +89,13 @@ def read_signals(
         for found, vectors in iter_features(rounds[-1].path / FEATURES_FILE):
             at = stored.ids.places(as_bytes(found))
             features[at[at >= 0]] = vectors[at >= 0]
-        if not np.isnan(features[predicted]).any():
-            alike[predicted], compared = features[predicted], "features"
+        if not (np.isnan(features).any(axis=1) & predicted).any():
+            np.copyto(alike, features, where=predicted[:, None])
+            compared = "features"
     doubts = {name: _rank(numbers[name]) for name in DOUBTS if np.isfinite(numbers[name]).any()}
     doubtful = np.mean([*doubts.values()], axis=0) if doubts else np.full(count, 0.5)
     used, image = np.unique(stored.images, return_inverse=True)
-    video, seconds = _videos(project, stored.paths[used].tolist())
+    video, seconds = _videos(project, stored.paths[used])
     objects = Objects(
         stored.ids,
         doubtful.astype(np.float32),
@@ -174,7 +176,7 @@ class _Poses:
         return np.array(found).reshape(-1, *self._unknown.shape)
 
 
-def _videos(project: Project, paths: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _videos(project: Project, paths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N,) numbers of the videos of images, -1 for none, and the seconds of each."""
     frames = frames_of_videos(project.images_root, paths)
     video = np.full(len(paths), -1, dtype=np.int64)

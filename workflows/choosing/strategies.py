@@ -27,6 +27,9 @@ RANDOM_SHARE = 0.2
 #: draw does not grow with the project.
 BLOCK = 4096
 
+#: A block is compared with so many labelled objects at a time: 8 MB.
+_CENTRES = 512
+
 #: Objects at less than this share of the usual distance are nearly the same.
 SAME = 0.1
 
@@ -144,9 +147,10 @@ class _Chooser:
         if len(centres) > BLOCK:
             numbers = draws("centres", Ids(objects.ids.array[centres]), seed)
             centres = centres[np.argsort(numbers, kind="stable")[:BLOCK]]
-        self._unit = _usual_distance(objects.feature[np.flatnonzero(waiting | labelled)])
-        for block in self._blocks if len(centres) else ():
-            self._come_near(block, objects.feature[centres])
+        self._unit = _usual_distance(objects.feature, np.flatnonzero(waiting | labelled))
+        for some in (centres[at : at + _CENTRES] for at in range(0, len(centres), _CENTRES)):
+            for block in self._blocks:
+                self._come_near(block, objects.feature[some])
         if objects.video.max(initial=-1) >= 0:
             for place in np.flatnonzero(labelled):
                 self._see_neighbours(place)
@@ -216,8 +220,8 @@ def _blocks(objects: Objects, waiting: Bools, seed: int) -> list[Places]:
     return np.array_split(ordered, -(-len(ordered) // BLOCK)) if len(ordered) else []
 
 
-def _usual_distance(features: NDArray[np.float16]) -> float:
-    """The median distance between two of (N, D) features, by at most 512 of them."""
-    some = features[:: -(-len(features) // 512) or 1].astype(np.float32)
+def _usual_distance(features: NDArray[np.float16], places: Places) -> float:
+    """The median distance between two of some (N, D) features, by at most 512 of them."""
+    some = features[places[:: -(-len(places) // 512) or 1]].astype(np.float32)
     pairs = np.linalg.norm(some[:, None] - some[None], axis=2)[np.triu_indices(len(some), 1)]
     return float(np.median(pairs)) or 1.0 if len(pairs) else 1.0

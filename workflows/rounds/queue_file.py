@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,8 +77,8 @@ def fill_queue(
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     new = later_ids(complete[-1].path / "predictions.parquet") if complete else set()
     new &= snapshot.instances.keys()
-    every = stable_order(snapshot.instances.ids, seed)
-    waiting = without(every, snapshot.poses.ids, snapshot.skipped)
+    ids = snapshot.instances.ids
+    waiting = without(stable_order(ids, seed), snapshot.poses.ids, snapshot.skipped)
     pool = without(waiting, snapshot.dev, choices.first, choices.excluded)
     chosen = [item for item in choices.first if item in snapshot.instances]
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
@@ -131,7 +131,7 @@ def _draw(
     project: Project,
     snapshot: LabelSnapshot,
     complete: Sequence[Round],
-    pool: Sequence[str],
+    pool: Collection[str],
     count: int,
     late: Sequence[str],
     late_count: int,

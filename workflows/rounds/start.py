@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
         to_train_on = sum(item not in snapshot.dev for item in ids)
         done = len(snapshot.trainable)
         return Start(KEYPOINTS, ids, done, min(FEW, done + to_train_on), bits)
-    unanswered = without(snapshot.instances, snapshot.answered, snapshot.skipped)
+    unanswered = [*without(snapshot.instances, snapshot.answered, snapshot.skipped)]
     if chosen is None and answered < FIRST_TICKS:
         unanswered = _of_whole_images(project, snapshot, unanswered, FIRST_TICKS - answered)
     return Start(TICKS, tuple(unanswered), answered, needed, bits)
@@ -116,7 +117,7 @@ def _few(project: Project, snapshot: LabelSnapshot) -> tuple[str, ...]:
     )
     others = without(waiting, snapshot.dev)
     dev = [item for item in waiting if item in snapshot.dev]
-    return (*dev, *others[: max(0, FEW - len(snapshot.trainable))])
+    return (*dev, *islice(others, max(0, FEW - len(snapshot.trainable))))
 
 
 def _of_whole_images(

@@ -45,7 +45,7 @@ from labelkit.workflows.network.resume import Elapsed, SafetensorsIO
 from labelkit.workflows.network.watch import Watch
 
 #: The question after Ctrl-C.
-FINISH = "Finish the round with what has been learned so far? No: continue it another time."
+FINISH = "Finish the training with what has been learned so far? No: continue it another time."
 #: Up to so many steps lie between two saved states, where that leaves `STRETCHES` of them or more.
 STRETCH_STEPS, STRETCHES = 50, 20
 #: Warm-up of a pretrained backbone, as a multiple of that of the rest.

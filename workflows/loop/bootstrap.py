@@ -26,6 +26,7 @@ from labelkit.project.project import (
     create_project,
     default_project_root,
     find_project,
+    is_main_process,
     is_one_of_several,
     lock_project,
     open_project,
@@ -268,6 +269,8 @@ def bootstrap(
         else:
             project, options, report = prepare()
         if report.files:
+            if not is_main_process():
+                raise SystemExit(0)  # the first one reports
             return report
         store = locked.enter_context(open_store(project))
         snapshot = read_snapshot(project, store)

@@ -16,11 +16,15 @@ from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.store.database import Database
 from labelkit.store.ids import Bytes, Ids, as_bytes
+from labelkit.store.objects import read_instances
 from labelkit.store.rows import named_now
 from labelkit.store.schema import image, instance
 
 #: Rows that are read at a time.
 _ROWS = 5000
+
+#: Ids that a statement names.
+_SOME = 500
 
 Value = TypeVar("Value")
 
@@ -41,6 +45,15 @@ class Objects(Mapping[str, Instance]):
         """All of them, in order."""
         with self._database.reading() as connection:
             return _read_objects(connection, self.ids)
+
+    def some(self, ids: Sequence[str]) -> dict[str, Instance]:
+        """A few instances by id, without reading all of them."""
+        found: dict[str, Instance] = {}
+        for start in range(0, len(ids), _SOME):
+            these = instance.c.id.in_(ids[start : start + _SOME])
+            with self._database.reading() as connection:
+                found |= {it.id: it for it in read_instances(connection, these)}
+        return {id_: found[id_] for id_ in ids}
 
     def __getitem__(self, instance_id: str) -> Instance:
         return self.columns.instance(self.columns.ids.place(instance_id))

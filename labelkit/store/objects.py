@@ -60,11 +60,11 @@ class NewInstance(NamedTuple):
 
 
 def read_instances(connection: Connection, wanted: ColumnElement[bool]) -> list[Instance]:
-    """The instances of some images, ordered by image path and ordinal.
+    """Some instances, ordered by image path and ordinal.
 
     Args:
         connection: to the database.
-        wanted: a condition on images.
+        wanted: a condition on images or instances.
     """
     query = select(image, instance).select_from(image.join(instance)).where(wanted)
     width, rows = len(image.c), connection.execute(query.execution_options(yield_per=_CHUNK))

@@ -139,6 +139,8 @@ def test_objects_are_those_that_the_rows_tell_one_by_one(removed, with_removed):
         assert len(found) == len(left)
         assert [*found.items()] == [(item.id, item) for item in left]
         assert all(item.id in found for item in left)
+        some = [item.id for item in left[::-2]]
+        assert [*found.some(some).items()] == [(id_, found[id_]) for id_ in some]
 
 
 def test_an_object_keeps_every_number_and_text_of_its_row():

@@ -117,7 +117,7 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
         find_predictions(item.path / "predictions.parquet", project.skeleton, truth.keys())
         for item in done
     )
-    gain = gain_between(before, after, truth, snapshot.instances)
+    gain = gain_between(before, after, truth, snapshot.instances.some([*truth]))
     if gain is None or gain.objects < COMPARABLE:
         return ""
     numbers = f"{gain.difference:+.3f} ± {CLEAR * gain.standard_error:.3f}"
@@ -137,7 +137,7 @@ def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) ->
     ids = [item for item in found if snapshot.poses[item].present.any()]
     if len(ids) < COMPARABLE:
         return ""
-    instances = [snapshot.instances[item] for item in ids]
+    instances = [*snapshot.instances.some(ids).values()]
     layout = skeleton_in_box([instance.box for instance in instances], project.skeleton)
     everywhere = np.full(len(project.skeleton), np.nan)
     tolerance = TOLERANCE * np.array([[instance.box.long_side] for instance in instances])

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def against_files(folder: Path, count: int) -> str:
 
 
 def lspet_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
-    """People in the training images; empty without them."""
+    """People in the training images, again and again beyond 5,000; empty without them."""
     root = Path(os.environ.get("LABELKIT_DATA", "../shared/data")) / "lspet" / "train"
     if not (root / "keypoints.json").is_file():
         print(f"{root} does not exist: using made-up instances.")
@@ -157,9 +158,10 @@ def lspet_people(count: int) -> list[tuple[Image, Box, Pose | None]]:
     file = read_coco(load_json(root / "keypoints.json"), "keypoints.json")
     order = [file.skeleton.index(name) for name in load_skeleton("lsp14").keypoints]
     people = []
-    for number, item in enumerate(file.annotations[:count]):
+    for number, item in enumerate(islice(cycle(file.annotations), count)):
         width, height = file.image_sizes[item.image_path]
-        image = Image(item.image_path, f"{number:064x}"[::-1], width, height)
+        path = f"{number // len(file.annotations)}/{item.image_path}"
+        image = Image(path, f"{number:064x}"[::-1], width, height)
         pose = Pose(item.pose.xy[order], item.pose.visibility[order], item.pose.score[order])
         people.append((image, item.box or Box(0.0, 0.0, width, height), pose))
     return people

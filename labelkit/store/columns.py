@@ -231,8 +231,11 @@ class _Answers(Mapping[str, Value]):
     @cached_property
     def in_order(self) -> NDArray[Any]:
         """(N, K, ...) of all, in the order of their ids."""
-        values = self._read(self.ids)
-        values[self._is_partial] = self._partial
+        return self._values(self.ids)
+
+    def _values(self, ids: Ids) -> NDArray[Any]:
+        values, places = self._read(ids), ids.places(self.ids.array[self._is_partial])
+        values[places[places >= 0]] = self._partial[places >= 0]
         return values
 
     @property
@@ -272,8 +275,15 @@ class Poses(_Answers[Pose]):
         super().__init__(newest, partial, partial[..., 2], read)
 
     def __getitem__(self, instance_id: str) -> Pose:
-        values: NDArray[np.float64] = self.in_order[self.ids.place(instance_id)]
-        return human_pose(values[:, :2], values[:, 2].astype(np.int64))
+        return _pose(self.in_order[self.ids.place(instance_id)])
+
+    def some(self, ids: Sequence[str]) -> dict[str, Pose]:
+        """A few poses by id, without making sense of all contents."""
+        return dict(zip(ids, map(_pose, self._values(Ids.of(ids))), strict=True))
+
+
+def _pose(values: NDArray[np.float64]) -> Pose:
+    return human_pose(values[:, :2], values[:, 2].astype(np.int64))
 
 
 def read_newest(

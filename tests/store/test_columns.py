@@ -110,6 +110,8 @@ def test_labels_are_those_that_the_entries_tell_one_by_one(entries, removed, as_
         known = [(id_, it.tolist()) for id_, it in told.items() if (it > -1).any()]
         assert [(id_, it.tolist()) for id_, it in presences.items()] == known
         assert [*poses.items()] == [(id_, it) for id_, it in placed.items() if it.known.any()]
+        some = [*poses][::-2]
+        assert poses.some(some) == {id_: poses[id_] for id_ in some}
         assert store.skipped(as_of) == {id_ for id_, kind in newest.items() if kind == SKIP}
 
 

@@ -132,9 +132,10 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
 
 def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) -> str:
     """Keypoints that need no correction because of ticks; absent ones, which ticks name, apart."""
-    labelled = set(stable_order(snapshot.poses, project.seed)[:ENOUGH])
-    found = find_predictions(ticked.path / "predictions.parquet", project.skeleton, labelled)
-    ids = [item for item in found if snapshot.poses[item].present.any()]
+    labelled = stable_order(snapshot.poses, project.seed)[:ENOUGH]
+    path, poses = ticked.path / "predictions.parquet", snapshot.poses.some(labelled)
+    found = find_predictions(path, project.skeleton, poses.keys())
+    ids = [item for item in found if poses[item].present.any()]
     if len(ids) < COMPARABLE:
         return ""
     instances = [*snapshot.instances.some(ids).values()]
@@ -142,7 +143,7 @@ def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) ->
     everywhere = np.full(len(project.skeleton), np.nan)
     tolerance = TOLERANCE * np.array([[instance.box.long_side] for instance in instances])
     right, without = (
-        (_errors(predictions, snapshot.poses, ids) <= tolerance).sum(axis=1)
+        (_errors(predictions, poses, ids) <= tolerance).sum(axis=1)
         for predictions in (found, prior_predictions(ids, layout, everywhere))
     )
     saved = mean_interval(right - without, [item.image.path for item in instances], project.seed)

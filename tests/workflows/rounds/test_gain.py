@@ -2,12 +2,14 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from builders import make_image, make_instance, make_pose, stick_skeleton, write_picture
 from labelling import BOX, SIZE_WH, bench_of, make_bench
 
+from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round, latest_complete
@@ -16,6 +18,13 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.served import COMPARABLE
 
 XY = [(12, 25), (22, 25), (32, 25), (42, 25)]
+
+
+class Given(dict[str, Pose]):
+    """Poses that the journal does not hold."""
+
+    def some(self, ids: Sequence[str]) -> dict[str, Pose]:
+        return {id_: self[id_] for id_ in ids}
 
 
 def dev_set(count):
@@ -91,7 +100,7 @@ def test_ticks_paid_if_their_network_is_nearer_than_the_skeleton_in_the_box(tmp_
         snapshot = read_snapshot(bench.project, store)
 
         def told(xy, count=COMPARABLE):
-            poses = {id_: make_pose(xy) for id_ in bench.ids[:count]}
+            poses = Given({id_: make_pose(xy) for id_ in bench.ids[:count]})
             return advice(bench.project, replace(snapshot, poses=poses))
 
         paid, lost = told(shifted_by_half), told(layout)

@@ -312,7 +312,7 @@ def scan_images(
                         was_known.append(earlier is not None and earlier.sha256 == sha256)
                         dark += [path] * is_dark
                     if on_progress:
-                        on_progress(min(start + done * _TOGETHER, len(candidates)), len(candidates))
+                        on_progress(start + min(done * _TOGETHER, len(paths)), len(candidates))
                 if new:
                     keep(new)
         except BaseException:

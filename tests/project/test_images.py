@@ -300,6 +300,20 @@ def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     assert new["b.png"].sha256 == second.images[1].sha256
 
 
+def test_what_was_read_is_kept_when_a_scan_is_stopped(tmp_path, monkeypatch):
+    def stop(done, total):
+        if done > 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(images, "_AT_ONCE", 2)
+    for seed in range(4):
+        write_picture(tmp_path / f"{seed}.png", seed=seed)
+    kept = {}
+    with pytest.raises(KeyboardInterrupt):
+        scan_images(tmp_path, keep=kept.update, on_progress=stop)
+    assert sorted(kept) == ["0.png", "1.png"]
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_whole_file_is_registered_without_decoding_it_and_a_damaged_one_is_still_found(
     tmp_path, monkeypatch, suffix

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -532,9 +533,11 @@ def _boxes(
 
 def _whole_images(images: Sequence[Image], progress: Progress) -> Iterator[list[NewInstance]]:
     """Each image as one object, some thousands at a time."""
+    # In the order of the store's indices, which then grow at their ends.
+    by_id = sorted(images, key=attrgetter("sha256"))
     with progress.bar("Taking images as objects") as step:
         for start in range(0, len(images), _AT_ONCE):
-            some = images[start : start + _AT_ONCE]
+            some = by_id[start : start + _AT_ONCE]
             boxes = [(image, _whole(image)) for image in some]
             yield [NewInstance(image, box, "whole-image", box.w * box.h) for image, box in boxes]
             step(start + len(some), len(images))

@@ -22,6 +22,7 @@ from torch import distributed, nn
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.skeleton import Skeleton
+from labelkit.errors import ServiceError, UsageError
 from labelkit.project.project import is_main_process
 from labelkit.workflows.network.inference import PredictionWithMaps, predict
 
@@ -30,8 +31,9 @@ T = TypeVar("T")
 #: Crops of a batch.
 BATCH = 64
 
-#: How long the other processes wait for the first, which may have a million images to register.
-PATIENCE = timedelta(days=1)
+#: How long the processes wait for all to start, and for the first, which may have a million images
+#: to register.
+COMING, PATIENCE = timedelta(minutes=10), timedelta(days=1)
 
 #: Whether this is the first process, and the others wait until it asks.
 _has_helpers = False
@@ -138,21 +140,35 @@ def _from_first(value: Any) -> Any:
 
 
 def _join() -> None:
-    """Connect the processes that torchrun or Slurm started, unless a training has done so."""
+    """Connect the processes that torchrun or Slurm started, unless a training has done so.
+
+    Raises:
+        ServiceError: if some of them did not start.
+        UsageError: if they were started in a way that Lightning does not know.
+    """
     if distributed.is_initialized():
         return
     found = next((it for it in (TorchElasticEnvironment, SLURMEnvironment) if it.detect()), None)
-    if found is None or (launched := found()).world_size() == 1:
+    try:
+        launched = None if found is None else found()
+    except RuntimeError as error:  # such as --ntasks without --ntasks-per-node
+        raise UsageError(str(error), "Change the options of sbatch or srun.") from error
+    if launched is None or launched.world_size() == 1:
         return
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(launched.local_rank())
         backend = "cpu:gloo,cuda:nccl"  # a training goes on with it
+    rank, count = launched.global_rank(), launched.world_size()
     address = f"tcp://{launched.main_address}:{launched.main_port}"
+    try:
+        store, _, _ = next(distributed.rendezvous(address, rank, count, timeout=COMING))
+    except distributed.DistError as error:
+        raise ServiceError(
+            f"Not all of the {count} processes of this job have started.",
+            "Start as many as there are tasks: srun labelkit ..., or torchrun labelkit ...",
+        ) from error
+    named = distributed.PrefixStore("labelkit", store)
     distributed.init_process_group(
-        backend,
-        init_method=address,
-        timeout=PATIENCE,
-        rank=launched.global_rank(),
-        world_size=launched.world_size(),
+        backend, store=named, timeout=PATIENCE, rank=rank, world_size=count
     )

@@ -110,7 +110,7 @@ def draw(
     count = 0 if strategy == MANUAL else min(count, left)
     places = np.flatnonzero(waiting)
     numbers = draws("random share", Ids(objects.ids.array[places]), seed)
-    lottery = iter(places[np.argsort(numbers, kind="stable")].tolist())
+    lottery = map(int, places[np.argsort(numbers, kind="stable")])
     chooser = _Chooser(objects, waiting, labelled, strategy, seed) if count else None
     share = 1.0 if strategy == RANDOM else RANDOM_SHARE
     for turn in range(count):

@@ -155,7 +155,7 @@ def test_without_a_label_or_with_a_list_the_page_says_what_to_type(tmp_path: Pat
             pass
 
 
-def test_whoever_labelled_all_is_told_to_invite_others(tmp_path: Path):
+def test_an_annotator_who_labelled_all_is_told_to_invite_others(tmp_path: Path):
     bench = labelled(tmp_path, "p")
     with label(bench.project, bench.store, annotator="anna", port=0, second=5) as page:
         assert "labelkit label --invite" in page.text()

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from labelkit.errors import INSTALL_NEWER, StoreError
 
 #: Version of the tables below. Raise it together with a step in MIGRATIONS.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 tables = MetaData()
 
@@ -138,6 +138,7 @@ studio_project = Table(
     Column("image_url", Text, nullable=False),  # in front of image paths; "" is local storage
     Column("pulled_until", Text, nullable=False),  # updated_at up to which it was read
     Column("pulled_task", Integer, nullable=False),  # highest id of a task that was read
+    Column("pulled_annotation", Integer, nullable=False, server_default="0"),  # and annotation
     Column("sending", Boolean, nullable=False),  # an import began and was not recorded as done
 )
 
@@ -200,15 +201,24 @@ def _add_categories_and_origins(connection: Connection) -> None:
 def _add_removals_and_addresses(connection: Connection) -> None:
     """3 -> 4: images that were taken out, and the address that each task gives for its image."""
     tables.create_all(connection, tables=[removed_image])
-    # A store of the first version got the table of tasks as it is now.
-    columns = inspect(connection).get_columns(studio_task.name)
-    if "url" not in (column["name"] for column in columns):
-        connection.execute(DDL("ALTER TABLE studio_task ADD COLUMN url TEXT DEFAULT '' NOT NULL"))
+    _add_column(connection, studio_task, "url TEXT DEFAULT '' NOT NULL")
 
 
 def _add_empty_images(connection: Connection) -> None:
     """4 -> 5: images without objects."""
     tables.create_all(connection, tables=[empty_image])
+
+
+def _add_pulled_annotations(connection: Connection) -> None:
+    """5 -> 6: the highest annotation that was read; at 0 the next pull reads all of them again."""
+    _add_column(connection, studio_project, "pulled_annotation INTEGER DEFAULT 0 NOT NULL")
+
+
+def _add_column(connection: Connection, table: Table, column: str) -> None:
+    """Add a column; a store of the first version got these tables as they are now."""
+    known = {known["name"] for known in inspect(connection).get_columns(table.name)}
+    if column.split()[0] not in known:
+        connection.execute(DDL(f"ALTER TABLE {table.name} ADD COLUMN {column}"))
 
 
 #: From each version to the next; a step runs in the transaction that records it.
@@ -217,6 +227,7 @@ MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
     2: _add_categories_and_origins,
     3: _add_removals_and_addresses,
     4: _add_empty_images,
+    5: _add_pulled_annotations,
 }
 
 

@@ -29,6 +29,7 @@ class LedgerProject:
         image_url: prefix of image paths; "" if the server reads local files.
         pulled_until: `updated_at` up to which it was read; "" before the first time.
         pulled_task: highest id of a task whose annotations were read.
+        pulled_annotation: highest id of an annotation that was read.
         sending: tasks are being imported; if no push is running, one was interrupted.
     """
 
@@ -37,6 +38,7 @@ class LedgerProject:
     image_url: str = ""
     pulled_until: str = ""
     pulled_task: int = 0
+    pulled_annotation: int = 0
     sending: bool = False
 
 
@@ -128,6 +130,7 @@ class TaskLedger:
             row.image_url,
             row.pulled_until,
             row.pulled_task,
+            row.pulled_annotation,
             row.sending,
         )
 

@@ -186,9 +186,16 @@ class Synced:
 
     def uncount(self, task_id: int) -> None:
         """Do what Label Studio does to a task that is submitted while predictions are imported."""
+        self._set(task_id, "total_annotations", 0)
+
+    def leave_unchanged(self, task_id: int) -> None:
+        """Leave a task as a server does that is killed once it has stored an annotation."""
+        self._set(task_id, "updated_at", "2026-01-01 00:00:00")
+
+    def _set(self, task_id: int, column: str, value: Any) -> None:
         database = Path(self.live.report["data"]) / DATABASE
         with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
-            connection.execute("UPDATE task SET total_annotations = 0 WHERE id = ?", (task_id,))
+            connection.execute(f"UPDATE task SET {column} = ? WHERE id = ?", (value, task_id))
 
 
 def rename(trained: Trained) -> None:

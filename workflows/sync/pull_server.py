@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from labelkit.bridges.label_studio.api import StudioApi
-from labelkit.bridges.label_studio.filters import ANSWERED, UNANSWERED
+from labelkit.bridges.label_studio.filters import ANSWERED, UNANSWERED, annotated_after
 from labelkit.domain.text import counted
 from labelkit.errors import FormatError, ProjectError
 from labelkit.formats.label_studio.export import read_tasks
@@ -83,12 +83,14 @@ class _Pull:
     def run(self, ledger: TaskLedger, progress: Progress) -> PullReport:
         report, since = PullReport(), _earlier(self.target.pulled_until)
         number, last_task = self.target.project_id, self.target.pulled_task
-        # The usual case, that nothing changed, costs one request.
+        # The usual case, that nothing changed, costs two requests.
         until = self.api.newest_change(number, ANSWERED, ("id", "less_or_equal", last_task))
         if until is None:
             gone = f"The {self.target.kind} project {number} was deleted on the server"
             report.notes.append(f"{gone}. What was pulled from it stays.")
-        if not until or until < since:
+        overlooked = self._overlooked(since) if until else iter(())
+        is_new, first = bool(until) and until >= since, next(overlooked, None)
+        if until is None or not (is_new or first):
             return report
         if marks_another(self.api.project(number) or {}, ledger.uid):
             report.notes.append(
@@ -97,23 +99,45 @@ class _Pull:
             )
             return report
         unread: list[str] = []  # when each unusable annotation was changed
-        done = 0
+        done, last_annotation = 0, self.target.pulled_annotation
         with progress.bar("Reading answers") as step:
-            for batch in _batches(self._changed(since)):
+            found = chain([first] if first else (), overlooked, self._changed(since, is_new))
+            for batch in _batches(found):
                 part, bad = self._take(batch)
                 report.add(part)
                 unread += bad
                 last_task = max(last_task, *(task["id"] for task in batch))
+                ids = (annotation["id"] for task in batch for annotation in task["annotations"])
+                last_annotation = max([last_annotation, *ids])
                 done += len(batch)
                 step(done, done)  # the total is not known
         if self.foreign:
             report.notes.append(f"{self.foreign} annotated tasks there are not labelkit's.")
         until = min((until, *unread))
-        ledger.keep_project(replace(self.target, pulled_until=until, pulled_task=last_task))
+        ledger.keep_project(
+            replace(
+                self.target,
+                pulled_until=until,
+                pulled_task=last_task,
+                pulled_annotation=last_annotation,
+            )
+        )
         return report
 
-    def _changed(self, since: str) -> Iterator[dict[str, Any]]:
+    def _overlooked(self, since: str) -> Iterator[dict[str, Any]]:
+        """Tasks with a new annotation that seem not to have changed since the last pull.
+
+        A server that is killed after it has stored an annotation does not note the change.
+        """
+        new = annotated_after(self.target.pulled_annotation)
+        if not since:
+            return iter(())  # nothing was read before
+        return self.api.changed_tasks(self.target.project_id, "", new, before=since)
+
+    def _changed(self, since: str, is_new: bool) -> Iterator[dict[str, Any]]:
         """Tasks that have lost all their annotations, then tasks with annotations or skips."""
+        if not is_new:
+            return
         for conditions in (
             (UNANSWERED, ("id", "less_or_equal", self.target.pulled_task)),
             (ANSWERED,),

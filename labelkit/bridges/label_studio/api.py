@@ -17,6 +17,7 @@ from typing import Any
 from labelkit.bridges.label_studio.filters import (
     ANSWERED,
     UNTOUCHED,
+    changed_before,
     changed_since,
     has_draft,
     has_predictions_of,
@@ -238,7 +239,7 @@ class StudioApi:
         return _time(tasks[0]["updated_at"]) if tasks else ""
 
     def changed_tasks(
-        self, project_id: int, since: str, *conditions: tuple[str, str, int]
+        self, project_id: int, since: str, *conditions: tuple[str, str, int], before: str = ""
     ) -> Iterator[dict[str, Any]]:
         """Whole tasks that were changed at or after a time, oldest change first.
 
@@ -250,11 +251,12 @@ class StudioApi:
             project_id: Label Studio's.
             since: `updated_at` in that form; "" for the beginning.
             conditions: further (column, operator, number), all of which must hold.
+            before: only tasks that were changed before this time; "" for the end.
         """
+        until = [changed_before(before)] if before else []
         since, page = since or "1970-01-01T00:00:00.000000Z", 1
         while True:
-            items = [changed_since(since)]
-            items += numbers(conditions)
+            items = [changed_since(since), *until, *numbers(conditions)]
             query = {
                 "project": project_id,
                 "fields": "all",

@@ -24,6 +24,11 @@ def changed_since(time: str) -> dict[str, Any]:
     return _filter("updated_at", "greater_or_equal", "Datetime", time)
 
 
+def changed_before(time: str) -> dict[str, Any]:
+    """Tasks that were changed before a time."""
+    return _filter("updated_at", "less", "Datetime", time)
+
+
 def has_draft(value: bool) -> dict[str, Any]:
     """Tasks with a draft, which an annotator began and did not submit; or all others."""
     return _filter("draft_exists", "equal", "Boolean", value)
@@ -49,9 +54,14 @@ def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]
     return {"filter": name, "operator": operator, "type": kind, "value": value}
 
 
+def annotated_after(annotation_id: int) -> tuple[str, str, int]:
+    """Tasks with an annotation or skip that has a higher id."""
+    return ("annotations_ids", "greater", annotation_id)
+
+
 #: Tasks that were answered or skipped. By their annotations: Label Studio's own counts miss those
 #: that are submitted while predictions are imported.
-ANSWERED = ("annotations_ids", "greater", 0)
+ANSWERED = annotated_after(0)
 
 #: Tasks that were not, or that lost all their annotations.
 UNANSWERED = ("annotations_ids", "empty", True)

@@ -68,6 +68,20 @@ def test_a_submitted_task_that_label_studio_does_not_count_is_pulled(pushed):
     assert pushed.pull().added == 0
 
 
+def test_an_annotation_is_pulled_whose_change_a_killed_server_did_not_note(pushed):
+    first, second, third, *_ = pushed.tasks()
+    pushed.submit(first, at(first, 40.0))
+    assert pushed.pull().poses == 1
+    pushed.submit(second, at(second, 40.0))
+    pushed.leave_unchanged(second["id"])
+    assert pushed.pull().poses == 1  # nothing else has changed
+    pushed.submit(third, at(third, 40.0))
+    pushed.leave_unchanged(third["id"])
+    pushed.submit(first, at(first, 50.0))
+    assert pushed.pull().added == 2
+    assert pushed.pull().added == 0
+
+
 def test_before_the_first_push_there_is_nothing_to_pull(synced):
     with pytest.raises(ProjectError, match="labelkit push"):
         synced.pull()

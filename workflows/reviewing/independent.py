@@ -26,7 +26,7 @@ class Heard(NamedTuple):
     maps: dict[str, MapReader | None]
 
 
-def independent(project: Project, ids: list[str], files: ExitStack) -> list[Heard]:
+def independent(project: Project, ids: list[str], files: ExitStack | None) -> list[Heard]:
     """Predictions that did not learn from the label of their object, of each predictor.
 
     labelkit's own networks, of rounds and of folds, are one predictor; of an object the one counts
@@ -35,7 +35,7 @@ def independent(project: Project, ids: list[str], files: ExitStack) -> list[Hear
     Args:
         project: see `open_project`.
         ids: of labelled objects.
-        files: closes the maps.
+        files: closes the maps; None for none.
     """
     learned: dict[str, frozenset[str]] = {}  # by each round, or the one whose poses it served
     sources = []
@@ -50,7 +50,7 @@ def independent(project: Project, ids: list[str], files: ExitStack) -> list[Hear
     for _, name, path, unseen in sorted(sources, key=lambda item: item[0]):
         found = find_predictions(path / "predictions.parquet", project.skeleton, unseen)
         file, maps = path / "maps" / "maps.parquet", None
-        if found and file.is_file():
+        if found and files is not None and file.is_file():
             maps = files.enter_context(MapReader(file, project.skeleton))
         predictor = heard.setdefault(name, Heard({}, {}))
         predictor.predictions.update(found)

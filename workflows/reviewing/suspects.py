@@ -111,7 +111,8 @@ def find_suspects(project: Project, store: LabelStore, promise: float) -> Suspec
             contradict each other are named in any case.
     """
     poses = dict(store.poses(project.skeleton))
-    found = _find(project, store, _Labelled(store.instances(), poses), poses.keys(), promise)
+    labelled = _Labelled(store.instances(), poses)
+    found = _find(project, store, labelled, poses.keys(), promise, reads_maps=True)
     _keep(project, found, ())
     return found
 
@@ -119,7 +120,8 @@ def find_suspects(project: Project, store: LabelStore, promise: float) -> Suspec
 def find_new_suspects(project: Project, store: LabelStore, since: int) -> Suspects:
     """Find those among labels that came in, and keep their ids beside the others.
 
-    They are compared with a sample of the other labels, so this is cheap in a large project.
+    They are compared with a sample of the other labels, and with predictions but no maps, whose
+    reading takes four times as long as all else: so this is cheap in a large project.
 
     Args:
         project: see `open_project`.
@@ -134,7 +136,7 @@ def find_new_suspects(project: Project, store: LabelStore, since: int) -> Suspec
         return Suspects((), 0, 0)
     compared = _to_compare(instances, list(poses), new, project.seed)
     labelled = _Labelled(instances, {id_: poses[id_] for id_ in compared})
-    found = _find(project, store, labelled, new, PROMISE)
+    found = _find(project, store, labelled, new, PROMISE, reads_maps=False)
     _keep(project, found, instances.keys() - came)
     return found
 
@@ -160,11 +162,13 @@ def _find(
     labelled: _Labelled,
     new: Set[str],
     promise: float,
+    *,
+    reads_maps: bool,
 ) -> Suspects:
     ids = [id_ for id_, pose in labelled.poses.items() if pose.present.any()]
     found = [*_contradictions(store, labelled, new, project.skeleton.keypoints)]
     with ExitStack() as files:
-        heard = independent(project, ids, files)
+        heard = independent(project, ids, files if reads_maps else None)
         if len(ids) >= FEWEST:
             improbable = _improbable(project, labelled, ids, heard, promise)
             found += [it for it in improbable if not new.isdisjoint((it.instance_id, it.other))]

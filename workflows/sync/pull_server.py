@@ -88,9 +88,11 @@ class _Pull:
         if until is None:
             gone = f"The {self.target.kind} project {number} was deleted on the server"
             report.notes.append(f"{gone}. What was pulled from it stays.")
-        overlooked = self._overlooked(since) if until else iter(())
-        is_new, first = bool(until) and until >= since, next(overlooked, None)
-        if until is None or not (is_new or first):
+        if not until:
+            return report
+        overlooked = self._overlooked(since)
+        first, is_new = next(overlooked, None), until >= since
+        if first is None and not is_new:
             return report
         if marks_another(self.api.project(number) or {}, ledger.uid):
             report.notes.append(

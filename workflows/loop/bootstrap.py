@@ -27,7 +27,6 @@ from labelkit.project.project import (
     default_project_root,
     find_project,
     is_main_process,
-    is_one_of_several,
     lock_project,
     open_project,
     remember,
@@ -41,7 +40,12 @@ from labelkit.workflows.intake.label_files import LabelFile, read_skeleton
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
-from labelkit.workflows.loop.retrain import RoundReport, report_round, round_at
+from labelkit.workflows.loop.retrain import (
+    RoundReport,
+    first_decides,
+    report_round,
+    round_at,
+)
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.image_files import images_not_to_show
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -262,12 +266,7 @@ def bootstrap(
             return project, chosen, BootstrapReport(project.root, registered, None, None)
 
     with locked:
-        if is_one_of_several():
-            from labelkit.workflows.network.sharing import prepared
-
-            project, options, report = prepared(prepare)
-        else:
-            project, options, report = prepare()
+        project, options, report = first_decides(prepare)
         if report.files:
             if not is_main_process():
                 raise SystemExit(0)  # the first one reports

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from labelkit.metrics.quality import hardly_learned
 from labelkit.metrics.table import describe
 from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
-from labelkit.project.project import Project, is_main_process
+from labelkit.project.project import Project, is_main_process, is_one_of_several
 from labelkit.project.rounds import (
     COMPLETE,
     Round,
@@ -49,6 +50,8 @@ from labelkit.workflows.rounds.settings import (
     with_remembered,
 )
 from labelkit.workflows.rounds.start import FEW, start_of, waits_for_labels
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,8 @@ def round_at(
 ) -> tuple[Round, bool]:
     """The round at a percentage: an earlier one if it fits, else a new one.
 
+    Of several processes the first one decides which.
+
     Returns:
         the round, and whether anything was trained or predicted for it.
     """
@@ -197,6 +202,31 @@ def round_at(
         from labelkit.workflows.detector_free.rounds import detector_free_round
 
         return detector_free_round(project, store, snapshot, progress, percent, options)
+    decide = partial(_same_or_plan, project, store, snapshot, progress, percent, options)
+    found = first_decides(decide)
+    if isinstance(found, Round):
+        return found, False
+    return run_round(project, store, found, progress, options.devices), True
+
+
+def first_decides(work: Callable[[], T]) -> T:
+    """The result of some work, which the first of several processes does alone."""
+    if not is_one_of_several():
+        return work()  # without torch, which takes a second
+    from labelkit.workflows.network.sharing import prepared
+
+    return prepared(work)
+
+
+def _same_or_plan(
+    project: Project,
+    store: LabelStore,
+    snapshot: LabelSnapshot,
+    progress: Progress,
+    percent: float,
+    options: TrainingOptions,
+) -> Round | RoundPlan:
+    """The earlier round that fits, or what to train; see `round_at`."""
     begun = unfinished(project)
     last = begun or latest_trained(project)
     if last is not None and last.plan.finds_objects:
@@ -230,7 +260,7 @@ def round_at(
     alike = (item for item in trained if _trains_alike(item, plan, project))
     same = next((item for item in alike if _is_current(item, project, store, snapshot)), None)
     if same is not None:
-        return same, False
+        return same
     if begun is not None:
         if _trains_alike(begun, plan, project):
             progress.line(f"Continuing round {begun.plan.number:03d}.")
@@ -239,8 +269,8 @@ def round_at(
             check_plan(project, store, plan)
             progress.line(f"Giving up round {begun.plan.number:03d} for another training.")
             abandon_round(begun.path, "another training was asked for")
-            return round_at(project, store, snapshot, progress, percent, options)
-    return run_round(project, store, plan, progress, options.devices), True
+            return _same_or_plan(project, store, snapshot, progress, percent, options)
+    return plan
 
 
 def _trains_alike(one: Round, plan: RoundPlan, project: Project) -> bool:

@@ -89,11 +89,11 @@ def run_round(
         MissingDependencyError: if pretrained weights that were asked for cannot be downloaded.
         UsageError: if the backbone cannot be used, or weights do not fit it.
     """
-    from labelkit.workflows.network.sharing import together
+    from labelkit.workflows.network.sharing import prepared, together
 
     snapshot = read_snapshot(project, store, plan.journal_head)
     examples = _examples(project, store, snapshot, plan)
-    path = begin_round(project, plan)
+    path = prepared(partial(begin_round, project, plan))
     what = f"Round {plan.number:03d}"
     model = path / "model.safetensors"
     training: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Run a labelkit command whose processes print their ids, and which of them registers images.
+"""Run a labelkit command whose processes print their ids, and which of them registers and plans.
 
 They predict two crops at a time.
 
@@ -12,10 +12,11 @@ import sys
 from typing import Any
 
 from labelkit.cli.app import main
-from labelkit.workflows.loop import bootstrap
+from labelkit.workflows.loop import bootstrap, retrain
 from labelkit.workflows.network import sharing
 
-register, rank = bootstrap.register, os.environ["RANK"]
+register, number = bootstrap.register, retrain.next_round_number
+rank = os.environ["RANK"]
 
 
 def register_aloud(*arguments: Any, **named: Any) -> bootstrap.Registered:
@@ -23,8 +24,14 @@ def register_aloud(*arguments: Any, **named: Any) -> bootstrap.Registered:
     return register(*arguments, **named)
 
 
+def number_aloud(*arguments: Any) -> int:
+    print(f"process {rank} plans", file=sys.stderr, flush=True)
+    return number(*arguments)
+
+
 if __name__ == "__main__":
     sharing.BATCH = 2
     bootstrap.register = register_aloud
+    retrain.next_round_number = number_aloud
     print(f"process {rank} is {os.getpid()}", file=sys.stderr, flush=True)
     main(sys.argv[1:])

@@ -76,15 +76,13 @@ FoldsOption = Annotated[
     typer.Option(
         "--folds",
         metavar="N",
-        help="Train N networks, each on all labels but those of one part, which it predicts. What "
-        "they predict is used until you train them again. 0 trains none.",
+        help="Split the labels into N parts and train N networks, each of which predicts the part "
+        "that it did not learn from. Later checks use these predictions too.",
     ),
 ]
 AllMinutesOption = Annotated[
     float | None,
-    typer.Option(
-        "--minutes", metavar="N", help="Minutes after which the trainings of all folds end."
-    ),
+    typer.Option("--minutes", metavar="N", help="Minutes that all folds together may train."),
 ]
 ModeOption = Annotated[
     Literal["ticks", "keypoints"] | None,
@@ -106,7 +104,7 @@ SecondOption = Annotated[
     typer.Option(
         "--second",
         metavar="COUNT",
-        help="Get second labels of so many labelled objects from other people, who see nothing.",
+        help="Have this many objects labelled again by people who cannot see the first label.",
     ),
 ]
 InviteOption = Annotated[

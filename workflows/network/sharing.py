@@ -166,7 +166,7 @@ def _join() -> None:
     except distributed.DistError as error:
         raise ServiceError(
             f"Not all of the {count} processes of this job have started.",
-            "Start as many as there are tasks: srun labelkit ..., or torchrun labelkit ...",
+            "Start one process for each task: srun labelkit ..., or torchrun labelkit ...",
         ) from error
     named = distributed.PrefixStore("labelkit", store)
     distributed.init_process_group(

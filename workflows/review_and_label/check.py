@@ -105,7 +105,7 @@ def check(
             train_folds(project, snapshot, folds, TrainingOptions(minutes=minutes), progress)
     elif minutes is not None:
         raise UsageError(
-            f"Without folds there is no training that {minutes:g} minutes could limit.",
+            f"--minutes {minutes:g} limits the training of folds, but no folds were asked for.",
             f"Add folds: labelkit check --folds 3 --minutes {minutes:g}",
         )
     found = find_suspects(project, store, promise)

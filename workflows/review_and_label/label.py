@@ -51,7 +51,10 @@ class Labelling:
     def text(self) -> str:
         """For people."""
         if self.is_second and not self.left:
-            left = f"{self.annotator} has seen the labels of all: labelkit label --invite NAME"
+            left = (
+                f"{self.annotator} has labelled all of them. Ask another annotator to label them a "
+                "second time: labelkit label --invite NAME"
+            )
         else:
             left = f"{counted(self.left, 'object')} to label ({self.mode}), as {self.annotator}"
         return f"{self.url}\n{left}. Stop with Ctrl-C; nothing is lost."
@@ -100,8 +103,9 @@ def label(
     """
     if second is not None and (second < 1 or objects is not None or mode == "ticks"):
         raise UsageError(
-            "--second takes a number of objects, and draws them itself; keypoints are placed.",
-            "Type: labelkit label --second 60",
+            "--second takes a number of objects, 1 or more, and chooses them itself: it does not go "
+            "with --objects, nor with --mode ticks.",
+            "Type for example: labelkit label --second 60",
         )
     chosen = None
     if objects is not None:
@@ -120,9 +124,9 @@ def label(
         work = Work(project, store, asked, chosen, second or 0)
         if second and not work.remaining(""):
             raise UsageError(
-                "No label waits for a second one.",
-                "Label some of the queue on this page first. If they have one, type a larger "
-                f"number than --second {second}.",
+                "There is no object to label a second time.",
+                "Label some of the queue first: labelkit label. If the labelled objects have a second "
+                f"label already, ask for more than --second {second}.",
             )
 
         def ended() -> str:

@@ -369,7 +369,7 @@ class Desk {
       return;
     }
     const { item, now } = object;
-    const arm = { control: "no prediction is shown, on purpose", second: "another person has labelled it: nothing is shown, on purpose", nothing: "no prediction", prediction: item.round, label: "labelled before" }[item.arm];
+    const arm = { control: "no prediction is shown, on purpose", second: "labelled by another person; that label is hidden on purpose", nothing: "no prediction", prediction: item.round, label: "labelled before" }[item.arm];
     byId("where").textContent = [item.image.path, item.individual || item.category, item.drawn ? "new object" : "", arm, item.note].filter(Boolean).join(" · ");
     this.rows.forEach((row, k) => {
       const point = now.points[k], is = { selected: mode === "keypoints" && now.selected === k };

@@ -103,8 +103,8 @@ def label(
     """
     if second is not None and (second < 1 or objects is not None or mode == "ticks"):
         raise UsageError(
-            "--second takes a number of objects, 1 or more, and chooses them itself: it does not go "
-            "with --objects, nor with --mode ticks.",
+            "--second takes a number of objects, 1 or more, and chooses them itself: it does not "
+            "go with --objects, nor with --mode ticks.",
             "Type for example: labelkit label --second 60",
         )
     chosen = None
@@ -125,8 +125,8 @@ def label(
         if second and not work.remaining(""):
             raise UsageError(
                 "There is no object to label a second time.",
-                "Label some of the queue first: labelkit label. If the labelled objects have a second "
-                f"label already, ask for more than --second {second}.",
+                "Label some of the queue first: labelkit label. If the labelled objects already have "
+                f"a second one, ask for more than --second {second}.",
             )
 
         def ended() -> str:

@@ -125,7 +125,7 @@ def label(
         if second and not work.remaining(""):
             raise UsageError(
                 "There is no object to label a second time.",
-                "Label some of the queue first: labelkit label. If the labelled objects already have "
+                "Label some of the queue first: labelkit label. If all labelled objects already have "
                 f"a second one, ask for more than --second {second}.",
             )
 

@@ -125,8 +125,8 @@ def label(
         if second and not work.remaining(""):
             raise UsageError(
                 "There is no object to label a second time.",
-                "Label some of the queue first: labelkit label. If all labelled objects already have "
-                f"a second one, ask for more than --second {second}.",
+                "Label some of the queue first: labelkit label. If all labelled objects have a "
+                f"second label, ask for more than --second {second}.",
             )
 
         def ended() -> str:

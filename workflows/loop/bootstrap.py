@@ -42,7 +42,7 @@ from labelkit.workflows.intake.label_sets import read_label_files
 from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
 from labelkit.workflows.loop.retrain import (
     RoundReport,
-    first_decides,
+    first_alone,
     report_round,
     round_at,
 )
@@ -266,7 +266,7 @@ def bootstrap(
             return project, chosen, BootstrapReport(project.root, registered, None, None)
 
     with locked:
-        project, options, report = first_decides(prepare)
+        project, options, report = first_alone(prepare)
         if report.files:
             if not is_main_process():
                 raise SystemExit(0)  # the first one reports

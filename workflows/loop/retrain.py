@@ -140,9 +140,14 @@ def retrain(
         WaitingForLabels: if there are no visibility answers yet.
         UsageError: if there are no predictions of the teacher.
     """
-    project, options = with_remembered(project, options)
-    if dev_percent is not None and (note := settle_dev_set(project, store, dev_percent)):
-        progress.line(note)
+
+    def remember_options() -> tuple[Project, TrainingOptions]:
+        remembered = with_remembered(project, options)
+        if dev_percent is not None and (note := settle_dev_set(project, store, dev_percent)):
+            progress.line(note)
+        return remembered
+
+    project, options = first_alone(remember_options)
     snapshot = read_snapshot(project, store)
     if not snapshot.presences and not options.finds_objects:
         raise WaitingForLabels(
@@ -203,13 +208,13 @@ def round_at(
 
         return detector_free_round(project, store, snapshot, progress, percent, options)
     decide = partial(_same_or_plan, project, store, snapshot, progress, percent, options)
-    found = first_decides(decide)
+    found = first_alone(decide)
     if isinstance(found, Round):
         return found, False
     return run_round(project, store, found, progress, options.devices), True
 
 
-def first_decides(work: Callable[[], T]) -> T:
+def first_alone(work: Callable[[], T]) -> T:
     """The result of some work, which the first of several processes does alone."""
     if not is_one_of_several():
         return work()  # without torch, which takes a second

@@ -22,7 +22,7 @@ from torch import distributed, nn
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import ServiceError, UsageError
+from labelkit.errors import LabelkitError, ServiceError, UsageError
 from labelkit.project.project import is_main_process
 from labelkit.workflows.network.inference import PredictionWithMaps, predict
 
@@ -57,10 +57,15 @@ def together(work: Callable[[], T]) -> T:
         while isinstance(order := _from_first(None), _Order):
             for _ in order.shared():
                 pass
+        if isinstance(order, _Refused):
+            raise SystemExit(order.exit_code)  # the first one says why
         return order
     _has_helpers = True
     try:
         result = work()
+    except LabelkitError as error:
+        _from_first(_Refused(error.exit_code))
+        raise
     finally:
         _has_helpers = False
     _from_first(result)
@@ -130,6 +135,13 @@ class _Order:
                 batches = [[]] * processes
             distributed.gather_object(list(islice(found, BATCH)), batches)
             yield from chain.from_iterable(batches or ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """That the first process ends with an error, and with which exit code."""
+
+    exit_code: int
 
 
 def _from_first(value: Any) -> Any:

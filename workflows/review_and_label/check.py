@@ -90,7 +90,8 @@ def check(
         minutes: that all these trainings may take together; None for as long as those of rounds.
 
     Raises:
-        UsageError: if the promise, the folds or the minutes are out of range.
+        UsageError: if the promise, the folds or the minutes are out of range, or too few objects
+            are labelled to train folds.
         LabelkitError: if a training cannot begin.
     """
     if not 0 < promise < 1:
@@ -100,9 +101,13 @@ def check(
         )
     if folds:
         snapshot = read_snapshot(project, store)
-        if len(snapshot.trainable) >= FEWEST:
-            check_image_files(project, store)
-            train_folds(project, snapshot, folds, TrainingOptions(minutes=minutes), progress)
+        if (count := len(snapshot.trainable)) < FEWEST:
+            raise UsageError(
+                f"Folds need keypoints of {FEWEST} objects outside the dev set; there are {count}.",
+                "Label more objects first: labelkit label. Or check without folds: labelkit check",
+            )
+        check_image_files(project, store)
+        train_folds(project, snapshot, folds, TrainingOptions(minutes=minutes), progress)
     elif minutes is not None:
         raise UsageError(
             f"--minutes {minutes:g} limits the training of folds, but no folds were asked for.",

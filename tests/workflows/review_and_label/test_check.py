@@ -221,3 +221,10 @@ def test_poses_of_an_earlier_round_that_learned_a_label_are_not_heard_beside_it(
 def test_what_cannot_be_checked_is_refused(labelled: Labelled, options: dict[str, float]):
     with pytest.raises(UsageError):
         check(labelled.project, labelled.store, Silent(), **options)
+
+
+def test_folds_are_refused_where_too_few_labels_could_teach_them(tmp_path: Path):
+    project = make_project(tmp_path, pictures=1)
+    with open_store(project) as store, pytest.raises(UsageError, match="labelkit label"):
+        check(project, store, Silent(), folds=3)
+    assert not (project.root / "folds").exists()

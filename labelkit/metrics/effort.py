@@ -93,23 +93,30 @@ def costs(
         entries: of the journal, in order.
         control, dev: ids.
     """
-    answers = [entry for entry in entries if entry.kind == KEYPOINTS]
-    objects: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for entry in answers:
-        objects[entry.source, entry.reference].add(entry.instance_id)
-    found: dict[str, Costs] = defaultdict(Costs)
+    objects: dict[tuple[str, str], str] = {}  # the first one of each annotation
+    of_several: set[tuple[str, str]] = set()
+    timed: list[tuple[tuple[str, str], str, str, float, Mapping[str, float]]] = []
     seen = set(dev)
-    for entry in answers:
+    for entry in entries:
+        if entry.kind != KEYPOINTS:
+            continue
+        annotation = entry.source, entry.reference
+        if objects.setdefault(annotation, entry.instance_id) != entry.instance_id:
+            of_several.add(annotation)
         if entry.instance_id in seen:
             continue
         seen.add(entry.instance_id)
-        arm = arm_of(entry, control)
-        if not arm or not entry.lead_time_s or len(objects[entry.source, entry.reference]) > 1:
+        if (arm := arm_of(entry, control)) and entry.lead_time_s:
+            counts = entry.shown.get("effort", {})
+            timed.append((annotation, entry.annotator, arm, entry.lead_time_s, counts))
+    found: dict[str, Costs] = defaultdict(Costs)
+    for annotation, annotator, arm, seconds, counts in timed:
+        if annotation in of_several:
             continue
-        found[entry.annotator].seconds[arm].append(entry.lead_time_s)
-        if counts := entry.shown.get("effort"):
+        found[annotator].seconds[arm].append(seconds)
+        if counts:
             actions = counts["clicks"] + counts["drags"] + counts["keys"]
-            found[entry.annotator].actions[arm].append(float(actions))
+            found[annotator].actions[arm].append(float(actions))
     return dict(found)
 
 
@@ -133,20 +140,24 @@ def fates(
     return dict(found)
 
 
-def seconds_until(entries: Iterable[Recorded], head: int) -> float:
-    """All time that was measured up to an entry of the journal.
+def seconds_until(entries: Iterable[Recorded], heads: Iterable[int]) -> dict[int, float]:
+    """All time that was measured up to each of some entries of the journal.
 
     An edit in Label Studio has the time of all that it edits; answers of the labelling page have
     their own.
 
     Args:
         entries: of the journal, in order.
-        head: number of the last entry that counts.
+        heads: numbers of the last entries that count.
     """
     times: dict[tuple[str, str, str], float] = {}
+    found: dict[int, float] = {}
+    ahead = sorted(heads)
     for recorded in entries:
+        while ahead and recorded.seq > ahead[0]:
+            found[ahead.pop(0)] = sum(times.values())
         entry = recorded.entry
-        if recorded.seq <= head and entry.lead_time_s and entry.kind != WITHDRAWN:
+        if entry.lead_time_s and entry.kind != WITHDRAWN:
             own = entry.version if "effort" in entry.shown else ""
             times[entry.source, entry.reference, own] = entry.lead_time_s
-    return sum(times.values())
+    return found | dict.fromkeys(ahead, sum(times.values()))

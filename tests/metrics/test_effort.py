@@ -116,4 +116,4 @@ def test_an_edit_in_label_studio_has_all_time_until_then_and_other_answers_their
         recorded(4, 3.0),
         recorded(5, 100.0),
     ]
-    assert seconds_until(entries, 4) == 25.0 + 4.0 + 3.0
+    assert seconds_until(entries, {0, 4}) == {0: 0, 4: 25.0 + 4.0 + 3.0}

@@ -27,7 +27,7 @@ from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
 from labelkit.report import Report
-from labelkit.store.journal import KEYPOINTS, SECOND, Entry, Recorded, pose_of
+from labelkit.store.journal import KEYPOINTS, SECOND, Entry, pose_of
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE
@@ -121,20 +121,19 @@ def report(
         raise UsageError(f"--hourly-rate {hourly_rate} is not a price.", "Type for example 30")
     if output is not None:
         check_output(output, MARK, project, overwrite=overwrite)
-    recorded, snapshot = list(store.entries()), read_snapshot(project, store)
-    entries = [it.entry for it in recorded]
+    snapshot = read_snapshot(project, store)
     control = control_arm(snapshot.instances, project.seed, CONTROL_SHARE)
     done = [item for item in rounds(project) if item.status == COMPLETE]
-    twice = _labelled_twice(project, snapshot, entries, control)
-    spent = [*_spent(entries, control, snapshot.dev), *_errors(twice, snapshot)]
+    twice = _labelled_twice(project, store, snapshot, control)
+    spent = [*_spent(store, control, snapshot.dev), *_errors(twice, snapshot)]
     pulls = _anchoring(project, snapshot, twice, done)
-    curve = _curve(project, snapshot, recorded, done, hourly_rate)
+    curve = _curve(project, store, snapshot, done, hourly_rate)
     ahead = _next_percent(project, snapshot, done, spent, hourly_rate)
     decision = _decide(ahead)
     made = LedgerReport(
         project.name,
         tuple(_saving_row(it) for it in spent),
-        tuple(_keypoints(fates(entries, control, project.skeleton), project.skeleton)),
+        tuple(_keypoints(fates(_entries(store), control, project.skeleton), project.skeleton)),
         tuple(pulls),
         tuple(curve),
         ahead,
@@ -147,8 +146,12 @@ def report(
     return made
 
 
-def _spent(entries: Sequence[Entry], control: Collection[str], dev: Collection[str]) -> list[Spent]:
-    by_annotator = costs(entries, control, dev)
+def _entries(store: LabelStore) -> Iterator[Entry]:
+    return (recorded.entry for recorded in store.entries())
+
+
+def _spent(store: LabelStore, control: Collection[str], dev: Collection[str]) -> list[Spent]:
+    by_annotator = costs(_entries(store), control, dev)
     rows = []
     for annotator in ["", *sorted(name for name in by_annotator if name and len(by_annotator) > 1)]:
         chosen = [it for name, it in by_annotator.items() if annotator in ("", name)]
@@ -241,14 +244,19 @@ class Twice(NamedTuple):
 
 
 def _labelled_twice(
-    project: Project, snapshot: LabelSnapshot, entries: Sequence[Entry], control: Collection[str]
+    project: Project, store: LabelStore, snapshot: LabelSnapshot, control: Collection[str]
 ) -> list[Twice]:
     """Objects with a second label, of another person or of a file, made without pre-annotation."""
-    given: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        is_pose = entry.kind in (KEYPOINTS, SECOND) and entry.content
-        if is_pose and entry.instance_id in snapshot.instances:
-            given[entry.instance_id].append(entry)
+
+    def is_pose(entry: Entry) -> bool:
+        return entry.kind in (KEYPOINTS, SECOND) and bool(entry.content)
+
+    poses = Counter(entry.instance_id for entry in _entries(store) if is_pose(entry))
+    several = (id_ for id_, count in poses.items() if count > 1 and id_ in snapshot.instances)
+    given: dict[str, list[Entry]] = {id_: [] for id_ in several}
+    for recorded in store.history(given):
+        if is_pose(recorded.entry):
+            given[recorded.entry.instance_id].append(recorded.entry)
     found = []
     for theirs in given.values():
         arms = [BLANK if it.kind == SECOND else arm_of(it, control) for it in theirs]
@@ -262,8 +270,8 @@ def _labelled_twice(
         )
         if pair := next(pairs, None):
             label, arm, other = pair
-            poses = (pose_of([entry], project.skeleton) for entry in (label, other))
-            found.append(Twice(label, arm, *poses))
+            both = (pose_of([entry], project.skeleton) for entry in (label, other))
+            found.append(Twice(label, arm, *both))
     return found
 
 
@@ -373,15 +381,17 @@ def _images(snapshot: LabelSnapshot) -> list[str]:
 
 def _curve(
     project: Project,
+    store: LabelStore,
     snapshot: LabelSnapshot,
-    recorded: Sequence[Recorded],
     done: Sequence[Round],
     rate: float | None,
 ) -> list[dict[str, Any]]:
-    images = _images(snapshot)
+    if not (images := _images(snapshot)):
+        return []
     rows = []
-    for found in done if images else ():
-        hours = seconds_until(recorded, found.plan.journal_head) / 3600
+    seconds = seconds_until(store.entries(), {found.plan.journal_head for found in done})
+    for found in done:
+        hours = seconds[found.plan.journal_head] / 3600
         right = mean_interval(_right(project, snapshot, found), images, project.seed)
         rows.append(
             {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,9 @@ from labelkit.errors import UsageError
 from labelkit.files.atomic import write_text
 from labelkit.metrics.effort import BLANK, FATES, SHOWN, arm_of, costs, fates, seconds_until
 from labelkit.metrics.referee import Interval, mean_interval
-from labelkit.metrics.savings import ENOUGH, Saving, anchoring, saving
 from labelkit.metrics.table import markdown, reference_lengths
+from labelkit.metrics.worth.learning_curve import LearningCurve
+from labelkit.metrics.worth.savings import ENOUGH, Saving, anchoring, saving
 from labelkit.project.outputs import check_output
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
@@ -31,7 +31,7 @@ from labelkit.store.journal import KEYPOINTS, SECOND, Entry, pose_of
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE
-from labelkit.workflows.rounds.served import COMPARABLE
+from labelkit.workflows.rounds.served import COMPARABLE, NETWORK, served
 
 #: By this line `check_output` recognises a page that may be replaced.
 MARK = '<meta name="generator" content="labelkit report">'
@@ -41,6 +41,12 @@ RIGHT_WITHIN = 0.1
 
 #: Where the next 1 % surely brings less accuracy, labelling stops: a keypoint in a thousand.
 WORTH = 0.001
+
+#: Settings that networks of one learning curve share.
+SAME = ("model", "preset", "backbone", "pretrained", "teacher")
+
+#: Points of the drawn curve.
+DRAWN = 30
 
 #: A keypoint is named whose labels surely keep more of its prediction's error.
 PULLED = 0.1
@@ -73,7 +79,10 @@ class LedgerReport(Report):
             `FATES`.
         anchoring: by "keypoint" ("" is all): "points", "share" (mean, low, high; None if unknown).
         rounds: "round", "percent", "hours", "cost", "objects", "right" (mean, low, high).
-        next_percent: "right" (gain: mean, low, high), "objects", "hours", "cost"; None if unknown.
+        curve: the learning curve that was fitted to the rounds and reaches beyond them: "percent",
+            "right" (mean, low, high); empty if it is not known.
+        next_percent: "right" (expected gain: mean, low, high), "rounds" (that the curve was fitted
+            to), "objects", "hours", "cost"; None if unknown.
         decision: "go on", "stop" or "not known".
         findings: what all this says, in sentences.
         file: the page; None if none was asked for.
@@ -84,6 +93,7 @@ class LedgerReport(Report):
     keypoints: tuple[Mapping[str, Any], ...]
     anchoring: tuple[Mapping[str, Any], ...]
     rounds: tuple[Mapping[str, Any], ...]
+    curve: tuple[Mapping[str, Any], ...]
     next_percent: Mapping[str, Any] | None
     decision: str
     findings: tuple[str, ...]
@@ -127,14 +137,15 @@ def report(
     twice = _labelled_twice(project, store, snapshot, control)
     spent = [*_spent(store, control, snapshot.dev), *_errors(twice, snapshot)]
     pulls = _anchoring(project, snapshot, twice, done)
-    curve = _curve(project, store, snapshot, done, hourly_rate)
-    ahead = _next_percent(project, snapshot, done, spent, hourly_rate)
+    reached = _reached(project, store, snapshot, done, hourly_rate)
+    curve, ahead = _ahead(project, snapshot, done, spent, hourly_rate)
     decision = _decide(ahead)
     made = LedgerReport(
         project.name,
         tuple(_saving_row(it) for it in spent),
         tuple(_keypoints(fates(_entries(store), control, project.skeleton), project.skeleton)),
         tuple(pulls),
+        tuple(reached),
         tuple(curve),
         ahead,
         decision,
@@ -379,7 +390,7 @@ def _images(snapshot: LabelSnapshot) -> list[str]:
     return [snapshot.instances[id_].image.id for id_ in _truth(snapshot)]
 
 
-def _curve(
+def _reached(
     project: Project,
     store: LabelStore,
     snapshot: LabelSnapshot,
@@ -406,30 +417,42 @@ def _curve(
     return rows
 
 
-def _next_percent(
+def _ahead(
     project: Project,
     snapshot: LabelSnapshot,
     done: Sequence[Round],
     spent: Sequence[Spent],
     rate: float | None,
-) -> dict[str, Any] | None:
-    """What 1 % brought on average between the last two networks that learned from more and more."""
-    images = _images(snapshot)
-    networks = [item for item in done if not item.plan.is_foreign]
-    steps = [(a, b) for a, b in pairwise(networks) if b.plan.labelled_share > a.plan.labelled_share]
-    if not steps or len(images) < COMPARABLE:
-        return None
-    before, after = steps[-1]
-    percent = 100 * (after.plan.labelled_share - before.plan.labelled_share)
-    gain = _right(project, snapshot, after) - _right(project, snapshot, before)
-    objects, timed = len(snapshot.instances) / 100, spent[0].saving
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """The learning curve of networks trained like the newest one, and its next 1 %."""
+    images, learned = _images(snapshot), [it for it in done if _has_learned(it)]
+    alike = [it for it in learned if _trained(it) == _trained(learned[-1])]
+    left = len(snapshot.instances) - len(snapshot.trainable) - len(snapshot.dev)
+    if not alike or len(images) < COMPARABLE or len(set(images)) < 2 or left <= 0:
+        return [], None
+    percents = [100 * it.plan.labelled_share for it in alike]
+    rights = np.stack([_right(project, snapshot, it) for it in alike])
+    curve, now = LearningCurve(percents, rights, images), snapshot.trainable_percent
+    objects, timed = min(len(snapshot.instances) / 100, left), spent[0].saving
     hours = None if timed is None else objects * timed.means[0] / 3600
-    return {
-        "right": mean_interval(gain / percent, images, project.seed),
+    upto = min(100.0, 2 * max(now, *percents))
+    drawn = np.geomspace(min(percents), upto, DRAWN).tolist()
+    return [{"percent": percent, "right": curve.right(percent)} for percent in drawn], {
+        "right": curve.gain(now, 100 * objects / len(snapshot.instances)),
+        "rounds": len(alike),
         "objects": objects,
         "hours": hours,
         "cost": None if hours is None or rate is None else hours * rate,
     }
+
+
+def _has_learned(found: Round) -> bool:
+    """Whether its predictions are of a network that learned from keypoints."""
+    return not found.plan.is_foreign and bool(found.plan.labelled) and served(found) == NETWORK
+
+
+def _trained(found: Round) -> list[Any]:
+    return [found.plan.settings.get(name) for name in SAME]
 
 
 def _decide(ahead: Mapping[str, Any] | None) -> str:
@@ -443,8 +466,9 @@ def _decide(ahead: Mapping[str, Any] | None) -> str:
 def _on_next(ahead: Mapping[str, Any] | None, decision: str) -> str:
     if ahead is None:
         return (
-            "What the next 1 % brings is not known: it takes two rounds of different percentages, "
-            f"and {COMPARABLE} labelled objects of the dev set."
+            "What the next 1 % brings is not known: it takes objects without labels, a round whose "
+            "network learned from keypoints and whose predictions are served, and "
+            f"{COMPARABLE} labelled objects of the dev set in two images or more."
         )
     mean, low, high = (100 * value for value in ahead["right"])
     price = [counted(round(ahead["objects"]), "object")]
@@ -453,13 +477,15 @@ def _on_next(ahead: Mapping[str, Any] | None, decision: str) -> str:
     if ahead["cost"] is not None:
         price.append(f"{ahead['cost']:.2f} at your hourly rate")
     text = (
-        f"The next 1 % of labels ({', '.join(price)}) may bring {mean:+.2f} points of PCK@0.1, "
-        f"between {low:+.2f} and {high:+.2f}: what 1 % brought between the last two rounds"
+        f"The next 1 % of labels ({', '.join(price)}) is expected to bring {mean:.2f} points of "
+        f"PCK@0.1, between {low:.2f} and {high:.2f}: a learning curve fitted to "
+        f"{counted(ahead['rounds'], 'round')}"
     )
     last = {
         GO_ON: "Go on.",
         STOP: f"Stop: it is less than {100 * WORTH:g} points.",
-        UNKNOWN: "Whether to go on is not known yet: label more of the dev set.",
+        UNKNOWN: "Whether to go on is not known yet: another round narrows this, and so does a "
+        "larger dev set.",
     }
     return f"{text}. {last[decision]}"
 
@@ -536,12 +562,21 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
 
 
 class Chart(NamedTuple):
-    """A learning curve in a drawing of 100 by 60: SVG points, and what stands at the right end."""
+    """A learning curve in a drawing of 100 by 60: SVG points, and what stands at the right end.
+
+    Attributes:
+        unit: "percent" or "hours".
+        most: of the unit, at the right end.
+        line, band: what the rounds reached, and its interval.
+        fitted, around: the fitted curve and its interval; "" for none.
+    """
 
     unit: str
     most: str
     line: str
     band: str
+    fitted: str
+    around: str
 
 
 def page(made: LedgerReport) -> str:
@@ -549,7 +584,7 @@ def page(made: LedgerReport) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    charts = [_chart(made.rounds, unit) for unit in ("percent", "hours")]
+    charts = [_chart(made.rounds, "percent", made.curve), _chart(made.rounds, "hours", ())]
     return templates.get_template("report.html").render(
         mark=MARK,
         name=made.name,
@@ -575,17 +610,20 @@ def _bars(
     ]
 
 
-def _chart(rows: Sequence[Mapping[str, Any]], unit: str) -> Chart | None:
+def _chart(
+    rows: Sequence[Mapping[str, Any]], unit: str, fitted: Sequence[Mapping[str, Any]]
+) -> Chart | None:
     """None where there is no curve: fewer than two rounds, or nothing that differs."""
-    most = max((row[unit] for row in rows), default=0.0)
-    if len(rows) < 2 or not most:
+    most = max((row[unit] for row in (*rows, *fitted)), default=0.0)
+    if len(rows) + len(fitted) < 2 or not most:
         return None
-    ordered = sorted(rows, key=lambda row: row[unit])
 
-    def points(end: int) -> list[str]:
-        return [
-            f"{100 * row[unit] / most:.2f},{60 - 60 * row['right'][end]:.2f}" for row in ordered
-        ]
+    def drawn(points: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        ordered = sorted(points, key=lambda row: row[unit])
+        line, low, high = (
+            [f"{100 * row[unit] / most:.2f},{60 - 60 * row['right'][end]:.2f}" for row in ordered]
+            for end in range(3)
+        )
+        return " ".join(line), " ".join([*low, *reversed(high)])
 
-    band = [*points(1), *reversed(points(2))]
-    return Chart(unit, f"{most:.3g}", " ".join(points(0)), " ".join(band))
+    return Chart(unit, f"{most:.3g}", *drawn(rows), *drawn(fitted))

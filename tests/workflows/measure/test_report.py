@@ -19,7 +19,8 @@ from labelkit.errors import UsageError
 from labelkit.project.predictions import iter_predictions, write_predictions
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round
 from labelkit.store.journal import KEYPOINTS, Entry
-from labelkit.workflows.measure.report import GO_ON, LedgerReport, page, report
+from labelkit.workflows.measure.report import GO_ON, STOP, UNKNOWN, LedgerReport, page, report
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 
 ORIGINS = {"nose": "untouched", "left_paw": "changed", "right_paw": "followed", "tail": "new"}
 
@@ -146,11 +147,83 @@ def test_the_curve_is_against_percentage_hours_and_money(played):
     assert second["cost"] == pytest.approx(30 * second["hours"])
 
 
-def test_what_one_per_cent_brought_decides(played):
-    found = run(played, hourly_rate=30.0)
-    assert found.next_percent["right"] == pytest.approx((0.1, 0.1, 0.1))
-    assert found.next_percent["hours"] == pytest.approx(3 * 21 / 3600, abs=1e-3)
-    assert found.decision == GO_ON
+def learned(folder: Path, rights: list[int], settings: dict | None = None) -> Bench:
+    """Rounds of 5, 10, 20 and 40 % of 100 objects, with so many of four keypoints right.
+
+    The dev set is 40 objects of four images; as many others are labelled as the last round took.
+    """
+    bench = make_objects(folder, images=10)
+    images, skeleton = [image.id for image in bench.store.images()], bench.project.skeleton
+    bench.store.keep_dev_draw(DevDraw(0.0, frozenset(images[:4])))
+    dev = read_snapshot(bench.project, bench.store).dev
+    numbers = [n for n, id_ in enumerate(bench.ids) if id_ in dev]
+    numbers += [n for n, id_ in enumerate(bench.ids) if id_ not in dev][
+        : round(2.5 * 2 ** len(rights))
+    ]
+    bench.store.record([answer(bench, n, n % 2 == 0) for n in numbers])
+    rows = [*iter_predictions(bench.project.rounds_root / "000" / "predictions.parquet", skeleton)]
+    for number, right in enumerate(rights, start=1):
+        share = 0.025 * 2**number
+        taught, head = tuple(bench.ids[: round(100 * share)]), bench.store.head()
+        plan = RoundPlan(number, "semi-weak", taught, share, head, settings or {}, 0)
+        path = begin_round(bench.project, plan)
+        away = np.where(np.arange(4) < right, 0.0, 40.0)[:, None] * [1.0, 0.0]
+        moved = [replace(row, pose=replace(row.pose, xy=row.pose.xy + away)) for row in rows]
+        write_predictions(path / "predictions.parquet", moved, skeleton)
+        finish_round(path, {})
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("rights", "decision"), [([1, 2, 3], GO_ON), ([2], UNKNOWN), ([2, 2, 2, 2], STOP)]
+)
+def test_a_curve_fitted_to_the_rounds_says_what_one_per_cent_brings(
+    tmp_path: Path, rights: list[int], decision: str
+):
+    bench = learned(tmp_path, rights)
+    with bench.store:
+        found = run(bench, hourly_rate=30.0)
+    ahead, gain = found.next_percent, found.next_percent["right"]
+    assert (ahead["rounds"], ahead["objects"], found.decision) == (len(rights), 1, decision)
+    # One object, of 20 or 22 seconds.
+    assert ahead["hours"] == pytest.approx(21 / 3600, abs=3e-4)
+    assert ahead["cost"] == pytest.approx(30 * ahead["hours"])
+    assert 0 < gain.low < gain.mean < gain.high
+    assert found.curve[0]["percent"] == pytest.approx(5)
+    first, *_, last = (row["right"] for row in found.curve)
+    assert first.mean == pytest.approx(rights[0] / 4, abs=0.06)
+    assert last.mean > first.mean
+
+
+def test_only_networks_trained_alike_are_one_curve(tmp_path: Path):
+    bench = learned(tmp_path, [1, 2], {"preset": "tiny"})
+    with bench.store:
+        plan = RoundPlan(3, "semi-weak", tuple(bench.ids[:5]), 0.05, 1, {"preset": "plus"}, 0)
+        path = begin_round(bench.project, plan)
+        (path / "predictions.parquet").write_bytes(
+            (bench.project.rounds_root / "002" / "predictions.parquet").read_bytes()
+        )
+        finish_round(path, {})
+        assert run(bench).next_percent["rounds"] == 1
+
+
+@pytest.mark.parametrize("what", ["all is labelled", "no round", "earlier poses are served"])
+def test_without_labels_to_give_or_a_network_that_learned_nothing_is_expected(
+    played: Bench, tmp_path: Path, what: str
+):
+    if what == "all is labelled":
+        found = run(played)
+    else:
+        with (bench := learned(tmp_path, [])).store:
+            if what == "earlier poses are served":
+                plan = RoundPlan(1, "semi-weak", tuple(bench.ids[:5]), 0.05, 1, {}, 0)
+                path = begin_round(bench.project, plan)
+                (path / "predictions.parquet").write_bytes(
+                    (bench.project.rounds_root / "000" / "predictions.parquet").read_bytes()
+                )
+                finish_round(path, {"serves": "round 000"})
+            found = run(bench)
+    assert (found.next_percent, found.curve, found.decision) == (None, (), UNKNOWN)
 
 
 def test_a_negative_rate_and_another_file_are_refused(played, tmp_path: Path):
@@ -179,9 +252,11 @@ def test_an_empty_project_has_a_report(tmp_path: Path):
     assert "<table" not in page(found)
 
 
-def test_a_browser_shows_the_page_without_an_error_or_a_request(played, tmp_path: Path):
+def test_a_browser_shows_the_page_without_an_error_or_a_request(tmp_path: Path):
     file = tmp_path / "report.html"
-    run(played, output=file, hourly_rate=30.0)
+    bench = learned(tmp_path, [1, 2, 3])
+    with bench.store:
+        run(bench, output=file, hourly_rate=30.0)
     with chromium_page(chromium()) as browser:
         opened = browser.new_page()
         problems, asked = [], []
@@ -190,6 +265,7 @@ def test_a_browser_shows_the_page_without_an_error_or_a_request(played, tmp_path
         opened.on("request", lambda request: asked.append(request.url))
         opened.goto(file.as_uri())
         assert opened.locator("figure svg").count() == 2
+        assert opened.locator(".fitted[points*=',']").count() == 1
         assert opened.locator("table").count() == 3
         assert opened.pdf().startswith(b"%PDF")
     assert not problems

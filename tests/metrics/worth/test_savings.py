@@ -11,7 +11,7 @@ import os
 import numpy as np
 import pytest
 
-from labelkit.metrics.savings import ENOUGH, anchoring, half_widths, saving
+from labelkit.metrics.worth.savings import ENOUGH, anchoring, half_widths, saving
 
 LONG = bool(os.environ.get("LABELKIT_LONG"))
 PROJECTS, LOOKED_AT, LABELLED_TWICE = (1_000, 10_000, 1_000) if LONG else (300, 300, 20)

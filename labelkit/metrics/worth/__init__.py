@@ -1,0 +1,1 @@
+"""What labels are worth: what pre-annotation saves, and what more of them bring."""

@@ -170,6 +170,8 @@ def simulate(
         raise UsageError(
             "A foreign start needs predictions.", "Name the file of a model: --predictions FILE"
         )
+    if predictions is not None and not predictions.is_file():
+        raise UsageError(f"{predictions} is not a file.", "Name the file of a model.")
     skeleton = read_label_files([labels], None)[0].skeleton
     project = project_with_own_store(root / "truth", images, skeleton)
     histories: dict[str, list] = {arm.name: [] for arm in chosen}
@@ -189,7 +191,8 @@ def simulate(
         instances = {id_: item for id_, item in known.instances.items() if id_ in truth}
         data = Data(project, instances, truth)
         for seed in range(seeds):
-            for arm in chosen:
+            # Those with a file first: what is wrong with it should not be told after hours.
+            for arm in sorted(chosen, key=lambda arm: not arm.foreign):
                 one = Play(data, arm, seed, percents or PERCENTS, habits, options, predictions)
                 progress.line(f"{arm.name}, seed {seed}")
                 played, own = play(one, root / "projects", progress)
@@ -249,8 +252,12 @@ def _advice(worth: Range | None, keypoints: int, habits: Habits) -> str:
         return ""
     # Without absent keypoints: what is looked at, and the key that ends it.
     tick_s = (habits.object_s + habits.key_s) / keypoints + habits.look_s
-    pays = worth.value * habits.drag_s > tick_s
-    advice = "They have paid." if pays else "They have not paid here; correct instead."
+    low, high = (end * habits.drag_s for end in (worth.low, worth.high))
+    advice = "These objects do not tell whether they pay."
+    if low > tick_s:
+        advice = "They have paid."
+    elif high < tick_s:
+        advice = "They have not paid here; correct instead."
     return (
         f"A tick spares {worth.value:.3f} clicks or drags at equal accuracy ({worth.low:.3f} to "
         f"{worth.high:.3f}), and takes {tick_s:.2f} s or more where one takes up to "

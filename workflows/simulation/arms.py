@@ -213,7 +213,8 @@ def _label(one: Play, project: Project, store: LabelStore, percent: float) -> No
     missing = labelled_count(len(snapshot.instances), percent) > len(snapshot.trainable)
     if missing and not (queued_percent(project) == percent and waiting(project, snapshot)):
         fill_queue(project, snapshot, percent)
-    _answer(one, project, store, "keypoints")
+    if waiting(project, read_snapshot(project, store)):  # else the page asks about all others
+        _answer(one, project, store, "keypoints")
 
 
 def _answer(one: Play, project: Project, store: LabelStore, mode: Mode) -> None:

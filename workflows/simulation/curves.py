@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,24 +164,32 @@ def curve(history: History, weight: Floats) -> Curve:
     )
 
 
-def resampled(histories: Sequence[History], draws: int) -> list[list[Floats]]:
-    """Weights of objects for each draw of a bootstrap, and each project in it.
+class Draw(NamedTuple):
+    """One draw of a bootstrap.
 
-    Seeds are drawn first, then objects; the same of both for every arm, because what is the same
-    for all arms is no difference between them.
+    Attributes:
+        seeds: (S,) of the S seeds, those that were drawn; one may come several times.
+        weight: (N,) how often each object was drawn.
+    """
+
+    seeds: Sequence[int]
+    weight: Floats
+
+
+def resampled(histories: Sequence[History], draws: int) -> list[Draw]:
+    """Draws of a bootstrap: seeds and objects.
+
+    They are the same for every arm, because what is the same for all arms is no difference between
+    them.
 
     Args:
         histories: of one arm, one for each seed.
         draws: how many.
-
-    Returns:
-        `draws` times, for each seed, (N,) weights; all 0 for a seed that was not drawn.
     """
-    rng, count = np.random.default_rng(0), len(histories)
+    rng, count, size = np.random.default_rng(0), len(histories), len(histories[0].present)
     result = []
     for _ in range(draws):
-        seeds = np.bincount(rng.integers(count, size=count), minlength=count)
-        size = len(histories[0].present)
+        seeds = rng.integers(count, size=count).tolist()
         objects = np.bincount(rng.integers(size, size=size), minlength=size)
-        result.append([times * objects.astype(float) for times in seeds])
+        result.append(Draw(seeds, objects.astype(float)))
     return result

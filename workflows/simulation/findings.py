@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from labelkit.workflows.simulation.arms import OURS, SCRATCH, WITHOUT_TICKS
-from labelkit.workflows.simulation.curves import Curve, Floats, History, curve, resampled
+from labelkit.workflows.simulation.curves import Curve, Draw, History, curve, resampled
 
 #: The lead number: minutes until this share of what labelling everything by hand delivers.
 LEAD_SHARE = 0.9
@@ -29,14 +29,14 @@ class Range(NamedTuple):
     high: float
 
 
-def curves_of(histories: Histories, weights: Sequence[Floats] | None = None) -> Curves:
-    """The curves of all arms; with `weights` of one draw, of the seeds that were drawn."""
-    result: dict[str, list[Curve]] = {}
-    for arm, ones in histories.items():
-        all_weights = weights or [np.ones(len(one.present)) for one in ones]
-        pairs = zip(ones, all_weights, strict=True)
-        result[arm] = [curve(one, weight) for one, weight in pairs if weight.any()]
-    return result
+def curves_of(histories: Histories, draw: Draw | None = None) -> Curves:
+    """The curves of all arms; with a `draw`, of its seeds and objects."""
+    if draw is None:
+        ones = histories[SCRATCH.name]
+        draw = Draw(range(len(ones)), np.ones(len(ones[0].present)))
+    return {
+        arm: [curve(ones[n], draw.weight) for n in draw.seeds] for arm, ones in histories.items()
+    }
 
 
 def lead_level(curves: Curves) -> float:
@@ -74,7 +74,7 @@ def with_intervals(histories: Histories) -> dict[str, Any]:
     """
     whole = curves_of(histories)
     first = histories[SCRATCH.name]
-    drawn = [curves_of(histories, weights) for weights in resampled(first, DRAWS)]
+    drawn = [curves_of(histories, draw) for draw in resampled(first, DRAWS)]
 
     def ranged(number: Callable[[Curves], float]) -> Range:
         values = [number(one) for one in drawn]

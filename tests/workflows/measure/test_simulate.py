@@ -11,6 +11,7 @@ from labelkit.errors import UsageError
 from labelkit.progress import Silent
 from labelkit.project.project import open_project
 from labelkit.project.rounds import rounds
+from labelkit.store.ownership import open_store
 from labelkit.workflows.measure.simulate import SimulateReport, simulate
 from labelkit.workflows.rounds.settings import TrainingOptions
 from labelkit.workflows.simulation import arms
@@ -68,12 +69,35 @@ def test_arms_are_real_projects_and_end_with_the_same_labels(figures: Path):
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
+@pytest.mark.slow
+def test_stopped_in_a_training_it_labels_nothing_more_before_that(
+    figures: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    options = {"root": figures / "stopped", "arms": [SUPERVISED.name], "percents": (25.0,)}
+    inputs = figures / "images", figures / "keypoints.json", Silent()
+    with monkeypatch.context() as patch:
+        patch.setattr(arms, "run_round", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(*inputs, **options, options=TINY)
+    (folder,) = (figures / "stopped" / "projects").glob("supervised-only*")
+    with open_store(open_project(folder)) as store:
+        labelled = store.head()
+    assert 3 <= labelled < 12  # a quarter, and the dev set
+    simulate(*inputs, **options, options=TINY)
+    assert [it.plan.journal_head for it in rounds(open_project(folder))] == [labelled]
+
+
 def test_predictions_of_another_model_are_corrected_from_the_first_object_on(figures: Path):
     options = {"root": figures / "foreign", "arms": [FOREIGN.name]}
     inputs = figures / "images", figures / "keypoints.json", Silent()
     with pytest.raises(UsageError) as caught:
         simulate(*inputs, **options)
     assert "--predictions FILE" in (caught.value.next_step or "")
+    with pytest.raises(UsageError, match="missing"):
+        simulate(*inputs, **options, predictions=figures / "missing.json")
     report = simulate(*inputs, **options, predictions=figures / "keypoints.json")
     # They are the truth: right before the first answer, and nothing is left to drag.
     assert report.minutes[FOREIGN.name].value == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labelkit.workflows.simulation.arms import OURS, SCRATCH, WITHOUT_TICKS
-from labelkit.workflows.simulation.curves import Curve, History, curve, resampled
+from labelkit.workflows.simulation.curves import Curve, Draw, History, curve, resampled
 from labelkit.workflows.simulation.findings import (
     curves_of,
     lead_level,
@@ -91,11 +91,15 @@ def test_a_tick_is_worth_the_clicks_that_it_spares():
     assert np.isnan(tick_worth({OURS.name: [with_ticks]}))
 
 
+def test_a_seed_that_is_drawn_twice_counts_twice():
+    curves = curves_of({OURS.name: [scratch(), trained()]}, Draw([1, 1], np.ones(3)))
+    assert [one.minutes[-1] for one in curves[OURS.name]] == pytest.approx([1.6, 1.6])
+
+
 def test_intervals_hold_the_number_and_seeds_are_drawn_with_objects():
     histories = {SCRATCH.name: [scratch()] * 2, OURS.name: [trained()] * 2}
-    weights = resampled(histories[SCRATCH.name], 5)
-    assert [len(draw) for draw in weights] == [2] * 5
-    assert all(sum(one.sum() for one in draw) == 6 for draw in weights)
+    draws = resampled(histories[SCRATCH.name], 5)
+    assert all(len(draw.seeds) == 2 and draw.weight.sum() == 3 for draw in draws)
     found = with_intervals(histories)
     share = found["share"][OURS.name]
     assert share.value == pytest.approx(1.6 / 3)

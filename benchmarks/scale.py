@@ -58,7 +58,9 @@ COMMANDS = {
     "push --files": "push --files --project {project}",
     "pull, nothing new": "pull --file {empty} --project {project}",
     "export": "export --format coco --project {project}",
+    "export --with-predictions": "export --format coco --with-predictions --project {project}",
     "check": "check --project {project}",
+    "report": "report --project {project}",
     "review --html": "review --html {project}/review.html --limit 20 --no-maps --project {project}",
 }
 

@@ -241,7 +241,7 @@ def frames(
     """Take pictures to label from videos.
 
     Each video gets a folder below DIR, with frames.csv: file, frame number and seconds. The dev set
-    of a project is drawn by such folders, never by frame. Run again with a larger --count, it adds
+    of a project is drawn by such folders, never by frame. A second run with a larger --count adds
     frames to those that are there.
 
     \b
@@ -596,6 +596,7 @@ def predict(
             form=form,
             overwrite=overwrite,
             shard=None if shard is None else parse_shard(shard),
+            keep=False,
         )
     finish(report, as_json)
 

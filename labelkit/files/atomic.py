@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,20 @@ def write_json(path: Path, document: Any) -> None:
         LabelkitError: see `atomic_path`.
     """
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_list(path: Path, items: Iterable[Any]) -> None:
+    """Write a JSON list atomically, an item a line, as they come: it is never all in memory.
+
+    Raises:
+        ValueError, LabelkitError: see `write_json`.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for number, item in enumerate(items):
+            text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+            stream.write(f",\n{text}" if number else f"\n{text}")
+        stream.write("\n]\n")
 
 
 def _remove_leftovers(folder: Path, prefix: str, suffix: str) -> None:

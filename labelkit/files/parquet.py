@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from labelkit.errors import FormatError
 from labelkit.files.atomic import atomic_path
@@ -126,6 +127,66 @@ def open_parquet(path: Path, *forms: str) -> tuple[pq.ParquetFile, dict[str, Any
         file.close()
         raise FormatError(f"{path} holds {found}, not {forms[0]}.", step)
     return file, header
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Name a file whose rows cannot be read.
+
+    Raises:
+        FormatError: in place of Arrow's errors.
+    """
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FormatError(
+            f"{path} is damaged: its rows cannot be read.",
+            "Run the command that writes it again: labelkit retrain",
+        ) from error
+
+
+class RowPlaces(Mapping[str, tuple[int, int, int]]):
+    """Where the row of each instance is: number of the file, row group, and row in it.
+
+    An array of ids takes a fifth of the memory of a dictionary. The last row of an instance counts.
+
+    Args:
+        path: named if rows cannot be read.
+        files: with a column `instance_id`.
+
+    Raises:
+        FormatError: if rows cannot be read.
+    """
+
+    def __init__(self, path: Path, files: Iterable[pq.ParquetFile]) -> None:
+        self._groups: list[tuple[int, int]] = []  # number of the file, and of the group in it
+        starts, found = [0], list[NDArray[np.bytes_]]([np.empty(0, "S1")])
+        for number, file in enumerate(files):
+            for group in range(file.num_row_groups):
+                with naming_damage(path):
+                    ids = file.read_row_group(group, ["instance_id"])["instance_id"].to_pylist()
+                found.append(np.array([id_.encode() for id_ in ids], np.bytes_))
+                starts.append(starts[-1] + len(ids))
+                self._groups.append((number, group))
+        self._ids, self._starts = np.concatenate(found), np.array(starts)
+        self._sorted, from_end = np.unique(self._ids[::-1], return_index=True)
+        self._places = len(self._ids) - 1 - from_end
+
+    def __getitem__(self, instance_id: str) -> tuple[int, int, int]:
+        near = int(self._sorted.searchsorted(instance_id.encode()))
+        if near == len(self._sorted) or self._sorted[near].decode() != instance_id:
+            raise KeyError(instance_id)
+        place = int(self._places[near])
+        group = int(self._starts.searchsorted(place, side="right")) - 1
+        return *self._groups[group], place - int(self._starts[group])
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids in the order of their rows."""
+        for place in np.sort(self._places):
+            yield self._ids[place].decode()
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def parts(path: Path) -> list[Path]:

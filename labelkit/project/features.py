@@ -67,7 +67,8 @@ def iter_features(path: Path) -> Iterator[tuple[list[str], NDArray[np.float16]]]
         if not part.is_file():
             continue
         with open_parquet(part, FORM)[0] as file:
-            for batch in file.iter_batches(_ROWS_PER_GROUP):
-                content = b"".join(batch["feature"].to_pylist())
+            for group in range(file.num_row_groups):  # iter_batches has the whole file in memory
+                rows = file.read_row_group(group)
+                content = b"".join(rows["feature"].to_pylist())
                 features = np.frombuffer(content, dtype="<f2").reshape(-1, LENGTH)
-                yield batch["instance_id"].to_pylist(), features
+                yield rows["instance_id"].to_pylist(), features

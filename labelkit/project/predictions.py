@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from labelkit.domain.pose import ABSENT, Pose
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import Skeleton
-from labelkit.errors import FormatError, SkeletonError
-from labelkit.files.parquet import fixed_lists, open_parquet, parquet_writer, parts
+from labelkit.errors import SkeletonError
+from labelkit.files.parquet import (
+    RowPlaces,
+    fixed_lists,
+    naming_damage,
+    open_parquet,
+    parquet_writer,
+    parts,
+)
 
 FORM = "labelkit-predictions-1"
 _ROWS_PER_GROUP = 1024
+
+#: Row groups that stay in memory while predictions are asked for one by one.
+_GROUPS = 32
 
 
 def _schema(keypoints: int) -> pa.Schema:
@@ -172,23 +185,24 @@ def _batches(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
 
 
 def _batches_of_part(path: Path, skeleton: Skeleton) -> Iterator[_Batch]:
+    file, columns = _opened(path, skeleton)
+    with file, naming_damage(path):
+        for group in range(file.num_row_groups):  # iter_batches has the whole file in memory
+            yield from ((batch, columns) for batch in file.read_row_group(group).to_batches())
+
+
+def _opened(path: Path, skeleton: Skeleton) -> tuple[pq.ParquetFile, tuple[int, ...]]:
+    """A file, and the place of each of the skeleton's keypoints in it, -1 where it lacks one."""
     file, header = open_parquet(path, FORM)
-    with file:
-        columns = skeleton.columns_in(header["keypoints"])
-        if max(columns) < 0:
-            raise SkeletonError(
-                f"{path} was written for the keypoints {', '.join(header['keypoints'])}; skeleton "
-                f"{skeleton.name!r} has {', '.join(skeleton.keypoints)}.",
-                "Train again with this skeleton: labelkit retrain",
-            )
-        try:
-            for batch in file.iter_batches(_ROWS_PER_GROUP):
-                yield batch, columns
-        except (pa.ArrowInvalid, OSError) as error:
-            raise FormatError(
-                f"{path} is damaged: its rows cannot be read.",
-                "Run the command that writes it again: labelkit retrain",
-            ) from error
+    columns = skeleton.columns_in(header["keypoints"])
+    if max(columns) < 0:
+        file.close()
+        raise SkeletonError(
+            f"{path} was written for the keypoints {', '.join(header['keypoints'])}; skeleton "
+            f"{skeleton.name!r} has {', '.join(skeleton.keypoints)}.",
+            "Train again with this skeleton: labelkit retrain",
+        )
+    return file, columns
 
 
 def _predictions(
@@ -227,20 +241,26 @@ def _arrays(batch: pa.RecordBatch) -> tuple[NDArray[Any], ...]:
 
 
 class _Predictions(Mapping[str, Prediction]):
-    """Predictions by instance id, kept as columns: each is made when it is asked for."""
+    """Predictions by instance id, each made when it is asked for.
 
-    def __init__(self, batches: Iterable[_Batch]) -> None:
-        self._groups: list[tuple[tuple[NDArray[Any], ...], tuple[int, ...]]] = []
-        self._places: dict[str, int] = {}
-        for batch, columns in batches:
-            first = len(self._groups) * _ROWS_PER_GROUP
-            self._places.update(zip(batch["instance_id"].to_pylist(), count(first)))
-            self._groups.append((_arrays(batch), columns))
+    Only the row groups that were read last are in memory: what is asked for in the order of the
+    files, or nearly, is read once.
+    """
+
+    def __init__(self, path: Path, skeleton: Skeleton) -> None:
+        self._path, self._parts = path, [_opened(part, skeleton) for part in parts(path)]
+        self._places = RowPlaces(path, [file for file, _ in self._parts])
+        self._arrays = lru_cache(_GROUPS)(self._read)
+        self._one_reader = Lock()  # a file is read by one thread at a time
+
+    def _read(self, number: int, group: int) -> tuple[NDArray[Any], ...]:
+        with self._one_reader, naming_damage(self._path):
+            table = self._parts[number][0].read_row_group(group)
+        return _arrays(table.combine_chunks().to_batches()[0])
 
     def __getitem__(self, instance_id: str) -> Prediction:
-        group, row = divmod(self._places[instance_id], _ROWS_PER_GROUP)
-        arrays, columns = self._groups[group]
-        return _prediction(instance_id, arrays, row, columns)
+        number, group, row = self._places[instance_id]
+        return _prediction(instance_id, self._arrays(number, group), row, self._parts[number][1])
 
     def __contains__(self, instance_id: object) -> bool:
         return instance_id in self._places
@@ -253,9 +273,12 @@ class _Predictions(Mapping[str, Prediction]):
 
 
 def read_predictions(path: Path, skeleton: Skeleton) -> Mapping[str, Prediction]:
-    """All predictions of a file by instance id.
+    """All predictions of a file by instance id, which are read from it when they are asked for.
+
+    Memory hardly grows with their number. A few of them, in any order, are read faster by
+    `find_predictions`.
 
     Raises:
-        FormatError, SkeletonError: see `iter_predictions`.
+        FormatError, SkeletonError: see `iter_predictions`; damaged rows, when they are asked for.
     """
-    return _Predictions(_batches(path, skeleton))
+    return _Predictions(path, skeleton)

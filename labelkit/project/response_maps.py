@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.errors import FormatError
-from labelkit.files.parquet import RowWriter, open_parquet, parts
+from labelkit.files.parquet import RowPlaces, RowWriter, naming_damage, open_parquet, parts
 from labelkit.project.rounds import ROUND_FILE, read_from, read_round
 
 FORM = "labelkit-maps-2"
@@ -159,17 +159,14 @@ class MapReader:
         self._files = []
         self._is_former: list[bool] = []
         self._columns: list[NDArray[np.int64]] = []  # of the keypoints, in each file
-        self._place: dict[str, tuple[int, int, int]] = {}  # id -> file, row group, row in it
-        for number, part in enumerate(parts(path)):
+        for part in parts(path):
             file, header = open_parquet(part, FORM, FORMER)
             self._files.append(file)
             self._is_former.append(header["form"] == FORMER)
             skeleton = skeleton or make_skeleton("maps", header["keypoints"])
             self.keypoints: tuple[str, ...] = skeleton.keypoints
             self._columns.append(np.array(skeleton.columns_in(header["keypoints"])))
-            for group in range(file.num_row_groups):
-                ids = self._read(number, group, ["instance_id"])["instance_id"].to_pylist()
-                self._place.update({name: (number, group, row) for row, name in enumerate(ids)})
+        self._place = RowPlaces(path, self._files)
         self._group = (-1, -1)
         self._table: pa.Table | None = None
 
@@ -209,7 +206,9 @@ class MapReader:
             )
         number, group, index = self._place[instance_id]
         if self._table is None or (number, group) != self._group:
-            self._table, self._group = self._read(number, group, None), (number, group)
+            with naming_damage(self._path):
+                self._table = self._files[number].read_row_group(group)
+            self._group = (number, group)
         row = self._table.slice(index, 1).to_pylist()[0]
         columns = self._columns[number]
 
@@ -225,15 +224,6 @@ class MapReader:
             if _kept_heatmaps(self._path):
                 response, heatmap = heatmap, response
         return ResponseMaps(instance_id, tuple(row["crop"]), response, heatmap, maps("cam"))
-
-    def _read(self, number: int, group: int, columns: list[str] | None) -> pa.Table:
-        try:
-            return self._files[number].read_row_group(group, columns=columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise FormatError(
-                f"{self._path} is damaged: its rows cannot be read.",
-                "Run the command that writes it again: labelkit retrain",
-            ) from error
 
 
 @cache

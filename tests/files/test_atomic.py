@@ -7,7 +7,7 @@ import time
 import pytest
 
 from labelkit.errors import LabelkitError
-from labelkit.files.atomic import atomic_path, write_json, write_text
+from labelkit.files.atomic import atomic_path, write_json, write_json_list, write_text
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path):
@@ -34,6 +34,17 @@ def test_json_comes_back_as_it_was_and_refuses_nan(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"knee ½": 0.30000000000000004}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
+
+
+def test_a_json_list_is_written_an_item_a_line_as_the_items_come(tmp_path):
+    path = tmp_path / "a.json"
+    write_json_list(path, iter([{"knee ½": 0.1 + 0.2}, [1]]))
+    assert path.read_text("utf-8") == '[\n{"knee ½": 0.30000000000000004},\n[1]\n]\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json_list(path, (value for value in (1, float("nan"))))
+    assert json.loads(path.read_text("utf-8")) == [{"knee ½": 0.1 + 0.2}, [1]]
+    write_json_list(path, [])
+    assert json.loads(path.read_text("utf-8")) == []
 
 
 def test_a_full_disk_gets_a_plain_error(tmp_path):

@@ -81,6 +81,22 @@ def test_a_few_are_found_among_many(tmp_path: Path):
     assert_same(found["3-0"], make_prediction("3-0", 3))
 
 
+def test_each_is_read_from_its_row_group_in_any_order_and_the_last_one_of_an_instance_counts(
+    tmp_path: Path,
+):
+    path = tmp_path / "predictions.parquet"
+    ids = [f"{n}-0" for n in range(2500)]
+    write_predictions(path, map(make_prediction, ids, range(2500)), stick_skeleton())
+    write_predictions(next_part(path), [make_prediction("7-0", 0.25)], stick_skeleton())
+    found = read_predictions(path, stick_skeleton())
+    assert [found[id_].score for id_ in ("2400-0", "0-0", "1024-0", "7-0")] == [2400, 0, 1024, 0.25]
+    assert len(found) == 2500
+    assert set(found) == set(ids)
+    assert "2500-0" not in found
+    with pytest.raises(KeyError, match="2500-0"):
+        found["2500-0"]
+
+
 def test_no_predictions_are_a_file_too(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
     assert write_predictions(path, [], stick_skeleton()) == 0
@@ -178,7 +194,7 @@ def test_damaged_rows_are_an_error_and_not_wrong_numbers(tmp_path: Path):
     content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     path.write_bytes(content)
     with pytest.raises(FormatError, match="damaged"):
-        read_predictions(path, stick_skeleton())
+        read_predictions(path, stick_skeleton())["3-0"]
 
 
 def test_predictions_of_instances_that_came_later_lie_beside_the_file_and_are_read_with_it(

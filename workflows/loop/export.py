@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,8 +31,8 @@ from labelkit.project.preannotation import predicted_pose
 from labelkit.project.project import Project
 from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
-from labelkit.store.columns import Objects
-from labelkit.store.ids import Ids, among
+from labelkit.store.columns import Objects, Poses
+from labelkit.store.ids import Ids, among, without
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import FILL, PADDING
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
@@ -72,6 +72,9 @@ FOLDERS = {
     "lightning-pose": deeplabcut_project.MARK,
     "cvat": cvat.FILE,
 }
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +164,16 @@ def export(
         report = ExportReport(form, len(answers), 0, target, dry_run, tuple(notes))
         return _write(report, project, texts, {}, output, overwrite, progress)
     labelled = len(snapshot.poses)
-    poses: Mapping[str, Pose] = snapshot.poses
+    poses: Poses | _WithPredictions = snapshot.poses
     if predictions:
-        found_poses = dict(poses)
-        for item, pose in _predicted(project, snapshot).items():
-            found_poses[item] = poses[item].completed(pose) if item in poses else pose
-        poses = found_poses
-    items = _Pairs(snapshot.instances, poses)
+        poses = _WithPredictions(project, snapshot)
+    items = Pairs(snapshot.instances, poses.ids, lambda instance: poses[instance.id])
     if not items:
         raise _nothing_to_export(snapshot)
-    notes = _left_unlabelled(snapshot, poses) + _unknown(items, project.skeleton)
+    notes = _left_unlabelled(snapshot, poses.ids) + _unknown(items, project.skeleton)
     if form == "sleap":  # people may have corrected it in SLEAP, also in the project's folder
         check_output(target, MARKS[form], project, overwrite=overwrite)
-        predicted = poses.keys() - snapshot.poses.keys()
+        predicted = without(poses.ids, snapshot.poses.ids)
         notes += _boxes(items, "SLEAP")
         if not dry_run:
             with atomic_path(target) as temporary:
@@ -301,22 +301,54 @@ def _scorer(store: LabelStore) -> str:
     return found.pop() if len(found) == 1 else "labelkit"
 
 
-class _Pairs(Sequence[tuple[Instance, Pose]]):
-    """Instances with their poses; each pair is made when it is asked for."""
+class Pairs(Sequence[tuple[Instance, Value]]):
+    """Instances, each with something of it; a pair is made when it is asked for.
 
-    def __init__(self, instances: Objects, poses: Mapping[str, Pose]) -> None:
-        self._instances, self._poses, self._ids = instances, poses, [*poses]
+    Args:
+        instances: of the project.
+        ids: of those that are meant, in order.
+        of: gives what belongs to an instance.
+    """
+
+    def __init__(self, instances: Objects, ids: Ids, of: Callable[[Instance], Value]) -> None:
+        self.instances, self.ids, self.of = instances, ids, of
 
     def __getitem__(self, place: Any) -> Any:
-        id_ = self._ids[place]
-        return self._instances[id_], self._poses[id_]
+        instance = self.instances[self.ids[place]]
+        return instance, self.of(instance)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
 
-def _left_unlabelled(snapshot: LabelSnapshot, poses: Mapping[str, Pose]) -> list[str]:
-    objects, written = snapshot.instances.columns, Ids.of(poses)
+class _WithPredictions:
+    """Human keypoints, and what is predicted of the rest; each pose is made when it is asked for.
+
+    Of an object that was skipped nothing is predicted.
+
+    Attributes:
+        ids: of the objects with human keypoints, then of the others, in the order of their file.
+    """
+
+    def __init__(self, project: Project, snapshot: LabelSnapshot) -> None:
+        self._snapshot, self._predictions = snapshot, latest_predictions(project)[1]
+        predicted = Ids.of(self._predictions)
+        there = Ids(predicted.array[among(predicted, snapshot.instances.ids)])
+        new = without(there, snapshot.skipped, snapshot.poses.ids)
+        self.ids = Ids(np.concatenate([snapshot.poses.ids.array, new.array]))
+
+    def __getitem__(self, id_: str) -> Pose:
+        snapshot, human = self._snapshot, self._snapshot.poses.get(id_)
+        is_whole = snapshot.is_labelled(id_) or id_ in snapshot.skipped
+        if human is not None and (is_whole or id_ not in self._predictions):
+            return human
+        answer, image = snapshot.presences.get(id_), snapshot.instances[id_].image
+        pose = predicted_pose(self._predictions[id_], answer, image)
+        return pose if human is None else human.completed(pose)
+
+
+def _left_unlabelled(snapshot: LabelSnapshot, written: Ids) -> list[str]:
+    objects = snapshot.instances.columns
     is_written = among(objects.ids, written)
     in_images = np.isin(objects.images, objects.images[is_written])
     left = int((in_images & ~is_written & ~among(objects.ids, snapshot.skipped)).sum())
@@ -385,19 +417,6 @@ def _of_deeplabcut(items: Sequence[tuple[Instance, Pose]], config: Path) -> list
     notes += _boxes(items, "DeepLabCut")
     command = f"deeplabcut.convertcsv2h5({str(config)!r}, userfeedback=False)"
     return [*notes, f"Before DeepLabCut trains on the tables, type in Python: {command}"]
-
-
-def _predicted(project: Project, snapshot: LabelSnapshot) -> dict[str, Pose]:
-    """What is predicted of the instances that were not skipped, and not labelled completely."""
-    return {
-        item: predicted_pose(
-            prediction, snapshot.presences.get(item), snapshot.instances[item].image
-        )
-        for item, prediction in latest_predictions(project)[1].items()
-        if item in snapshot.instances
-        and item not in snapshot.skipped
-        and not snapshot.is_labelled(item)
-    }
 
 
 def _nothing_to_export(snapshot: LabelSnapshot) -> WaitingForLabels:

@@ -21,19 +21,22 @@ from labelkit.domain.prediction import Prediction
 from labelkit.domain.skeleton import BUILTIN, Skeleton, make_skeleton
 from labelkit.domain.text import counted, named
 from labelkit.errors import UsageError
-from labelkit.files.atomic import write_text
-from labelkit.formats.coco import write_coco
-from labelkit.formats.deeplabcut.project import write_predictions
+from labelkit.files.atomic import atomic_path, write_text
+from labelkit.formats.coco import coco_text, write_coco
+from labelkit.formats.deeplabcut.project import write_predictions as write_table
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
 from labelkit.project.preannotation import predicted_pose
+from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import Project, create_project, lock_project
 from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
+from labelkit.store.ids import Ids
 from labelkit.store.label_store import LabelStore
 from labelkit.store.objects import FOUND
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
+from labelkit.workflows.loop.export import Pairs
 from labelkit.workflows.loop.predictions import PredictionsReport, add_predictions
 from labelkit.workflows.network.mediapipe import find_poses
 from labelkit.workflows.network.shards import Parts, Shard
@@ -41,7 +44,7 @@ from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.served import as_served, note_on_serving, served
 from labelkit.workflows.rounds.settings import settings_of
 
-Items = Sequence[tuple[Instance, Prediction]]
+Items = Pairs[Prediction]
 
 #: Columns of the CSV, one row for each keypoint.
 COLUMNS = ("image", "instance", "keypoint", "x", "y", "score", "presence")
@@ -67,7 +70,7 @@ class PredictReport(Report):
         file: the file, and `format` its format; None and "" if none was asked for. A shard writes
             none while others have not finished.
         notes: what was left out, and what to know of the round, a sentence each.
-        predictions: each object with its prediction.
+        predictions: each object with its prediction; () unless they are kept.
         missing: objects that other shards have yet to predict.
     """
 
@@ -77,7 +80,7 @@ class PredictReport(Report):
     file: Path | None
     format: str
     notes: tuple[str, ...]
-    predictions: Items = field(repr=False)
+    predictions: Sequence[tuple[Instance, Prediction]] = field(repr=False)
     missing: int = 0
     exit_code: int = 0
 
@@ -114,6 +117,7 @@ def predict(
     form: str | None = None,
     overwrite: bool = False,
     shard: Shard | None = None,
+    keep: bool = True,
 ) -> PredictReport:
     """Predict the pictures of a folder; the project does not change.
 
@@ -130,6 +134,7 @@ def predict(
         overwrite: also replace a file that this command did not write.
         shard: which part of the objects this machine predicts, for `output`; what it has is kept
             in files beside it, see `Parts`. None predicts all of them.
+        keep: also report the predictions themselves, all of them in memory.
 
     Raises:
         ProjectError: if no round is complete.
@@ -183,14 +188,19 @@ def predict(
             if missing := parts.missing:
                 counts = (registered.images, done, None, form)
                 return PredictReport(found.plan.number, *counts, registered.notes, (), missing)
-        items = [(instances[row.instance_id], row) for row in rows]
-    if output:
-        write_text(output, WRITERS[form](items, project.skeleton, found.plan.number))
+        file = Path(folder) / "predictions.parquet"
+        count = write_predictions(file, rows, project.skeleton)
+        predictions = read_predictions(file, project.skeleton)
+        items = Pairs(instances, Ids.of(predictions), lambda instance: predictions[instance.id])
+        if output:
+            with atomic_path(output) as beside, beside.open("w", encoding="utf-8") as stream:
+                stream.writelines(WRITERS[form](items, project.skeleton, found.plan.number))
+        kept = [*items] if keep else ()
     notes = list(registered.notes)
     if serving := note_on_serving(found):
         notes.append(f"note: {serving}")
     return PredictReport(
-        found.plan.number, registered.images, len(items), output, form, tuple(notes), items
+        found.plan.number, registered.images, count, output, form, tuple(notes), kept
     )
 
 
@@ -368,29 +378,31 @@ def _usual_boxes(project: Project, store: LabelStore) -> str:
     )
 
 
-def _coco(items: Items, skeleton: Skeleton, _: int) -> str:
-    poses = [(instance, predicted_pose(found, None, instance.image)) for instance, found in items]
-    return json.dumps(write_coco(poses, skeleton, scores=True), ensure_ascii=False)
+def _coco(items: Items, skeleton: Skeleton, _: int) -> Iterator[str]:
+    def pose(instance: Instance) -> Pose:
+        return predicted_pose(items.of(instance), None, instance.image)
+
+    return coco_text(Pairs(items.instances, items.ids, pose), skeleton, scores=True)
 
 
-def _long_csv(items: Items, skeleton: Skeleton, _: int) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+def _long_csv(items: Items, skeleton: Skeleton, _: int) -> Iterator[str]:
+    yield f"{','.join(COLUMNS)}\n"
     for instance, found in items:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
         values = np.column_stack([found.xy, found.pose.score, found.presence])
         for name, row in zip(skeleton.keypoints, values.tolist(), strict=True):
             cells = ["" if value != value else repr(value) for value in row]  # NaN: not learned
             writer.writerow([instance.image.path, instance.id, name, *cells])
-    return text.getvalue()
+        yield text.getvalue()
 
 
-def _deeplabcut(items: Items, skeleton: Skeleton, number: int) -> str:
-    return write_predictions(items, skeleton, f"labelkit-round-{number:03d}")
+def _deeplabcut(items: Items, skeleton: Skeleton, number: int) -> Iterator[str]:
+    yield write_table(items, skeleton, f"labelkit-round-{number:03d}")
 
 
-#: Format -> the function that writes it.
-WRITERS: Mapping[str, Callable[[Items, Skeleton, int], str]] = {
+#: Format -> the function that writes it, part by part.
+WRITERS: Mapping[str, Callable[[Items, Skeleton, int], Iterable[str]]] = {
     "coco": _coco,
     "csv": _long_csv,
     "dlc": _deeplabcut,

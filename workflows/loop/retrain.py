@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.domain.selection import format_percent, labelled_count, labelled_set
 from labelkit.domain.text import counted
@@ -32,6 +33,7 @@ from labelkit.project.rounds import (
 )
 from labelkit.project.teacher import lessons, teacher_named
 from labelkit.report import Report
+from labelkit.store.ids import among
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.dev_set import settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
@@ -245,7 +247,7 @@ def _same_or_plan(
     teacher = {"teacher": teacher_named(project, options.teacher)} if options.teacher else {}
     examples = examples_of(snapshot, labelled, lessons(project, teacher))
     taught = learned(project.skeleton, examples)
-    boxes = [instance.box for instance in snapshot.instances.values()]
+    boxes = snapshot.instances.columns.boxes
     poses = [it.located for it in examples if it.located is not None]
     settings = resolve(options, settings_of(last) if last else {}, taught, boxes, poses)
     size = settings.get("input_size", (1, 1))
@@ -318,14 +320,14 @@ def _is_current(done: Round, project: Project, store: LabelStore, snapshot: Labe
 
 def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str, ...]) -> bool:
     """Whether two snapshots give a training equal answers and equal locations."""
-    before, after = (
-        {item: answer for item, answer in snapshot.presences.items() if item not in now.dev}
-        for snapshot in (then, now)
-    )
-    return (
-        before.keys() == after.keys()
-        and all(np.array_equal(answer, after[item]) for item, answer in before.items())
-        and all(then.poses.get(item) == now.poses.get(item) for item in labelled)
+
+    def answers(snapshot: LabelSnapshot) -> tuple[NDArray[Any], NDArray[Any]]:
+        ids, counts = snapshot.presences.ids, ~among(snapshot.presences.ids, now.dev)
+        order = np.argsort(ids.array[counts])
+        return ids.array[counts][order], snapshot.presences.in_order[counts][order]
+
+    return all(map(np.array_equal, answers(then), answers(now))) and all(
+        then.poses.get(item) == now.poses.get(item) for item in labelled
     )
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as PilImage
 
 from labelkit.domain.geometry import Affine, apply_affine, invert_affine
@@ -53,23 +52,24 @@ def plain_scale(box: Box, size_hw: tuple[int, int]) -> float:
     return min(width / (box.w * PADDING), height / (box.h * PADDING))
 
 
-def fitted_size(boxes: Sequence[Box], size_hw: tuple[int, int]) -> tuple[int, int]:
+def fitted_size(boxes: ArrayLike, size_hw: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the crop in which elongated objects appear largest, for as many pixels.
 
     Args:
-        boxes: of the objects; the geometric mean over them counts, so where as many lie as stand
-            the crop stays as it is.
+        boxes: (N, 4) of the objects; the geometric mean over them counts, so where as many lie as
+            stand the crop stays as it is.
         size_hw: of the crop that is known to do; it stays unless objects grow by `WORTHWHILE`.
 
     Returns:
         rows and columns, multiples of `CELL`, with no more pixels than `size_hw`.
     """
-    if not boxes:
+    sides = np.reshape(boxes, (-1, 4))[:, 2:]
+    if not len(sides):
         return size_hw
     rows, columns = size_hw
     heights = range(2 * CELL, rows * columns // (2 * CELL) + 1, CELL)
     sizes = [(height, rows * columns // height // CELL * CELL) for height in heights]
-    w, h = np.array([(box.w, box.h) for box in boxes]).T
+    w, h = sides.T
 
     def appears(size: tuple[int, int]) -> float:
         return float(np.log(np.minimum(size[1] / w, size[0] / h)).mean())

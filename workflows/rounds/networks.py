@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from labelkit.models.parts.pretrained import PretrainedUnavailable
     from labelkit.workflows.network.data import Example
     from labelkit.workflows.network.inference import PredictionWithMaps
+
+#: Objects that are in memory while they are predicted: a multiple of a batch, so that batches are
+#: the same however many objects there are.
+AT_ONCE = 51_200
 
 
 def starting_weights(
@@ -394,21 +399,27 @@ def predict_instances(
     from labelkit.workflows.network.sharing import predict_shared
 
     columns = np.array(project.skeleton.columns_in(network.skeleton.keypoints))
-    beside = evidence(project, settings, list(instances.values()))
-    if beside is not None:
-        of_network = np.full((len(beside), len(network.skeleton), 3), np.nan)
-        of_network[:, columns[columns >= 0]] = beside[:, columns >= 0]
-        beside = of_network
-    predictions: Iterator[PredictionWithMaps] = predict_shared(
-        network,
-        list(instances.values()),
-        project.images_root,
-        network.skeleton,
-        preset_of(settings)["input_size"],
-        flip_test=settings["mirror"],
-        precision=settings.get("precision", "full"),
-        evidence=beside,
-    )
+
+    def predicted(some: Sequence[Instance]) -> Iterator[PredictionWithMaps]:
+        beside = evidence(project, settings, some)
+        if beside is not None:
+            of_network = np.full((len(beside), len(network.skeleton), 3), np.nan)
+            of_network[:, columns[columns >= 0]] = beside[:, columns >= 0]
+            beside = of_network
+        return predict_shared(
+            network,
+            some,
+            project.images_root,
+            network.skeleton,
+            preset_of(settings)["input_size"],
+            flip_test=settings["mirror"],
+            precision=settings.get("precision", "full"),
+            evidence=beside,
+        )
+
+    rest = iter(instances.values())
+    some = iter(lambda: list(islice(rest, AT_ONCE)), [])
+    predictions: Iterator[PredictionWithMaps] = chain.from_iterable(map(predicted, some))
     if network.skeleton.keypoints != project.skeleton.keypoints:
         predictions = (item.take(columns) for item in predictions)
     return progress.track(predictions, "Pre-annotating", len(instances))

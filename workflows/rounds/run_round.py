@@ -25,7 +25,7 @@ from labelkit.metrics.accuracy import presence_map
 from labelkit.metrics.quality import notes_on, spearman, uninformative_keypoints
 from labelkit.metrics.table import evaluate_row, json_measures
 from labelkit.progress import Progress, Silent
-from labelkit.project.predictions import iter_predictions, read_predictions, write_predictions
+from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import (
     Round,
@@ -259,7 +259,7 @@ def predict_later(
     foreign = found.plan.is_foreign
     if not foreign and len(parts(predictions)) > len(parts(maps)):
         parts(predictions)[-1].unlink()  # a kill came before their maps were complete
-    known = {item.instance_id for item in iter_predictions(predictions, project.skeleton)}
+    known = read_predictions(predictions, project.skeleton)
     later = {id_: instance for id_, instance in instances.items() if id_ not in known}
     if later and foreign:
         nothing = (nothing_found(id_, len(project.skeleton)) for id_ in later)

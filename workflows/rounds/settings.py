@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from labelkit.domain.instance import Box
+from numpy.typing import ArrayLike
+
 from labelkit.domain.pose import Pose
 from labelkit.domain.sides import are_one_sided
 from labelkit.domain.skeleton import Skeleton, skeleton_from_table
@@ -209,7 +210,7 @@ def resolve(
     options: TrainingOptions,
     earlier: Mapping[str, Any],
     skeleton: Skeleton,
-    boxes: Sequence[Box] = (),
+    boxes: ArrayLike = (),
     poses: Sequence[Pose] = (),
 ) -> dict[str, Any]:
     """Complete settings, as a round keeps them: JSON values only.
@@ -225,7 +226,7 @@ def resolve(
         options: of this command.
         earlier: settings of the last round, kept where there is no option; may be empty.
         skeleton: of the keypoints that the training teaches.
-        boxes: of the project's instances; none keeps the preset's crop.
+        boxes: (N, 4) of the project's instances; none keeps the preset's crop.
         poses: that the training learns from, as they are labelled or a teacher has them.
 
     Raises:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.text import counted
-from labelkit.files.atomic import write_json, write_text
+from labelkit.files.atomic import write_json_list, write_text
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
+from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project, remember
+from labelkit.project.rounds import latest_complete
 from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.image_files import images_not_to_show
@@ -108,7 +113,7 @@ def push_files(
     files = paths(project, questions.kind)
     groups = questions.groups(questions.ids)
     if not dry_run and (groups or questions.kind == VISIBILITY_TASK):
-        write_files(questions)
+        write_files(replace(questions, predictions=_shown(questions)))
     return FilePushReport(
         questions.kind,
         len(groups),
@@ -121,18 +126,29 @@ def push_files(
     )
 
 
+def _shown(questions: Questions) -> Mapping[str, Prediction]:
+    """The predictions of what is asked about, which comes in another order than they do."""
+    newest = latest_complete(questions.project)
+    if newest is None:
+        return {}
+    path, skeleton = newest.path / "predictions.parquet", questions.project.skeleton
+    return find_predictions(path, skeleton, set(questions.ids))
+
+
 def write_files(questions: Questions) -> tuple[Path, Path]:
     """Write the labelling interface and the tasks of some questions; return the two files."""
     questions = _as_before(questions)
     files = paths(questions.project, questions.kind)
-    tasks = []
+    write_text(files[0], questions.interface)
+    write_json_list(files[1], _tasks(questions))
+    return files
+
+
+def _tasks(questions: Questions) -> Iterator[dict[str, Any]]:
     for ids in questions.groups(questions.ids):
         crop = questions.crop(ids[0])
         url = questions.url(ids[0], crop=crop)
-        tasks.append(questions.task(ids, questions.control, url, crop))
-    write_text(files[0], questions.interface)
-    write_json(files[1], tasks)
-    return files
+        yield questions.task(ids, questions.control, url, crop)
 
 
 def _as_before(questions: Questions) -> Questions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,8 +96,8 @@ class Questions:
         """(K, 2) a pose that shows what the keypoints mean: the layout, or a labelled object."""
         skeleton, instances = self.project.skeleton, self.snapshot.instances
         if skeleton.has_layout and instances:
-            boxes = np.array([instance.box for instance in instances.values()])
-            return np.array(skeleton.layout) * np.median(boxes[:, 2:], axis=0)
+            sides = np.median(instances.columns.boxes[:, 2:], axis=0)
+            return np.array(skeleton.layout) * sides
         return next((pose.xy for pose in self.snapshot.poses.values() if pose.present.all()), None)
 
     def without(self, image_ids: Collection[str]) -> Questions:
@@ -185,12 +185,13 @@ class Questions:
         return crop_around(instance, self._shown(instance))
 
     def _is_alone(self, instance: Instance) -> bool:
-        return self._objects[instance.image.id] == 1
+        objects = self.snapshot.instances.columns
+        return bool(self._objects[objects.images[objects.ids.place(instance.id)]] == 1)
 
     @cached_property
-    def _objects(self) -> Counter[str]:
-        """Objects in each image, by its id."""
-        return Counter(instance.image.id for instance in self.snapshot.instances.values())
+    def _objects(self) -> NDArray[np.int64]:
+        """Objects in each image, by its number."""
+        return np.bincount(self.snapshot.instances.columns.images)
 
     def _ticked(self, id_: str) -> list[str]:
         """The keypoints of an instance that are known to be present."""

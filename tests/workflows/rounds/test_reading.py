@@ -5,6 +5,7 @@ from trained import Trained
 
 from labelkit.progress import Silent
 from labelkit.project.rounds import latest_complete
+from labelkit.workflows.rounds import networks
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 from labelkit.workflows.rounds.networks import load_network, predict_instances
 from labelkit.workflows.rounds.reading import choose_reading
@@ -32,6 +33,23 @@ def test_without_locations_the_class_activation_maps_are_read(trained: Trained):
     network, header, _, _ = opened(trained)
     assert (network.response, network.cam_stride, network.cam.pool) == ("cam", 16, "lse")
     assert header["network"]["preset"]["lofr"]["response"] == "cam"
+
+
+def test_objects_are_predicted_alike_however_many_are_in_memory_at_once(
+    trained: Trained, monkeypatch
+):
+    network, _, settings, _ = opened(trained)
+    chosen = dict(list(trained.store.instances().items())[: networks.AT_ONCE // 800 + 3])
+
+    def predicted() -> list[tuple[str, bytes]]:
+        found = predict_instances(trained.project, network, settings, chosen, Silent())
+        rows = [item.prediction for item in found]
+        return [(row.instance_id, row.pose.xy.tobytes()) for row in rows]
+
+    together = predicted()
+    monkeypatch.setattr(networks, "AT_ONCE", networks.AT_ONCE // 800)
+    assert [id_ for id_, _ in together] == [*chosen]
+    assert predicted() == together
 
 
 @pytest.mark.parametrize("way", [("attention", 0.0), ("both", 0.3)])

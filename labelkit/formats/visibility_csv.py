@@ -93,15 +93,24 @@ def _columns(header: Sequence[str], skeleton: Skeleton, origin: str) -> list[int
     meaning = {name.strip(): index for index, name in enumerate(skeleton.keypoints)}
     meaning |= {name: index for index, name in enumerate(skeleton.keypoints)}
     meaning |= {INSTANCE: -2, IMAGE: -1}
+    names = ((skeleton.present_name(name), skeleton.present_name(name.strip())) for name in header)
+    found = [meaning.get(name, meaning.get(stripped)) for name, stripped in names]
+    known = {index for index in found if index is not None}
+    if known <= {-2}:
+        raise FormatError(
+            f"{origin} is not a label file that labelkit reads: its first line has neither the "
+            f"column {IMAGE!r} nor a keypoint of {skeleton.name!r}.",
+            "Give COCO, YOLO (data.yaml), CVAT, SLEAP, Label Studio (JSON), DeepLabCut, Lightning "
+            f"Pose, or visibility answers with the columns {_COLUMNS}.",
+        )
     columns = []
-    for name in header:
-        now = skeleton.present_name(name)
-        index = meaning.get(now, meaning.get(skeleton.present_name(name.strip())))
+    for name, index in zip(header, found, strict=True):
         if index is None:
+            add = f" If it is a keypoint: labelkit skeleton edit --add {shlex.quote(name)}"
             raise FormatError(
                 f"{origin} has the unknown column {name!r}.",
-                f"Columns are {_COLUMNS}: {', '.join(skeleton.keypoints)}. If it is a keypoint: "
-                f"labelkit skeleton edit --add {shlex.quote(name)}",
+                f"Columns are {_COLUMNS}: {', '.join(skeleton.keypoints)}."
+                + add * (-1 in known and max(known) >= 0),
             )
         if index in columns:
             raise FormatError(f"{origin} has the column {name!r} twice.", "Remove one of them.")

@@ -76,6 +76,13 @@ def test_an_incomplete_file_is_refused_with_the_place(team):
     )
 
 
+def test_a_json_file_that_is_not_json_is_refused_with_the_place(team):
+    labels = team.write("broken.json", "not json")
+    outcome = team.bootstrap("--labels", labels)
+    assert_refused(outcome, str(labels), "not JSON", "line 1, column 1", next_step="again")
+    assert "--add" not in outcome.err
+
+
 @pytest.mark.parametrize("command", ["bootstrap", "pull"])
 def test_two_gigabytes_of_json_are_refused_before_they_fill_the_memory(team, command):
     huge = team.write("huge.json", '{"images": [')

@@ -59,6 +59,29 @@ def test_wrong_content_is_one_error_that_names_the_item(text, named):
     assert [part for part in named if part not in caught.value.problem] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "is_advised"),
+    [
+        ("image,nose,tail\n", True),
+        ("nose,tail\n", False),  # something else may be wrong with it, too
+        ("image,tail\n", False),
+        ("not json\n", False),
+        ("instance,tail\n", False),
+    ],
+)
+def test_a_new_keypoint_is_advised_only_where_the_other_columns_match(text, is_advised):
+    with pytest.raises(FormatError) as caught:
+        read_visibility_csv(text, MOUSE, "f.csv")
+    assert ("skeleton edit --add tail" in caught.value.next_step) == is_advised
+    assert "--add 'not json'" not in caught.value.next_step
+
+
+def test_the_formats_are_named_where_nothing_is_a_column_of_answers():
+    with pytest.raises(FormatError) as caught:
+        read_visibility_csv("not json\n", MOUSE, "labels.xyz")
+    assert [name for name in ("COCO", "CVAT", "image") if name not in caught.value.next_step] == []
+
+
 def test_a_keypoint_without_a_column_is_unknown_and_so_is_one_that_the_file_calls_so():
     text = "image,nose,right_ear\na.png,1,0\nb.png,unknown,1\n"
     answers = read_visibility_csv(text, MOUSE, "f.csv")

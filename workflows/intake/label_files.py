@@ -91,7 +91,8 @@ def read_label_file(path: Path, skeleton: Skeleton | None, group: Group | None =
             return _read_sleap(path, skeleton)
         return _read_table(path, csv_of_hdf5(path), skeleton)
     text = _text(path)
-    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+    looks_like_json = text.lstrip("\ufeff \t\r\n").startswith(("{", "["))
+    if looks_like_json or path.suffix.lower() == ".json":
         return _read_json(path, text, skeleton, group)
     if path.suffix.lower() in YAML and (settings := yolo_settings(text, str(path))):
         return _read_yolo(path, settings, skeleton)

@@ -378,6 +378,22 @@ def list_changed(root: Path, before: Mapping[str, int]) -> Listing:
     return found
 
 
+def folder_digest(root: Path) -> str:
+    """Another text after any change below a folder that name, size or time of a file tells.
+
+    Hidden files and labelkit projects are left out; no file is opened.
+    """
+    root, digest = root.resolve(), hashlib.sha256()
+    for path, reason in _walk(root):
+        try:
+            status = os.stat(f"{root}/{path}")
+            stamp = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            stamp = _MISSING
+        digest.update(f"{path}\0{reason}\0{stamp}\0".encode())
+    return digest.hexdigest()
+
+
 def listed_images(root: Path) -> list[str]:
     """Paths of the files below a folder that have an image's suffix, sorted; none is opened."""
     if not root.is_dir():

@@ -63,10 +63,12 @@ from labelkit.store.journal import (
     presence_of,
 )
 from labelkit.store.objects import (
+    VERSION,
     NewInstance,
     forget_objects,
     lost_objects,
     move_box,
+    objects_change,
     register_objects,
     replace_found,
     stand_ins,
@@ -234,6 +236,11 @@ class LabelStore:
         with self.database.reading() as connection:
             return _fact(connection, _IMAGES) or ""
 
+    def objects_version(self) -> str:
+        """Another text after any change to which objects the project knows, or its dev set."""
+        with self.database.reading() as connection:
+            return _fact(connection, VERSION) or ""
+
     def image_paths(self) -> set[str]:
         """Paths of all images, also of those that were taken out of the project."""
         with self.database.reading() as connection:
@@ -348,6 +355,7 @@ class LabelStore:
         with self.database.writing() as connection:
             content = {"share": draw.share, "added": added, "left_out": left_out}
             _keep_fact(connection, _DEV_DRAW, content)
+            objects_change(connection)
 
     # Instances
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,13 +28,16 @@ from labelkit.domain.instance import Box, Image, Instance
 from labelkit.errors import StoreError
 from labelkit.store.journal import KEYPOINTS, WITHDRAWN
 from labelkit.store.rows import image_of_row, instance_of_row, row_of_instance
-from labelkit.store.schema import image, instance, journal, origin
+from labelkit.store.schema import image, instance, journal, meta, origin
 
 #: A network found the object in the whole image; a later one did not find it again.
 FOUND, LOST = "found", "lost"
 
 #: Where boxes come from; one takes the place of another if it stands in the same place or later.
 SOURCES = ("whole-image", LOST, FOUND, "keypoints", "detected", "given", "human")
+
+#: Key of `meta`, see `LabelStore.objects_version`.
+VERSION = "objects_version"
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
@@ -71,6 +75,12 @@ def read_instances(connection: Connection, wanted: ColumnElement[bool]) -> list[
     found = [instance_of_row(row[width:], image_of_row(row[:width])) for row in rows]
     found.sort(key=lambda item: (item.image.path, item.ordinal))
     return found
+
+
+def objects_change(connection: Connection) -> None:
+    """See `LabelStore.objects_version`."""
+    connection.execute(delete(meta).where(meta.c.key == VERSION))
+    connection.execute(insert(meta).values(key=VERSION, value=json.dumps(secrets.token_hex(8))))
 
 
 def register_objects(connection: Connection, found: Sequence[NewInstance]) -> list[Instance]:
@@ -130,6 +140,8 @@ def _register_some(
             new.append(made[index])
         if any(found[index].box_source not in ("whole-image", "human") for index in indices):
             replaced.append(id_)
+    if new or changed:
+        objects_change(connection)
     for chunk in _chunks(new):
         connection.execute(insert(instance), [row_of_instance(item) for item in chunk])
     _update(connection, changed)
@@ -155,6 +167,7 @@ def replace_found(
     new: Sequence[NewInstance],
 ) -> list[Instance]:
     """See `LabelStore.replace_found`; in the caller's transaction."""
+    objects_change(connection)
     unanswered = update(instance).where(instance.c.id.not_in(select(journal.c.instance_id)))
     for chunk in _chunks(image_ids):
         found = unanswered.where(instance.c.image_id.in_(chunk), instance.c.box_source == FOUND)
@@ -178,6 +191,8 @@ def lost_objects() -> Select[tuple[str]]:
 
 def forget_objects(connection: Connection, ids: Sequence[str]) -> None:
     """Drop objects without answers."""
+    if ids:
+        objects_change(connection)
     for chunk in _chunks(ids):
         connection.execute(delete(origin).where(origin.c.instance_id.in_(chunk)))
         connection.execute(delete(instance).where(instance.c.id.in_(chunk)))

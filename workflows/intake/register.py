@@ -73,6 +73,7 @@ class Registered:
             request.
         notes: what the user should know, a sentence each.
         new_images: that the project did not have before.
+        open_images: of which the file is gone, or in which no object was found.
     """
 
     images: int
@@ -82,6 +83,7 @@ class Registered:
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
     new_images: int = 0
+    open_images: int = 0
 
     def lines(self, project: Path) -> list[str]:
         """For people.
@@ -175,6 +177,7 @@ def register(
         open_to_boxes = store.stand_ins() | store.described_by(_source(Path(boxes)))
     covered = store.images_with_objects(open_to_boxes)
     bare = [image for image in images if image.id not in covered]
+    found_in = 0  # so many of those images
     if boxes not in (None, NO_BOXES) and not bare and handling.can_choose:
         notes.append("Every image already has its boxes: --boxes changes nothing.")
     if boxes in (None, NO_BOXES) and (empty := store.empty_images() & {image.id for image in bare}):
@@ -193,6 +196,7 @@ def register(
             boxed, more = [], [f"{count} without a box. {error.problem} {error.next_step}"]
         for rows in boxed:
             store.add_instances(rows)
+            found_in += len({row.image.id for row in rows})
         if open_to_boxes:
             store.forget_stand_ins(bare)
         notes += more
@@ -221,6 +225,7 @@ def register(
         tuple(skipped),
         tuple(notes),
         new_images,
+        counts.images - len(images) + len(bare) - found_in,
     )
 
 

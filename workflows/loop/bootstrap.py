@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +14,11 @@ from labelkit.domain.sides import find_sides
 from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, with_pairs
 from labelkit.domain.text import counted, named
 from labelkit.errors import ProjectError, StoreError, UsageError
+from labelkit.files.noted import note, noted
 from labelkit.formats.label_studio.foreign import Group
 from labelkit.progress import Progress
 from labelkit.project.first_skeleton import first_skeleton
-from labelkit.project.images import check_folder
+from labelkit.project.images import check_folder, folder_digest
 from labelkit.project.project import (
     BENCHMARK_FILE,
     PROJECT_FILE,
@@ -32,13 +33,15 @@ from labelkit.project.project import (
     remember,
     take_back_project,
 )
-from labelkit.project.rounds import latest_trained, unfinished
+from labelkit.project.rounds import latest_complete, latest_trained, unfinished
 from labelkit.report import Report
+from labelkit.store.label_store import LabelStore
 from labelkit.store.ownership import give_back, open_store
 from labelkit.workflows.intake.into_place import PixelsOf
 from labelkit.workflows.intake.label_files import LabelFile, read_skeleton
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.label_sets import read_label_files
+from labelkit.workflows.intake.last_registration import LastRegistration
 from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
 from labelkit.workflows.loop.retrain import (
     RoundReport,
@@ -48,8 +51,9 @@ from labelkit.workflows.loop.retrain import (
 )
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.image_files import images_not_to_show
-from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.next_step import head_start
+from labelkit.workflows.rounds.queue_file import QUEUE_FILE
 from labelkit.workflows.rounds.settings import (
     FINDERS,
     TrainingOptions,
@@ -63,7 +67,7 @@ from labelkit.workflows.rounds.start import (
     start_of,
     waits_for_labels,
 )
-from labelkit.workflows.sync.push_files import write_files
+from labelkit.workflows.sync.push_files import FOLDER, paths, write_files
 from labelkit.workflows.sync.questions import next_questions
 
 #: What people need to know who label for a network that finds objects in whole images.
@@ -71,6 +75,9 @@ NO_DETECTOR = (
     "The network learns from images in which every object is labelled: what is not marked there is "
     "background. Place the keypoints of one object, and draw the others."
 )
+
+#: In the project's folder: of what state the files are that ask people.
+ASKED_FILE = "asked.json"
 
 #: Skeleton of people, the default.
 DEFAULT_SKELETON = "coco17"
@@ -221,7 +228,12 @@ def bootstrap(
             try:
                 store = opened.enter_context(open_store(project))
                 begin_dev_set(store)
-                registered = register(
+                choice = taken or project.options.get("boxes")
+                last = LastRegistration(project, store, choice, sorted(left_out))
+                is_plain = not label_files and dev_percent is None
+                is_plain = is_plain and taken in (None, *BOX_CHOICES)
+                same = last.result if is_plain else None
+                registered = same or register(
                     project,
                     store,
                     progress,
@@ -230,7 +242,7 @@ def bootstrap(
                     skip_unreadable="unreadable" in left_out,
                     handling=Handling("missing" in left_out, label_pixels),
                 )
-                size = settle_dev_set(project, store, dev_percent)
+                size = "" if same else settle_dev_set(project, store, dev_percent)
             except Exception:
                 if is_new:  # an empty project would be found later
                     _take_back(project, opened, progress)
@@ -246,13 +258,15 @@ def bootstrap(
                 per_instance=False if finds and "per_instance" not in project.options else None,
             )
             project, chosen = with_remembered(project, options)
+            if is_plain and not same and (taken is None or registered.new_images):
+                last.keep(registered)
             if latest_trained(project) is None and unfinished(project) is None:
                 snapshot = read_snapshot(project, store)
                 begin = start_of(project, snapshot)
                 waits = not now and waits_for_labels(store, snapshot, begin)
                 if waits or not snapshot.presences:
-                    lost = images_not_to_show(project, store)
-                    files = write_files(next_questions(project, snapshot).without(lost))
+                    lost = images_not_to_show(project, store) if registered.open_images else ()
+                    files = _asked(project, store, snapshot, last, lost)
                     if lost:
                         note = (
                             f"{counted(len(lost), 'image')} cannot be found: labelkit images list"
@@ -284,6 +298,30 @@ def bootstrap(
         return replace(
             report, round=report_round(project, store, snapshot, found, is_new, progress)
         )
+
+
+def _asked(
+    project: Project,
+    store: LabelStore,
+    snapshot: LabelSnapshot,
+    last: LastRegistration,
+    lost: Collection[str],
+) -> tuple[Path, Path]:
+    """The files with what people are asked next; written unless they would be the same."""
+
+    def state() -> list[Any]:
+        settings = (project.root / PROJECT_FILE).read_text("utf-8")
+        return [*last.state, store.head(), settings, folder_digest(project.root / FOLDER)]
+
+    file, has_queue = project.root / ASKED_FILE, (project.root / QUEUE_FILE).exists()
+    depends_on_more = bool(lost) or has_queue or latest_complete(project) is not None
+    if not depends_on_more and (kind := noted(file, state())):
+        return paths(project, kind)
+    questions = next_questions(project, snapshot)
+    files = write_files(questions.without(lost) if lost else questions)
+    if not depends_on_more:
+        note(file, state(), questions.kind)
+    return files
 
 
 def _take_back(project: Project, opened: ExitStack, progress: Progress) -> None:

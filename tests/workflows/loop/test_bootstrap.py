@@ -19,10 +19,12 @@ from labelkit.models.checkpoint import load_model, save_checkpoint
 from labelkit.models.parts import pretrained
 from labelkit.models.presets import PRESETS
 from labelkit.progress import Silent
+from labelkit.project import images
 from labelkit.project.predictions import read_predictions
 from labelkit.project.project import BENCHMARK_FILE, open_project, project_with_own_store
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import latest_complete, rounds
+from labelkit.store.journal import SKIP, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.loop.bootstrap import bootstrap
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
@@ -92,6 +94,38 @@ def test_running_it_again_changes_nothing(frames):
     with LabelStore.open(open_project(first.project).store_url) as store:
         assert store.instances() == before
     assert again.files == first.files
+
+
+def test_the_same_command_again_neither_reads_an_image_nor_writes_a_task(frames, monkeypatch):
+    first = run(frames, boxes="whole-image")
+    before = [path.stat().st_mtime_ns for path in first.files]
+    monkeypatch.setattr(images, "_opened", None)  # what opens an image
+    again = run(frames, boxes="whole-image")
+    assert again.files == first.files
+    assert [path.stat().st_mtime_ns for path in again.files] == before
+    assert again.registered == replace(first.registered, new_images=0)
+    assert again.start == first.start
+
+
+def test_a_file_written_over_in_place_is_found_by_the_same_command(frames):
+    first = run(frames)
+    write_picture(frames / "1.png", (40, 30), seed=7)
+    run(frames)
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        assert [image.width for image in store.images()] == [32, 40, 32]
+
+
+def test_tasks_are_written_again_after_an_answer_and_where_their_file_changed(frames):
+    first = run(frames)
+    _, tasks = first.files
+    asked = len(json.loads(tasks.read_text()))
+    tasks.write_text("[]")
+    run(frames)
+    assert len(json.loads(tasks.read_text())) == asked
+    with LabelStore.open(open_project(first.project).store_url) as store:
+        store.record([Entry(first.start.ids[0], SKIP, {}, "label", "1", "1")])
+    run(frames)
+    assert len(json.loads(tasks.read_text())) == asked - 1
 
 
 def test_a_boxes_option_that_changes_nothing_is_noted(frames):

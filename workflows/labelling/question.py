@@ -45,8 +45,10 @@ def question(work: Work, item: QueueItem) -> dict[str, Any]:
     pose, arm = predicted, NOTHING if predicted is None else PREDICTION
     if label.known.any():
         pose, arm = label if predicted is None else label.completed(predicted), LABEL
-    elif item.control:
-        arm = SECOND if is_second else CONTROL
+    elif is_second:
+        arm = SECOND
+    elif item.control and work.round and work.mode == "keypoints":
+        arm = CONTROL
     known = (answer > UNKNOWN).any()
     present = answer if known or pose is None else pose.visibility
     ticks = [None if code == UNKNOWN else bool(code > ABSENT) for code in present.tolist()]

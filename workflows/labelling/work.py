@@ -16,6 +16,7 @@ from labelkit.errors import UsageError
 from labelkit.project.preannotation import as_shown
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, latest_complete
+from labelkit.store.ids import without
 from labelkit.store.journal import KEYPOINTS, SECOND, SKIP, WITHDRAWN, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.labelling.second import second_draw
@@ -58,6 +59,7 @@ class Work:
         mode: "ticks" or "keypoints".
         chosen: ids to go through once, labelled or not; None for what is queued.
         second: how many labelled objects others label a second time, instead; see `second_draw`.
+        follows: ask for keypoints instead of ticks once there is a round.
         clock: seconds, for leases.
     """
 
@@ -68,10 +70,12 @@ class Work:
         mode: Mode,
         chosen: Sequence[str] | None = None,
         second: int = 0,
+        follows: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.project, self.store, self.mode = project, store, mode
         self._chosen, self._second, self._clock = chosen, second, clock
+        self._follows = follows
         self._seen_by: Mapping[str, frozenset[str]] = {}  # objects that others have to label
         self._lock = RLock()
         self._leases: dict[str, tuple[Holder, float]] = {}
@@ -213,6 +217,9 @@ class Work:
         if latest_complete(self.project) is not None:
             newest, self._predictions = latest_predictions(self.project)
             self.round = f"round-{newest.plan.number:03d}"
+            if self._follows and self.mode == "ticks":
+                self.mode = "keypoints"
+                self._answered.clear()  # with ticks
         items = self._items(snapshot)
         self._order = {item.instance_id: item for item in items}
 
@@ -221,16 +228,14 @@ class Work:
             self._seen_by = second_draw(self.project, self.store, snapshot, self._second)
             return [QueueItem(id_, SECOND, True) for id_ in self._seen_by]
         if self._chosen is not None:
-            blank = unshown(self.project, snapshot, self._chosen)
+            blank = unshown(self.project, snapshot.dev, self._chosen)
             return [QueueItem(id_, "chosen", id_ in blank) for id_ in self._chosen]
         if self.mode == "ticks":
             start = start_of(self.project, snapshot)
-            ids = start.ids if start.asks == TICKS and not self.round else snapshot.instances
-            return [
-                QueueItem(id_, "unanswered", False)
-                for id_ in ids
-                if not snapshot.is_answered(id_) and id_ not in snapshot.skipped
-            ]
+            every = start.ids if start.asks == TICKS and not self.round else snapshot.instances
+            ids = without(every, snapshot.answered, snapshot.skipped)
+            blank = unshown(self.project, snapshot.dev, ids)
+            return [QueueItem(id_, "unanswered", id_ in blank) for id_ in ids]
         if (items := waiting(self.project, snapshot)) or self.round:
             return items
         return unasked(

@@ -14,7 +14,7 @@ from labelkit.errors import ProjectError
 from labelkit.files.atomic import write_json
 from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project, is_main_process
-from labelkit.project.rounds import COMPLETE, Round, rounds
+from labelkit.project.rounds import COMPLETE, Round, latest_complete, rounds
 from labelkit.store.ids import Ids, among, without
 from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
 from labelkit.workflows.choosing.signals import read_signals
@@ -90,7 +90,7 @@ def fill_queue(
     for drawn in record.draws:
         for item, at_random in zip(drawn.ids, drawn.at_random, strict=True):
             reasons[item] = NEW if item in new else AT_RANDOM if at_random else UNSURE
-    control = unshown(project, snapshot, reasons) if complete else frozenset()
+    control = _drawn_unshown(project, snapshot, reasons) if complete else frozenset()
     queued = [QueueItem(item, reason, item in control) for item, reason in reasons.items()]
     again = _incomplete(project, snapshot, percent)
     if complete and complete[-1].plan.finds_objects:
@@ -102,12 +102,29 @@ def fill_queue(
     return items
 
 
-def unshown(project: Project, snapshot: LabelSnapshot, ids: Iterable[str]) -> frozenset[str]:
-    """Those of some instances that are served without pre-annotation.
+def unshown(project: Project, dev: Collection[str], ids: Iterable[str]) -> frozenset[str]:
+    """Those of some instances that are served without pre-annotation, queued or not.
 
     They are the control arm, by which savings are measured, and the dev set: labels made from
-    predictions would favour the round that made these.
+    predictions would favour the round that made these. The queue says which of its own items are
+    in the control arm.
+
+    Args:
+        project: whose queue and seed count.
+        dev: ids of the dev set.
+        ids: of instances.
+
+    Raises:
+        ProjectError: if the queue's file is damaged.
     """
+    asked = frozenset(ids)
+    queued = {i.instance_id: i.control for i in read_queue(project) if i.instance_id in asked}
+    drawn = control_arm(asked, project.seed, CONTROL_SHARE)
+    return frozenset(i for i in asked if queued.get(i, i in drawn) or i in dev)
+
+
+def _drawn_unshown(project: Project, snapshot: LabelSnapshot, ids: Iterable[str]) -> frozenset[str]:
+    """Those of some instances that a new queue serves without pre-annotation."""
     return control_arm(ids, project.seed, CONTROL_SHARE) | snapshot.dev
 
 
@@ -209,7 +226,7 @@ def arrange(
         for item in dict.fromkeys(choices.first)
         if item in snapshot.instances and item not in snapshot.poses and item not in excluded
     ]
-    control = unshown(project, snapshot, first)
+    control = _drawn_unshown(project, snapshot, first)
     chosen = [QueueItem(item, CHOSEN, item in control) for item in first]
     gone = excluded.union(first)
     rest = [
@@ -273,13 +290,18 @@ def read_queue(project: Project) -> tuple[QueueItem, ...]:
 
 
 def waiting(project: Project, snapshot: LabelSnapshot) -> list[QueueItem]:
-    """Queue items that still wait for keypoints. A skipped one waits only if the lead chose it."""
+    """Queue items that still wait for keypoints. A skipped one waits only if the lead chose it.
+
+    Once there are predictions, the dev set comes without them, also in the queue of an earlier
+    version.
+    """
     queue = current_queue(project, snapshot)
     ids = Ids.of(item.instance_id for item in queue)
     waits = among(ids, snapshot.instances.ids) & ~among(ids, snapshot.labelled)
+    blank = among(ids, snapshot.dev) & (latest_complete(project) is not None)
     return [
-        item
-        for item, is_waiting in zip(queue, waits.tolist(), strict=True)
+        replace(item, control=True) if is_blank else item
+        for item, is_waiting, is_blank in zip(queue, waits.tolist(), blank.tolist(), strict=True)
         if is_waiting and (item.reason == CHOSEN or item.instance_id not in snapshot.skipped)
     ]
 

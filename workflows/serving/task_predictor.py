@@ -24,8 +24,9 @@ from labelkit.project.predictions import find_predictions
 from labelkit.project.project import PROJECT_FILE, Project, open_project
 from labelkit.project.rounds import ROUND_FILE, Round, latest_complete
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.networks import load_network, predict_instances
-from labelkit.workflows.rounds.queue_file import read_queue
+from labelkit.workflows.rounds.queue_file import unshown
 from labelkit.workflows.rounds.served import NETWORK, SKELETON, as_served, served
 from labelkit.workflows.rounds.settings import settings_of
 
@@ -67,6 +68,7 @@ class StoreContent:
         by_id, by_path: the images.
         instances: of each image by the image's id.
         answers: (K,) visibility answers by instance id.
+        dev: ids of the dev set.
     """
 
     head: int = -1
@@ -75,6 +77,7 @@ class StoreContent:
     by_path: Mapping[str, Image] = field(default_factory=dict)
     instances: Mapping[str, Sequence[Instance]] = field(default_factory=dict)
     answers: Mapping[str, NDArray] = field(default_factory=dict)
+    dev: Collection[str] = ()
 
 
 class TaskPredictor:
@@ -132,14 +135,14 @@ class TaskPredictor:
         with self._busy:
             self._follow_rounds()
             images = [self._image(task) for task in tasks]
-            control = {item.instance_id for item in read_queue(self.project) if item.control}
             instances = {
                 instance.id: instance
                 for task, image in zip(tasks, images, strict=True)
                 if isinstance(image, Image) and _asked(task).kind != VISIBILITY_TASK
                 for instance in self._instances(task, image)
-                if instance.id not in control
             }
+            for id_ in unshown(self.project, self._content.dev, instances):
+                del instances[id_]
             found, problems = self._predict(instances)
             predictions = {id_: as_shown(self.project, it) for id_, it in found.items()}
             return [
@@ -273,9 +276,9 @@ class TaskPredictor:
         head, now = self.store.head(), time.monotonic()
         if head == self._content.head and now - self._content.read_at < seconds:
             return
-        images = self.store.images()
+        images, snapshot = self.store.images(), read_snapshot(self.project, self.store)
         instances: dict[str, list[Instance]] = defaultdict(list)
-        for instance in self.store.instances().values():
+        for instance in snapshot.instances.values():
             instances[instance.image.id].append(instance)
         self._content = StoreContent(
             head,
@@ -283,7 +286,8 @@ class TaskPredictor:
             {image.id: image for image in images},
             {image.path: image for image in images},
             dict(instances),
-            self.store.presences(self.project.skeleton),
+            snapshot.presences,
+            snapshot.dev,
         )
 
     def _follow_rounds(self) -> None:

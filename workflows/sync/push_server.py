@@ -648,10 +648,15 @@ class Push:
     def _predictions(
         self, tasks: Sequence[LedgerTask], there: Collection[int]
     ) -> list[dict[str, Any]]:
-        """The newest predictions for tasks, except those that an interrupted push sent."""
+        """The newest predictions for tasks, except those that an interrupted push sent.
+
+        Earlier versions did not count the dev set among what comes without them.
+        """
+        dev = self.questions.snapshot.dev
+        blank = [replace(it, control=it.control.union(dev & {*it.instances})) for it in tasks]
         return [
             {"task": task.task_id, **self._task(task, "")["predictions"][0]}
-            for task in tasks
+            for task in blank
             if task.task_id not in there
         ]
 

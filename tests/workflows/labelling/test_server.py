@@ -20,7 +20,7 @@ from lines import Lines
 from PIL import Image as Picture
 
 from labelkit.domain.instance import Box
-from labelkit.domain.selection import QueueItem
+from labelkit.domain.selection import DevDraw, QueueItem
 from labelkit.errors import UsageError
 from labelkit.project.project import open_project
 from labelkit.store.journal import Entry
@@ -188,6 +188,19 @@ def test_the_control_arm_shows_no_prediction(tmp_path: Path):
     with labelling(bench) as page, client_of(page.url) as client:
         shown = next_object(client)["object"]
     assert (shown["arm"], shown["points"], shown["ticks"]) == ("control", [None] * 4, [None] * 4)
+
+
+def test_ticks_and_labels_before_the_first_round_belong_to_no_arm(tmp_path: Path):
+    bench = make_bench(tmp_path, control=[0])
+    with labelling(bench, mode="ticks") as page, client_of(page.url) as client:
+        shown = next_object(client)["object"]
+    assert (shown["arm"], shown["points"], shown["ticks"]) == ("nothing", [None] * 4, [None] * 4)
+    begun = make_bench(tmp_path / "begun", predicted=False)
+    begun.store.keep_dev_draw(DevDraw(1.0))
+    chosen = tmp_path / "chosen.txt"
+    chosen.write_text(begun.ids[0], "utf-8")
+    with labelling(begun, objects=chosen, mode="keypoints") as page, client_of(page.url) as client:
+        assert next_object(client)["object"]["arm"] == "nothing"
 
 
 def test_once_nothing_is_left_the_next_step_is_named(client: httpx.Client, bench: Bench):

@@ -45,6 +45,20 @@ def test_a_chosen_object_of_the_dev_set_comes_without_pre_annotation(tmp_path: P
     assert [work.next(ANNA, bench.ids[:n]).control for n in range(2)] == [True, False]
 
 
+def test_ticks_after_a_round_show_no_prediction_of_the_dev_set(tmp_path: Path):
+    bench = make_bench(tmp_path)
+    bench.store.keep_dev_draw(DevDraw(0.0, frozenset([bench.ids[0].rpartition("-")[0]])))
+    work = Work(bench.project, bench.store, "ticks")
+    assert [work.next(ANNA, bench.ids[:n]).control for n in range(2)] == [True, False]
+
+
+def test_the_dev_set_shows_no_prediction_in_the_queue_of_an_earlier_version(tmp_path: Path):
+    bench = make_bench(tmp_path)  # the queue of which says so of no object
+    bench.store.keep_dev_draw(DevDraw(0.0, frozenset([bench.ids[0].rpartition("-")[0]])))
+    work = Work(bench.project, bench.store, "keypoints")
+    assert [work.next(ANNA, bench.ids[:n]).control for n in range(2)] == [True, False]
+
+
 def test_a_keypoint_that_is_switched_off_is_not_shown_from_then_on(tmp_path: Path):
     bench = make_bench(tmp_path)
     work = Work(bench.project, bench.store, "keypoints")
@@ -52,6 +66,20 @@ def test_a_keypoint_that_is_switched_off_is_not_shown_from_then_on(tmp_path: Pat
     remember(bench.project, unshown=["tail"])
     assert work.next(ANNA, [])
     assert work.prediction(bench.ids[0]).pose.known.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_after_the_first_round_ticks_are_followed_by_keypoints(tmp_path: Path, follows: bool):
+    bench = make_bench(tmp_path)
+    rounds, away = bench.project.rounds_root, tmp_path / "away"
+    rounds.rename(away)
+    work = Work(bench.project, bench.store, "ticks", follows=follows)
+    for _ in bench.ids:
+        answer(bench, work.next(ANNA, []).instance_id, "visibility")
+    assert (work.next(ANNA, []), work.mode) == (None, "ticks")
+    away.rename(rounds)
+    item = work.next(ANNA, [])
+    assert (item is not None, work.mode) == (follows, "keypoints" if follows else "ticks")
 
 
 def test_an_object_is_lent_to_one_tab_for_ten_minutes_after_its_last_use(tmp_path: Path):

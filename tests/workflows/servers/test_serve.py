@@ -21,13 +21,14 @@ from trained import Trained
 
 from labelkit.bridges.ports import free_port
 from labelkit.domain.instance import Box
-from labelkit.domain.selection import QueueItem
+from labelkit.domain.selection import QueueItem, control_arm
 from labelkit.errors import ProjectError, UsageError
 from labelkit.formats.label_studio.tasks import visibility_task
 from labelkit.progress import Silent
 from labelkit.project.rounds import begin_round, finish_round, latest_complete
 from labelkit.store.label_store import NewInstance
-from labelkit.workflows.rounds.queue_file import write_queue
+from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, write_queue
 from labelkit.workflows.servers.serve import serve
 from labelkit.workflows.serving import ml_backend, task_predictor
 from labelkit.workflows.serving.guard import PASSWORD_VARIABLE, USER, read_secret
@@ -232,6 +233,30 @@ def test_the_control_arm_gets_boxes_only(trained, client):
     result = predict(client, {"image_id": image.id}).json()["results"][0]
     assert kinds(result["result"]) == ["rectanglelabels"]
     assert "score" not in result
+
+
+@pytest.mark.parametrize("queued", [(), ("dev",)], ids=["not-queued", "of-an-earlier-version"])
+def test_the_dev_set_gets_boxes_only_in_and_outside_any_queue(trained, client, queued):
+    instances, dev = trained.store.instances(), read_snapshot(trained.project, trained.store).dev
+    write_queue(
+        trained.project, [QueueItem(id_, reason, False) for reason in queued for id_ in dev]
+    )
+    for id_ in dev:
+        result = predict(client, {"image_id": instances[id_].image.id}).json()["results"][0]
+        assert kinds(result["result"]) == ["rectanglelabels"]
+
+
+def test_the_control_arm_is_what_the_queue_says_and_outside_it_what_was_drawn(trained, client):
+    dev = read_snapshot(trained.project, trained.store).dev
+    arm = sorted(control_arm(trained.store.instances(), trained.project.seed, CONTROL_SHARE) - dev)
+    assert arm
+    image_id = trained.store.instances()[arm[0]].image.id
+    shown = []
+    for items in ([], [QueueItem(arm[0], "unsure", control=False)]):
+        write_queue(trained.project, items)
+        result = predict(client, {"image_id": image_id}).json()["results"][0]["result"]
+        shown.append("keypointlabels" in kinds(result))
+    assert shown == [False, True]
 
 
 def test_a_visibility_task_gets_boxes_only(trained, client):

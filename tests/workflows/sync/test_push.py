@@ -113,6 +113,14 @@ def test_the_dev_set_shows_what_people_labelled_and_nothing_else(trained):
     assert (arms[blank], arms[half]) == ("control", None)
 
 
+def test_the_dev_set_gets_no_keypoints_in_the_queue_of_an_earlier_version(trained):
+    dev = sorted(read_snapshot(trained.project, trained.store).dev)
+    write_queue(trained.project, [QueueItem(id_, "dev", control=False) for id_ in dev])
+    report = push_files(trained.project, trained.store, dry_run=False)
+    assert report.control == len(dev)
+    assert all(task["predictions"][0]["result"] == [] for task in tasks_of(report))
+
+
 def test_a_keypoint_that_is_switched_off_is_not_shown_unless_it_was_labelled(trained):
     names = trained.project.skeleton.keypoints
     report = queue(trained.project, trained.store, unshown=names[:2])

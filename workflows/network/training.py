@@ -411,7 +411,11 @@ class _EpochLine(Elapsed):
         if self.minutes:
             self._gone = trainer.strategy.broadcast(self.seconds / (60 * self.minutes))
             trainer.should_stop |= self._gone >= 1
-        self.step(trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1, recipe.steps)
+        done = trainer.current_epoch * recipe.steps_per_epoch + batch_idx + 1
+        total = recipe.steps
+        if self._gone:  # as many as the minutes allow at the speed so far
+            total = min(total, round(done / min(1.0, self._gone)))
+        self.step(done, total)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, PoseTraining)
@@ -484,7 +488,16 @@ def train(
     taught = any(example.lesson is not None for example in examples)
     reader.read_from = "heatmaps" if located or taught else "response"
     gpu = torch.cuda.is_available()
-    watch = Watch(network, dev, skeleton, images_root, size_hw, recipe.steps, recipe.precision)
+    watch = Watch(
+        network,
+        dev,
+        skeleton,
+        images_root,
+        size_hw,
+        recipe.steps,
+        recipe.precision,
+        lambda: line.time_gone(),
+    )
     line = _EpochLine(progress, what, state, recipe.minutes, watch)
     augmentation = Augmentation(recipe.rotation, recipe.mirror)
     pixels: Pixels = network.pixels  # type: ignore[assignment]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Watch(pl.Callback):
         size_hw: crop size in pixels.
         steps: of the training.
         precision: see `predict`.
+        time_gone: see `PoseTraining`: with a limit of time, looks are spread over that.
 
     Attributes:
         curve: after each stretch of the training the step and the mean loss, and after each look
@@ -59,6 +60,7 @@ class Watch(pl.Callback):
         size_hw: tuple[int, int],
         steps: int,
         precision: str,
+        time_gone: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.network = network
         self.dev = {example.instance.id: example for example in dev}
@@ -67,6 +69,7 @@ class Watch(pl.Callback):
         self.size_hw = size_hw
         self.steps = steps
         self.precision = precision
+        self.time_gone = time_gone
         self.curve: list[dict[str, Any]] = []
         self.average: AveragedModel | None = None
         self._best: dict[str, Any] = {}
@@ -123,9 +126,10 @@ class Watch(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         loss = float(trainer.callback_metrics["loss"])
-        done, before = trainer.global_step, self.curve[-1]["step"] if self.curve else 0
+        done, looks = trainer.global_step, sum(SHOWN[0] in point for point in self.curve)
         point = {"step": done, "loss": loss}
-        if self.dev and done * LOOKS // self.steps > before * LOOKS // self.steps:
+        due = max(done * LOOKS // self.steps, int(LOOKS * min(1.0, self.time_gone())))
+        if self.dev and due > looks:
             point |= together(self._look)
         self.curve.append(point)
         score = point.get(DECISIVE)

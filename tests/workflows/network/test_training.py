@@ -376,6 +376,14 @@ def test_after_ctrl_c_the_user_can_continue_another_time(examples, tmp_path):
     assert len(lines.lines) == 1
 
 
+class Totals(KilledAfter):
+    """Keeps what its bar was told."""
+
+    def bar(self, what):
+        self.moved = []
+        return nullcontext(lambda done, total: self.moved.append((done, total)))
+
+
 def test_a_training_ends_after_its_minutes_and_its_pseudo_labels_come_in_time(
     examples, tmp_path, monkeypatch
 ):
@@ -387,8 +395,12 @@ def test_a_training_ends_after_its_minutes_and_its_pseudo_labels_come_in_time(
     monkeypatch.setattr(
         pseudo_labels, "make_pseudo_labels", lambda *args: made.append(1) or torch.zeros(6, 4, 3)
     )
-    record = run(make_tiny(), examples, tmp_path, replace(plan, steps_per_epoch=2, minutes=40.0))
+    bars = Totals(99)
+    plan = replace(plan, steps_per_epoch=2, minutes=40.0)
+    record = run(make_tiny(), examples, tmp_path, plan, bars)
     assert 4 < record["steps"] < 40
+    assert bars.moved[-1] == (record["steps"], record["steps"])
+    assert {total for _, total in bars.moved} < set(range(4, 41))  # of 1,000 steps
     assert made == [1]
     assert not record["stopped"]
 

@@ -11,11 +11,11 @@ from labelkit.workflows.network.watch import ENOUGH, Watch
 class Scored(Watch):
     """Finds given scores on a dev set of so many objects, instead of predicting it."""
 
-    def __init__(self, scores, objects, steps=100):
+    def __init__(self, scores, objects, steps=100, time_gone=lambda: 0.0):
         self.network = torch.nn.Linear(1, 1)
         self.network.reader = SimpleNamespace(read_from="response")
         dev = [SimpleNamespace(instance=SimpleNamespace(id=str(n))) for n in range(objects)]
-        super().__init__(self.network, dev, None, None, (8, 8), steps, "full")
+        super().__init__(self.network, dev, None, None, (8, 8), steps, "full", time_gone)
         self.scores = iter(scores)
 
     def _look(self):
@@ -66,6 +66,17 @@ def test_the_dev_set_is_measured_ten_times_whatever_the_number_of_stretches():
     watch = train(Scored([0.5] * 10, 5), range(100), stretch=2)
     assert len(watch.curve) == 50
     assert [p["step"] for p in watch.curve if "median_px" in p] == list(range(10, 101, 10))
+
+
+def test_with_a_limit_of_time_the_dev_set_is_measured_at_each_tenth_of_that():
+    watch = Scored([0.5] * 10, 5, steps=1500, time_gone=lambda: len(watch.curve) / 40)
+    train(watch, range(100), stretch=2)
+    assert [p["step"] for p in watch.curve if "median_px" in p] == list(range(10, 83, 8))
+
+
+def test_a_training_that_time_ends_in_its_first_stretch_is_measured_once():
+    watch = train(Scored([0.5], 5, steps=1500, time_gone=lambda: 1.02), range(52), stretch=52)
+    assert [p["step"] for p in watch.curve if "median_px" in p] == [52]
 
 
 def test_a_resumed_training_continues_its_average_its_best_and_its_curve():

@@ -332,13 +332,19 @@ def _teach_the_same(then: LabelSnapshot, now: LabelSnapshot, labelled: tuple[str
 
 
 def _note_on_stopping(found: Round) -> str:
-    """That a training was stopped and finished with what there was; "" if it was not."""
+    """That the user or `--minutes` ended a training before its last step; "" if none did."""
     training = found.facts.get("training", {})
-    if not training.get("stopped"):
+    recipe = training.get("recipe", {})
+    minutes = recipe.get("minutes", 0.0)
+    if training.get("stopped"):
+        why, advice = "", "--epochs N"
+    elif minutes and training["steps"] < recipe["steps"]:
+        why, advice = f" (--minutes {minutes:g})", "--minutes 0"
+    else:
         return ""
     return (
-        f"the training was stopped after {training['steps']} of {training['recipe']['steps']} "
-        "steps. For a full one: labelkit retrain --epochs N"
+        f"the training was stopped after {training['steps']:,} of {recipe['steps']:,} steps{why}. "
+        f"For a full one: labelkit retrain {advice}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,8 @@ def _after_training(
         "skeleton_in_box": guessed,
         "serves": better(measures, guessed),
     }
+    if len(located) < COMPARABLE:
+        facts |= _unusable(project, network, plan, snapshot)
     earlier: Mapping[str, Prediction] = {}
     newest = latest_complete(project)
     if newest is not None and len(located) >= COMPARABLE:
@@ -177,6 +180,36 @@ def _after_training(
         rest = (snapshot.instances, facts["serves"], predictions, maps, progress)
         _predict(project, network, plan, *rest, earlier)
     return finish_round(path, facts)
+
+
+def _unusable(
+    project: Project, network: Any, plan: RoundPlan, snapshot: LabelSnapshot
+) -> dict[str, Any]:
+    """Facts of a round whose network is worse than the skeleton even on what it learned from.
+
+    For projects whose dev set is too small to tell. A network that is better there may still be
+    worse on other objects.
+
+    Args:
+        project, plan, snapshot: see `_after_training`.
+        network: of the round.
+
+    Returns:
+        what it serves, and both measures; nothing for any other network.
+    """
+    taught = {item: snapshot.poses[item] for item in plan.labelled}
+    instances = {item: snapshot.instances[item] for item in taught}
+    guessed = skeleton_measures(taught, instances, project.skeleton)
+    if not guessed or len(taught) < COMPARABLE:
+        return {}
+    found = {
+        item.prediction.instance_id: item.prediction
+        for item in predict_instances(project, network, plan.settings, instances, Silent())
+    }
+    ours = measure(replace(snapshot, dev=taught.keys()), found, project.skeleton)
+    if (serves := better(ours, guessed)) == NETWORK:
+        return {}
+    return {"serves": serves, "on_what_it_learned": {NETWORK: ours, serves: guessed}}
 
 
 def _clearly_better(

@@ -107,14 +107,17 @@ def note_on_serving(found: Round) -> str:
     serves = served(found)
     if found.plan.is_foreign or serves == NETWORK:
         return ""
-    ours, number = found.facts["dev"][DECISIVE], found.plan.number
+    number = found.plan.number
     if serves == SKELETON:
-        guessed = found.facts["skeleton_in_box"][DECISIVE]
+        where, ours, guessed = "the dev set", found.facts["dev"], found.facts["skeleton_in_box"]
+        if both := found.facts.get("on_what_it_learned"):
+            where, ours, guessed = "what it learned from", both[NETWORK], both[SKELETON]
         return (
             f"round {number:03d} is worse than the skeleton stretched over each box ({DECISIVE} "
-            f"on the dev set: {ours:.3f}, skeleton {guessed:.3f}), so the skeleton is what you "
-            "correct."
+            f"on {where}: {ours[DECISIVE]:.3f}, skeleton {guessed[DECISIVE]:.3f}), so the skeleton "
+            "is what you correct."
         )
+    ours = found.facts["dev"][DECISIVE]
     before = found.facts["earlier"][DECISIVE]
     return (
         f"round {number:03d} is worse than what {serves} served ({DECISIVE} on the dev set: "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from labelkit.bridges.fiftyone import views as fiftyone_views
 from labelkit.bridges.fiftyone.dataset import (
@@ -34,15 +35,15 @@ from labelkit.bridges.fiftyone.samples import (
     written_points,
 )
 from labelkit.bridges.ports import free_port, is_free
-from labelkit.domain.instance import Image
+from labelkit.domain.instance import Image, image_of
 from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import UsageError
-from labelkit.metrics.findings import ReviewItem
 from labelkit.progress import Progress
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.store.conflicts import HELD, beside_what_is_known
+from labelkit.store.ids import as_bytes
 from labelkit.store.journal import KEYPOINTS, Entry, content_version, keypoints_content
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.reviewing.crops import crops
@@ -87,7 +88,7 @@ def review(
     """
     database = prepare_database()
     quiet_fiftyone()
-    found = gather(project, store, progress, number=number, with_maps=with_maps)
+    found = gather(project, store, number=number, with_maps=with_maps)
     read = [
         edit
         for dataset in (find_dataset(project, crops) for crops in (False, True))
@@ -98,7 +99,7 @@ def review(
     read = [edit for edit in read if _is_readable(edit)]
     taken, conflicts = _take_edits(project, store, found, read)
     if taken:
-        found = gather(project, store, progress, number=number, with_maps=with_maps)
+        found = gather(project, store, number=number, with_maps=with_maps)
     maps = None
     if with_maps and found.round is not None and map_file(found.round).is_file():
         maps = map_file(found.round)
@@ -109,26 +110,22 @@ def review(
         with MapReader(maps) as reader:
             url = partial(_map_url, reader.kinds, port, found.round.plan.number)
 
-    items = found.most_uncertain_first[:limit] if limit is not None else list(found.items.values())
+    ids = [*found.items] if limit is None else found.most_uncertain(limit, project.skeleton)
     if instances:
-        documents = _of_crops(project, items, maps, url)
-        everything = {key for item in found.items for key in (item, f"{item}:image")}
-        count = 2 * len(items)
+        documents = _of_crops(project, ids, found, maps, url)
+        everything = {key for id_ in found.items for key in (id_, f"{id_}:image")}
+        count = 2 * len(ids)
     else:
-        groups = _by_image(items, found)
-        documents = (
-            image_document(image, _path(project, image), rows, project.skeleton, url)
-            for image, rows in groups
-        )
-        everything = {item.instance.image.id for item in found.items.values()}
-        count = len(groups)
+        numbers = _images_of(ids, found)
+        documents = _of_images(project, numbers, found, url)
+        everything = {image_of(id_) for id_ in found.items}
+        count = len(numbers)
     written = upsert(dataset, progress.track(documents, "Building", count), everything, read)
     if is_new:
         choices = read_choices(project)
         put_tags(dataset, {LABEL_NEXT: choices.first, EXCLUDE: choices.excluded})
-    annotators = dict.fromkeys(
-        who for item in found.items.values() for who in item.finding.work.annotators
-    )
+    worked = (found.work[id_] for id_ in found.items if id_ in found.work)
+    annotators = dict.fromkeys(who for work in worked for who in work.annotators)
     names = fiftyone_views.save_views(
         dataset, fiftyone_views.views(dataset, project.skeleton, annotators)
     )
@@ -141,7 +138,7 @@ def review(
         database=database,
         round=found.round.plan.number if found.round else None,
         samples=_size(dataset),
-        instances=len(items),
+        instances=len(ids),
         added=written.added,
         updated=written.updated,
         unchanged=written.unchanged,
@@ -240,22 +237,31 @@ def _map_port(dataset: Any, serve: bool) -> int:
     return port
 
 
-def _by_image(items: list[ReviewItem], found: Review) -> list[tuple[Image, list[ReviewItem]]]:
-    """The images of these instances, each with all of its instances."""
-    chosen = dict.fromkeys(item.instance.image.id for item in items)
-    groups: dict[str, list[ReviewItem]] = defaultdict(list)
-    for item in found.items.values():
-        groups[item.instance.image.id].append(item)
-    return [(groups[id_][0].instance.image, groups[id_]) for id_ in chosen]
+def _images_of(ids: Sequence[str], found: Review) -> list[int]:
+    """Numbers of the images of some instances, in their order; see `ObjectColumns`."""
+    objects = found.labels.instances.columns
+    return [*dict.fromkeys(objects.images[objects.ids.places(as_bytes(ids))].tolist())]
+
+
+def _of_images(
+    project: Project, numbers: Iterable[int], found: Review, url: MapUrl | None
+) -> Iterator[dict[str, Any]]:
+    """Each image with all of its instances."""
+    objects = found.labels.instances.columns
+    for number in numbers:
+        first, last = np.searchsorted(objects.images, [number, number + 1])
+        items = [found.items[objects.ids[place]] for place in range(first, last)]
+        image = items[0].instance.image
+        yield image_document(image, _path(project, image), items, project.skeleton, url)
 
 
 def _of_crops(
-    project: Project, items: list[ReviewItem], maps: Path | None, url: MapUrl | None
+    project: Project, ids: Sequence[str], found: Review, maps: Path | None, url: MapUrl | None
 ) -> Iterator[dict[str, Any]]:
-    by_id = {item.instance.id: item for item in items}
-    for instance, crop in crops(project, (item.instance for item in items), maps):
-        path = _path(project, instance.image)
-        yield from crop_documents(by_id[instance.id], crop, path, project.skeleton, url)
+    chosen = (found.labels.instances[id_] for id_ in ids)
+    for instance, crop in crops(project, chosen, maps):
+        item, path = found.items[instance.id], _path(project, instance.image)
+        yield from crop_documents(item, crop, path, project.skeleton, url)
 
 
 def _path(project: Project, image: Image) -> str:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from labelkit.bridges.fiftyone.samples import round_field
 from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import control_arm
+from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import UsageError
 from labelkit.metrics.findings import ReviewItem, Work, assess, work_on
-from labelkit.progress import Progress
 from labelkit.project.preannotation import pre_annotation
-from labelkit.project.predictions import read_predictions
+from labelkit.project.predictions import iter_tables, read_predictions
 from labelkit.project.project import Project
 from labelkit.project.response_maps import MapReader
 from labelkit.project.rounds import COMPLETE, Round, in_words, rounds
+from labelkit.store.ids import as_bytes
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.queue_file import CONTROL_SHARE, read_queue
@@ -28,25 +30,92 @@ class Review:
     """The instances under review.
 
     Attributes:
-        items: by instance id, in the order of the project.
+        items: by instance id, in the order of the project; each is made when it is asked for.
         round: whose findings and maps are shown; None before the first one.
         fields: names of the rounds whose predictions are shown, that of `round` last.
         labels: of the project.
+        work: what annotators did, by instance id.
     """
 
     items: Mapping[str, ReviewItem]
     round: Round | None
     fields: tuple[str, ...]
     labels: LabelSnapshot
+    work: Mapping[str, Work]
 
-    @property
-    def most_uncertain_first(self) -> list[ReviewItem]:
-        """Instances without a prediction come last; ties in the order of the project."""
-        return sorted(
-            self.items.values(),
-            key=lambda item: -1.0 if item.finding.uncertainty is None else item.finding.uncertainty,
-            reverse=True,
+    def most_uncertain(self, limit: int, skeleton: Skeleton) -> list[str]:
+        """Ids of at most so many instances, most uncertain first.
+
+        Instances without a prediction come last; ties in the order of the project.
+        """
+        ids = self.labels.instances.columns.ids
+        uncertainty = np.full(len(ids), -1.0)
+        if self.round is not None:
+            for table in iter_tables(self.round.path / "predictions.parquet", skeleton):
+                places = ids.places(as_bytes(table.ids))
+                uncertainty[places[places >= 0]] = 1.0 - table.score[places >= 0]
+        order = np.argsort(-uncertainty, kind="stable")[:limit]
+        return [ids[place] for place in order.tolist()]
+
+
+class _Items(Mapping[str, ReviewItem]):
+    """See `Review`; the arguments are those of `gather`, and what it read."""
+
+    def __init__(
+        self,
+        project: Project,
+        labels: LabelSnapshot,
+        work: Mapping[str, Work],
+        predictions: Mapping[str, Mapping[str, Prediction]],
+        base: str,
+        maps: MapReader | None,
+    ) -> None:
+        self._skeleton, self._seed = project.skeleton, project.seed
+        self._labels, self._work = labels, work
+        self._predictions, self._base, self._maps = predictions, base, maps
+        self._queued = {item.instance_id for item in read_queue(project)}
+        self._suspicious = read_suspicious(project)
+
+    def __getitem__(self, id_: str) -> ReviewItem:
+        instance = self._labels.instances[id_]
+        answer, human = self._labels.presences.get(id_), self._labels.poses.get(id_)
+        mine = {name: found[id_] for name, found in self._predictions.items() if id_ in found}
+        shown = {
+            name: pre_annotation(found, answer, instance.image) for name, found in mine.items()
+        }
+        done = self._work.get(id_, Work())
+        finding = assess(
+            instance,
+            self._skeleton,
+            prediction=mine.get(self._base),
+            shown=shown.get(self._base),
+            human=human,
+            answer=answer,
+            work=done,
+            corrected=mine.get(done.shown.replace("-", "_")),
+            maps=self._maps.get(id_) if self._maps is not None and id_ in self._maps else None,
         )
+        waiting = id_ in self._queued and not (human is not None and human.known.all())
+        served = waiting or (human is not None and bool(done.annotators))
+        states = {
+            "labelled": human is not None,
+            "queued": waiting,
+            "dev": id_ in self._labels.dev,
+            "control": served and id_ in control_arm([id_], self._seed, CONTROL_SHARE),
+            "suspicious": id_ in self._suspicious,
+        }
+        tags = tuple(name for name, holds in states.items() if holds)
+        why = tuple(self._suspicious.get(id_, ()))
+        return ReviewItem(instance, human, answer, mine, shown, finding, tags, why)
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._labels.instances
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels.instances)
+
+    def __len__(self) -> int:
+        return len(self._labels.instances)
 
 
 def map_file(found: Round) -> Path:
@@ -79,17 +148,15 @@ def read_suspicious(project: Project) -> dict[str, list[str]]:
 def gather(
     project: Project,
     store: LabelStore,
-    progress: Progress,
     *,
     number: int | None = None,
     with_maps: bool = True,
 ) -> Review:
-    """Read labels, predictions and maps, and derive the findings.
+    """Read labels, and open the predictions and maps that findings are derived from.
 
     Args:
         project: see `open_project`.
         store: its label store.
-        progress: shows a bar.
         number: of the round to show; None for the newest complete one.
         with_maps: also compare the predictions with their response maps.
 
@@ -110,46 +177,9 @@ def gather(
         )
         for item in complete
     }
-    labels = read_snapshot(project, store)
-    work = work_on(store.entries())
-    queued = {item.instance_id for item in read_queue(project)}
-    suspicious = read_suspicious(project)
-    drawn = control_arm(labels.instances, project.seed, CONTROL_SHARE)
-    items: dict[str, ReviewItem] = {}
-    base = round_field(chosen.plan.number) if chosen else ""
-    with ExitStack() as stack:
-        maps = None
-        if with_maps and chosen is not None and map_file(chosen).is_file():
-            maps = stack.enter_context(MapReader(map_file(chosen), project.skeleton))
-        bar = progress.track(labels.instances.items(), "Comparing", len(labels.instances))
-        for id_, instance in bar:
-            answer, human = labels.presences.get(id_), labels.poses.get(id_)
-            mine = {name: found[id_] for name, found in predictions.items() if id_ in found}
-            shown = {
-                name: pre_annotation(found, answer, instance.image) for name, found in mine.items()
-            }
-            done = work.get(id_, Work())
-            finding = assess(
-                instance,
-                project.skeleton,
-                prediction=mine.get(base),
-                shown=shown.get(base),
-                human=human,
-                answer=answer,
-                work=done,
-                corrected=mine.get(done.shown.replace("-", "_")),
-                maps=maps.get(id_) if maps is not None and id_ in maps else None,
-            )
-            waiting = id_ in queued and not (human is not None and human.known.all())
-            served = waiting or (human is not None and bool(done.annotators))
-            states = {
-                "labelled": human is not None,
-                "queued": waiting,
-                "dev": id_ in labels.dev,
-                "control": id_ in drawn and served,
-                "suspicious": id_ in suspicious,
-            }
-            tags = tuple(name for name, holds in states.items() if holds)
-            why = tuple(suspicious.get(id_, ()))
-            items[id_] = ReviewItem(instance, human, answer, mine, shown, finding, tags, why)
-    return Review(items, chosen, tuple(predictions), labels)
+    labels, work = read_snapshot(project, store), work_on(store.entries())
+    base, maps = round_field(chosen.plan.number) if chosen else "", None
+    if with_maps and chosen is not None and map_file(chosen).is_file():
+        maps = MapReader(map_file(chosen), project.skeleton)
+    items = _Items(project, labels, work, predictions, base, maps)
+    return Review(items, chosen, tuple(predictions), labels, work)

@@ -68,7 +68,7 @@ def agreement(project: Project, store: LabelStore) -> Agreement:
     """
     answers: dict[tuple[str, str], dict[str, Entry]] = defaultdict(dict)
     labels: dict[str, Entry] = {}
-    for recorded in store.entries():
+    for recorded in sorted(store.history(_labelled_twice(store)), key=lambda it: it.seq):
         entry = recorded.entry
         if entry.kind == KEYPOINTS and entry.annotator:
             labels[entry.instance_id] = entry
@@ -94,6 +94,21 @@ def agreement(project: Project, store: LabelStore) -> Agreement:
     whole, each = spreads(xy)
     found_off = biases(xy, people, names)
     return Agreement(tuple(people), whole, dict(zip(names, each, strict=True)), tuple(found_off))
+
+
+def _labelled_twice(store: LabelStore) -> set[str]:
+    """Ids of the objects that two annotators labelled; reading these alone takes little memory."""
+    found: set[str] = set()
+    first: dict[tuple[str, str], str] = {}  # who answered to a task first
+    for recorded in store.entries():
+        entry = recorded.entry
+        if entry.kind == SECOND:
+            found.add(entry.instance_id)
+        elif entry.kind == KEYPOINTS and entry.annotator and "task" in entry.shown:
+            task = entry.instance_id, entry.shown["task"]
+            if first.setdefault(task, entry.annotator) != entry.annotator:
+                found.add(entry.instance_id)
+    return found
 
 
 def _share(spread: Spread) -> str:

@@ -17,7 +17,7 @@ from PIL import Image as Pictures
 
 from labelkit.domain.colours import keypoint_colours, rgb_of
 from labelkit.domain.geometry import apply_affine
-from labelkit.domain.pose import Pose
+from labelkit.domain.pose import ABSENT, Pose
 from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import WaitingForLabels
 from labelkit.files.atomic import write_text
@@ -93,20 +93,20 @@ def review_html(
         WaitingForLabels: if no round is complete.
     """
     check_output(path, MARK, project, overwrite=overwrite)
-    found = gather(project, store, progress, number=number)
+    found = gather(project, store, number=number)
     if found.round is None:
         raise WaitingForLabels(
             "There are no predictions to review yet.", "See what comes first: labelkit status"
         )
-    chosen = found.most_uncertain_first[: limit or WORST]
+    chosen = found.most_uncertain(limit or WORST, project.skeleton)
     maps = map_file(found.round)
     name = found.fields[-1]
     with ExitStack() as stack:
         reader = stack.enter_context(MapReader(maps, project.skeleton)) if maps.is_file() else None
         pictures = MapPictures(maps, (), skeleton=project.skeleton) if maps.is_file() else None
         cards = [
-            _card(project, item, name, reader, pictures)
-            for item in progress.track(chosen, "Drawing", len(chosen))
+            _card(project, found.items[id_], name, reader, pictures)
+            for id_ in progress.track(chosen, "Drawing", len(chosen))
         ]
     title = f"{project.name}: round {found.round.plan.number:03d}"
     write_text(path, page(title, project.skeleton, cards))
@@ -204,7 +204,7 @@ def _card(
         maps=maps,
         lines=list(_lines(skeleton, shown, human)),
         dots=list(_dots(skeleton, shown, human)),
-        caption=_caption(item),
+        caption=_caption(item, skeleton),
     )
 
 
@@ -236,8 +236,10 @@ def _dots(skeleton: Skeleton, shown: Pose | None, human: Pose | None) -> Iterato
             yield Dot(k, x, y, colours[k], is_human, label)
 
 
-def _caption(item: ReviewItem) -> list[str]:
+def _caption(item: ReviewItem, skeleton: Skeleton) -> list[str]:
     finding = item.finding
+    gone = [] if item.human is None else np.flatnonzero(item.human.visibility == ABSENT).tolist()
+    labelled = {skeleton.keypoints[k] for k in gone}
     numbers = [
         f"{name} {value:.2f}"
         for name, value in (
@@ -255,7 +257,11 @@ def _caption(item: ReviewItem) -> list[str]:
             ("swapped?", finding.swaps),
             ("map disagrees", finding.map_disagrees),
             ("present but not found", finding.not_found),
-            ("found but answered absent", finding.answered_absent),
+            ("found but labelled absent", [it for it in finding.answered_absent if it in labelled]),
+            (
+                "found but answered absent",
+                [it for it in finding.answered_absent if it not in labelled],
+            ),
             ("tags", item.tags),
             ("annotators", finding.work.annotators),
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelkit.domain.prediction import Prediction
 from labelkit.domain.text import counted
 from labelkit.files.atomic import write_json_list, write_text
 from labelkit.formats.label_studio.tasks import VISIBILITY_TASK
@@ -22,6 +21,9 @@ from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.sync.questions import EMPTY, Questions, next_questions
 
 FOLDER = "label_studio"
+
+#: Tasks whose predictions are in memory together.
+_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def push_files(
     files = paths(project, questions.kind)
     groups = questions.groups(questions.ids)
     if not dry_run and (groups or questions.kind == VISIBILITY_TASK):
-        write_files(replace(questions, predictions=_shown(questions)))
+        write_files(questions)
     return FilePushReport(
         questions.kind,
         len(groups),
@@ -126,15 +128,6 @@ def push_files(
     )
 
 
-def _shown(questions: Questions) -> Mapping[str, Prediction]:
-    """The predictions of what is asked about, which comes in another order than they do."""
-    newest = latest_complete(questions.project)
-    if newest is None:
-        return {}
-    path, skeleton = newest.path / "predictions.parquet", questions.project.skeleton
-    return find_predictions(path, skeleton, set(questions.ids))
-
-
 def write_files(questions: Questions) -> tuple[Path, Path]:
     """Write the labelling interface and the tasks of some questions; return the two files."""
     questions = _as_before(questions)
@@ -145,10 +138,22 @@ def write_files(questions: Questions) -> tuple[Path, Path]:
 
 
 def _tasks(questions: Questions) -> Iterator[dict[str, Any]]:
-    for ids in questions.groups(questions.ids):
-        crop = questions.crop(ids[0])
-        url = questions.url(ids[0], crop=crop)
-        yield questions.task(ids, questions.control, url, crop)
+    groups = questions.groups(questions.ids)
+    for start in range(0, len(groups), _AT_ONCE):
+        some = groups[start : start + _AT_ONCE]
+        shown = _with_predictions(questions, {id_ for ids in some for id_ in ids})
+        for ids in some:
+            crop = shown.crop(ids[0])
+            yield shown.task(ids, shown.control, shown.url(ids[0], crop=crop), crop)
+
+
+def _with_predictions(questions: Questions, ids: set[str]) -> Questions:
+    """The questions with predictions of some objects, which are in another order in their file."""
+    newest = latest_complete(questions.project)
+    if newest is None:
+        return questions
+    path, skeleton = newest.path / "predictions.parquet", questions.project.skeleton
+    return replace(questions, predictions=find_predictions(path, skeleton, ids))
 
 
 def _as_before(questions: Questions) -> Questions:

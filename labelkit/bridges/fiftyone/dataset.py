@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _declare(dataset: Any, skeleton: Skeleton, rounds: Sequence[str], with_maps:
 def upsert(
     dataset: Any,
     documents: Iterable[dict[str, Any]],
-    keep: Iterable[str] | None,
+    keep: Collection[str] | None,
     taken: Iterable[Edit] = (),
 ) -> Upserted:
     """Write samples by their labelkit_id; samples that did not change are not touched.
@@ -200,9 +201,6 @@ def upsert(
     from pymongo import UpdateOne
 
     collection = samples_of(dataset)
-    fields = {"labelkit_id": 1, "labelkit_hash": 1, "tags": 1}
-    mine = collection.find({"labelkit_id": {"$ne": None}}, fields)  # people may add samples
-    known = {row["labelkit_id"]: row for row in mine}
     added = updated = unchanged = 0
     now = datetime.now(UTC).replace(tzinfo=None)
     operations: list[Any] = []
@@ -218,10 +216,9 @@ def upsert(
         return left  # samples that were saved after they were read here
 
     left = 0
-    for document in documents:
+    for document, before in _beside_known(collection, documents):
         key = document["labelkit_id"]
         fingerprint = hashlib.sha256(encode(document)).hexdigest()[:16]
-        before = known.get(key)
         was_edited = any(reference_of(dataset, label) in edited for _, label in labels_of(document))
         if before and before.get("labelkit_hash") == fingerprint and not was_edited:
             unchanged += 1
@@ -250,10 +247,23 @@ def upsert(
     left += flush()
     removed = 0
     if keep is not None:
-        gone = list(set(known) - set(keep))
+        mine = collection.find({"labelkit_id": {"$ne": None}}, {"labelkit_id": 1})  # not people's
+        gone = [row["labelkit_id"] for row in mine if row["labelkit_id"] not in keep]
         removed = collection.delete_many({"labelkit_id": {"$in": gone}}).deleted_count
     dataset.reload()
     return Upserted(added, updated - left, unchanged + left, removed)
+
+
+def _beside_known(
+    collection: Any, documents: Iterable[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], Mapping[str, Any] | None]]:
+    """Each document with what is known of its sample; None of a new one."""
+    fields, stream = {"labelkit_id": 1, "labelkit_hash": 1, "tags": 1}, iter(documents)
+    while some := list(islice(stream, _CHUNK)):
+        ids = [document["labelkit_id"] for document in some]
+        rows = collection.find({"labelkit_id": {"$in": ids}}, fields)
+        known = {row["labelkit_id"]: row for row in rows}
+        yield from ((document, known.get(id_)) for id_, document in zip(ids, some, strict=True))
 
 
 def _keep_label_tags(values: dict[str, Any], stored: Mapping[str, Any]) -> None:

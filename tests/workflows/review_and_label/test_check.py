@@ -118,7 +118,7 @@ def test_the_ids_are_a_queue_for_the_page_and_tags_of_the_review(labelled: Label
     assert f"labelkit label --objects {report.objects}" in report.text()
     text = Path(report.objects).read_text()
     assert read_chosen(text, labelled.store.instances(), "") == [labelled.ids[20], labelled.ids[10]]
-    items = gather(labelled.project, labelled.store, Silent()).items
+    items = gather(labelled.project, labelled.store).items
     tagged = {id_: item.suspicions for id_, item in items.items() if "suspicious" in item.tags}
     assert list(tagged) == [labelled.ids[10], labelled.ids[20]]
     assert set(tagged.values()) == {(report.suspects[0].text,)}

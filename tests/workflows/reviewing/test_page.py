@@ -15,6 +15,7 @@ from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing.items import gather
 from labelkit.workflows.reviewing.page import Card, page, review_html
 from labelkit.workflows.sync.pull_file import pull_file
 
@@ -48,6 +49,15 @@ def test_the_page_shows_the_most_uncertain_with_keypoints_and_a_map_for_each(tra
     assert len([image for image in tags["img"] if image["class"] == "photo"]) == 6
     assert len([image for image in tags["img"] if image["class"] == "map"]) == 6 * 14
     assert len([dot for dot in tags["circle"] if "data-k" in dot]) > 6
+
+
+def test_the_most_uncertain_are_chosen_by_their_scores_alone(trained: Trained):
+    found = gather(trained.project, trained.store)
+    items = [*found.items.values()]
+    first = sorted(items, key=lambda item: item.finding.uncertainty or 0.0, reverse=True)
+    expected = [item.instance.id for item in first]
+    assert found.most_uncertain(3, trained.project.skeleton) == expected[:3]
+    assert found.most_uncertain(len(items) + 1, trained.project.skeleton) == expected
 
 
 def test_each_kind_of_map_is_named_and_one_is_chosen(trained: Trained):

@@ -142,7 +142,7 @@ def test_a_round_learns_it_as_soon_as_it_is_labelled(corrected):
 def test_earlier_rounds_are_read_by_name_and_a_round_without_answers_leaves_it_unknown(corrected):
     changed = edit(corrected, add=["navel"], rename={"neck": "throat"}, remove=["head_top"])
     names = changed.project.skeleton.keypoints
-    review = gather(changed.project, changed.store, Silent())
+    review = gather(changed.project, changed.store)
     for item in review.items.values():
         (prediction,) = item.predictions.values()
         assert prediction.pose.known.tolist() == [name != "navel" for name in names]

@@ -27,7 +27,7 @@ from labelkit.formats.deeplabcut.lightning_pose import write_lightning_pose
 from labelkit.formats.visibility_csv import write_visibility_csv
 from labelkit.progress import Progress
 from labelkit.project.outputs import check_output
-from labelkit.project.preannotation import predicted_pose
+from labelkit.project.preannotation import as_shown, predicted_pose
 from labelkit.project.project import Project
 from labelkit.project.rounds import in_words, trained_round
 from labelkit.report import Report
@@ -37,6 +37,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.network.crops import FILL, PADDING
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import load_network
+from labelkit.workflows.rounds.queue_file import unshown
 from labelkit.workflows.rounds.run_round import latest_predictions
 from labelkit.workflows.rounds.served import note_on_serving
 from labelkit.workflows.rounds.settings import LOFR, preset_of, settings_of
@@ -52,6 +53,9 @@ FORMATS = {
     "visibility": "visibility.csv",
     "onnx": "network.onnx",
 }
+
+#: Those in which people correct predictions: they show what the labelling page shows.
+CORRECTED = ("cvat", "sleap")
 
 #: Marks of an earlier export, which may be replaced, unlike other files of the user's.
 MARKS = {
@@ -130,7 +134,8 @@ def export(
         form: one of `FORMATS`: labels for other programs, "visibility" (a CSV of answers), or
             "onnx", the network of the newest round instead.
         predictions: also write what is predicted where there is no human label, with scores; but no
-            instance that was skipped or whose box was deleted.
+            instance that was skipped or whose box was deleted. Formats in `CORRECTED` leave out
+            what people label without pre-annotation.
         output: file (folder for formats in `FOLDERS`); None takes the project's exports/.
         dry_run: only report what would be written.
         overwrite: also replace a file that is not an export.
@@ -165,12 +170,20 @@ def export(
         return _write(report, project, texts, {}, output, overwrite, progress)
     labelled = len(snapshot.poses)
     poses: Poses | _WithPredictions = snapshot.poses
+    left_out = 0
     if predictions:
-        poses = _WithPredictions(project, snapshot)
-    items = Pairs(snapshot.instances, poses.ids, lambda instance: poses[instance.id])
+        poses = _WithPredictions(project, snapshot, is_corrected=form in CORRECTED)
+        left_out = poses.left_out
+    chosen = Chosen(snapshot.instances, poses.ids)
+    items = Pairs(chosen, lambda instance: poses[instance.id])
     if not items:
         raise _nothing_to_export(snapshot)
     notes = _left_unlabelled(snapshot, poses.ids) + _unknown(items, project.skeleton)
+    if left_out:
+        notes.append(
+            f"Predictions of {counted(left_out, 'object')} left out: the dev set and the control "
+            "arm are labelled without pre-annotation. Label them with: labelkit label"
+        )
     if form == "sleap":  # people may have corrected it in SLEAP, also in the project's folder
         check_output(target, MARKS[form], project, overwrite=overwrite)
         predicted = without(poses.ids, snapshot.poses.ids)
@@ -183,7 +196,8 @@ def export(
         return ExportReport(form, labelled, len(predicted), target, dry_run, tuple(notes))
     pictures: dict[Path, Path] = {}
     if form == "coco":
-        texts = {target: coco_text(items, project.skeleton, scores=predictions)}
+        found_poses = (poses[id_] for id_ in poses.ids)
+        texts = {target: coco_text(chosen, found_poses, project.skeleton, scores=predictions)}
     else:
         if form == "yolo":
             val = {snapshot.instances[item].image.id for item in snapshot.dev}
@@ -301,24 +315,36 @@ def _scorer(store: LabelStore) -> str:
     return found.pop() if len(found) == 1 else "labelkit"
 
 
+class Chosen(Sequence[Instance]):
+    """Some instances of a project, given by their ids; each is made when it is asked for."""
+
+    def __init__(self, instances: Objects, ids: Ids) -> None:
+        self._instances, self._ids = instances, ids
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._instances[self._ids[place]]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
 class Pairs(Sequence[tuple[Instance, Value]]):
-    """Instances, each with something of it; a pair is made when it is asked for.
+    """Instances, each with something of it, which is made when it is asked for.
 
     Args:
-        instances: of the project.
-        ids: of those that are meant, in order.
+        instances: in order.
         of: gives what belongs to an instance.
     """
 
-    def __init__(self, instances: Objects, ids: Ids, of: Callable[[Instance], Value]) -> None:
-        self.instances, self.ids, self.of = instances, ids, of
+    def __init__(self, instances: Sequence[Instance], of: Callable[[Instance], Value]) -> None:
+        self.instances, self.of = instances, of
 
     def __getitem__(self, place: Any) -> Any:
-        instance = self.instances[self.ids[place]]
+        instance = self.instances[place]
         return instance, self.of(instance)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.instances)
 
 
 class _WithPredictions:
@@ -326,24 +352,36 @@ class _WithPredictions:
 
     Of an object that was skipped nothing is predicted.
 
+    Args:
+        project, snapshot: of the objects.
+        is_corrected: people correct them; so what comes without pre-annotation is not predicted.
+
     Attributes:
         ids: of the objects with human keypoints, then of the others, in the order of their file.
+        left_out: number of objects without keypoints that come without pre-annotation.
     """
 
-    def __init__(self, project: Project, snapshot: LabelSnapshot) -> None:
+    def __init__(self, project: Project, snapshot: LabelSnapshot, *, is_corrected: bool) -> None:
+        self._project, self._is_corrected = project, is_corrected
         self._snapshot, self._predictions = snapshot, latest_predictions(project)[1]
         predicted = Ids.of(self._predictions)
         there = Ids(predicted.array[among(predicted, snapshot.instances.ids)])
-        new = without(there, snapshot.skipped, snapshot.poses.ids)
+        self._blank = unshown(project, snapshot.dev, there) if is_corrected else frozenset[str]()
+        waiting = without(there, snapshot.skipped, snapshot.poses.ids)
+        new = without(waiting, self._blank)
+        self.left_out = len(waiting) - len(new)
         self.ids = Ids(np.concatenate([snapshot.poses.ids.array, new.array]))
 
     def __getitem__(self, id_: str) -> Pose:
         snapshot, human = self._snapshot, self._snapshot.poses.get(id_)
-        is_whole = snapshot.is_labelled(id_) or id_ in snapshot.skipped
+        is_whole = snapshot.is_labelled(id_) or id_ in snapshot.skipped or id_ in self._blank
         if human is not None and (is_whole or id_ not in self._predictions):
             return human
         answer, image = snapshot.presences.get(id_), snapshot.instances[id_].image
-        pose = predicted_pose(self._predictions[id_], answer, image)
+        prediction = self._predictions[id_]
+        if self._is_corrected:
+            prediction = as_shown(self._project, prediction)
+        pose = predicted_pose(prediction, answer, image)
         return pose if human is None else human.completed(pose)
 
 

@@ -10,15 +10,19 @@ from builders import make_project
 from trained import FIGURES
 
 from labelkit.domain.instance import Box
+from labelkit.domain.selection import DevDraw, control_arm
 from labelkit.errors import ImageError, UsageError, WaitingForLabels
 from labelkit.formats.coco import read_coco
+from labelkit.formats.cvat import read_cvat
 from labelkit.formats.deeplabcut.tables import read_deeplabcut_csv
 from labelkit.progress import Silent
+from labelkit.project.project import remember
 from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore
 from labelkit.store.objects import NewInstance
 from labelkit.workflows.loop.export import FORMATS, export
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
+from labelkit.workflows.rounds.queue_file import CONTROL_SHARE
 from labelkit.workflows.sync.pull_file import pull_file
 
 
@@ -79,6 +83,26 @@ def test_predictions_are_exported_for_instances_that_no_human_corrected(correcte
     labelled = corrected.store.poses(corrected.project.skeleton)
     for row in rows:
         assert (row["score"] == 1.0) == (row["labelkit_id"] in labelled)
+
+
+def test_what_people_label_without_pre_annotation_is_predicted_only_for_programs(corrected):
+    store, project = corrected.store, remember(corrected.project, unshown=["head_top"])
+    poses, snapshot = store.poses(project.skeleton), read_snapshot(project, store)
+    image = next(it for id_, it in store.instances().items() if id_ not in poses).image
+    store.keep_dev_draw(DevDraw(0.0, frozenset([image.id])))
+    arm = control_arm(snapshot.instances, project.seed, CONTROL_SHARE)
+    blank = {id_ for id_ in arm | {f"{image.id}-0"} if id_ not in poses}
+    corrected = corrected._replace(project=project)
+    report = run(corrected, form="cvat", predictions=True)
+    assert report.labelled + report.predicted == FIGURES - len(blank)
+    assert any("labelkit label" in note for note in report.notes)
+    found = read_cvat((report.file / "annotations.xml").read_text(), "export")
+    predicted = [it for it in found.annotations if it.reference not in poses]
+    assert blank.isdisjoint(it.reference for it in predicted)
+    head_top = found.skeleton.index("head_top")
+    assert predicted
+    assert not any(it.pose.present[head_top] for it in predicted)
+    assert run(corrected, predictions=True).predicted == FIGURES - report.labelled
 
 
 def test_a_skipped_instance_is_not_exported_as_predicted(corrected):

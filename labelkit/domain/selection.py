@@ -28,9 +28,10 @@ def _draw(purpose: str, item_id: str, seed: int) -> int:
 
 def _draws(purpose: str, ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
     """(N,) the number that `_draw` gives for each of N ids."""
-    prefix = f"{purpose}:{seed}:"
-    digests = [hashlib.sha256((prefix + item).encode()).digest()[:8] for item in ids]
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+    prefix, numbers = f"{purpose}:{seed}:", bytearray()
+    for item in ids:
+        numbers += hashlib.sha256((prefix + item).encode()).digest()[:8]
+    return np.frombuffer(numbers, ">u8").astype(np.uint64)
 
 
 def draws(purpose: str, ids: Iterable[str], seed: int) -> NDArray[np.float64]:
@@ -54,8 +55,12 @@ def coins(purpose: str, ids: Iterable[str], seed: int, share: float) -> NDArray[
 def stable_order(ids: Iterable[str], seed: int) -> tuple[str, ...]:
     """The ids once each, in a random order that depends on the seed alone."""
     every = sorted(set(ids))
-    order = np.argsort(_draws("order", every, seed), kind="stable")
-    return tuple(every[place] for place in order.tolist())
+    return tuple(every[place] for place in stable_places(every, seed).tolist())
+
+
+def stable_places(ids: Iterable[str], seed: int) -> NDArray[np.intp]:
+    """(N,) the places of N ids, which are sorted, in the order of `stable_order`."""
+    return np.argsort(_draws("order", ids, seed), kind="stable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelkit.store.ids import Ids, among, as_bytes, without
+from labelkit.domain.selection import stable_order
+from labelkit.store.ids import Ids, among, as_bytes, in_stable_order, without
 
 IDS = st.lists(st.text("0af-é", min_size=1, max_size=5), unique=True, max_size=8)
 
@@ -31,6 +32,11 @@ def test_ids_are_chosen_and_left_out_like_those_of_sets(ids, some, others):
     assert [*without(Ids.of(ids), others, chosen)] == left
     assert chosen & {*others} == {*some} & {*others}
     assert {*others} | chosen == {*some} | {*others}
+
+
+@given(IDS, st.integers(0, 9))
+def test_ids_have_the_random_order_of_texts(ids, seed):
+    assert tuple(in_stable_order(Ids.of(ids), seed)) == stable_order(ids, seed)
 
 
 def test_what_is_no_text_is_not_among_ids():

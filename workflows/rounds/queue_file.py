@@ -15,7 +15,7 @@ from labelkit.files.atomic import write_json
 from labelkit.project.predictions import later_ids
 from labelkit.project.project import Project, is_main_process
 from labelkit.project.rounds import COMPLETE, Round, latest_complete, rounds
-from labelkit.store.ids import Ids, among, without
+from labelkit.store.ids import Ids, among, in_stable_order, without
 from labelkit.workflows.choosing.draw_records import DrawRecord, PoolDraw, add_record
 from labelkit.workflows.choosing.signals import read_signals
 from labelkit.workflows.choosing.strategies import MANUAL, MIXED, RANDOM, draw
@@ -78,15 +78,16 @@ def fill_queue(
     new = later_ids(complete[-1].path / "predictions.parquet") if complete else set()
     new &= snapshot.instances.keys()
     ids = snapshot.instances.ids
-    waiting = without(stable_order(ids, seed), snapshot.poses.ids, snapshot.skipped)
+    waiting = without(in_stable_order(ids, seed), snapshot.poses.ids, snapshot.skipped)
     pool = without(waiting, snapshot.dev, choices.first, choices.excluded)
     chosen = [item for item in choices.first if item in snapshot.instances]
     missing = labelled_count(len(snapshot.instances), percent) - len(snapshot.trainable)
     missing -= sum(item not in snapshot.dev and item not in snapshot.poses for item in chosen)
-    late = [item for item in pool if item in new]
+    late = Ids(pool.array[among(pool, new)])
     late_count = min(max(min(len(new), ALL_NEW), labelled_count(len(new), percent)), len(late))
     record = _draw(project, snapshot, complete, pool, max(missing, 0), late, late_count)
-    reasons = {item: DEV for item in without(waiting, pool) if item in snapshot.dev}
+    others = without(waiting, pool)
+    reasons = dict.fromkeys(Ids(others.array[among(others, snapshot.dev)]), DEV)
     for drawn in record.draws:
         for item, at_random in zip(drawn.ids, drawn.at_random, strict=True):
             reasons[item] = NEW if item in new else AT_RANDOM if at_random else UNSURE
@@ -150,7 +151,7 @@ def _draw(
     complete: Sequence[Round],
     pool: Collection[str],
     count: int,
-    late: Sequence[str],
+    late: Collection[str],
     late_count: int,
 ) -> DrawRecord:
     """Draw `count` from a pool, and more of those that came late until `late_count` are drawn."""
@@ -228,9 +229,9 @@ def arrange(
     ]
     control = _drawn_unshown(project, snapshot, first)
     chosen = [QueueItem(item, CHOSEN, item in control) for item in first]
-    gone = excluded.union(first)
+    gone, dev = excluded.union(first), set(snapshot.dev)
     rest = [
-        replace(i, reason=DEV if i.instance_id in snapshot.dev else _other(i.reason))
+        replace(i, reason=DEV if i.instance_id in dev else _other(i.reason))
         for i in items
         if i.instance_id not in gone
     ]

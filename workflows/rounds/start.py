@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
+from labelkit.domain.instance import image_of
 from labelkit.domain.selection import stable_order
 from labelkit.domain.text import counted
 from labelkit.metrics.quality import answer_bits
 from labelkit.project.project import Project
-from labelkit.store.ids import among, without
+from labelkit.store.ids import Ids, among, in_stable_order, without
 from labelkit.store.journal import KEYPOINTS as KEYPOINTS_ENTRY
 from labelkit.store.journal import VISIBILITY
 from labelkit.store.label_store import LabelStore
@@ -89,12 +91,12 @@ def start_of(project: Project, snapshot: LabelSnapshot) -> Start:
         bits = answer_bits(np.stack([*snapshot.presences.values()]))
     if chosen == KEYPOINTS or bits < TEACHING_BITS:
         ids = _few(project, snapshot)
-        to_train_on = sum(item not in snapshot.dev for item in ids)
+        to_train_on = len(without(ids, snapshot.dev))
         done = len(snapshot.trainable)
         return Start(KEYPOINTS, ids, done, min(FEW, done + to_train_on), bits)
     unanswered = [*without(snapshot.instances, snapshot.answered, snapshot.skipped)]
     if chosen is None and answered < FIRST_TICKS:
-        unanswered = _of_whole_images(project, snapshot, unanswered, FIRST_TICKS - answered)
+        unanswered = _of_whole_images(project, unanswered, FIRST_TICKS - answered)
     return Start(TICKS, tuple(unanswered), answered, needed, bits)
 
 
@@ -112,22 +114,20 @@ def waits_for_labels(store: LabelStore, snapshot: LabelSnapshot, start: Start) -
 
 def _few(project: Project, snapshot: LabelSnapshot) -> tuple[str, ...]:
     """The dev set, and then instances in random order until `FEW` can be trained on."""
-    waiting = without(
-        stable_order(snapshot.instances.ids, project.seed), snapshot.poses.ids, snapshot.skipped
-    )
-    others = without(waiting, snapshot.dev)
-    dev = [item for item in waiting if item in snapshot.dev]
+    every = in_stable_order(snapshot.instances.ids, project.seed)
+    waiting = without(every, snapshot.poses.ids, snapshot.skipped)
+    is_dev = among(waiting, snapshot.dev)
+    dev, others = Ids(waiting.array[is_dev]), Ids(waiting.array[~is_dev])
     return (*dev, *islice(others, max(0, FEW - len(snapshot.trainable))))
 
 
-def _of_whole_images(
-    project: Project, snapshot: LabelSnapshot, ids: list[str], count: int
-) -> list[str]:
+def _of_whole_images(project: Project, ids: list[str], count: int) -> list[str]:
     """At least `count` of some instances, of images in random order; no image is asked twice."""
-    image_of = {item: snapshot.instances[item].image.id for item in ids}
+    objects = Counter(map(image_of, ids))
     chosen: set[str] = set()
-    for image in stable_order(image_of.values(), project.seed):
-        if sum(image_of[item] in chosen for item in ids) >= count:
+    for image in stable_order(objects, project.seed):
+        if count <= 0:
             break
         chosen.add(image)
-    return [item for item in ids if image_of[item] in chosen]
+        count -= objects[image]
+    return [item for item in ids if image_of(item) in chosen]

@@ -229,7 +229,8 @@ def bootstrap(
                 store = opened.enter_context(open_store(project))
                 begin_dev_set(store)
                 choice = taken or project.options.get("boxes")
-                last = LastRegistration(project, store, choice, sorted(left_out))
+                with progress.bar("Checking files"):
+                    last = LastRegistration(project, store, choice, sorted(left_out))
                 is_plain = not label_files and dev_percent is None
                 is_plain = is_plain and taken in (None, *BOX_CHOICES)
                 same = last.result if is_plain else None

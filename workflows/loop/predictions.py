@@ -21,6 +21,7 @@ from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.next_step import next_step
 from labelkit.workflows.rounds.queue_file import fill_queue
+from labelkit.workflows.rounds.served import name_of, served
 
 #: So many keypoints are listed with their errors.
 WORST = 10
@@ -34,7 +35,8 @@ class PredictionsReport(Report):
         round: its number.
         name: of the model.
         is_new: False if the round held these predictions already.
-        is_current: whether it is the newest round, whose predictions are corrected.
+        is_current: whether its predictions are corrected: it is the newest round, or that serves
+            them.
         instances, found: of the project, and those that the file has a pose of.
         unmatched: poses that match no object.
         elsewhere: poses in images that the project does not have.
@@ -145,7 +147,7 @@ def add_predictions(
 
 
 def learn_adapter_again(project: Project, store: LabelStore) -> str:
-    """Learn the adapter of the newest round again where labels came, and queue by the result.
+    """Learn the adapter of the poses that are corrected again, and queue by the result.
 
     Returns:
         what to know about it; "" if nothing changed.
@@ -168,12 +170,13 @@ def _report(
 ) -> PredictionsReport:
     snapshot, newest = read_snapshot(project, store), latest_complete(project)
     assert newest is not None
-    items = fill_queue(project, snapshot, percent_after(newest))
+    percent = max(percent_after(found), percent_after(newest))
+    items = fill_queue(project, snapshot, percent)
     return PredictionsReport(
         round=found.plan.number,
         name=str(found.plan.settings["name"]),
         is_new=is_new,
-        is_current=newest.plan.number == found.plan.number,
+        is_current=found.plan.number == newest.plan.number or served(newest) == name_of(found),
         instances=len(snapshot.instances),
         found=int(found.facts["found"]),
         unmatched=unmatched,

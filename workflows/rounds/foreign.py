@@ -2,14 +2,16 @@
 
 Such a round keeps the poses as the file has them (`RAW`) beside the predictions that came of them.
 A complete round never changes, so an adapter that is learned again makes a new round. The two share
-the file of poses by a hard link, where the disk can.
+the file of poses by a hard link, where the disk can. Where a network's round serves the poses, that
+round is repeated too, with the new ones.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +23,15 @@ from labelkit.domain.prediction import Prediction, nothing_found
 from labelkit.domain.selection import stable_order
 from labelkit.domain.skeleton import Skeleton, make_skeleton
 from labelkit.files.atomic import write_json
+from labelkit.files.parquet import parts
 from labelkit.project.following import LEFT_OUT
-from labelkit.project.predictions import read_predictions, write_predictions
+from labelkit.project.predictions import iter_predictions, read_predictions, write_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import (
     COMPLETE,
     FOREIGN,
+    LABELLED_FILE,
+    ROUND_FILE,
     Round,
     RoundPlan,
     add_round,
@@ -38,6 +43,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.gain import TOLERANCE
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.run_round import measure
+from labelkit.workflows.rounds.served import DECISIVE, as_served, name_of, served
 
 RAW = "foreign.parquet"
 
@@ -100,24 +106,72 @@ def foreign_round(
 
 
 def learn_again(project: Project, store: LabelStore) -> Round | None:
-    """A new round of the newest one's poses, if that is foreign and there is more to learn from.
+    """A new round of the foreign poses that annotators get, if there is more to learn from.
+
+    They get those of the newest round, or those that it serves because its network is worse. Then
+    a last round has the same network, and serves the new poses.
 
     Returns:
-        None if there is nothing new.
+        the foreign round; None if there is nothing new.
     """
     newest = latest_complete(project)
-    if newest is None or not newest.plan.is_foreign:
+    source = _source(project, newest) if newest else None
+    if newest is None or source is None:
         return None
-    theirs, poses = skeleton_of_round(newest), newest.path / RAW
+    theirs, poses = skeleton_of_round(source), source.path / RAW
     raw = read_predictions(poses, theirs)
     now = len(_teachers(read_snapshot(project, store), raw, project.seed))
-    if _has(newest, project.skeleton) and now < MORE * len(newest.plan.labelled) + (
-        not newest.plan.labelled
+    if _has(source, project.skeleton) and now < MORE * len(source.plan.labelled) + (
+        not source.plan.labelled
     ):
         return None
-    settings = {key: newest.plan.settings[key] for key in ("name", "file")}
+    settings = {key: source.plan.settings[key] for key in ("name", "file")}
     found, is_new = _round(project, store, settings, theirs, raw, lambda to: _link(poses, to))
+    if is_new and newest.plan.number != source.plan.number:
+        _serve(project, newest, found, read_snapshot(project, store))
     return found if is_new else None
+
+
+def _source(project: Project, found: Round) -> Round | None:
+    """The foreign round whose poses a round serves; None where they are not foreign."""
+    earlier = {name_of(item): item for item in rounds(project)}
+    at: Round | None = found
+    while at is not None and not at.plan.is_foreign:
+        at = earlier.get(served(at))
+    return at
+
+
+def _serve(project: Project, network: Round, poses: Round, snapshot: LabelSnapshot) -> None:
+    """A round of the same network that serves the poses of a newer foreign round.
+
+    What the model has not found keeps the network's locations.
+    """
+    skeleton, name = project.skeleton, name_of(poses)
+    new = read_predictions(poses.path / "predictions.parquet", skeleton)
+
+    def merged(part: Path) -> Iterator[Prediction]:
+        for row in iter_predictions(part, skeleton):
+            if (id_ := row.instance_id) in snapshot.instances:
+                row = as_served(row, snapshot.instances[id_], skeleton, name, new[id_])
+            yield row
+
+    predictions = parts(network.path / "predictions.parquet")
+    rows = (row for part in predictions for row in merged(part))
+    on_dev = {id_: new[id_] for id_ in snapshot.dev}  # of what came later there is no other yet
+    on_dev |= {row.instance_id: row for row in rows if row.instance_id in on_dev}
+    score = measure(snapshot, on_dev, skeleton)[DECISIVE]
+    own = {*predictions, *(network.path / name for name in (ROUND_FILE, LABELLED_FILE))}
+
+    def fill(folder: Path) -> None:
+        for file in network.path.rglob("*"):
+            if file.is_file() and file not in own:
+                _link(file, folder / file.relative_to(network.path))
+        for part in predictions:
+            write_predictions(folder / part.name, merged(part), skeleton)
+
+    plan = replace(network.plan, number=next_round_number(project))
+    facts = {**network.facts, "serves": name, "earlier": {DECISIVE: score}}
+    add_round(project, plan, facts, fill)
 
 
 def skeleton_of_round(found: Round) -> Skeleton:

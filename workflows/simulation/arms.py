@@ -169,7 +169,7 @@ def play(one: Play, root: Path, progress: Progress) -> tuple[Project, LabelStore
         first = 100.0 * FIRST_TAUGHT / len(one.data.instances)
         for percent in sorted({min(first, 100.0), *one.percents}):
             if any(not it.plan.is_foreign for it in rounds(project)):
-                break  # from its first network on, a project adapts nothing
+                break  # the rest is played without learning the adapter again
             _label(one, project, store, percent)
             learn_adapter_again(project, store)
             if one.arm.network and percent >= min(one.percents):

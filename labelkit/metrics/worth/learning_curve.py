@@ -27,7 +27,7 @@ _EXPONENT, _SPREAD = 0.4, 0.7
 _TRAINING = (0.005, 0.01, 0.02)
 
 #: Values of each of the three numbers, and draws from their distribution.
-_VALUES, _DRAWS = 60, 4000
+_VALUES, _DRAWS = 40, 4000
 
 
 class LearningCurve:
@@ -52,8 +52,8 @@ class LearningCurve:
         normal = NormalDist(np.log(_EXPONENT), _SPREAD)
         exponents = np.exp([normal.inv_cdf(share) for share in place])
         reach = 8 * np.hypot(np.sqrt(covariance[last, last]), max(_TRAINING))
-        ends = np.clip([means[last] - reach, means[last] + reach], 0, 1)
-        grid = np.meshgrid(np.linspace(*ends, _VALUES), place, exponents)
+        low, high = np.clip([means[last] - reach, means[last] + reach], 0, 1).tolist()
+        grid = np.meshgrid(np.linspace(low, high, _VALUES), place, exponents)
         now, share, b = (each.reshape(-1, 1) for each in grid)
         off = means - now * (share + (1 - share) * (percent / percent[last]) ** -b)
         chance = np.zeros(len(off))

@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 from foreign import THEIRS, Foreign, make_foreign
 
+from labelkit.domain.pose import Pose
+from labelkit.domain.prediction import Prediction
 from labelkit.errors import ProjectError
-from labelkit.project.predictions import read_predictions
+from labelkit.project.predictions import read_predictions, write_predictions
 from labelkit.project.project import open_project
-from labelkit.project.rounds import RoundPlan, begin_round, read_round, rounds
+from labelkit.project.rounds import (
+    Round,
+    RoundPlan,
+    begin_round,
+    finish_round,
+    read_round,
+    rounds,
+)
+from labelkit.workflows.loop.predictions import learn_adapter_again
+from labelkit.workflows.reviewing.independent import independent
 from labelkit.workflows.rounds.foreign import RAW, learn_again
+from labelkit.workflows.rounds.served import NETWORK, as_served, note_on_serving, served
 from labelkit.workflows.upkeep.skeleton import edit_skeleton
 
 
@@ -117,6 +129,70 @@ def test_less_than_a_tenth_more_labels_are_not_worth_a_round(foreign):
     assert learn_again(foreign.project, foreign.store) is None
     foreign.label(foreign.trainable[21:22])
     assert learn_again(foreign.project, foreign.store) is not None
+
+
+def network_round(foreign: Foreign, serves: str, **measured) -> Round:
+    """A round after the first, of a network that is 30 pixels off; it serves what it is told to."""
+    project, number = foreign.project, len(rounds(foreign.project))
+    labelled = tuple(foreign.trainable[:4])
+    plan = RoundPlan(number, "semi-weak", labelled, 4 / 30, foreign.store.head(), {}, 3)
+    path, before = begin_round(project, plan), predicted(foreign, number - 1)
+    served_rows = []
+    for id_, instance in foreign.snapshot.instances.items():
+        xy = foreign.truth(id_).xy + 30
+        row = Prediction(id_, Pose(xy, np.full(4, 2), np.full(4, 0.4)), np.full(4, 0.7), 0.25)
+        served_rows.append(as_served(row, instance, project.skeleton, serves, before[id_]))
+    write_predictions(path / "predictions.parquet", served_rows, project.skeleton)
+    (path / "maps").mkdir()
+    for name in ("model.safetensors", "maps/maps.parquet"):
+        (path / name).write_text(name)
+    return finish_round(path, {"serves": serves, "dev": {"pck@0.1": 0.0}, **measured})
+
+
+def test_where_a_network_serves_the_poses_their_adapter_is_learned_again(foreign):
+    lost = foreign.trainable[-1]
+    foreign.label(foreign.dev)
+    foreign.add(foreign.file(without=[lost]))
+    network = network_round(foreign, "round 000", earlier={"pck@0.1": 0.5})
+    files = {p: p.read_bytes() for p in network.path.rglob("*") if p.is_file()}
+    assert learn_again(foreign.project, foreign.store) is None
+    foreign.label(foreign.trainable[:20])
+    assert "Adapted with 20 labelled objects" in learn_adapter_again(foreign.project, foreign.store)
+    adapted, again = rounds(foreign.project)[2:]
+    assert adapted.plan.is_foreign
+    assert len(adapted.plan.labelled) == 20
+    assert (again.plan.kind, again.plan.labelled) == ("semi-weak", network.plan.labelled)
+    assert served(again) == "round 002"
+    assert "round 003" in note_on_serving(again)
+    assert again.facts["earlier"]["pck@0.1"] == 1.0
+    for name in ("model.safetensors", "maps/maps.parquet"):
+        assert (again.path / name).read_text() == name
+    shown, of_adapter = predicted(foreign, 3), predicted(foreign, 2)
+    assert np.median(errors(foreign, 1)) > 0.5 > 0.01 > np.median(errors(foreign, 3))
+    for id_, row in shown.items():
+        assert (row.score, row.presence.tolist()) == (0.25, [0.7] * 4)  # the network's
+        if id_ != lost:
+            assert row.xy == pytest.approx(of_adapter[id_].xy)
+    assert shown[lost].xy == pytest.approx(foreign.truth(lost).xy + 30)
+    assert {p: p.read_bytes() for p in files} == files
+
+    foreign.label(foreign.trainable[20:])
+    assert learn_again(foreign.project, foreign.store).plan.number == 4
+    assert served(rounds(foreign.project)[-1]) == "round 004"
+    # What judges a label has learned from it neither as the network nor as the adapter.
+    _, of_network = independent(foreign.project, foreign.trainable, None)
+    assert not of_network.predictions.keys() & set(foreign.trainable[:4])
+    taught = foreign.trainable[10]
+    paw = of_network.predictions[taught].xy[1]
+    assert paw == pytest.approx(foreign.truth(taught).xy[1] + 30)
+
+
+def test_where_a_network_serves_its_own_poses_no_adapter_is_learned_again(foreign):
+    foreign.label(foreign.trainable[:4])
+    foreign.add()
+    network_round(foreign, NETWORK)
+    foreign.label(foreign.trainable[4:20])
+    assert learn_again(foreign.project, foreign.store) is None
 
 
 def test_a_keypoint_that_the_skeleton_gets_later_is_learned_too(foreign):

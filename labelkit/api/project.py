@@ -500,7 +500,7 @@ class Project:
         `report.suspects` lists them, most certain first.
 
         Args:
-            promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels
+            promise: 0 ... 1, the share of suspicions of each kind that should be right. Labels
                 that contradict each other are named in any case.
             folds: number of networks to train, each on all labels but those of one part, which it
                 predicts. What they predict is used until they are trained again; 0 trains none.

@@ -68,7 +68,7 @@ WhyOption = Annotated[
 PromiseOption = Annotated[
     float,
     typer.Option(
-        "--promise", metavar="SHARE", help="Share of suspicions of each kind that shall be right."
+        "--promise", metavar="SHARE", help="Share of suspicions of each kind that should be right."
     ),
 ]
 FoldsOption = Annotated[

@@ -48,7 +48,8 @@ class StatusReport(Report):
         lost_images: images whose file is gone or changed.
         removed_images: images that were taken out of the project.
         round: the current one: it trains, or its predictions are corrected; None before the first.
-        effort: means an object of answers that were given on the labelling page (see `effort`).
+        effort: means an object of answers that were given on the labelling page (see `effort`);
+            the dev set, which is drawn in another way, is left out.
         conflicts: keypoints with two values (see `Conflict.rows`), each with its image.
         rounds: number, kind, status and dev measures of each, what it serves as pre-annotations
             (the name of the model in a foreign one), and a note where that is not its network's
@@ -171,7 +172,7 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what the project holds, without changing it."""
     snapshot = read_snapshot(project, store)
     counts, files = store.counts(), ImageFiles(project, store)
-    history = rounds(project)
+    history, dev = rounds(project), frozenset(snapshot.dev)
     queued = len(waiting(project, snapshot))
     asks, rest = KEYPOINTS, queued
     if latest_complete(project) is None and (start := start_of(project, snapshot)).asks == TICKS:
@@ -201,7 +202,9 @@ def status(project: Project, store: LabelStore) -> StatusReport:
         lost_images=len(files.lost.all),
         removed_images=len(store.removed_images()),
         round=current.plan.number if current else None,
-        effort=tuple(effort(store.work(showing="effort"))),
+        effort=tuple(
+            effort(it for it in store.work(showing="effort") if it.instance_id not in dev)
+        ),
         conflicts=tuple(
             {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)

@@ -128,7 +128,7 @@ def report(
         UsageError: if the rate is negative, or `output` is another file.
     """
     if hourly_rate is not None and not 0 <= hourly_rate < float("inf"):
-        raise UsageError(f"--hourly-rate {hourly_rate} is not a price.", "Type for example 30")
+        raise UsageError(f"--hourly-rate {hourly_rate:g} is not a price.", "Type for example 30")
     if output is not None:
         check_output(output, MARK, project, overwrite=overwrite)
     snapshot = read_snapshot(project, store)

@@ -83,7 +83,7 @@ def check(
         project: see `open_project`.
         store: its label store.
         progress: shows how far the trainings are.
-        promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels that
+        promise: 0 ... 1, the share of suspicions of each kind that should be right. Labels that
             contradict each other are named in any case.
         folds: parts of the labelled objects, for each of which a network is trained on the others
             and heard; 0 trains none. What was trained before is heard in any case.
@@ -96,8 +96,8 @@ def check(
     """
     if not 0 < promise < 1:
         raise UsageError(
-            f"No suspicions of which {promise} are right can be promised.",
-            "Give a share: --promise 0.8",
+            f"--promise {promise:g} is not a share between 0 and 1.",
+            "Type for example: labelkit check --promise 0.8",
         )
     if folds:
         snapshot = read_snapshot(project, store)

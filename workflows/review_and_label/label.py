@@ -101,12 +101,16 @@ def label(
         UsageError: if the port is taken, the file names unknown objects, the name is too long, or
             no label can have a second one.
     """
-    if second is not None and (second < 1 or objects is not None or mode == "ticks"):
-        raise UsageError(
-            "--second takes a number of objects, 1 or more, and chooses them itself: it does not "
-            "go with --objects, nor with --mode ticks.",
-            "Type for example: labelkit label --second 60",
-        )
+    if second is not None:
+        example = "Type for example: labelkit label --second 60"
+        if second < 1:
+            raise UsageError(f"--second {second} is not a number of objects, 1 or more.", example)
+        if objects is not None or mode == "ticks":
+            other = "--mode ticks" if objects is None else "--objects"
+            raise UsageError(
+                f"{other} does not go with --second, which chooses objects and asks for keypoints.",
+                example,
+            )
     chosen = None
     if objects is not None:
         try:

@@ -26,7 +26,7 @@ from labelkit.report import Report
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.choosing.draw_records import DrawRecord, newest_record
 from labelkit.workflows.choosing.signals import read_signals
-from labelkit.workflows.choosing.strategies import STRATEGIES
+from labelkit.workflows.choosing.strategies import MANUAL, STRATEGIES
 from labelkit.workflows.choosing.why import reasons
 from labelkit.workflows.loop.retrain import percent_after
 from labelkit.workflows.reviewing.app import SELECTION_FILE
@@ -81,7 +81,7 @@ class QueueReport(Report):
         labelled: chosen instances that already have keypoints and are not sent again.
         control: queued instances that are served without pre-annotation.
         unshown: keypoints that are, of all instances.
-        next_ids: the first ten.
+        next_ids: ids of all that wait, in order.
         right: of all objects that the queue was drawn from, the share of keypoints that the round
             placed right, within .1 of the box's long side, as the labels of those drawn tell; None
             where too few are labelled.
@@ -277,7 +277,7 @@ def _report(project: Project, store: LabelStore, choices: Choices) -> QueueRepor
         labelled=sum(item in snapshot.poses for item in choices.first),
         control=sum(item.control for item in items),
         unshown=tuple(unshown_keypoints(project)),
-        next_ids=tuple(item.instance_id for item in items[:10]),
+        next_ids=tuple(item.instance_id for item in items),
         right=right,
         right_of_drawn=plain,
         note=f"{record.round} stored no features: objects were compared by their predicted poses."
@@ -332,8 +332,10 @@ def _why(project: Project, store: LabelStore, id_: str) -> tuple[str, ...]:
             lines.append("It comes without pre-annotation.")
     else:
         lines = [f"{id_} in {image} is not queued: {_missing(project, snapshot, id_)}."]
-    record = newest_record(project)
-    for drawn in record.draws if record else ():
+    record, newest = newest_record(project), latest_complete(project)
+    filled = f"round-{newest.plan.number:03d}" if newest else ""
+    is_drawn = strategy_of(project) != MANUAL  # the newest record may be of an earlier queue
+    for drawn in record.draws if record and record.round == filled and is_drawn else ():
         if id_ in drawn.ids:
             turn = drawn.ids.index(id_)
             lines.append(
@@ -355,4 +357,9 @@ def _missing(project: Project, snapshot: LabelSnapshot, id_: str) -> str:
         return "the lead excluded it"
     if id_ in snapshot.skipped:
         return "an annotator skipped it"
+    if strategy_of(project) == MANUAL:
+        return (
+            "the strategy manual queues the dev set and what you choose; choose it in labelkit "
+            "review, then type labelkit queue --from-review"
+        )
     return "others were drawn, as many as the next round needs"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from labelkit.domain.instance import Instance
 from labelkit.domain.selection import stable_order
+from labelkit.domain.text import counted
 from labelkit.errors import UsageError
 from labelkit.files.atomic import write_json
 from labelkit.progress import Progress
@@ -146,7 +147,7 @@ def _split(project: Project, instances: Sequence[Instance], count: int) -> Mappi
     order = stable_order(set(together.values()), project.seed)
     if not 2 <= count <= len(order):
         raise UsageError(
-            f"{len(order)} labelled images cannot be split into {count} folds.",
+            f"--folds {count} cannot split {counted(len(order), 'labelled image')}.",
             "Give 2 or more, and not more than there are: labelkit check --folds 3",
         )
     place = {piece: number % count for number, piece in enumerate(order)}

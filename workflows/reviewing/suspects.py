@@ -49,7 +49,7 @@ EXCHANGE = "exchanged parts"
 #: In the order of the table.
 KINDS = (WHOLE_SWAP, PAIR_SWAP, EXCHANGE, JUMP, *EXACT)
 
-#: Share of suspicions of each kind that shall be right, unless it is chosen.
+#: Share of suspicions of each kind that should be right, unless it is chosen.
 PROMISE = 0.8
 #: Labels with which new ones are compared, at most.
 _COMPARED = 1000
@@ -107,7 +107,7 @@ def find_suspects(project: Project, store: LabelStore, promise: float) -> Suspec
     Args:
         project: see `open_project`.
         store: its label store.
-        promise: 0 ... 1, the share of suspicions of each kind that shall be right. Labels that
+        promise: 0 ... 1, the share of suspicions of each kind that should be right. Labels that
             contradict each other are named in any case.
     """
     poses = dict(store.poses(project.skeleton))

@@ -11,11 +11,13 @@ from labelkit.domain.selection import format_percent
 from labelkit.domain.text import counted
 from labelkit.project.project import Project, is_at_work
 from labelkit.project.rounds import Round, latest_complete, latest_trained, unfinished
+from labelkit.store.ids import without
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import sent_tasks
+from labelkit.workflows.choosing.strategies import MANUAL
 from labelkit.workflows.rounds.image_files import ImageFiles
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
-from labelkit.workflows.rounds.queue_file import waiting
+from labelkit.workflows.rounds.queue_file import read_choices, strategy_of, waiting
 from labelkit.workflows.rounds.start import TICKS, start_of, waits_for_labels
 
 #: A first training on ticks needs them of this share of the instances, if they can teach.
@@ -56,6 +58,12 @@ def next_step(
         return _ask(store, "correction", "correct", [item.instance_id for item in queued])
     if _can_teach_more(project, snapshot):
         return "Next: labelkit retrain"
+    if (left := _left_to_choose(project, snapshot)) and strategy_of(project) == MANUAL:
+        return (
+            f"{counted(left, 'object')} without keypoints, and the strategy manual queues only "
+            "what you choose. Next: labelkit review, then labelkit queue --from-review. Or stop "
+            "here: labelkit export --format coco"
+        )
     return "Next: labelkit export --format coco"
 
 
@@ -102,6 +110,12 @@ def _can_teach_more(project: Project, snapshot: LabelSnapshot) -> bool:
     return newest is None or any(
         item not in learned and item not in snapshot.dev for item in snapshot.poses
     )
+
+
+def _left_to_choose(project: Project, snapshot: LabelSnapshot) -> int:
+    """Number of objects that could be labelled, and that the lead did not exclude."""
+    gone = read_choices(project).excluded
+    return len(without(snapshot.instances.ids, snapshot.poses.ids, snapshot.skipped, gone))
 
 
 def _ask(store: LabelStore, kind: str, verb: str, ids: Sequence[str]) -> str:

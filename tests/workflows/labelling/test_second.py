@@ -150,8 +150,13 @@ def test_second_labels_show_anchoring_and_how_far_people_are_apart(tmp_path: Pat
 
 def test_without_a_label_or_with_a_list_the_page_says_what_to_type(tmp_path: Path):
     bench = labelled(tmp_path, "-")
-    for options in ({"second": 5}, {"second": 0}, {"second": 5, "objects": tmp_path / "list.txt"}):
-        with pytest.raises(UsageError), label(bench.project, bench.store, port=0, **options):
+    listed = {"second": 5, "objects": tmp_path / "list.txt"}
+    wrong = {"labelkit label": {"second": 5}, "--second 0": {"second": 0}, "--objects": listed}
+    for what, options in wrong.items():
+        with (
+            pytest.raises(UsageError, match=what),
+            label(bench.project, bench.store, port=0, **options),
+        ):
             pass
 
 

@@ -10,7 +10,7 @@ from trained import FIGURES
 
 from labelkit.domain.instance import Box
 from labelkit.progress import Silent
-from labelkit.project.project import lock_project
+from labelkit.project.project import lock_project, open_project
 from labelkit.project.rounds import begin_round, rounds
 from labelkit.store.journal import (
     KEYPOINTS,
@@ -263,6 +263,22 @@ def test_the_queue_then_a_training_then_the_export(trained):
     retrain(project, store, Silent(), percent=None, now=False, options=TrainingOptions())
     write_queue(project, [])
     assert step(project, store) == "Next: labelkit export --format coco"
+    queue(project, store, strategy="manual")
+    assert "labelkit queue --from-review" in step(open_project(project.root), store)
+
+
+def test_the_dev_set_is_in_no_arm_of_the_effort(trained):
+    project, store = trained.project, trained.store
+    dev = read_snapshot(project, store).dev
+    counts = dict.fromkeys(("clicks", "drags", "keys", "undos"), 2) | {"attention_s": 8.0}
+    other = next(id_ for id_ in store.instances() if id_ not in dev)
+    content = keypoints_content(project.skeleton, trained.truth[other])
+    shown = {"arm": "control", "effort": counts}
+    store.record(
+        Entry(id_, KEYPOINTS, content, "label", id_, "1", shown=shown) for id_ in (*dev, other)
+    )
+    (row,) = status(project, store).effort
+    assert (row["arm"], row["objects"], row["actions"]) == ("control", 1, 6.0)
 
 
 def test_a_training_that_runs_is_waited_for(trained):

@@ -89,6 +89,16 @@ def test_manual_queues_the_dev_set_and_what_the_lead_chose(trained: Trained):
     assert read_queue(trained.project)[0].instance_id == one
 
 
+def test_of_what_manual_does_not_queue_no_earlier_draw_is_told(trained: Trained):
+    items = read_queue(trained.project)
+    drawn = next(item for item in items if item.reason in ("unsure", "random"))
+    assert queue(trained.project, trained.store).next_ids == tuple(it.instance_id for it in items)
+    queue(trained.project, trained.store, strategy="manual")
+    why = queue(open_project(trained.project.root), trained.store, why=drawn.instance_id).why
+    assert "labelkit queue --from-review" in why[0]
+    assert not any("probability" in line for line in why)
+
+
 def test_an_unknown_strategy_or_object_is_refused(trained: Trained):
     with pytest.raises(UsageError, match="best"):
         queue(trained.project, trained.store, strategy="best")

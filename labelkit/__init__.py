@@ -44,9 +44,14 @@ if TYPE_CHECKING:
     from labelkit.project.response_maps import ResponseMaps
     from labelkit.workflows.loop.bootstrap import BootstrapReport
     from labelkit.workflows.loop.export import ExportReport
+    from labelkit.workflows.loop.predict import FoundReport
+    from labelkit.workflows.loop.predictions import PredictionsReport
     from labelkit.workflows.loop.retrain import RoundReport
     from labelkit.workflows.loop.status import StatusReport
     from labelkit.workflows.measure.evaluate import EvaluateReport
+    from labelkit.workflows.measure.referee import RefereeReport
+    from labelkit.workflows.measure.report import LedgerReport
+    from labelkit.workflows.review_and_label.check import CheckReport
     from labelkit.workflows.review_and_label.queue import QueueReport
     from labelkit.workflows.reviewing.page import PageReport
     from labelkit.workflows.reviewing.report import ReviewReport
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from labelkit.workflows.sync.push_files import FilePushReport
     from labelkit.workflows.sync.push_server import ServerPushReport
     from labelkit.workflows.upkeep.images import ImagesReport
+    from labelkit.workflows.upkeep.labels import LabelsReport
     from labelkit.workflows.upkeep.skeleton import SkeletonReport
 
 __version__ = "0.1.0"
@@ -61,27 +67,33 @@ __version__ = "0.1.0"
 __all__ = [
     "BootstrapReport",
     "Box",
+    "CheckReport",
     "CheckpointError",
     "Console",
     "EvaluateReport",
     "ExportReport",
     "FilePushReport",
     "FormatError",
+    "FoundReport",
     "Image",
     "ImageError",
     "ImagesReport",
     "InputError",
     "Instance",
     "LabelkitError",
+    "LabelsReport",
+    "LedgerReport",
     "MissingDependencyError",
     "PageReport",
     "Pose",
     "Prediction",
+    "PredictionsReport",
     "Progress",
     "Project",
     "ProjectError",
     "PullReport",
     "QueueReport",
+    "RefereeReport",
     "Report",
     "ResponseMaps",
     "ReviewReport",
@@ -125,6 +137,12 @@ _LAZY = {
     "FilePushReport": "labelkit.workflows.sync.push_files",
     "ServerPushReport": "labelkit.workflows.sync.push_server",
     "ImagesReport": "labelkit.workflows.upkeep.images",
+    "FoundReport": "labelkit.workflows.loop.predict",
+    "PredictionsReport": "labelkit.workflows.loop.predictions",
+    "RefereeReport": "labelkit.workflows.measure.referee",
+    "LedgerReport": "labelkit.workflows.measure.report",
+    "CheckReport": "labelkit.workflows.review_and_label.check",
+    "LabelsReport": "labelkit.workflows.upkeep.labels",
 }
 
 if not TYPE_CHECKING:  # or type checkers would take any name for one of these

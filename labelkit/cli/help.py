@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Run the whole loop on generated pictures of toy robots.
 
-    A simulated annotator corrects them. It takes about 4 minutes on two CPU cores, and needs no
+    A simulated annotator corrects them. It takes about three minutes on two CPU cores, and needs no
     data, GPU, internet or server. Each stage leaves a picture in demo/pictures.
 
     \b

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from labelkit.domain.skeleton import Skeleton
+from labelkit.domain.text import named
 
 #: Shares of instances. A keypoint that is present more or less often than the first two, or that
 #: agrees with another one more often than the third, gives a presence loss nearly nothing.
@@ -123,7 +124,7 @@ def notes_on(found: Sequence[UninformativeKeypoint]) -> list[str]:
     if extreme:
         notes.append(
             "present in nearly all instances, or in nearly none: "
-            f"{', '.join(extreme)}. Visibility answers cannot teach where they are; labelled "
+            f"{named(extreme)}. Visibility answers cannot teach where they are; labelled "
             "keypoints can."
         )
     groups: list[list[str]] = []

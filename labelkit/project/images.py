@@ -231,14 +231,14 @@ def check_folder(root: Path) -> None:
     """
     if root.is_dir():
         return
+    advice = "Give the folder with the images: labelkit bootstrap --images DIR"
     if not root.exists():
-        raise ImageError(f"There is no folder {root}.", "Give the folder with the images.")
+        raise ImageError(f"There is no folder {root}.", advice)
     suffix = root.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         raise ImageError(f"{root} is a video, not a folder of images.", frames_of(str(root)))
-    advice = "Give the folder with the images."
     if suffix in (".zip", ".tar", ".gz", ".tgz", ".7z"):
-        advice = "Unpack it, and give the folder with the images."
+        advice = "Unpack it, and give its folder: labelkit bootstrap --images DIR"
     raise ImageError(f"{root} is not a folder.", advice)
 
 

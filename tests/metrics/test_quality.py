@@ -86,10 +86,12 @@ def test_no_answers_give_no_warnings():
     assert uninformative_keypoints(np.zeros((0, 4), dtype=bool), stick_skeleton()) == []
 
 
-def test_one_note_has_the_names_and_percentages_of_all_that_never_vary():
+def test_one_note_has_the_names_and_percentages_of_those_that_never_vary():
     nose = UninformativeKeypoint("nose", "always", 0.98, "")
     (note,) = notes_on([nose, UninformativeKeypoint("tail", "never", 0.02, "")])
     assert "nose (98.0 %), tail (2.0 %)" in note
+    (note,) = notes_on([UninformativeKeypoint(f"p{k}", "always", 1.0, "") for k in range(68)])
+    assert "p4 (100.0 %) and 63 more." in note
     assert notes_on([]) == []
 
 

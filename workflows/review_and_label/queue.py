@@ -115,11 +115,11 @@ class QueueReport(Report):
         queued = f"{counted(self.queued, 'instance')} {'is' if self.queued == 1 else 'are'} queued"
         lines = [queued + (f": {parts}." if parts else "."), f"Strategy: {self.strategy}."]
         if self.labelled:
-            lines.append(f"{self.labelled} of those chosen already have keypoints.")
+            lines.append(f"With keypoints already, of those chosen: {self.labelled}.")
         if self.excluded:
-            lines.append(f"{self.excluded} are excluded.")
+            lines.append(f"Excluded: {self.excluded}.")
         if self.control:
-            lines.append(f"{self.control} are served without pre-annotation.")
+            lines.append(f"Served without pre-annotation: {self.control}.")
         if self.unshown:
             lines.append(f"Keypoints without pre-annotation: {', '.join(self.unshown)}.")
         if self.right is not None:

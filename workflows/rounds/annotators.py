@@ -41,7 +41,7 @@ class Annotator:
         if self.seconds is not None:
             line += f"; {self.seconds:.0f} s an object"
         if self.rest_seconds:
-            line += f", the rest alone {duration(self.rest_seconds)}"
+            line += f", about {duration(self.rest_seconds)} for the rest"
         return line
 
 

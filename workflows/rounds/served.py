@@ -121,6 +121,6 @@ def note_on_serving(found: Round) -> str:
     before = found.facts["earlier"][DECISIVE]
     return (
         f"round {number:03d} is worse than what {serves} served ({DECISIVE} on the dev set: "
-        f"{ours:.3f}, {serves} {before:.3f}), so you go on correcting what {serves} served. New "
+        f"{ours:.3f}, {serves} {before:.3f}), so you keep correcting what {serves} served. New "
         f"images have poses of round {number:03d}."
     )

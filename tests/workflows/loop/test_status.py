@@ -333,7 +333,7 @@ def test_each_annotator_has_what_is_done_and_how_long_the_rest_takes(eighty):
         },
     )
     (ann,) = [line for line in report.text().splitlines() if line.startswith("Annotator  ann:")]
-    assert "5 s an object, the rest alone 1 min 50 s" in ann
+    assert "5 s an object, about 1 min 50 s for the rest" in ann
 
 
 def test_the_pace_is_that_of_the_work_that_waits(trained):

@@ -90,7 +90,7 @@ export function toggle(object, k) {
  */
 export function commands(mode, info, desk) {
   const both = {
-    next: { keys: ["Enter"], button: mode === "ticks" ? "Go on" : "Accept all", help: "Accept and go on to the next object", run: () => desk.goOn() },
+    next: { keys: ["Enter"], button: mode === "ticks" ? "Continue" : "Accept all", help: "Accept, and show the next object", run: () => desk.goOn() },
     undo: { keys: mode === "ticks" ? ["Backspace", "Ctrl+z"] : ["Ctrl+z"], always: true, button: "Undo", help: "Undo; also on the object before", run: () => desk.undo() },
     redo: { keys: ["Ctrl+y", "Ctrl+Shift+Z"], button: "Redo", help: "Redo", run: () => desk.redo() },
     whole: { keys: ["f"], button: "Whole", help: "Whole image, and back to the object", run: () => desk.stage.fit(!desk.stage.whole) },

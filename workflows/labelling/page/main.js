@@ -7,7 +7,7 @@ import { Stage } from "./stage.js";
 
 const AHEAD = 2; // objects that are fetched before they are needed
 const LEAST = 4; // pixels of the sides of a box
-const RENEW_S = 60, LEASE_S = 600; // of the lease; the server ends it
+const RENEW_S = 60; // of the lease; the server ends it
 const MAPS = { response: "Response map", heatmap: "Heatmap: what the prediction was read from" };
 const TAB = "labelkit-tab";
 const byId = (id) => document.getElementById(id);
@@ -252,8 +252,8 @@ class Desk {
     try {
       while (this.session.upcoming.length < AHEAD || !this.object) {
         const held = [...this.session.held(), ...this.outbox.instances()];
-        const { object, left, next_step, skeleton } = await post("/api/next", { tab: this.tab, held });
-        if (skeleton !== this.info.skeleton) return location.reload(); // it was edited: another page
+        const { object, left, next_step, skeleton, mode } = await post("/api/next", { tab: this.tab, held });
+        if (skeleton !== this.info.skeleton || mode !== this.mode) return location.reload(); // another page
         this.leftThere = left;
         this.nextStep = next_step ?? "";
         if (!object) break;
@@ -277,7 +277,7 @@ class Desk {
 
   async #renew() {
     const id = this.object?.item.instance;
-    if (!id || Date.now() - this.last > LEASE_S * 1000) return;
+    if (!id || Date.now() - this.last > RENEW_S * 1000) return;
     const { mine } = await post("/api/lease", { tab: this.tab, instance: id }).catch(() => ({ mine: true }));
     if (!mine && this.object?.item.instance === id)
       this.say("Another annotator, or another tab, has this object now. If both answer, it becomes a conflict.", true);
@@ -364,7 +364,7 @@ class Desk {
     if (!object) {
       const others = this.leftThere > 0 && !waiting;
       byId("where").textContent = this.leftThere === undefined ? "" : others
-        ? "All that is left is with other annotators, or in another tab of yours." : `Nothing is left to label. ${this.nextStep}`;
+        ? "All that is left is with other annotators, or in another tab of yours. Each comes back when its tab is closed, or ten minutes after the last action there." : `Nothing is left to label. ${this.nextStep}`;
       for (const row of this.rows) row.className = "";
       return;
     }

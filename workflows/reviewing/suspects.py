@@ -297,19 +297,20 @@ def _contradictions(
     history = (recorded.entry for recorded in store.history(new))
     answers = {entry.instance_id: entry for entry in history if entry.kind == VISIBILITY}
     for id_, answer in answers.items():
-        for name in against_answer(poses[id_], answer.content, names):
-            seen = (
-                "seen, and is labelled as absent"
-                if answer.content[name]
-                else ("not seen, and is labelled as visible")
-            )
-            where = _name(instances[id_])
-            yield suspect(id_, CONTRADICTION, (name,), f"{name} of {where} was answered as {seen}")
+        wrong = against_answer(poses[id_], answer.content, names)
+        for was_seen, how in (
+            (True, "answered as seen, and labelled as absent"),
+            (False, "answered as not seen, and labelled as visible"),
+        ):
+            if of := tuple(name for name in wrong if answer.content[name] == was_seen):
+                text = f"{named(of)} of {_name(instances[id_])}: {how}"
+                yield suspect(id_, CONTRADICTION, of, text)
     for id_ in (id_ for id_ in poses if id_ in new):
-        for k, pixels in enumerate(outside_box(poses[id_], instances[id_]).tolist()):
-            if pixels:
-                text = f"{names[k]} of {_name(instances[id_])} lies {pixels:.0f} px outside its box"
-                yield suspect(id_, OUTSIDE, (names[k],), text)
+        pixels = outside_box(poses[id_], instances[id_])
+        if of := tuple(names[k] for k in np.flatnonzero(pixels)):
+            where = f"up to {pixels.max():.0f} px" if len(of) > 1 else f"{pixels.max():.0f} px"
+            text = f"{named(of)} of {_name(instances[id_])}: {where} outside its box"
+            yield suspect(id_, OUTSIDE, of, text)
     images = {instances[id_].image.id for id_ in new}
     beside = {id_: pose for id_, pose in poses.items() if instances[id_].image.id in images}
     for kind, found, likeness in (

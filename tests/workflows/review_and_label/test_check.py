@@ -149,6 +149,22 @@ def test_an_answer_that_came_in_may_contradict_keypoints_of_before(labelled: Lab
     assert new_kinds(labelled, before) == ["contradiction"]
 
 
+def test_an_object_is_named_once_for_each_kind_of_contradiction(labelled: Labelled):
+    nose, left, right, tail = labelled.project.skeleton.keypoints
+    ids, xy = labelled.ids, labelled.pose(30).xy
+    answers = {nose: False, left: False, right: True, tail: True}
+    labelled.store.record([Entry(ids[30], VISIBILITY, answers, "test", "t", "1")])
+    labelled.label(30, human_pose(xy, [2, 2, 0, 2]))
+    labelled.label(31, human_pose([(50, 20), (50, 190), *xy[2:]], [2] * 4))
+    suspects = check(labelled.project, labelled.store, Silent()).suspects
+    exact = [it for it in suspects if it.kind in ("contradiction", "outside the box")]
+    assert sorted((it.instance_id, it.keypoints) for it in exact) == sorted(
+        [(ids[30], (nose, left)), (ids[30], (right,)), (ids[31], (nose, left))]
+    )
+    (outside,) = (it.text for it in exact if it.instance_id == ids[31])
+    assert "40 px" in outside
+
+
 def test_parts_that_two_objects_exchanged_are_named(labelled: Labelled):
     project, store = labelled.project, labelled.store
     images = store.images()

@@ -10,11 +10,13 @@ from builders import make_project
 from command_line import labelkit
 from trained import Trained
 
+from labelkit.domain.pose import human_pose
 from labelkit.domain.skeleton import make_skeleton
 from labelkit.errors import UsageError, WaitingForLabels
 from labelkit.progress import Silent
 from labelkit.project.images import scan_images
 from labelkit.store.label_store import LabelStore
+from labelkit.workflows.reviewing import page as reviewing_page
 from labelkit.workflows.reviewing.items import gather
 from labelkit.workflows.reviewing.page import Card, page, review_html
 from labelkit.workflows.sync.pull_file import pull_file
@@ -58,6 +60,24 @@ def test_the_most_uncertain_are_chosen_by_their_scores_alone(trained: Trained):
     expected = [item.instance.id for item in first]
     assert found.most_uncertain(3, trained.project.skeleton) == expected[:3]
     assert found.most_uncertain(len(items) + 1, trained.project.skeleton) == expected
+
+
+def test_an_answer_that_keypoints_gave_is_called_a_label(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+):
+    path = trained.folder / "review.html"
+    found, skeleton = gather(trained.project, trained.store), trained.project.skeleton
+    (id_,) = found.most_uncertain(1, skeleton)
+    one, two, *_ = skeleton.keypoints
+    item = found.items[id_]
+    finding = replace(item.finding, answered_absent=(one, two))
+    human = human_pose([(9.0, 9.0)] * len(skeleton), [0, *[2] * (len(skeleton) - 1)])
+    items = {**found.items, id_: replace(item, finding=finding, human=human)}
+    monkeypatch.setattr(reviewing_page, "gather", lambda *_, **__: replace(found, items=items))
+    review_html(trained.project, trained.store, Silent(), path, limit=1)
+    texts = Tags(path.read_text(encoding="utf-8")).texts
+    assert f"found but labelled absent: {one}" in texts
+    assert f"found but answered absent: {two}" in texts
 
 
 def test_each_kind_of_map_is_named_and_one_is_chosen(trained: Trained):

@@ -15,12 +15,14 @@ from labelkit.project.images import scan_images
 from labelkit.project.project import Project, open_project
 from labelkit.store.journal import KEYPOINTS, SKIP, Entry
 from labelkit.store.label_store import LabelStore, NewInstance
+from labelkit.store.task_ledger import LedgerTask
 from labelkit.workflows.review_and_label.queue import queue
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.queue_file import fill_queue, read_queue, write_queue
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
-from labelkit.workflows.sync.questions import image_url
+from labelkit.workflows.sync.push_server import Push
+from labelkit.workflows.sync.questions import image_url, next_questions
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
 
@@ -119,6 +121,14 @@ def test_the_dev_set_gets_no_keypoints_in_the_queue_of_an_earlier_version(traine
     report = push_files(trained.project, trained.store, dry_run=False)
     assert report.control == len(dev)
     assert all(task["predictions"][0]["result"] == [] for task in tasks_of(report))
+
+
+def test_tasks_that_an_earlier_version_sent_get_no_new_predictions_of_the_dev_set(trained):
+    snapshot = read_snapshot(trained.project, trained.store)
+    (dev, *_), (other, *_) = sorted(snapshot.dev), sorted(snapshot.instances.keys() - snapshot.dev)
+    sent = [LedgerTask(n, (id_,), frozenset(), "round-000") for n, id_ in enumerate((dev, other))]
+    push = Push(None, None, next_questions(trained.project, snapshot), None, None)
+    assert [bool(it["result"]) for it in push._predictions(sent, there=())] == [False, True]
 
 
 def test_a_keypoint_that_is_switched_off_is_not_shown_unless_it_was_labelled(trained):

@@ -58,12 +58,13 @@ GO_ON, STOP, UNKNOWN = "go on", "stop", "not known"
 
 
 class Spent(NamedTuple):
-    """Costs in both arms, of all annotators ("") or of one."""
+    """Costs with pre-annotation and without, of all annotators ("") or of one."""
 
     annotator: str
     unit: str
     saving: Saving | None
-    blank: int
+    objects: tuple[int, int]
+    means: tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,13 @@ class LedgerReport(Report):
     Attributes:
         name: of the project.
         savings: "annotator" ("" is all), "unit" (see `UNITS`), "objects" and "means" (with and
-            without pre-annotation), "once" and "always" (saved: mean, low, high); the last four are
-            None where an arm has fewer than two objects.
+            without pre-annotation; None without an object), "once" and "always" (saved: mean, low,
+            high); the last two are None where an arm has fewer than two objects.
         keypoints: by "round" and "keypoint" ("" is all): "answers", and the share of each of
             `FATES`.
         anchoring: by "keypoint" ("" is all): "points", "share" (mean, low, high; None if unknown).
-        rounds: "round", "percent", "hours", "cost", "objects", "right" (mean, low, high).
+        rounds: "round", "percent", "hours" and "cost" (None if no time was measured), "objects",
+            "right" (mean, low, high).
         curve: the learning curve that was fitted to the rounds and reaches beyond them: "percent",
             "right" (mean, low, high); empty if it is not known.
         next_percent: "right" (expected gain: mean, low, high), "rounds" (that the curve was fitted
@@ -102,7 +104,7 @@ class LedgerReport(Report):
 
     def text(self) -> str:
         """For people."""
-        tables = [f"{heading}\n\n{markdown(cells)}" for heading, _, cells in tables_of(self)]
+        tables = [f"{name}\n{what}\n\n{markdown(cells)}" for name, what, cells in tables_of(self)]
         written = [f"Wrote {self.file}."] if self.file else []
         return "\n\n".join(["\n".join(self.findings), *tables, *written])
 
@@ -136,6 +138,7 @@ def report(
     done = [item for item in rounds(project) if item.status == COMPLETE]
     twice = _labelled_twice(project, store, snapshot, control)
     spent = [*_spent(store, control, snapshot.dev), *_errors(twice, snapshot)]
+    left = len(snapshot.instances) - len(snapshot.poses)
     pulls = _anchoring(project, snapshot, twice, done)
     reached = _reached(project, store, snapshot, done, hourly_rate)
     curve, ahead = _ahead(project, snapshot, done, spent, hourly_rate)
@@ -149,7 +152,7 @@ def report(
         tuple(curve),
         ahead,
         decision,
-        (*_on_savings(spent), *_on_anchoring(pulls), _on_next(ahead, decision)),
+        (*_on_savings(spent, left), *_on_anchoring(pulls), _on_next(ahead, decision)),
         output,
     )
     if output is not None:
@@ -172,8 +175,16 @@ def _spent(store: LabelStore, control: Collection[str], dev: Collection[str]) ->
                 for arm in (SHOWN, BLANK)
             ]
             if annotator == "" or any(arms):
-                rows.append(Spent(annotator, unit, saving(*arms), len(arms[1])))
+                rows.append(_compared(annotator, unit, *arms))
     return rows
+
+
+def _compared(
+    annotator: str, unit: str, shown: Sequence[float], blank: Sequence[float]
+) -> Spent:
+    with_it, without = (float(np.mean(arm)) if arm else None for arm in (shown, blank))
+    objects = len(shown), len(blank)
+    return Spent(annotator, unit, saving(shown, blank), objects, (with_it, without))
 
 
 def _saving_row(spent: Spent) -> dict[str, Any]:
@@ -181,8 +192,8 @@ def _saving_row(spent: Spent) -> dict[str, Any]:
     return {
         "annotator": spent.annotator,
         "unit": spent.unit,
-        "objects": found and found.objects,
-        "means": found and found.means,
+        "objects": spent.objects,
+        "means": spent.means,
         "once": found and found.once,
         "always": found and found.always,
     }
@@ -200,14 +211,18 @@ def _keypoints(
                 yield {"round": version, "keypoint": name, "answers": answers, **shares}
 
 
-def _on_savings(spent: Sequence[Spent]) -> list[str]:
-    first, found = spent[0], []
-    more = ENOUGH - first.blank
+def _on_savings(spent: Sequence[Spent], left: int) -> list[str]:
+    """What pre-annotation saves, in words, in a project with so many objects left to label."""
+    (_, blank), found = spent[0].objects, []
+    more = ENOUGH - blank
     if more > 0:
+        queue = round(more / CONTROL_SHARE)
+        how = f"label {more} more of them (about {counted(queue, 'object')} of the queue)"
+        if queue > left:
+            how = f"{more} more are needed, and of the {left} left only a tenth come without it"
         found.append(
-            f"{counted(first.blank, 'object')} without pre-annotation: too few to say what "
-            f"pre-annotation saves; label {more} more of them (about "
-            f"{counted(round(more / CONTROL_SHARE), 'object')} of the queue)."
+            f"{counted(blank, 'object')} without pre-annotation: too few to say what "
+            f"pre-annotation saves; {how}."
         )
     for row in spent:
         enough = row.saving is not None and min(row.saving.objects) >= ENOUGH
@@ -287,17 +302,20 @@ def _labelled_twice(
 
 
 def _errors(twice: Sequence[Twice], snapshot: LabelSnapshot) -> list[Spent]:
-    """How far labels of both arms lie from the second label, in percent of the box's long side."""
+    """How far labels of both arms lie from the second label, in percent of the box's long side.
+
+    Like their costs without the dev set, all of which is labelled without pre-annotation.
+    """
     errors: dict[str, list[float]] = {SHOWN: [], BLANK: []}
     for it in twice:
         both = it.pose.present & it.reference.present
-        if both.any():
+        if both.any() and it.label.instance_id not in snapshot.dev:
             apart = np.linalg.norm(it.pose.xy - it.reference.xy, axis=1)[both]
             box = snapshot.instances[it.label.instance_id].box
             errors[it.arm].append(100 * apart.mean() / box.long_side)
     if not twice:
         return []
-    return [Spent("", "error", saving(errors[SHOWN], errors[BLANK]), len(errors[BLANK]))]
+    return [_compared("", "error", errors[SHOWN], errors[BLANK])]
 
 
 def _anchoring(
@@ -402,14 +420,15 @@ def _reached(
     rows = []
     seconds = seconds_until(store.entries(), {found.plan.journal_head for found in done})
     for found in done:
-        hours = seconds[found.plan.journal_head] / 3600
+        head = found.plan.journal_head
+        hours = seconds[head] / 3600 if seconds[head] or not head else None
         right = mean_interval(_right(project, snapshot, found), images, project.seed)
         rows.append(
             {
                 "round": found.plan.number,
                 "percent": 100 * found.plan.labelled_share,
                 "hours": hours,
-                "cost": None if rate is None else hours * rate,
+                "cost": None if rate is None or hours is None else hours * rate,
                 "objects": len(images),
                 "right": Interval(right.mean, max(right.low, 0.0), min(right.high, 1.0)),
             }
@@ -496,6 +515,9 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
     def interval(found: Interval | None, factor: float = 1.0) -> str:
         return "-" if found is None else Interval(*(factor * value for value in found)).text()
 
+    def number(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
     money = any(row["cost"] is not None for row in made.rounds)
     tables = [
         (
@@ -507,12 +529,12 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
                 [
                     f"{UNITS[row['unit']]} {row['annotator']}".strip(),
                     "{} + {}".format(*row["objects"]),
-                    *(f"{value:.1f}" for value in row["means"]),
+                    *(number(value, 1) for value in row["means"]),
                     interval(row["once"]),
                     interval(row["always"]),
                 ]
                 for row in made.savings
-                if row["objects"]
+                if any(row["objects"])
             ],
         ),
         (
@@ -549,10 +571,12 @@ def tables_of(made: LedgerReport) -> list[tuple[str, str, list[list[str]]]]:
                 [
                     f"{row['round']:03d}",
                     f"{row['percent']:.1f}",
-                    f"{row['hours']:.2f}",
-                    *([f"{row['cost']:.2f}"] if money else []),
+                    number(row["hours"], 2),
+                    *([number(row["cost"], 2)] if money else []),
                     str(row["objects"]),
-                    interval(row["right"], 100),
+                    interval(row["right"], 100)
+                    if row["objects"] > 1
+                    else f"{100 * row['right'].mean:.2f} [-]",
                 ]
                 for row in made.rounds
             ],
@@ -614,6 +638,7 @@ def _chart(
     rows: Sequence[Mapping[str, Any]], unit: str, fitted: Sequence[Mapping[str, Any]]
 ) -> Chart | None:
     """None where there is no curve: fewer than two rounds, or nothing that differs."""
+    rows = [row for row in rows if row[unit] is not None]
     most = max((row[unit] for row in (*rows, *fitted)), default=0.0)
     if len(rows) + len(fitted) < 2 or not most:
         return None

@@ -110,12 +110,52 @@ def test_with_too_few_objects_without_pre_annotation_nothing_is_concluded(tmp_pa
     bench = make_objects(tmp_path, images=1)
     with bench.store:
         bench.store.keep_dev_draw(DevDraw(0.0))
-        assert run(bench).savings[0]["objects"] is None
-        assert "label 30 more" in run(bench).findings[0]
+        first = run(bench).savings[0]
+        assert (first["objects"], first["means"], first["once"]) == ((0, 0), (None, None), None)
+        assert "30 more" in run(bench).findings[0]
+        assert "300" not in run(bench).findings[0]  # the project has 10 objects
         bench.store.record([answer(bench, n, n < 2) for n in range(10)])
         found = run(bench)
     assert found.savings[0]["objects"] == (8, 2)
-    assert "label 28 more" in found.findings[0]
+    assert "28 more" in found.findings[0]
+
+
+def test_an_annotator_with_one_object_without_pre_annotation_keeps_a_row(tmp_path: Path):
+    bench = make_objects(tmp_path, images=1)
+    with bench.store:
+        bench.store.keep_dev_draw(DevDraw(0.0))
+        bench.store.record([answer(bench, n, n < 2) for n in range(5)])
+        more = [answer(bench, n, n == 5, annotator="berta") for n in range(5, 8)]
+        bench.store.record(more)
+        found = run(bench)
+    row = next(row for row in found.savings if row["annotator"] == "berta")
+    assert (row["objects"], row["means"], row["once"]) == ((2, 1), (20.0, 42.0), None)
+    (cells,) = (line for line in found.text().splitlines() if "seconds berta" in line)
+    assert [cell.strip() for cell in cells.split("|")[2:-1]] == ["2 + 1", "20.0", "42.0", "-", "-"]
+
+
+def test_time_that_was_not_measured_is_not_nought_and_one_object_has_no_interval(tmp_path: Path):
+    bench = make_objects(tmp_path, images=1)
+    with bench.store:
+        image = bench.store.images()[0].id
+        bench.store.keep_dev_draw(DevDraw(0.0, frozenset([image])))
+        content = at(bench, 0)
+        bench.store.record(
+            [Entry(bench.ids[0], KEYPOINTS, content, "file:keypoints.json", bench.ids[0], "1")]
+        )
+        plan = RoundPlan(1, "semi-weak", tuple(bench.ids[1:]), 0.9, bench.store.head(), {}, 0)
+        path = begin_round(bench.project, plan)
+        first = bench.project.rounds_root / "000" / "predictions.parquet"
+        found = iter_predictions(first, bench.project.skeleton)
+        write_predictions(path / "predictions.parquet", found, bench.project.skeleton)
+        finish_round(path, {})
+        made = run(bench, hourly_rate=30.0)
+    newest = made.rounds[-1]
+    assert (newest["objects"], newest["hours"], newest["cost"]) == (1, None, None)
+    assert page(made)
+    (cells,) = (line for line in made.text().splitlines() if line.startswith("| 001"))
+    assert [cell.strip() for cell in cells.split("|")[3:-1]] == ["-", "-", "1", "100.00 [-]"]
+    assert "in percent" in made.text()
 
 
 def test_a_second_label_shows_what_pre_annotation_does_to_accuracy(tmp_path: Path):

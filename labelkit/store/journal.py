@@ -24,6 +24,9 @@ VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN = "visibility", "keypoints", "skip", "wit
 #: people and predictions are apart, and never count as the label.
 SECOND = "second"
 
+#: The source of answers from the labelling page.
+PAGE = "label"
+
 #: The kinds of answers that a label is made of.
 TELLING = (VISIBILITY, KEYPOINTS, WITHDRAWN)
 

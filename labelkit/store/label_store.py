@@ -462,6 +462,12 @@ class LabelStore:
         with self.database.reading() as connection:
             return connection.scalar(select(func.max(journal.c.seq))) or 0
 
+    def newest_source(self) -> str:
+        """Where the newest entry came from, such as "label-studio"; "" if there is none."""
+        with self.database.reading() as connection:
+            query = select(journal.c.source).order_by(journal.c.seq.desc()).limit(1)
+            return connection.scalar(query) or ""
+
     def entries(self, after: int = 0, as_of: int | None = None) -> Iterator[Recorded]:
         """The journal's entries after number `after`, up to number `as_of`, in order."""
         while True:

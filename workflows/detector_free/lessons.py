@@ -10,10 +10,9 @@ import numpy as np
 
 from labelkit.domain.instance import Image
 from labelkit.domain.pose import ABSENT
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, WITHDRAWN, content_version
+from labelkit.store.journal import KEYPOINTS, PAGE, SKIP, VISIBILITY, WITHDRAWN, content_version
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.detector_free.canvases import LabelledImage
-from labelkit.workflows.labelling.recording import SOURCE as PAGE
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
 
 

@@ -16,12 +16,10 @@ from labelkit.domain.skeleton import Skeleton
 from labelkit.errors import InputError
 from labelkit.project.project import lock_project
 from labelkit.store.conflicts import HELD, beside_what_is_known
-from labelkit.store.journal import KEYPOINTS, SECOND, SKIP, VISIBILITY, Entry, Recorded
+from labelkit.store.journal import KEYPOINTS, PAGE, SECOND, SKIP, VISIBILITY, Entry, Recorded
 from labelkit.store.objects import LOST, NewInstance
 from labelkit.workflows.labelling.work import Work
 from labelkit.workflows.serving.requests import RequestError
-
-SOURCE = "label"
 
 #: What became of a keypoint: left as shown, set by hand, moved after others were set, placed by
 #: hand where nothing was shown, taken away, or neither shown nor placed.
@@ -91,7 +89,7 @@ class Recording:
         self._drawn = {
             entry.shown["region"]: entry.instance_id
             for entry in (recorded.entry for recorded in work.store.entries())
-            if entry.source == SOURCE and "region" in entry.shown
+            if entry.source == PAGE and "region" in entry.shown
         }
 
     def record(self, answer: Answer, annotator: str) -> Receipt:
@@ -113,14 +111,14 @@ class Recording:
             if moves and not answer.box.is_nearly(instance.box):
                 store.move_box(instance.id, answer.box)
                 self._work.redraw()
-            ours = [it.entry for it in history if it.entry.source == SOURCE]
+            ours = [it.entry for it in history if it.entry.source == PAGE]
             known = [entry.made_at for entry in ours if id(entry) not in since]
             made_at = datetime.now(UTC) - timedelta(seconds=answer.age_s)
             entry = Entry(
                 instance_id=instance.id,
                 kind=answer.kind,
                 content=answer.content,
-                source=SOURCE,
+                source=PAGE,
                 reference=instance.id,
                 version=answer.id,
                 annotator=annotator,
@@ -171,7 +169,7 @@ def _receipt(answer: Answer, history: Sequence[Recorded]) -> Receipt:
 
 
 def _is(entry: Entry, id_: str) -> bool:
-    return entry.source == SOURCE and entry.version == id_
+    return entry.source == PAGE and entry.version == id_
 
 
 def _since(history: Sequence[Recorded], seen: int | str) -> Sequence[Recorded]:

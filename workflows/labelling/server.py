@@ -175,7 +175,8 @@ def make_app(work: Work, keys: Keys, ended: Callable[[], str]) -> Starlette:
         def lend() -> dict[str, Any]:
             item = work.next(holder, held)
             left = work.remaining(holder.name)
-            known = {"left": left, "skeleton": content_version(work.project.skeleton.to_table())}
+            skeleton = content_version(work.project.skeleton.to_table())
+            known = {"left": left, "skeleton": skeleton, "mode": work.mode}
             if item is None:
                 return {"object": None, "next_step": "" if left else ended(), **known}
             return {"object": question(work, item), **known}

@@ -38,6 +38,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.dev_set import settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import LabelSnapshot, read_snapshot
 from labelkit.workflows.rounds.networks import examples_of, learned, training_table
+from labelkit.workflows.rounds.next_step import by_hand
 from labelkit.workflows.rounds.queue_file import fill_queue
 from labelkit.workflows.rounds.run_round import (
     check_plan,
@@ -154,7 +155,7 @@ def retrain(
     if not snapshot.presences and not options.finds_objects:
         raise WaitingForLabels(
             "No visibility answers yet.",
-            "Type: labelkit push, tick what can be seen, labelkit pull; then\n"
+            f"Type: {by_hand(store, 'tick what can be seen')}; then\n"
             f"labelkit bootstrap --images {project.images_root}",
         )
     if latest_trained(project) is None and unfinished(project) is None and not now:
@@ -181,7 +182,7 @@ def retrain(
             len(items),
             False,
             {},
-            "Type: labelkit push, correct them, labelkit pull, "
+            f"Type: {by_hand(store, 'correct them')}, "
             f"then labelkit retrain --labeled {format_percent(percent)} again.\n"
             "Or train on the labels there are: "
             f"labelkit retrain --labeled {format_percent(percent)} --now",
@@ -405,7 +406,7 @@ def report_round(
     items = fill_queue(project, snapshot, percent)
     retrain_command = f"labelkit retrain --labeled {format_percent(percent)}"
     if items:
-        following = f"Next: labelkit push, correct the queue, labelkit pull, then {retrain_command}"
+        following = f"Next: {by_hand(store, 'correct the queue')}, then {retrain_command}"
     elif len(snapshot.trainable) > len(found.plan.labelled):
         following = f"{len(snapshot.trainable)} instances have keypoints. Next: {retrain_command}"
     else:

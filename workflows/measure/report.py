@@ -179,9 +179,7 @@ def _spent(store: LabelStore, control: Collection[str], dev: Collection[str]) ->
     return rows
 
 
-def _compared(
-    annotator: str, unit: str, shown: Sequence[float], blank: Sequence[float]
-) -> Spent:
+def _compared(annotator: str, unit: str, shown: Sequence[float], blank: Sequence[float]) -> Spent:
     with_it, without = (float(np.mean(arm)) if arm else None for arm in (shown, blank))
     objects = len(shown), len(blank)
     return Spent(annotator, unit, saving(shown, blank), objects, (with_it, without))

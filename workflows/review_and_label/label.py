@@ -125,7 +125,8 @@ def label(
     key = keys.key_for(name)
     with interrupted_once(), listen("labelkit label", host, port) as (listening, url):
         asked: Mode = mode or ("keypoints" if second else next_mode(project, store))
-        work = Work(project, store, asked, chosen, second or 0)
+        follows = mode is None and chosen is None
+        work = Work(project, store, asked, chosen, second or 0, follows)
         if second and not work.remaining(""):
             raise UsageError(
                 "There is no object to label a second time.",

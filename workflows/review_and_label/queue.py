@@ -283,9 +283,7 @@ def _report(project: Project, store: LabelStore, choices: Choices) -> QueueRepor
         note=f"{record.round} stored no features: objects were compared by their predicted poses."
         if record and by_poses
         else "",
-        next_step="Next: labelkit push"
-        if items
-        else next_step(project, store, snapshot, ImageFiles(project, store)),
+        next_step=next_step(project, store, snapshot, ImageFiles(project, store)),
     )
 
 

@@ -12,6 +12,7 @@ from labelkit.domain.text import counted
 from labelkit.project.project import Project, is_at_work
 from labelkit.project.rounds import Round, latest_complete, latest_trained, unfinished
 from labelkit.store.ids import without
+from labelkit.store.journal import PAGE
 from labelkit.store.label_store import LabelStore
 from labelkit.store.task_ledger import sent_tasks
 from labelkit.workflows.choosing.strategies import MANUAL
@@ -118,10 +119,20 @@ def _left_to_choose(project: Project, snapshot: LabelSnapshot) -> int:
     return len(without(snapshot.instances.ids, snapshot.poses.ids, snapshot.skipped, gone))
 
 
+def by_hand(store: LabelStore, what: str) -> str:
+    """How people do something, such as "correct the queue": first where they answered last."""
+    if store.newest_source() == PAGE:
+        return f"labelkit label, {what} (or labelkit push, then labelkit pull)"
+    return f"labelkit push, {what}, labelkit pull (or labelkit label)"
+
+
 def _ask(store: LabelStore, kind: str, verb: str, ids: Sequence[str]) -> str:
     """How people get to label some instances, which may be in Label Studio already."""
     sent = sent_tasks(store.database, kind)
     objects = counted(len(ids), "object")
+    if store.newest_source() == PAGE:
+        there = "Or in Label Studio: labelkit push, then labelkit pull"
+        return f"Next: labelkit label, {verb} {objects}. {there}"
     page = "Or on labelkit's own page: labelkit label"
     if ids and all(id_ in sent for id_ in ids):
         return f"Next: {verb} {objects} at {sent[ids[0]]}, then labelkit pull. {page}"

@@ -252,8 +252,8 @@ class Desk {
     try {
       while (this.session.upcoming.length < AHEAD || !this.object) {
         const held = [...this.session.held(), ...this.outbox.instances()];
-        const { object, left, next_step, skeleton } = await post("/api/next", { tab: this.tab, held });
-        if (skeleton !== this.info.skeleton) return location.reload(); // it was edited: another page
+        const { object, left, next_step, skeleton, mode } = await post("/api/next", { tab: this.tab, held });
+        if (skeleton !== this.info.skeleton || mode !== this.mode) return location.reload(); // another page
         this.leftThere = left;
         this.nextStep = next_step ?? "";
         if (!object) break;

@@ -132,7 +132,10 @@ def create_project(
             f"{root} is already a labelkit project.", f"Use it with: --project {root}"
         )
     if not images_root.is_dir():
-        raise ProjectError(f"{images_root} is not a folder.", "Give the folder with the images.")
+        raise ProjectError(
+            f"{images_root} is not a folder.",
+            "Give the folder with the images: labelkit bootstrap --images DIR",
+        )
     if root == images_root:
         raise ProjectError(
             f"{root} holds the images; a project needs its own folder.",

@@ -198,17 +198,28 @@ def write_coco(
         skeleton: of all poses.
         scores: also write `score` (mean over present keypoints) and `keypoint_scores`.
     """
-    tables = _written(items, skeleton, scores)
+    poses = (pose for _, pose in items)
+    tables = _written([instance for instance, _ in items], poses, skeleton, scores)
     return {"info": _INFO, **{name: [*rows] for name, rows in tables.items()}}
 
 
 def coco_text(
-    items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton, *, scores: bool = False
+    instances: Sequence[Instance],
+    poses: Iterable[Pose],
+    skeleton: Skeleton,
+    *,
+    scores: bool = False,
 ) -> Iterator[str]:
-    """The JSON of `write_coco`, row by row: of a large project it is never in memory as a whole."""
+    """The JSON of `write_coco`, row by row: of a large project it is never in memory as a whole.
+
+    Args:
+        instances: N, read more than once.
+        poses: N, read once.
+        skeleton, scores: see `write_coco`.
+    """
     encode = json.JSONEncoder(ensure_ascii=False).encode
     yield f'{{"info": {encode(_INFO)}'
-    for name, rows in _written(items, skeleton, scores).items():
+    for name, rows in _written(instances, poses, skeleton, scores).items():
         yield f', "{name}": ['
         for number, row in enumerate(rows):
             yield f", {encode(row)}" if number else encode(row)
@@ -217,11 +228,11 @@ def coco_text(
 
 
 def _written(
-    items: Sequence[tuple[Instance, Pose]], skeleton: Skeleton, scores: bool
+    instances: Sequence[Instance], poses: Iterable[Pose], skeleton: Skeleton, scores: bool
 ) -> dict[str, Iterable[dict[str, Any]]]:
     """The tables of a document in their order, each row made when it is asked for."""
     keypoints = skeleton.keypoints
-    names = category_names((instance for instance, _ in items), skeleton.name)
+    names = category_names(instances, skeleton.name)
     categories = {name: id_ for id_, name in enumerate(sorted(set(names.values())), 1)}
     shared = {
         "supercategory": skeleton.name,
@@ -236,24 +247,26 @@ def _written(
     }
     ids = {name: categories[written] for name, written in names.items()}
     # As bytes, because a million texts take ten times the memory.
-    images = np.array([instance.image.id.encode() for instance, _ in items])
+    images = np.array([instance.image.id.encode() for instance in instances])
     _, first, image_of = np.unique(images, return_index=True, return_inverse=True)
     by_place = np.argsort(first)  # the order in which the images first appear
     image_ids = np.empty(len(first), np.int64)
     image_ids[by_place] = _stable_ids(images[place].decode() for place in first[by_place])
     return {
-        "images": _image_rows(items, first[by_place], image_ids[by_place]),
-        "annotations": _annotation_rows(items, keypoints, image_ids[image_of], ids, scores),
+        "images": _image_rows(instances, first[by_place], image_ids[by_place]),
+        "annotations": _annotation_rows(
+            instances, poses, keypoints, image_ids[image_of], ids, scores
+        ),
         "categories": [{"id": id_, "name": name, **shared} for name, id_ in categories.items()],
     }
 
 
 def _image_rows(
-    items: Sequence[tuple[Instance, Pose]], places: NDArray[np.int64], ids: NDArray[np.int64]
+    instances: Sequence[Instance], places: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> Iterator[dict[str, Any]]:
-    """The images of the items at some places."""
+    """The images of the instances at some places."""
     for place, id_ in zip(places.tolist(), ids.tolist(), strict=True):
-        image = items[place][0].image
+        image = instances[place].image
         yield {
             "id": id_,
             "file_name": image.path,
@@ -264,14 +277,15 @@ def _image_rows(
 
 
 def _annotation_rows(
-    items: Sequence[tuple[Instance, Pose]],
+    instances: Sequence[Instance],
+    poses: Iterable[Pose],
     keypoints: Sequence[str],
     image_ids: NDArray[np.int64],
     categories: Mapping[str, int],
     scores: bool,
 ) -> Iterator[dict[str, Any]]:
-    numbers = _stable_ids(instance.id for instance, _ in items)
-    for (instance, pose), number, image in zip(items, numbers, image_ids, strict=True):
+    numbers = _stable_ids(instance.id for instance in instances)
+    for instance, pose, number, image in zip(instances, poses, numbers, image_ids, strict=True):
         triplets = np.column_stack([pose.xy, pose.visibility.clip(ABSENT)]).tolist()
         row: dict[str, Any] = {
             "id": int(number),

@@ -281,7 +281,7 @@ def test_ids_do_not_depend_on_what_else_is_exported():
 def test_nothing_to_export_is_an_empty_document():
     text = write_coco([], HOSTILE)
     assert text["annotations"] == text["images"] == []
-    assert "".join(coco_text([], HOSTILE)) == json.dumps(text, ensure_ascii=False)
+    assert "".join(coco_text([], [], HOSTILE)) == json.dumps(text, ensure_ascii=False)
 
 
 @st.composite
@@ -298,7 +298,8 @@ def test_no_digit_is_lost_on_the_way_out_and_in(pose, area):
     image = Image("ö/<&>.jpg", "0f" * 32, 640, 480)
     box = Box(0.1, 0.2, 100 / 3, 200 / 7)
     written = write_coco([(instance(image, 2, box, area), pose)], HOSTILE, scores=True)
-    text = "".join(coco_text([(instance(image, 2, box, area), pose)] * 2, HOSTILE, scores=True))
+    both = [instance(image, 2, box, area)] * 2
+    text = "".join(coco_text(both, [pose] * 2, HOSTILE, scores=True))
     twice = write_coco([(instance(image, 2, box, area), pose)] * 2, HOSTILE, scores=True)
     assert text == json.dumps(twice, ensure_ascii=False)
     file = read_coco(json.loads(json.dumps(written)), "f.json")

@@ -174,7 +174,8 @@ def export(
     if predictions:
         poses = _WithPredictions(project, snapshot, is_corrected=form in CORRECTED)
         left_out = poses.left_out
-    items = Pairs(snapshot.instances, poses.ids, lambda instance: poses[instance.id])
+    chosen = Chosen(snapshot.instances, poses.ids)
+    items = Pairs(chosen, lambda instance: poses[instance.id])
     if not items:
         raise _nothing_to_export(snapshot)
     notes = _left_unlabelled(snapshot, poses.ids) + _unknown(items, project.skeleton)
@@ -195,7 +196,8 @@ def export(
         return ExportReport(form, labelled, len(predicted), target, dry_run, tuple(notes))
     pictures: dict[Path, Path] = {}
     if form == "coco":
-        texts = {target: coco_text(items, project.skeleton, scores=predictions)}
+        found_poses = (poses[id_] for id_ in poses.ids)
+        texts = {target: coco_text(chosen, found_poses, project.skeleton, scores=predictions)}
     else:
         if form == "yolo":
             val = {snapshot.instances[item].image.id for item in snapshot.dev}
@@ -313,24 +315,36 @@ def _scorer(store: LabelStore) -> str:
     return found.pop() if len(found) == 1 else "labelkit"
 
 
+class Chosen(Sequence[Instance]):
+    """Some instances of a project, given by their ids; each is made when it is asked for."""
+
+    def __init__(self, instances: Objects, ids: Ids) -> None:
+        self._instances, self._ids = instances, ids
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._instances[self._ids[place]]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
 class Pairs(Sequence[tuple[Instance, Value]]):
-    """Instances, each with something of it; a pair is made when it is asked for.
+    """Instances, each with something of it, which is made when it is asked for.
 
     Args:
-        instances: of the project.
-        ids: of those that are meant, in order.
+        instances: in order.
         of: gives what belongs to an instance.
     """
 
-    def __init__(self, instances: Objects, ids: Ids, of: Callable[[Instance], Value]) -> None:
-        self.instances, self.ids, self.of = instances, ids, of
+    def __init__(self, instances: Sequence[Instance], of: Callable[[Instance], Value]) -> None:
+        self.instances, self.of = instances, of
 
     def __getitem__(self, place: Any) -> Any:
-        instance = self.instances[self.ids[place]]
+        instance = self.instances[place]
         return instance, self.of(instance)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.instances)
 
 
 class _WithPredictions:

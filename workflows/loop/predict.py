@@ -36,7 +36,7 @@ from labelkit.store.label_store import LabelStore
 from labelkit.store.objects import FOUND
 from labelkit.workflows.intake.label_matching import Handling
 from labelkit.workflows.intake.register import BOX_CHOICES, NO_BOXES, Registered, register
-from labelkit.workflows.loop.export import Pairs
+from labelkit.workflows.loop.export import Chosen, Pairs
 from labelkit.workflows.loop.predictions import PredictionsReport, add_predictions
 from labelkit.workflows.network.mediapipe import find_poses
 from labelkit.workflows.network.shards import Parts, Shard
@@ -191,7 +191,8 @@ def predict(
         file = Path(folder) / "predictions.parquet"
         count = write_predictions(file, rows, project.skeleton)
         predictions = read_predictions(file, project.skeleton)
-        items = Pairs(instances, Ids.of(predictions), lambda instance: predictions[instance.id])
+        chosen = Chosen(instances, Ids.of(predictions))
+        items = Pairs(chosen, lambda instance: predictions[instance.id])
         if output:
             with atomic_path(output) as beside, beside.open("w", encoding="utf-8") as stream:
                 stream.writelines(WRITERS[form](items, project.skeleton, found.plan.number))
@@ -379,10 +380,8 @@ def _usual_boxes(project: Project, store: LabelStore) -> str:
 
 
 def _coco(items: Items, skeleton: Skeleton, _: int) -> Iterator[str]:
-    def pose(instance: Instance) -> Pose:
-        return predicted_pose(items.of(instance), None, instance.image)
-
-    return coco_text(Pairs(items.instances, items.ids, pose), skeleton, scores=True)
+    poses = (predicted_pose(found, None, instance.image) for instance, found in items)
+    return coco_text(items.instances, poses, skeleton, scores=True)
 
 
 def _long_csv(items: Items, skeleton: Skeleton, _: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from labelkit.domain.sides import find_sides
 from labelkit.domain.skeleton import Skeleton, load_skeleton, pairs_in_words, with_pairs
 from labelkit.domain.text import counted, named
-from labelkit.errors import ProjectError, StoreError, UsageError
+from labelkit.errors import ImageError, ProjectError, StoreError, UsageError
 from labelkit.files.noted import note, noted
 from labelkit.formats.label_studio.foreign import Group
 from labelkit.progress import Progress
@@ -208,6 +208,8 @@ def bootstrap(
 
     def prepare() -> tuple[Project, TrainingOptions, BootstrapReport]:
         existing = _existing(images, project_root)
+        if existing is not None and not images.exists():
+            raise _gone(images, existing)
         is_new, known = existing is None, existing.options if existing else {}
         finds = (options.model or known.get("model")) in FINDERS
         if boxes == NO_BOXES and not finds:
@@ -453,6 +455,17 @@ def _existing(images: Path, root: Path | None) -> Project | None:
             f"Name one of them: --project {shlex.quote(str(found[0].root))}",
         )
     return found[0] if found else None
+
+
+def _gone(images: Path, project: Project) -> ImageError:
+    """The error where the images folder of a project, or a former one of it, is not there."""
+    root = project.images_root
+    advice = "If it was renamed or moved: labelkit images relocate FOLDER"
+    if root.is_dir():
+        advice = f"The images are in another: labelkit bootstrap --images {shlex.quote(str(root))}"
+    return ImageError(
+        f"There is no folder {images}.", f"{advice} --project {shlex.quote(str(project.root))}"
+    )
 
 
 def _refuse_if_renamed(project: Project, images: Path) -> None:

@@ -31,7 +31,8 @@ class ImagesReport(Report):
         new: paths of files that are not registered.
         removed: paths of the images that were taken out of the project.
         done: paths that the action removed or restored.
-        moved: (former path, path) of the images that it found elsewhere.
+        found: how many images of the project are in the folder that "relocate" read.
+        moved: (former path, path) of those that it found elsewhere in it.
         labels: instances with labels in `done`; the labels stay in the journal.
         dry_run: nothing was changed.
     """
@@ -44,6 +45,7 @@ class ImagesReport(Report):
     new: tuple[str, ...]
     removed: tuple[str, ...]
     done: tuple[str, ...] = ()
+    found: int = 0
     moved: tuple[tuple[str, str], ...] = ()
     labels: int = 0
     dry_run: bool = False
@@ -66,9 +68,9 @@ class ImagesReport(Report):
             )
         elif self.action == RELOCATE:
             moved = [f"{old} -> {new}" for old, new in self.moved]
+            renamed = f", {len(moved)} under another path{_list(moved)}" if moved else ""
             lines.append(
-                f"{would}{'found' if would else 'Found'} {counted(len(moved), 'image')} under "
-                f"another path{_list(moved)}."
+                f"{would}{'found' if would else 'Found'} {counted(self.found, 'image')}{renamed}."
             )
         lines.append(f"The project has {counted(self.images, 'image')} in {self.folder}")
         for paths, state, command in (
@@ -171,7 +173,7 @@ def _relocate(
         store.keep_left_out_files(
             [*(path for path, _ in scan.duplicates), *(item.path for item in scan.problems)]
         )
-    return _report(project, store, RELOCATE, moved=tuple(moved), dry_run=dry_run)
+    return _report(project, store, RELOCATE, found=len(here), moved=tuple(moved), dry_run=dry_run)
 
 
 def _lost(project: Project, store: LabelStore) -> list[Image]:
@@ -219,6 +221,7 @@ def _report(
     store: LabelStore,
     action: str,
     done: tuple[str, ...] = (),
+    found: int = 0,
     moved: tuple[tuple[str, str], ...] = (),
     labels: int = 0,
     dry_run: bool = False,
@@ -233,6 +236,7 @@ def _report(
         tuple(new_files(project, store)),
         _paths(store.removed_images()),
         done,
+        found,
         moved,
         labels,
         dry_run,

@@ -219,8 +219,15 @@ def test_a_renamed_folder_becomes_the_images_folder(team):
     with store_of(team) as store:
         step = status(open_project(team.project), store).next_step
     assert step.endswith("labelkit images relocate NEW_FOLDER")
+    outcome = labelkit("bootstrap", "--images", team.frames, *TINY)
+    assert outcome.code == 1
+    assert f"labelkit images relocate FOLDER --project {team.project}" in outcome.err
     report = run(team, "relocate", renamed)
     assert (report.folder, report.images, report.gone) == (renamed, 3, ())
+    assert (report.found, report.moved) == (3, ())
+    assert "3 images" in report.text().splitlines()[0]
+    outcome = labelkit("bootstrap", "--images", team.frames, *TINY)
+    assert f"labelkit bootstrap --images {renamed} --project {team.project}" in outcome.err
     assert open_project(team.project).images_root == renamed
     assert labelkit("bootstrap", "--images", renamed, *TINY).code == 0
     assert not (team.folder / "photographs-labelkit").exists()

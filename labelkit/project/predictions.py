@@ -153,12 +153,16 @@ def find_predictions(
         FormatError, SkeletonError: see `iter_predictions`.
     """
     found = {}
-    for batch, columns in _batches(path, skeleton):
-        # By hand: a filter of Arrow's imports pandas, which takes longer than reading the file.
-        ids = batch["instance_id"].to_pylist()
-        rows = [index for index, id_ in enumerate(ids) if id_ in instance_ids]
-        for prediction in _predictions(batch, rows, columns):
-            found[prediction.instance_id] = prediction
+    for part in parts(path):
+        file, columns = _opened(part, skeleton)
+        with file, naming_damage(part):
+            for group in range(file.num_row_groups):
+                # By hand: a filter of Arrow's imports pandas, which takes longer than reading.
+                ids = file.read_row_group(group, ["instance_id"])["instance_id"].to_pylist()
+                rows = [index for index, id_ in enumerate(ids) if id_ in instance_ids]
+                if rows:
+                    (batch,) = file.read_row_group(group).combine_chunks().to_batches()
+                    found |= {it.instance_id: it for it in _predictions(batch, rows, columns)}
     return found
 
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Select, func, select
 from labelkit.domain.instance import Box, Image, Instance
 from labelkit.domain.pose import UNKNOWN, Pose, human_pose
 from labelkit.store.database import Database
-from labelkit.store.ids import Bytes, Ids, as_bytes
+from labelkit.store.ids import Bytes, Ids
 from labelkit.store.objects import read_instances
 from labelkit.store.rows import named_now
-from labelkit.store.schema import image, instance
+from labelkit.store.schema import image, instance, journal
 
 #: Rows that are read at a time.
 _ROWS = 5000
@@ -188,6 +188,10 @@ class Newest:
             [*self.names, *other.names],
         )
 
+    def seqs_of(self, ids: Ids) -> NDArray[np.int64]:
+        """(M,) number of the entry of each of M instances, -1 where there is none."""
+        return np.append(self.seqs, -1)[self.ids.places(ids.array)]
+
     @property
     def is_partial(self) -> NDArray[np.bool_]:
         """(N,) whether the entry leaves a keypoint out."""
@@ -286,79 +290,37 @@ def _pose(values: NDArray[np.float64]) -> Pose:
     return human_pose(values[:, :2], values[:, 2].astype(np.int64))
 
 
-def read_newest(
+def read_values(
     connection: Connection,
-    entries: Select[tuple[int, str, str]],
+    seqs: NDArray[np.int64],
     keypoints: Sequence[str],
     renamed: Mapping[str, str],
-) -> Newest:
-    """Read which instances entries are about, and which keypoints they name.
+    unknown: NDArray[Any],
+) -> NDArray[Any]:
+    """Read what N entries tell.
 
     Args:
         connection: to the database.
-        entries: number, instance id and content, at most one an instance.
+        seqs: (N,) their numbers; at -1 nothing is told.
         keypoints: names of the K keypoints.
         renamed: present names of keypoints by their former ones.
-    """
-    marks = [
-        [_mark(name) for name in (now, *renamed) if renamed.get(name, name) == now]
-        for now in keypoints
-    ]
-    shapes: dict[frozenset[str], int] = {}
-    found: list[tuple[NDArray[Any], ...]] = [
-        (np.empty(0, np.int64), np.empty(0, "S1"), np.empty(0, np.int32))
-    ]
-    for rows in parts(connection, entries):
-        seqs, ids, texts = zip(*rows, strict=True)
-        shape = []
-        for text in texts:
-            told = f", {text[1:]}"
-            if all(any(mark in told for mark in each) for each in marks):
-                shape.append(0)
-            else:
-                names = frozenset(named_now(json.loads(text), renamed))
-                shape.append(shapes.setdefault(names, 1 + len(shapes)))
-        found.append((np.array(seqs), as_bytes(ids), np.array(shape, np.int32)))
-    numbers, about, which = _joined(found)
-    return Newest(Ids(about), numbers, which, [frozenset(), *shapes])
-
-
-def _mark(name: str) -> str:
-    """What stands before a value in the JSON of a content, and nowhere else: strings are names."""
-    return f", {json.dumps(name)}: "
-
-
-def read_values(
-    connection: Connection,
-    entries: Select[tuple[int, str, str]],
-    keypoints: Sequence[str],
-    renamed: Mapping[str, str],
-    ids: Ids,
-    unknown: NDArray[Any],
-) -> NDArray[Any]:
-    """Read what entries tell of some of the instances that they are about.
-
-    Args:
-        connection, entries, keypoints, renamed: see `read_newest`.
-        ids: of N instances.
-        unknown: value of a keypoint that the entry of an instance does not name, and of all
-            keypoints of an instance without an entry.
+        unknown: value of a keypoint that an entry does not name.
 
     Returns:
         (N, K, 3) x, y and visibility of keypoints; or (N, K) presences.
     """
-    missing, values = unknown.tolist(), blank(len(ids), len(keypoints), unknown)
-    for rows in parts(connection, entries):
-        _, about, texts = zip(*rows, strict=True)
-        places = ids.places(as_bytes(about))
+    missing, values = unknown.tolist(), blank(len(seqs), len(keypoints), unknown)
+    order = np.argsort(seqs, kind="stable")
+    order = order[seqs[order] >= 0]
+    for start in range(0, len(order), _SOME):
+        places = order[start : start + _SOME]
+        query = select(journal.c.content).where(journal.c.seq.in_(seqs[places].tolist()))
         contents = [
             named_now(json.loads(text), renamed)
-            for place, text in zip(places.tolist(), texts, strict=True)
-            if place >= 0
+            for text in connection.scalars(query.order_by(journal.c.seq))
         ]
-        if contents:
-            told = [[content.get(name, missing) for name in keypoints] for content in contents]
-            values[places[places >= 0]] = np.array(told, unknown.dtype)
+        told = [[content.get(name, missing) for name in keypoints] for content in contents]
+        values[places] = np.array(told, unknown.dtype)
     return values
 
 
@@ -372,7 +334,13 @@ def read_ids(connection: Connection, query: Select[tuple[str]]) -> Ids:
     # As one long text: a row for each takes three times as long.
     (column,) = query.subquery().c
     text = connection.scalar(select(func.aggregate_strings(column, ",")))
-    return Ids(np.array(text.split(",") if text else [], np.bytes_))
+    content = f"{text},".encode() if text else b""
+    width = content.find(b",") + 1
+    if content and len(content) == width * content.count(b","):
+        letters = np.frombuffer(content, np.uint8).reshape(-1, width)
+        if (letters[:, -1] == ord(",")).all():  # ids of one length need no text for each
+            return Ids(np.ascontiguousarray(letters[:, :-1]).view(f"S{width - 1}")[:, 0])
+    return Ids(np.array(content.split(b",")[:-1], np.bytes_))
 
 
 def parts(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Any]]:

@@ -15,11 +15,8 @@ from typing import Any
 
 from labelkit.domain.text import named
 from labelkit.store.journal import KEYPOINTS, SKIP, TELLING, VISIBILITY, WITHDRAWN, Entry
+from labelkit.store.journal_columns import HELD as HELD
 from labelkit.store.label_store import LabelStore
-
-#: Key in `Entry.shown` of a held label: the answer it is held against, or, if that was deleted,
-#: the annotations that are gone.
-HELD = "held"
 
 #: Distance in pixels up to which a keypoint has the same location on both sides.
 SAME_PX = 1e-3

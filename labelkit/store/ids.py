@@ -51,6 +51,17 @@ class Ids(Set[str]):
         near = np.minimum(np.searchsorted(self._sorted, ids), len(self.array) - 1)
         return np.where(self._sorted[near] == ids, self._order[near], -1)
 
+    def in_images(self, images: Sequence[str]) -> Bytes:
+        """The ids of instances that are in some images, in their order."""
+        names = as_bytes(images)
+        before, after = (
+            self._sorted.searchsorted(np.strings.add(names, end)) for end in (b"-", b".")
+        )
+        inside = np.zeros(len(self.array) + 1, np.int64)
+        np.add.at(inside, before, 1)
+        np.add.at(inside, after, -1)
+        return self.array[np.sort(self._order[np.cumsum(inside)[:-1] > 0])]
+
     def place(self, id_: str) -> int:
         """The place of an id.
 

@@ -7,9 +7,11 @@ import secrets
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     URL,
-    ColumnElement,
     Connection,
     Row,
     Select,
@@ -27,7 +28,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    true,
     update,
 )
 
@@ -36,7 +36,7 @@ from labelkit.domain.pose import UNKNOWN, Pose
 from labelkit.domain.selection import DevDraw
 from labelkit.domain.skeleton import Skeleton
 from labelkit.domain.text import named
-from labelkit.errors import StoreError
+from labelkit.errors import LabelkitError, StoreError
 from labelkit.project.images import FileStamp
 from labelkit.store.columns import (
     Newest,
@@ -46,7 +46,6 @@ from labelkit.store.columns import (
     blank,
     parts,
     read_ids,
-    read_newest,
     read_values,
 )
 from labelkit.store.database import Database
@@ -61,6 +60,13 @@ from labelkit.store.journal import (
     RecordReport,
     pose_of,
     presence_of,
+)
+from labelkit.store.journal_columns import (
+    EMPTY,
+    JournalColumns,
+    read_columns,
+    read_on,
+    write_columns,
 )
 from labelkit.store.objects import (
     VERSION,
@@ -94,6 +100,9 @@ from labelkit.store.schema import (
 
 #: Rows a statement; SQLite allows 32,766 values in one.
 _CHUNK = 500
+
+#: So many entries are read again before a file keeps their columns too.
+_MANY = 1000
 
 #: Kinds of the answers that tell of places, and of presence.
 _PLACED, _TOLD = (KEYPOINTS, WITHDRAWN), (VISIBILITY, KEYPOINTS, WITHDRAWN)
@@ -135,7 +144,12 @@ class LabelStore:
         database: where it is.
         renamed: present names of keypoints by their former ones. Entries are read with the present
             names, whatever they were recorded with.
+        kept: file for columns of the journal, which may be deleted; None keeps them in memory.
     """
+
+    kept: Path | None = None
+    _columns: JournalColumns | None = None
+    _unkept = 0  # entries that the file does not hold
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -215,6 +229,17 @@ class LabelStore:
         """
         query = select(image)
         return self._images(query if with_removed else query.where(image.c.id.not_in(_removed())))
+
+    def image_ids(self) -> Ids:
+        """Ids of all images, also of those that were taken out of the project."""
+        with self.database.reading() as connection:
+            return read_ids(connection, select(image.c.id))
+
+    def image_count(self) -> int:
+        """Number of images of the project."""
+        every, removed = (select(func.count()).select_from(it) for it in (image, removed_image))
+        with self.database.reading() as connection:
+            return (connection.scalar(every) or 0) - (connection.scalar(removed) or 0)
 
     def stamped_files(self) -> Iterator[tuple[str, str, int | None, int | None]]:
         """Path and content hash of every image of the project, with size and time of its stamp.
@@ -482,25 +507,45 @@ class LabelStore:
                 return
             after = rows[-1].seq
 
-    def work(self, showing: str = "") -> Iterator[Entry]:
-        """The journal's entries in order, without content: who answered, and how long it took.
-
-        Args:
-            showing: only those whose `shown` has this key; without one all, and nothing is shown.
-        """
-        empty = ("content",) if showing else ("content", "shown")
-        columns = [literal("{}").label(c.name) if c.name in empty else c for c in journal.c]
-        query = select(*columns).where(_shows(showing)).order_by(journal.c.seq)
+    def columns(self) -> JournalColumns:
+        """All entries without what they tell; only those that came since the last time are read."""
+        if self._columns is None:
+            self._columns = read_columns(self.kept) if self.kept else EMPTY
         with self.database.reading() as connection:
-            for rows in parts(connection, query):
-                yield from (entry_of_row(row, self.renamed) for row in rows)
+            self._columns, read = read_on(connection, self._columns)
+        self._unkept += read
+        if self.kept and self._unkept >= _MANY:
+            self._unkept = 0
+            with suppress(LabelkitError):  # a project that only others may write to
+                write_columns(self.kept, self._columns)
+        return self._columns
+
+    def _counting(self, as_of: int | None = None) -> JournalColumns:
+        """The same, up to an entry, about the objects of the project."""
+        columns = self.columns()
+        query = select(instance.c.id).where(instance.c.image_id.in_(_removed()))
+        with self.database.reading() as connection:
+            out = read_ids(connection, query)
+        return (columns if as_of is None else columns.until(as_of)).without(out)
+
+    def work(self, showing: str) -> Iterator[Entry]:
+        """The entries whose `shown` may have a key, `HELD` or `EFFORT`, in order; no contents."""
+        return self._read(self.columns().showing(showing), literal("{}").label("content"))
+
+    def _read(self, columns: JournalColumns, content: Any = journal.c.content) -> Iterator[Entry]:
+        """Whole entries, in order."""
+        found = [content if it is journal.c.content else it for it in journal.c]
+        for chunk in _chunks(columns.seqs.tolist()):
+            query = select(*found).where(journal.c.seq.in_(chunk)).order_by(journal.c.seq)
+            with self.database.reading() as connection:
+                rows = connection.execute(query).all()
+            yield from (entry_of_row(row, self.renamed) for row in rows)
 
     def annotators(self) -> dict[str, int]:
         """Number of entries by annotator, in the order of their first ones."""
-        query = select(journal.c.annotator, func.count()).group_by(journal.c.annotator)
-        with self.database.reading() as connection:
-            rows = connection.execute(query.order_by(func.min(journal.c.seq)))
-            return {row[0]: row[1] for row in rows}
+        columns = self.columns()
+        counts = np.bincount(columns.rows["annotator"]).tolist()
+        return dict(zip(columns.annotators, counts, strict=True))
 
     def presences(
         self, skeleton: Skeleton, as_of: int | None = None
@@ -526,23 +571,20 @@ class LabelStore:
         Raises:
             StoreError: if no answer names any of the keypoints.
         """
-        keypoints = skeleton.keypoints
-        with self.database.reading() as connection:
-            head = connection.scalar(select(func.max(journal.c.seq))) or 0
-            until = head if as_of is None else as_of
-            located, ticked = (
-                read_newest(connection, _contents(kinds, until), keypoints, self.renamed)
-                for kinds in (_PLACED, _TOLD)
-            )
-        answered = ticked.with_those_of(located)
+        keypoints, columns = skeleton.keypoints, self._counting(as_of)
+        located, ticked = (
+            columns.newest(*kinds).of(kinds[0]).as_labels(keypoints, self.renamed)
+            for kinds in (_PLACED, _TOLD)
+        )
+        answered, until = ticked.with_those_of(located), int(columns.seqs.max(initial=0))
 
-        def read(kinds: Sequence[str], ids: Ids, unknown: NDArray[Any]) -> NDArray[Any]:
-            entries = _contents(kinds, until, with_removed=True)  # as when `ids` were read
+        def read(newest: Newest, ids: Ids, unknown: NDArray[Any]) -> NDArray[Any]:
             with self.database.reading() as connection:
-                return read_values(connection, entries, keypoints, self.renamed, ids, unknown)
+                seqs = newest.seqs_of(ids)
+                return read_values(connection, seqs, keypoints, self.renamed, unknown)
 
         def presences_of(ids: Ids) -> NDArray[np.int8]:
-            codes = read(_TOLD, ids, _NOT_TOLD)
+            codes = read(ticked, ids, _NOT_TOLD)
             places = poses.ids.places(ids.array)
             by_place = (ticked.ids.places(ids.array) < 0) & (places >= 0)
             if by_place.any():
@@ -552,7 +594,7 @@ class LabelStore:
         partial = self._partial(answered, _TOLD, skeleton, until, presence_of, _NOT_TOLD)
         presences = Presences(answered, partial, presences_of)
         partial = self._partial(located, _PLACED, skeleton, until, _places_of, _NO_PLACE)
-        poses = Poses(located, partial, lambda ids: read(_PLACED, ids, _NO_PLACE))
+        poses = Poses(located, partial, lambda ids: read(located, ids, _NO_PLACE))
         return presences, poses
 
     def _partial(
@@ -585,33 +627,33 @@ class LabelStore:
 
     def skipped(self, as_of: int | None = None) -> set[str]:
         """Ids of the instances whose latest answer is a skip."""
-        latest = _latest((VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN), as_of)
-        query = latest.where(journal.c.kind == SKIP).with_only_columns(journal.c.instance_id)
-        with self.database.reading() as connection:
-            return set(connection.scalars(query))
+        newest = self._counting(as_of).newest(VISIBILITY, KEYPOINTS, SKIP, WITHDRAWN)
+        return {*Ids(newest.of(SKIP).about)}
 
     def counts(self) -> StoreCounts:
         """How much is in the store."""
+        columns = self._counting()
 
         def having(*kinds: str) -> int:
-            latest = _latest((*kinds, WITHDRAWN)).subquery()
-            query = select(func.count()).select_from(latest).where(latest.c.kind != WITHDRAWN)
-            return connection.scalar(query) or 0
+            return len(columns.newest(*kinds, WITHDRAWN).of(*kinds).rows)
 
         with self.database.reading() as connection:
-            images, instances, entries = (
+            images, instances = (
                 connection.scalar(query) or 0
                 for query in (
                     select(func.count()).where(image.c.id.not_in(_removed())),
                     select(func.count()).where(
                         instance.c.image_id.not_in(_removed()), instance.c.id.not_in(lost_objects())
                     ),
-                    select(func.count()).select_from(journal),
                 )
             )
-            with_presence, with_keypoints = having(VISIBILITY, KEYPOINTS), having(KEYPOINTS)
         return StoreCounts(
-            images, instances, entries, with_presence, with_keypoints, len(self.skipped())
+            images,
+            instances,
+            len(self.columns().rows),
+            having(VISIBILITY, KEYPOINTS),
+            having(KEYPOINTS),
+            len(self.skipped()),
         )
 
     def sources(self) -> set[str]:
@@ -627,12 +669,10 @@ class LabelStore:
         Args:
             kinds: see `Entry`.
             as_of: number of the newest entry to use; None for all.
-            showing: only those whose `shown` has this key.
+            showing: only those whose `shown` may have this key, `HELD` or `EFFORT`.
         """
-        query = _latest(kinds, as_of).where(_shows(showing)).order_by(journal.c.seq)
-        with self.database.reading() as connection:
-            for row in connection.execute(query):
-                yield entry_of_row(row, self.renamed)
+        newest = self._counting(as_of).newest(*kinds)
+        return self._read(newest.showing(showing) if showing else newest)
 
     def history(self, instance_ids: Iterable[str]) -> Iterator[Recorded]:
         """Every entry about some instances, in order for each instance."""
@@ -687,34 +727,6 @@ def _removed() -> Select[tuple[str]]:
 def _restore(connection: Connection, ids: Sequence[str]) -> None:
     for chunk in _chunks(ids):
         connection.execute(delete(removed_image).where(removed_image.c.image_id.in_(chunk)))
-
-
-def _latest(
-    kinds: Sequence[str], as_of: int | None = None, *, with_removed: bool = False
-) -> Select[Any]:
-    """The newest entry of each instance of the project among those of some kinds."""
-    newest = select(func.max(journal.c.seq)).where(journal.c.kind.in_(kinds))
-    if not with_removed:
-        out = select(instance.c.id).where(instance.c.image_id.in_(_removed()))
-        newest = newest.where(journal.c.instance_id.not_in(out))
-    if as_of is not None:
-        newest = newest.where(journal.c.seq <= as_of)
-    return select(journal).where(journal.c.seq.in_(newest.group_by(journal.c.instance_id)))
-
-
-def _shows(key: str) -> ColumnElement[bool]:
-    """Whether what was shown has a key; true of all without one."""
-    # Texts inside may hold it too, and SQLite does not tell capitals apart: readers look again.
-    return journal.c.shown.contains(json.dumps(key), autoescape=True) if key else true()
-
-
-def _contents(
-    kinds: Sequence[str], until: int, *, with_removed: bool = False
-) -> Select[tuple[int, str, str]]:
-    """Number, instance and content of the newest entries among some kinds that are of the first."""
-    newest = _latest(kinds, until, with_removed=with_removed).where(journal.c.kind == kinds[0])
-    columns = (journal.c.seq, journal.c.instance_id, journal.c.content)
-    return newest.order_by(journal.c.seq).with_only_columns(*columns)
 
 
 def _places_of(entries: Sequence[Entry], skeleton: Skeleton) -> NDArray[np.float64]:

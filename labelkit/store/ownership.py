@@ -17,6 +17,9 @@ from labelkit.store.schema import file_stamp, image, journal, meta, tables
 #: Keys of `meta`: the id of the owner, and its name, which is there once a project owns the store.
 ID, NAME = "project_uid", "project_name"
 
+#: In the project's folder: see `LabelStore.kept`.
+COLUMNS_FILE = "journal.cache"
+
 #: Folders of a project that has images in its store.
 _TRACES = ("rounds", "label_studio")
 
@@ -40,6 +43,7 @@ def open_store(project: Project) -> LabelStore:
         store.close()
         raise
     store.renamed = dict(project.skeleton.renamed)
+    store.kept = project.root / COLUMNS_FILE
     if not is_owner:
         store.database.before_first_write = partial(_take, database=store.database, project=project)
     return store

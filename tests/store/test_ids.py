@@ -43,3 +43,10 @@ def test_what_is_no_text_is_not_among_ids():
     assert 7 not in Ids.of(["7"])
     assert "7\0" not in Ids.of(["7"])
     assert [*Ids.of([])] == []
+
+
+def test_ids_of_instances_are_found_by_their_images():
+    ids = Ids.of(["b1-0", "a1-0", "b-2", "b1-10", "a-0", "c-0"])
+    assert ids.in_images(["b1", "a", "d"]).tolist() == [b"b1-0", b"b1-10", b"a-0"]
+    assert ids.in_images([]).tolist() == []
+    assert Ids.of([]).in_images(["a"]).tolist() == []

@@ -17,6 +17,7 @@ from labelkit.report import Report
 from labelkit.store.conflicts import find_conflicts
 from labelkit.store.ids import among
 from labelkit.store.journal import KEYPOINTS, VISIBILITY
+from labelkit.store.journal_columns import EFFORT
 from labelkit.store.label_store import LabelStore
 from labelkit.workflows.rounds.annotators import Annotator, annotators
 from labelkit.workflows.rounds.gain import advice
@@ -171,7 +172,7 @@ def _place(value: Sequence[float] | bool | None) -> str:
 def status(project: Project, store: LabelStore) -> StatusReport:
     """Count what the project holds, without changing it."""
     snapshot = read_snapshot(project, store)
-    counts, files = store.counts(), ImageFiles(project, store)
+    columns, files = store.columns(), ImageFiles(project, store)
     history, dev = rounds(project), frozenset(snapshot.dev)
     queued = len(waiting(project, snapshot))
     asks, rest = KEYPOINTS, queued
@@ -182,11 +183,11 @@ def status(project: Project, store: LabelStore) -> StatusReport:
     return StatusReport(
         project=str(project.root),
         skeleton=f"{project.skeleton.name}, {len(project.skeleton)} keypoints",
-        images=counts.images,
-        instances=counts.instances,
+        images=store.image_count(),
+        instances=len(snapshot.instances),
         answered=len(snapshot.presences),
         located=len(snapshot.poses),
-        skipped=counts.skipped,
+        skipped=len(snapshot.skipped),
         dev=len(snapshot.dev),
         dev_located=int(among(snapshot.poses.ids, snapshot.dev).sum()),
         unknown={
@@ -194,17 +195,15 @@ def status(project: Project, store: LabelStore) -> StatusReport:
             for name, count in zip(project.skeleton.keypoints, unknown.tolist(), strict=True)
             if count
         },
-        entries=counts.entries,
+        entries=len(columns.rows),
         annotators=store.annotators(),
-        people=tuple(map(asdict, annotators(store.work(), asks, rest))),
+        people=tuple(map(asdict, annotators(columns, asks, rest))),
         queued=queued,
         new_images=len(files.new),
         lost_images=len(files.lost.all),
         removed_images=len(store.removed_images()),
         round=current.plan.number if current else None,
-        effort=tuple(
-            effort(it for it in store.work(showing="effort") if it.instance_id not in dev)
-        ),
+        effort=tuple(effort(it for it in store.work(EFFORT) if it.instance_id not in dev)),
         conflicts=tuple(
             {"image": snapshot.instances[row["instance"]].image.path, **row}
             for item in find_conflicts(store)

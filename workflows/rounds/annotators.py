@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labelkit.domain.text import duration
-from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY, Entry
+from labelkit.store.journal import KEYPOINTS, SKIP, VISIBILITY
+from labelkit.store.journal_columns import JournalColumns
 
 #: Stands for the annotators of label files.
 FILES = "(files)"
@@ -45,37 +49,49 @@ class Annotator:
         return line
 
 
-def annotators(entries: Iterable[Entry], kind: str, rest: int) -> list[Annotator]:
+def annotators(columns: JournalColumns, kind: str, rest: int) -> list[Annotator]:
     """Every annotator in the journal, by name.
 
     Args:
-        entries: of the journal, in order.
+        columns: of the journal.
         kind: of the answers that are asked for now, "visibility" or "keypoints".
         rest: number of instances that are asked about now.
     """
-    done: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    # An annotation of several objects has one time; an edit's time contains the former one.
-    times: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    objects: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for entry in entries:
-        is_file = not entry.annotator and entry.source.startswith("file:")
-        done[FILES if is_file else entry.annotator][entry.kind].add(entry.instance_id)
-        if entry.kind == kind and entry.lead_time_s:
-            annotation = (entry.source, entry.reference)
-            times[entry.annotator][annotation] = entry.lead_time_s
-            objects[annotation].add(entry.instance_id)
+    names = np.array([*columns.annotators, FILES], object)
+    of_file = columns.rows["of_file"] & (names[columns.rows["annotator"]] == "")
+    who = np.where(of_file, len(names) - 1, columns.rows["annotator"])
+    paces = _paces(columns.of(kind).rows)
     result = []
-    for name in sorted(done):
-        paces = [time / len(objects[annotation]) for annotation, time in times[name].items()]
-        seconds = median(paces) if paces else None
+    for code in sorted(set(who.tolist()), key=lambda code: str(names[code])):
+        own = replace(columns, rows=columns.rows[who == code])
+        ticked, located, skipped = (
+            len(np.unique(own.of(each).rows["instance"])) for each in (VISIBILITY, KEYPOINTS, SKIP)
+        )
+        seconds = median(paces[code]) if code in paces else None
         result.append(
             Annotator(
-                name,
-                len(done[name][VISIBILITY]),
-                len(done[name][KEYPOINTS]),
-                len(done[name][SKIP]),
+                str(names[code]),
+                ticked,
+                located,
+                skipped,
                 seconds,
                 None if seconds is None else seconds * rest,
             )
         )
     return result
+
+
+def _paces(rows: NDArray[Any]) -> dict[int, list[float]]:
+    """Seconds an object of each annotation, by annotator."""
+    rows = rows[rows["lead_time_s"] > 0]
+    _, annotation = np.unique(rows["annotation"], return_inverse=True)
+    # An annotation of several objects has one time; an edit's time contains the former one.
+    size = rows["instance"].max(initial=0) + 1
+    objects = np.bincount(np.unique(annotation * size + rows["instance"]) // size)
+    keys = rows["annotator"].astype(np.int64) * len(objects) + annotation
+    keys, from_end = np.unique(keys[::-1], return_index=True)
+    found: dict[int, list[float]] = defaultdict(list)
+    for key, seconds in zip(keys.tolist(), rows["lead_time_s"][::-1][from_end], strict=True):
+        annotator, which = divmod(key, len(objects))
+        found[annotator].append(float(seconds / objects[which]))
+    return found

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +17,15 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.domain.selection import stable_order
+from labelkit.files.parquet import parts
+from labelkit.files.remembered import remembered
 from labelkit.metrics.referee import mean_interval
 from labelkit.metrics.table import THRESHOLDS, reference_lengths
 from labelkit.project.predictions import find_predictions
 from labelkit.project.project import Project
 from labelkit.project.rounds import COMPLETE, Round, rounds
-from labelkit.workflows.rounds.label_snapshot import LabelSnapshot
+from labelkit.store.ids import Ids, among
+from labelkit.workflows.rounds.label_snapshot import MANY, LabelSnapshot
 from labelkit.workflows.rounds.served import COMPARABLE, name_of, served
 
 #: A difference counts from so many standard errors on.
@@ -27,6 +33,9 @@ CLEAR = 2.0
 
 #: A keypoint within this share of the box's long side hardly needs a correction.
 TOLERANCE = 0.1
+
+#: What was told last in a project of many instances, in the project's folder.
+GAIN_FILE = "gain.cache"
 
 #: Whether ticks paid is told by at most so many labelled objects, drawn at random.
 ENOUGH = 2000
@@ -106,18 +115,54 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
     """
     complete = [item for item in rounds(project) if item.status == COMPLETE]
     done = [item for item in complete if not item.plan.is_foreign][-2:]
+    labelled = Ids.of(snapshot.poses)
     if len(done) == 1 and not done[0].plan.labelled:
-        return _worth_of_ticks(project, snapshot, done[0])
-    if len(done) < 2 or served(done[1]) == name_of(done[0]):
+        ids, tell = [*stable_order(labelled, project.seed)[:ENOUGH]], _worth_of_ticks
+    elif len(done) < 2 or served(done[1]) == name_of(done[0]):
         return ""
-    truth = {item: snapshot.poses[item] for item in snapshot.poses if item in snapshot.dev}
-    if not truth:
+    else:
+        ids, tell = [*Ids(labelled.array[among(labelled, snapshot.dev)])], _last_gain
+    truth = snapshot.poses.some(ids)
+    if len(truth) < COMPARABLE:
         return ""
-    before, after = (
-        find_predictions(item.path / "predictions.parquet", project.skeleton, truth.keys())
-        for item in done
-    )
-    gain = gain_between(before, after, truth, snapshot.instances.some([*truth]))
+    instances = snapshot.instances.some(ids)
+    if len(snapshot.instances) < MANY:
+        return tell(project, done, truth, instances)
+    state = _fingerprint(project, done, truth, instances)
+    find = partial(tell, project, done, truth, instances)
+    return str(remembered(project.root / GAIN_FILE, state, find))
+
+
+def _fingerprint(
+    project: Project,
+    done: Sequence[Round],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+) -> str:
+    """Another text after any change to what advice depends on."""
+    digest = sha256(repr((project.seed, project.skeleton)).encode())
+    for part in (part for item in done for part in parts(_file(item))):
+        status = part.stat()
+        digest.update(repr((str(part), status.st_size, status.st_mtime_ns)).encode())
+    for id_, pose in truth.items():
+        digest.update(repr((id_, instances[id_].image.path, instances[id_].box)).encode())
+        digest.update(pose.xy.tobytes() + pose.visibility.tobytes())
+    return digest.hexdigest()
+
+
+def _file(item: Round) -> Path:
+    return item.path / "predictions.parquet"
+
+
+def _last_gain(
+    project: Project,
+    done: Sequence[Round],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+) -> str:
+    """What the last of two rounds gained on the dev set."""
+    before, after = (find_predictions(_file(it), project.skeleton, truth.keys()) for it in done)
+    gain = gain_between(before, after, truth, instances)
     if gain is None or gain.objects < COMPARABLE:
         return ""
     numbers = f"{gain.difference:+.3f} ± {CLEAR * gain.standard_error:.3f}"
@@ -130,23 +175,26 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
     return f"The last round lost ({scored}): check its labels with labelkit review."
 
 
-def _worth_of_ticks(project: Project, snapshot: LabelSnapshot, ticked: Round) -> str:
+def _worth_of_ticks(
+    project: Project,
+    done: Sequence[Round],
+    truth: Mapping[str, Pose],
+    instances: Mapping[str, Instance],
+) -> str:
     """Keypoints that need no correction because of ticks; absent ones, which ticks name, apart."""
-    labelled = stable_order(snapshot.poses, project.seed)[:ENOUGH]
-    path, poses = ticked.path / "predictions.parquet", snapshot.poses.some(labelled)
-    found = find_predictions(path, project.skeleton, poses.keys())
-    ids = [item for item in found if poses[item].present.any()]
+    found = find_predictions(_file(done[0]), project.skeleton, truth.keys())
+    ids = [item for item in truth if item in found and truth[item].present.any()]
     if len(ids) < COMPARABLE:
         return ""
-    instances = [*snapshot.instances.some(ids).values()]
-    layout = skeleton_in_box([instance.box for instance in instances], project.skeleton)
+    shown = [instances[item] for item in ids]
+    layout = skeleton_in_box([instance.box for instance in shown], project.skeleton)
     everywhere = np.full(len(project.skeleton), np.nan)
-    tolerance = TOLERANCE * np.array([[instance.box.long_side] for instance in instances])
+    tolerance = TOLERANCE * np.array([[instance.box.long_side] for instance in shown])
     right, without = (
-        (_errors(predictions, poses, ids) <= tolerance).sum(axis=1)
+        (_errors(predictions, truth, ids) <= tolerance).sum(axis=1)
         for predictions in (found, prior_predictions(ids, layout, everywhere))
     )
-    saved = mean_interval(right - without, [item.image.path for item in instances], project.seed)
+    saved = mean_interval(right - without, [item.image.path for item in shown], project.seed)
     numbers = f"{saved.text()} corrections an object against the skeleton in the box"
     scored = f"at {TOLERANCE:g} of the box, {len(ids)} objects"
     if saved.low > 0:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from labelkit.domain.instance import image_of
 from labelkit.domain.selection import DevDraw
+from labelkit.files.remembered import remembered
 from labelkit.project.project import Project
 from labelkit.store.columns import Objects, Poses, Presences
 from labelkit.store.ids import Bytes, Ids, among
@@ -16,6 +17,12 @@ from labelkit.store.label_store import LabelStore
 #: Share of the images whose instances are the dev set, unless it was chosen. They compare rounds
 #: and train none.
 DEV_SHARE = 0.05
+
+#: In a project of so many instances, what takes long to find out is remembered.
+MANY = 10_000
+
+#: Which images are in the dev set, in the project's folder.
+DEV_FILE = "dev.cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def read_snapshot(project: Project, store: LabelStore, as_of: int | None = None)
         instances,
         presences,
         poses,
-        _DevSet(instances, draw, project.seed),
+        _DevSet(project, store, instances, draw),
         frozenset(store.skipped(as_of)),
         presences.complete,
         poses.complete,
@@ -86,22 +93,34 @@ class _DevSet(Ids):
     """Ids of the dev set, drawn when all of them are asked for.
 
     Args:
+        project, store: of the images.
         instances: of the project.
         draw: which images.
-        seed: of the project.
     """
 
-    def __init__(self, instances: Objects, draw: DevDraw, seed: int) -> None:
-        self._instances, self._draw, self._seed = instances, draw, seed
+    def __init__(
+        self, project: Project, store: LabelStore, instances: Objects, draw: DevDraw
+    ) -> None:
+        self._project, self._store = project, store
+        self._instances, self._draw = instances, draw
 
     @cached_property
     def array(self) -> Bytes:  # type: ignore[override]
-        ids = self._instances.ids
-        return ids.array[self._draw.held([image_of(id_) for id_ in ids], self._seed)]
+        ids, version = self._instances.ids, self._store.images_version()
+        if len(ids) < MANY or not version:
+            return ids.array[self._draw.held([*map(image_of, ids)], self._project.seed)]
+        draw = [self._draw.share, sorted(self._draw.added), sorted(self._draw.left_out)]
+        state = [version, self._project.seed, *draw]
+        return ids.in_images(remembered(self._project.root / DEV_FILE, state, self._images))
+
+    def _images(self) -> list[str]:
+        """Ids of the images in the dev set, also of those without an object."""
+        images = self._store.image_ids()
+        return [*Ids(images.array[self._draw.held([*images], self._project.seed)])]
 
     def __contains__(self, instance_id: object) -> bool:
         return (
             isinstance(instance_id, str)
-            and self._draw.holds(image_of(instance_id), self._seed)
+            and self._draw.holds(image_of(instance_id), self._project.seed)
             and instance_id in self._instances
         )

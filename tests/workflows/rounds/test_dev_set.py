@@ -17,6 +17,7 @@ from labelkit.store.journal import VISIBILITY, Entry, visibility_content
 from labelkit.store.label_store import LabelStore
 from labelkit.store.objects import NewInstance
 from labelkit.store.ownership import open_store
+from labelkit.workflows.rounds import label_snapshot
 from labelkit.workflows.rounds.dev_set import begin_dev_set, settle_dev_set
 from labelkit.workflows.rounds.label_snapshot import DEV_SHARE, read_snapshot
 
@@ -68,6 +69,30 @@ def test_a_project_of_200_objects_has_at_least_20_in_its_dev_set(sized):
     assert sized.settle() == ""
     assert len(sized.dev) == 20
     assert drawn(sized) <= sized.dev
+
+
+def test_a_large_project_remembers_its_dev_set_until_images_or_the_draw_change(sized, monkeypatch):
+    monkeypatch.setattr(label_snapshot, "MANY", 200)
+    sized.add(199)
+    sized.settle()
+    assert not (sized.project.root / label_snapshot.DEV_FILE).exists()
+    sized.add(101, "more-")
+    for change in (
+        lambda: None,
+        sized.settle,
+        lambda: sized.settle(20),
+        lambda: sized.add(50, "z"),
+    ):
+        change()
+        draw, images = sized.store.dev_draw(), sized.store.images()
+        one_by_one = {f"{it.id}-0" for it in images if draw.holds(it.id, sized.project.seed)}
+        assert {*sized.dev} == {*sized.dev} == one_by_one
+    gone = next(image for image in images if f"{image.id}-0" in one_by_one)
+    sized.store.remove_images([gone])
+    assert {*sized.dev} == one_by_one - {f"{gone.id}-0"}
+    sized.store.restore_images([gone])
+    sized.store.add_instances([NewInstance(gone, Box(0, 0, 9, 9), "given", 81.0)])
+    assert {*sized.dev} == one_by_one | {f"{gone.id}-1"}
 
 
 def test_a_smaller_project_has_what_is_drawn(sized):

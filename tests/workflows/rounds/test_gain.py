@@ -1,6 +1,7 @@
 """What a round gained: the finest accuracy that clearly changed."""
 
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import prior_predictions
 from labelkit.project.rounds import RoundPlan, begin_round, finish_round, latest_complete
+from labelkit.workflows.rounds import gain
 from labelkit.workflows.rounds.gain import advice, gain_between
 from labelkit.workflows.rounds.label_snapshot import read_snapshot
 from labelkit.workflows.rounds.served import COMPARABLE
@@ -80,7 +82,7 @@ def test_a_dev_set_too_small_to_compare_rounds_gives_no_advice(tmp_path):
         path = begin_round(bench.project, RoundPlan(1, "semi-weak", (), 0.0, store.head(), {}, 0))
         shutil.copy(first.path / "predictions.parquet", path)
         finish_round(path, {})
-        poses = {id_: make_pose() for id_ in bench.ids}
+        poses = Given({id_: make_pose() for id_ in bench.ids})
         snapshot = replace(
             read_snapshot(bench.project, store), poses=poses, dev=frozenset(bench.ids)
         )
@@ -109,3 +111,21 @@ def test_ticks_paid_if_their_network_is_nearer_than_the_skeleton_in_the_box(tmp_
         assert "not paid" in lost
         assert "-4.00 [-4.00, -4.00]" in lost
         assert told(layout, COMPARABLE - 1) == ""
+
+
+def test_advice_is_remembered_until_a_label_or_the_predictions_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(gain, "MANY", 1)
+    bench = make_bench(tmp_path, COMPARABLE)
+    predictions = latest_complete(bench.project).path / "predictions.parquet"
+    with bench.store as store:
+        snapshot = read_snapshot(bench.project, store)
+        poses = Given({id_: make_pose() for id_ in bench.ids})
+        first = advice(bench.project, replace(snapshot, poses=poses))
+        kept = bench.project.root / gain.GAIN_FILE
+        kept.write_text(kept.read_text().replace(first, "as before"))
+        assert advice(bench.project, replace(snapshot, poses=poses)) == "as before"
+        moved = Given(poses | {bench.ids[0]: make_pose(XY)})
+        assert advice(bench.project, replace(snapshot, poses=moved)) != "as before"
+        kept.write_text(kept.read_text().replace("Ticks", "As before"))
+        os.utime(predictions, ns=(1, 1))
+        assert advice(bench.project, replace(snapshot, poses=moved)).startswith("Ticks")

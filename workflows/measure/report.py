@@ -217,7 +217,7 @@ def _on_savings(spent: Sequence[Spent], left: int) -> list[str]:
         queue = round(more / CONTROL_SHARE)
         how = f"label {more} more of them (about {counted(queue, 'object')} of the queue)"
         if queue > left:
-            how = f"{more} more are needed, and of the {left} left only a tenth come without it"
+            how = f"{more} more are needed, which the {left} objects left cannot give"
         found.append(
             f"{counted(blank, 'object')} without pre-annotation: too few to say what "
             f"pre-annotation saves; {how}."

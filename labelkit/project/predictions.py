@@ -152,7 +152,7 @@ def find_predictions(
     Raises:
         FormatError, SkeletonError: see `iter_predictions`.
     """
-    found = {}
+    found: dict[str, Prediction] = {}
     for part in parts(path):
         file, columns = _opened(part, skeleton)
         with file, naming_damage(part):

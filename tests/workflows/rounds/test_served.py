@@ -133,6 +133,28 @@ def test_a_round_of_an_earlier_version_serves_its_network():
         assert part in note
 
 
+def test_a_small_project_serves_the_skeleton_after_a_training_that_hardly_began(trained: Trained):
+    """Its dev set of 2 to 4 objects cannot tell; the objects that it learned from can."""
+    project, store = trained.project, trained.store
+    trained.bootstrap(trained.truth_file)
+    options = TrainingOptions(seed=5, minutes=1e-9)
+    report = retrain(project, store, Silent(), percent=50.0, now=True, options=options)
+    newest, predictions = latest_predictions(project)
+    assert newest.facts["training"]["steps"] == 1 < newest.facts["training"]["recipe"]["steps"]
+    assert "stopped after 1 of" in report.note
+    assert "labelkit retrain --minutes 0" in report.note
+    assert served(newest) == SKELETON
+    both = newest.facts["on_what_it_learned"]
+    assert both[NETWORK]["located"] == len(newest.plan.labelled) == 12
+    for measures in both.values():
+        assert f"{measures['pck@0.1']:.3f}" in note_on_serving(newest)
+    assert note_on_serving(newest) in report.note
+    instances = store.instances()
+    for id_, prediction in predictions.items():
+        (expected,) = skeleton_in_box([instances[id_].box], project.skeleton)
+        assert prediction.pose.xy == pytest.approx(expected)
+
+
 def test_push_review_queue_serve_and_status_agree_on_what_a_round_serves(
     trained: Trained, monkeypatch: pytest.MonkeyPatch
 ):

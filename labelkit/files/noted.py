@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,3 +36,16 @@ def note(file: Path, state: Sequence[Any], value: Any) -> None:
     """
     with suppress(LabelkitError):
         write_json(file, {"state": state, "value": value})
+
+
+def conclude(file: Path, state: Sequence[Any], find: Callable[[], Any]) -> Any:
+    """What was noted in a file, in the same state, or else what is found now, which is noted.
+
+    Args:
+        file, state: see `noted`.
+        find: gives the conclusion, see `note`.
+    """
+    if (value := noted(file, state)) is None:
+        value = find()
+        note(file, state, value)
+    return value

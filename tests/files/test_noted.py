@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from labelkit.files.noted import note, noted
+from labelkit.files.noted import conclude, note, noted
 
 
 def test_a_note_holds_in_its_state_alone(tmp_path):
@@ -31,3 +31,10 @@ def test_a_note_replaces_the_one_before(tmp_path):
     for value in (1, 2):
         note(file, [], value)
     assert json.loads(file.read_text()) == {"state": [], "value": 2}
+
+
+def test_a_conclusion_is_drawn_again_only_in_another_state(tmp_path):
+    drawn = iter(range(9))
+    file = tmp_path / "note.json"
+    states = ([1], [1], [2], [1])
+    assert [conclude(file, state, lambda: next(drawn)) for state in states] == [0, 0, 1, 2]

@@ -17,8 +17,8 @@ from labelkit.domain.pose import Pose
 from labelkit.domain.pose_priors import skeleton_in_box
 from labelkit.domain.prediction import Prediction, prior_predictions
 from labelkit.domain.selection import stable_order
+from labelkit.files.noted import conclude
 from labelkit.files.parquet import parts
-from labelkit.files.remembered import remembered
 from labelkit.metrics.referee import mean_interval
 from labelkit.metrics.table import THRESHOLDS, reference_lengths
 from labelkit.project.predictions import find_predictions
@@ -130,7 +130,7 @@ def advice(project: Project, snapshot: LabelSnapshot) -> str:
         return tell(project, done, truth, instances)
     state = _fingerprint(project, done, truth, instances)
     find = partial(tell, project, done, truth, instances)
-    return str(remembered(project.root / GAIN_FILE, state, find))
+    return str(conclude(project.root / GAIN_FILE, state, find))
 
 
 def _fingerprint(

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from labelkit.domain.instance import image_of
 from labelkit.domain.selection import DevDraw
-from labelkit.files.remembered import remembered
+from labelkit.files.noted import conclude
 from labelkit.project.project import Project
 from labelkit.store.columns import Objects, Poses, Presences
 from labelkit.store.ids import Bytes, Ids, among
@@ -111,7 +111,7 @@ class _DevSet(Ids):
             return ids.array[self._draw.held([*map(image_of, ids)], self._project.seed)]
         draw = [self._draw.share, sorted(self._draw.added), sorted(self._draw.left_out)]
         state = [version, self._project.seed, *draw]
-        return ids.in_images(remembered(self._project.root / DEV_FILE, state, self._images))
+        return ids.in_images(conclude(self._project.root / DEV_FILE, state, self._images))
 
     def _images(self) -> list[str]:
         """Ids of the images in the dev set, also of those without an object."""

@@ -172,17 +172,18 @@ class Questions:
     def crop(self, id_: str) -> Box | None:
         """The part of its image that a task shows of an instance; None for the image file.
 
-        It has the known and predicted keypoints of the instance in it. An image that browsers do
-        not show is sent in full, as the part of it that is all of it.
+        It has the keypoints in it that are shown of the instance. An image that browsers do not
+        show is sent in full, as the part of it that is all of it.
         """
         instance = self.snapshot.instances[id_]
         image, box = instance.image, instance.box
         is_large = box.w * box.h >= LARGE * image.width * image.height
         is_whole = self.per_instance is None and is_large and self._is_alone(instance)
         if not self.one_object or is_whole:
-            shown = browsers_show(image_file(self.project.images_root, image.path))
-            return None if shown else Box(0, 0, image.width, image.height)
-        return crop_around(instance, self._shown(instance))
+            shows = browsers_show(image_file(self.project.images_root, image.path))
+            return None if shows else Box(0, 0, image.width, image.height)
+        shown = self._shown(instance, is_predicted=id_ not in self.control)
+        return crop_around(instance, shown)
 
     def _is_alone(self, instance: Instance) -> bool:
         objects = self.snapshot.instances.columns

@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from builders import make_project
 from PIL import Image as Picture
 
 from labelkit.domain.instance import Box
-from labelkit.domain.pose import human_pose
+from labelkit.domain.pose import Pose, human_pose
+from labelkit.domain.prediction import Prediction
 from labelkit.domain.selection import QueueItem
 from labelkit.errors import UsageError
 from labelkit.formats.label_studio.config import visibility_config
@@ -22,7 +24,7 @@ from labelkit.workflows.rounds.queue_file import fill_queue, read_queue, write_q
 from labelkit.workflows.sync.pull_file import pull_file
 from labelkit.workflows.sync.push_files import push_files
 from labelkit.workflows.sync.push_server import Push
-from labelkit.workflows.sync.questions import image_url, next_questions
+from labelkit.workflows.sync.questions import image_url, next_questions, visibility_questions
 from labelkit.workflows.sync.task_crops import crop_around, crop_url
 
 
@@ -121,6 +123,20 @@ def test_the_dev_set_gets_no_keypoints_in_the_queue_of_an_earlier_version(traine
     report = push_files(trained.project, trained.store, dry_run=False)
     assert report.control == len(dev)
     assert all(task["predictions"][0]["result"] == [] for task in tasks_of(report))
+
+
+def test_a_crop_tells_nothing_of_a_prediction_that_is_not_shown(fresh):
+    project, store = fresh
+    id_ = next(iter(store.instances()))
+    store.move_box(id_, Box(3, 2, 1, 1))
+    snapshot, count = read_snapshot(project, store), len(project.skeleton)
+    pose = Pose(np.tile([7.0, 5.0], (count, 1)), np.full(count, 2), np.ones(count))
+    predictions = {id_: Prediction(id_, pose, np.ones(count), 1.0)}
+    questions = replace(
+        visibility_questions(project, snapshot), predictions=predictions, per_instance=True
+    )
+    assert questions.crop(id_) == Box(2, 1, 6, 5)
+    assert replace(questions, control=frozenset([id_])).crop(id_) == Box(2, 1, 3, 3)
 
 
 def test_tasks_that_an_earlier_version_sent_get_no_new_predictions_of_the_dev_set(trained):

@@ -34,6 +34,7 @@ from labelkit.workflows.measure.evaluate import evaluate
 from labelkit.workflows.reviewing.page import review_html
 from labelkit.workflows.rounds.gain import advice
 from labelkit.workflows.rounds.networks import load_network, predict_instances
+from labelkit.workflows.rounds.queue_file import unshown
 from labelkit.workflows.rounds.run_round import predict_later
 from labelkit.workflows.rounds.settings import TrainingOptions, settings_of
 from labelkit.workflows.serving.task_predictor import TaskPredictor
@@ -188,7 +189,9 @@ def test_the_labelling_page_shows_its_poses_and_no_keypoint_follows(adapted):
 
 def test_it_is_served_without_a_network(adapted):
     predictor = TaskPredictor(adapted.project, adapted.store, Silent())
-    image = adapted.store.images()[0]
+    instances = adapted.store.instances()
+    blank = unshown(adapted.project, adapted.snapshot.dev, instances)
+    image = next(item.image for id_, item in instances.items() if id_ not in blank)
     (answer,) = predictor.answer([{"data": {"image_id": image.id}}])
     assert predictor.version() == "round-000"
     assert answer.problem == ""

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.slow
 #: How often each command is killed, and the seed of the moments.
 KILLS, SEED = 30, 20261121
 #: Objects in each of the 24 pictures: several requests a push, several pages a pull.
-OBJECTS = 30
+OBJECTS = 22
 #: What commands import when they sync.
 ALSO = (
     "httpx",

@@ -301,7 +301,7 @@ def waiting(project: Project, snapshot: LabelSnapshot) -> list[QueueItem]:
     waits = among(ids, snapshot.instances.ids) & ~among(ids, snapshot.labelled)
     blank = among(ids, snapshot.dev) & (latest_complete(project) is not None)
     return [
-        replace(item, control=True) if is_blank else item
+        replace(item, control=True) if is_blank and not item.control else item
         for item, is_waiting, is_blank in zip(queue, waits.tolist(), blank.tolist(), strict=True)
         if is_waiting and (item.reason == CHOSEN or item.instance_id not in snapshot.skipped)
     ]

@@ -233,7 +233,7 @@ def check_folder(root: Path) -> None:
         return
     advice = "Give the folder with the images: labelkit bootstrap --images DIR"
     if not root.exists():
-        raise ImageError(f"There is no folder {root}.", advice)
+        raise ImageError(f"The folder {root} does not exist.", advice)
     suffix = root.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         raise ImageError(f"{root} is a video, not a folder of images.", frames_of(str(root)))

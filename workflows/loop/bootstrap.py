@@ -464,7 +464,8 @@ def _gone(images: Path, project: Project) -> ImageError:
     if root.is_dir():
         advice = f"The images are in another: labelkit bootstrap --images {shlex.quote(str(root))}"
     return ImageError(
-        f"There is no folder {images}.", f"{advice} --project {shlex.quote(str(project.root))}"
+        f"The folder {images} does not exist.",
+        f"{advice} --project {shlex.quote(str(project.root))}",
     )
 
 
